@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# One command for each thing one does here; `make help` lists them.
+
+# Minutes of load that `make soak` survives.
+SOAK_MINUTES ?= 20
+# Handed on, as in: make run RUN_ARGS="--policy fair"
+RUN_ARGS ?=
+TEST_ARGS ?=
+BENCH_ARGS ?=
+
+PYTEST := .venv/bin/python -m pytest
+
+.PHONY: help setup run test soak bench lint format clean
+
+help: ## show this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## install what is missing, create .venv, build the native parts
+	@tools/setup
+
+run: setup ## schedule a mixed load, here or in the lab, and show what pyland did
+	@tools/run $(RUN_ARGS)
+
+test: setup ## lint, types, package, unit, ring and kernel tests
+	@.venv/bin/python tools/test $(TEST_ARGS)
+
+soak: setup ## SOAK_MINUTES of load and faults in the lab
+	@tools/vm --timeout $$(($(SOAK_MINUTES) * 60 + 900)) --cpus 2 -- \
+		env SOAK_MINUTES=$(SOAK_MINUTES) $(PYTEST) tests/kernel/soak.py
+
+bench: setup ## measure the hot path and the policies
+	@$(PYTEST) bench --benchmark-only $(BENCH_ARGS)
+
+lint: setup ## lint and types only: seconds
+	@.venv/bin/python tools/test --only lint types
+
+format: setup ## rewrite the sources as lint wants them
+	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
+
+clean: ## remove all that set-up and the tests made in this clone
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	rm -f pyland/kernel/*.o pyland/kernel/*.so pyland/kernel/*.so.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Finds what compiles the native side: clang for BPF, and a libbpf that knows struct_ops links.
+
+Every failure is a ToolchainError whose one line names what to install.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+CLANG_MIN = 16  # weak kfuncs and BTF declaration tags as the object uses them
+LIBBPF_MIN = (1, 4)  # the first with `.struct_ops.link` and optional struct_ops members
+CLANG_NEWEST_TRIED = 40
+
+# The kernel's names of architectures, as bpf_tracing.h wants them in __TARGET_ARCH_*.
+BPF_ARCHITECTURES = {
+    "x86_64": "x86",
+    "aarch64": "arm64",
+    "ppc64le": "powerpc",
+    "riscv64": "riscv",
+    "s390x": "s390",
+    "loongarch64": "loongarch",
+}
+
+
+class ToolchainError(Exception):
+    """Something that the build needs is missing or too old; the message names the remedy."""
+
+
+@dataclass(frozen=True)
+class Libbpf:
+    """One libbpf: its headers, its shared library and where it was found."""
+
+    version: tuple[int, int]
+    include: Path
+    library: Path
+    origin: str
+
+
+def _output(*command: str) -> str | None:
+    """Standard output of a command, stripped; None when it is absent or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def clang_version(command: str) -> int | None:
+    """Major version of this clang, or None when it does not run."""
+    found = re.search(r"clang version (\d+)", _output(command, "--version") or "")
+    return int(found[1]) if found else None
+
+
+def find_clang() -> str:
+    """The newest clang of the machine, or the one that CLANG names."""
+    wanted = os.environ.get("CLANG")
+    names = [wanted] if wanted else ["clang"]
+    if not wanted:
+        numbered = (f"clang-{number}" for number in range(CLANG_NEWEST_TRIED, CLANG_MIN - 1, -1))
+        names += [name for name in numbered if shutil.which(name)]
+    versions = {name: version for name in names if (version := clang_version(name)) is not None}
+    best = max(versions, key=lambda name: versions[name], default=None)
+    if best is None or versions[best] < CLANG_MIN:
+        seen = f"{best} is version {versions[best]}" if best else f"no {names[0]} was found"
+        raise ToolchainError(
+            f"the BPF program needs clang {CLANG_MIN} or newer and {seen}: "
+            f"apt-get install clang-{CLANG_MIN} (Debian 12) or clang, or set CLANG"
+        )
+    return best
+
+
+def find_strip(clang: str) -> str | None:
+    """The llvm-strip that belongs to this clang, or None: the object works unstripped too."""
+    found = _output(clang, "--print-prog-name=llvm-strip")
+    return shutil.which(found) if found else None
+
+
+def _libbpf_at(include: Path, libraries: list[Path], origin: str) -> Libbpf | None:
+    """The libbpf whose headers and shared library are here, None if either is not."""
+    header = include / "bpf" / "libbpf_version.h"
+    library = next((path for path in libraries if path.exists()), None)
+    if library is None or not header.exists():
+        return None
+    text = header.read_text(encoding="utf-8")
+    numbers = dict(re.findall(r"define LIBBPF_(MAJOR|MINOR)_VERSION (\d+)", text))
+    version = (int(numbers.get("MAJOR", 0)), int(numbers.get("MINOR", 0)))
+    return Libbpf(version, include, library.resolve(), origin)
+
+
+def _libbpf_in_prefix(prefix: Path) -> Libbpf | None:
+    """The libbpf under a prefix as a Debian package or `make install` lays it out."""
+    for root in (prefix / "usr", prefix):
+        libraries = [
+            path
+            for pattern in ("lib/*/libbpf.so.1", "lib64/libbpf.so.1", "lib/libbpf.so.1")
+            for path in sorted(root.glob(pattern))
+        ]
+        found = _libbpf_at(root / "include", libraries, str(prefix))
+        if found is not None:
+            return found
+    return None
+
+
+def cache_prefix() -> Path:
+    """Where `make setup` unpacks a newer libbpf on a system whose own is too old."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(cache) / "pyland" / "libbpf"
+
+
+def find_libbpf() -> Libbpf:
+    """PYLAND_LIBBPF_PREFIX, else the system's by pkg-config, else the one set-up unpacked."""
+    prefix = os.environ.get("PYLAND_LIBBPF_PREFIX")
+    seen = []
+    if prefix:
+        seen.append(_libbpf_in_prefix(Path(prefix)))
+    else:
+        include = _output("pkg-config", "--variable=includedir", "libbpf")
+        libdir = _output("pkg-config", "--variable=libdir", "libbpf")
+        if include and libdir:
+            seen.append(_libbpf_at(Path(include), [Path(libdir) / "libbpf.so.1"], "pkg-config"))
+        seen.append(_libbpf_in_prefix(cache_prefix()))
+    found = [libbpf for libbpf in seen if libbpf is not None]
+    for libbpf in found:
+        if libbpf.version >= LIBBPF_MIN:
+            return libbpf
+    wanted = ".".join(map(str, LIBBPF_MIN))
+    old = ", ".join(f"{b.version[0]}.{b.version[1]} ({b.origin})" for b in found)
+    raise ToolchainError(
+        f"the build needs libbpf {wanted} or newer and found {old or 'none'}: `make setup` fetches "
+        "it, else install libbpf-dev (Debian 13, or Debian 12 backports) or set "
+        "PYLAND_LIBBPF_PREFIX"
+    )
+
+
+def compile_bpf(source: Path, output: Path, libbpf: Libbpf) -> None:
+    """Compile a BPF program with BTF and without DWARF; ``output`` appears whole or not at all."""
+    machine = platform.machine()
+    if machine not in BPF_ARCHITECTURES:
+        raise ToolchainError(f"no BPF architecture is known for {machine}")
+    clang = find_clang()
+    command = [
+        *(clang, "-O2", "-g", "-target", "bpf", "-mcpu=v3"),
+        f"-D__TARGET_ARCH_{BPF_ARCHITECTURES[machine]}",
+        *("-Wall", "-Werror=implicit-function-declaration"),
+        *("-I", str(source.parent), "-I", str(libbpf.include)),
+    ]
+    multiarch = sysconfig.get_config_var("MULTIARCH")
+    if multiarch:
+        # Debian keeps asm/ there, and clang looks there only for the host's own target.
+        command += ["-idirafter", f"/usr/include/{multiarch}"]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    # A pyland that starts meanwhile must find the old object or the new one.
+    unfinished = output.with_name(f"{output.name}.{os.getpid()}")
+    try:
+        if subprocess.run([*command, "-c", str(source), "-o", str(unfinished)]).returncode:
+            raise ToolchainError(f"{clang} could not compile {source}")
+        strip = find_strip(clang)
+        if strip is not None and subprocess.run([strip, "-g", str(unfinished)]).returncode:
+            raise ToolchainError(f"{strip} could not strip {source.stem}")
+        unfinished.replace(output)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def main(arguments: list[str]) -> int:
+    """What the build would use, as one line; with ``libbpf``, only that. 1 when it is missing."""
+    try:
+        words = [str(find_libbpf())]
+        if arguments != ["libbpf"]:
+            words.append(find_clang())
+    except ToolchainError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(*words)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What pyproject.toml cannot say: how the BPF object and the C shim get into the package."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import PlatformError
+
+# A build backend runs without the project's folder on the path.
+sys.path.insert(0, "csrc")
+
+import toolchain  # noqa: E402
+
+
+class BuildNative(build_ext):
+    """Builds the shim, and puts the BPF object and libbpf beside it."""
+
+    def run(self) -> None:
+        try:
+            libbpf = toolchain.find_libbpf()
+            toolchain.find_clang()  # before minutes of C, not after
+            for extension in self.extensions:
+                extension.include_dirs.append(str(libbpf.include))
+                extension.extra_objects.append(str(libbpf.library))
+                # The package brings its libbpf: distributions' static ones are not
+                # position-independent, and the user's machine may have an old one.
+                extension.extra_link_args.append("-Wl,-rpath,$ORIGIN")
+            super().run()
+            for extension in self.extensions:
+                package = Path(self.get_ext_fullpath(extension.name)).parent
+                library = package / "libbpf.so.1"
+                library.unlink(missing_ok=True)  # a running pyland keeps the one it has mapped
+                shutil.copyfile(libbpf.library, library)
+                toolchain.compile_bpf(
+                    Path("bpf/pyland.bpf.c"), package / "pyland.bpf.o", libbpf
+                )
+        except toolchain.ToolchainError as error:
+            raise PlatformError(str(error)) from error
+
+
+setup(cffi_modules=["csrc/build_native.py:ffibuilder"], cmdclass={"build_ext": BuildNative})
