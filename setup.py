@@ -12,13 +12,14 @@ from setuptools.errors import PlatformError
 # A build backend runs without the project's folder on the path.
 sys.path.insert(0, "csrc")
 
-import toolchain  # noqa: E402
+import toolchain
 
 
 class BuildNative(build_ext):
     """Builds the shim, and puts the BPF object and libbpf beside it."""
 
     def run(self) -> None:
+        """Build all into the package, wherever setuptools wants that to be."""
         try:
             libbpf = toolchain.find_libbpf()
             toolchain.find_clang()  # before minutes of C, not after
@@ -34,9 +35,7 @@ class BuildNative(build_ext):
                 library = package / "libbpf.so.1"
                 library.unlink(missing_ok=True)  # a running pyland keeps the one it has mapped
                 shutil.copyfile(libbpf.library, library)
-                toolchain.compile_bpf(
-                    Path("bpf/pyland.bpf.c"), package / "pyland.bpf.o", libbpf
-                )
+                toolchain.compile_bpf(Path("bpf/pyland.bpf.c"), package / "pyland.bpf.o", libbpf)
         except toolchain.ToolchainError as error:
             raise PlatformError(str(error)) from error
 

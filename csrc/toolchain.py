@@ -161,10 +161,15 @@ def compile_bpf(source: Path, output: Path, libbpf: Libbpf) -> None:
     # A pyland that starts meanwhile must find the old object or the new one.
     unfinished = output.with_name(f"{output.name}.{os.getpid()}")
     try:
-        if subprocess.run([*command, "-c", str(source), "-o", str(unfinished)]).returncode:
+        if subprocess.run(
+            [*command, "-c", str(source), "-o", str(unfinished)], check=False
+        ).returncode:
             raise ToolchainError(f"{clang} could not compile {source}")
         strip = find_strip(clang)
-        if strip is not None and subprocess.run([strip, "-g", str(unfinished)]).returncode:
+        if (
+            strip is not None
+            and subprocess.run([strip, "-g", str(unfinished)], check=False).returncode
+        ):
             raise ToolchainError(f"{strip} could not strip {source.stem}")
         unfinished.replace(output)
     finally:
