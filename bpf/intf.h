@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the BPF program, the C shim and Python share: the two ring records, the
+ * counters and the memory both sides map. Python takes its struct formats from
+ * the block between the cffi marks, and the loader compares the sizes with those
+ * in the object's BTF, so the three cannot drift apart unseen.
+ *
+ * Every time is in nanoseconds, on the kernel's scheduler clock.
+ */
+#ifndef PYLAND_INTF_H
+#define PYLAND_INTF_H
+
+/* cffi: begin */
+
+enum pyland_limits {
+	PYLAND_CPU_ANY = -1,		/* decision: BPF picks the CPU */
+	PYLAND_COMM_LEN = 16,
+	PYLAND_REASON_LEN = 128,
+	PYLAND_MESSAGE_LEN = 1024,
+	PYLAND_DRAIN_MAX = 512,		/* decisions that one dispatch applies */
+};
+
+/* Bits of pyland_decision.flags. */
+enum pyland_decision_flags {
+	PYLAND_DECISION_PREEMPT = 1,	/* the CPU's current task makes room at once */
+};
+
+/* One task that became runnable: BPF -> user space, ring "queued". */
+struct pyland_queued {
+	unsigned long long seq;			/* this enqueue; a decision returns it */
+	int pid;				/* thread id in the initial PID namespace */
+	int tgid;
+	int cpu;				/* where the task ran last */
+	unsigned int nr_cpus_allowed;
+	unsigned long long enq_flags;		/* SCX_ENQ_*: 1 is a wakeup */
+	unsigned long long weight;		/* 1 to 10000, 100 is nice 0 */
+	unsigned long long used_ns;		/* CPU time since the task's last record */
+	unsigned long long awake_runtime_ns;	/* CPU time since the task last slept */
+	unsigned long long total_runtime_ns;
+	unsigned long long start_ns;		/* when it last began to run */
+	unsigned long long wakeup_ns;		/* when it last woke up */
+	unsigned long long enqueue_ns;		/* now */
+	unsigned long long state;		/* the policy's word of its last decision */
+	char comm[16];
+};
+
+/* What to do with one task: user space -> BPF, ring "dispatched". */
+struct pyland_decision {
+	unsigned long long seq;			/* of the record that is answered */
+	int pid;
+	int cpu;				/* a CPU, or PYLAND_CPU_ANY */
+	unsigned long long slice_ns;		/* 0: the shortest slice */
+	unsigned long long vtime_ns;		/* order in the queue: lowest runs first */
+	unsigned long long state;		/* kept with the task for its next record */
+	unsigned long long flags;		/* PYLAND_DECISION_* */
+};
+
+/* One per possible CPU; only that CPU writes its counters. */
+struct pyland_cpu {
+	/* Counters since attach. */
+	unsigned long long direct;		/* straight to an idle CPU */
+	unsigned long long kernel;		/* kernel helpers, never forwarded */
+	unsigned long long forwarded;		/* records written */
+	unsigned long long user_dispatched;	/* decisions applied */
+	unsigned long long fallback_full;	/* no room in the ring */
+	unsigned long long fallback_lag;	/* user space was late */
+	unsigned long long fallback_idle;	/* a CPU would have idled */
+	unsigned long long late;		/* decisions for a task that had moved on */
+	unsigned long long bounced;		/* decisions for a CPU the task may not use */
+	unsigned long long failed;		/* decisions the kernel did not carry out */
+	unsigned long long bad_decisions;	/* malformed, or out of any range */
+	unsigned long long rescued;		/* decided, then starved in a queue */
+	unsigned long long sched_runs;		/* times user space was given this CPU */
+	unsigned long long heartbeats;
+	unsigned long long wakeup_kicks;	/* preemptions so that user space sees a wakeup */
+	unsigned long long delay_ns;		/* enqueue to decision, summed over user_dispatched */
+	unsigned long long delay_max_ns;
+
+	/* Gauges; summed over the CPUs, for a task may leave elsewhere than it came. */
+	long long nr_runnable;
+	long long weight_runnable;
+	long long nr_running;
+
+	/* Set by the loader. */
+	unsigned int llc;
+	unsigned int node;
+
+	/* BPF's own. */
+	unsigned long long sched_cycles_seen;	/* user-space cycles when it last ran here */
+	unsigned int last_was_fallback;
+	unsigned int last_was_own;
+	unsigned int sched_ran_last;
+	unsigned int pad;
+	unsigned long long lag_check_ns;	/* next look at the oldest held task */
+	unsigned long long pad_cache_line[7];
+};
+
+/* Set before the object is loaded, constant to the verifier. */
+struct pyland_config {
+	unsigned long long slice_ns;		/* longest slice, at weight 100 */
+	unsigned long long slice_min_ns;	/* shortest slice, at weight 100 */
+	unsigned long long lag_ns;		/* how long a held task waits for user space */
+	unsigned long long heartbeat_ns;
+	unsigned long long wakeup_kick_ns;	/* user space sees a wakeup so soon; 0: never preempt */
+	unsigned int nr_cpu_ids;
+	unsigned int nr_llcs;
+	unsigned int numa_local;
+	unsigned int idle_per_node;		/* the kernel tracks idle CPUs per NUMA node */
+	unsigned int exit_dump_len;
+	unsigned int pad;
+};
+
+/* Memory that BPF and user space both map. */
+struct pyland_shared {
+	/* Written by user space. */
+	unsigned long long nr_held;		/* tasks the policy has not decided yet */
+	unsigned long long cycles;		/* drain, decide, submit: done so often */
+	unsigned long long user_pad[6];
+
+	/* Written by BPF. */
+	unsigned long long sched_tgid;
+	unsigned long long last_cycle_ns;	/* when a finished cycle was last seen */
+	unsigned long long cycles_seen;
+	unsigned long long vtime_now;		/* the highest vtime that has run */
+	unsigned int late;			/* user space is behind: records pause */
+	unsigned int needed;			/* run user space though no record waits */
+	unsigned int drain_error;		/* errno of a drain that found the ring broken */
+	unsigned int exited;
+	long long exit_kind;
+	long long exit_code;
+	char exit_reason[128];
+	char exit_message[1024];
+};
+
+/* cffi: end */
+
+#endif

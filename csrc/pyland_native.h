@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The C side as Python sees it. What can fail returns NULL or a negative errno and
+ * leaves one line, which call failed on what, in pyland_error().
+ */
+#ifndef PYLAND_NATIVE_H
+#define PYLAND_NATIVE_H
+
+#include "intf.h"
+
+/* cffi: begin */
+
+enum pyland_cycle_end {
+	PYLAND_STOP_SIGNAL = -1,	/* SIGINT or SIGTERM arrived */
+	PYLAND_STOP_KERNEL = -2,	/* the kernel has ended the scheduler */
+	PYLAND_STOP_RING = -3,		/* BPF found the dispatched ring broken */
+};
+
+/* How to load. */
+struct pyland_load_options {
+	struct pyland_config config;
+	unsigned int queued_bytes;	/* ring sizes, powers of two */
+	unsigned int dispatched_bytes;
+	int partial;			/* only SCHED_EXT tasks */
+	int verbose;			/* libbpf's and the verifier's log to stderr */
+};
+
+/* One batch of records, with what holds for all of them. */
+struct pyland_batch {
+	long long nr_runnable;		/* tasks that run or want to, without user space */
+	long long weight_runnable;	/* their weights' sum */
+	struct pyland_queued records[];
+};
+
+/* Both rings and the shared memory, mapped. */
+struct pyland_rings;
+/* A loaded BPF object, attached or not. */
+struct pyland_object;
+
+const char *pyland_error(void);
+const char *pyland_libbpf_version(void);
+int pyland_build_libbpf_major(void);
+int pyland_build_libbpf_minor(void);
+
+/* loader.c */
+struct pyland_object *pyland_load(const char *path, const struct pyland_load_options *options,
+				  const unsigned int *cpu_llc, const unsigned int *cpu_node);
+struct pyland_object *pyland_load_programs(const char *path);
+int pyland_run_program(struct pyland_object *o, const char *name, void *context,
+		       unsigned int context_size, unsigned int repeat);
+int pyland_attach(struct pyland_object *o);
+void pyland_close(struct pyland_object *o);
+int pyland_kernel_has_enum(const char *type, const char *name);
+int pyland_exit_dump(struct pyland_object *o, char *buffer, unsigned int size);
+
+/* ringbuf_shim.c */
+struct pyland_rings *pyland_map_rings(struct pyland_object *o, unsigned int max_batch);
+void pyland_unmap_rings(struct pyland_rings *r);
+struct pyland_shared *pyland_shared_memory(struct pyland_rings *r);
+struct pyland_cpu *pyland_cpu_memory(struct pyland_rings *r);
+unsigned int pyland_nr_cpus(struct pyland_rings *r);
+struct pyland_batch *pyland_batch_memory(struct pyland_rings *r);
+struct pyland_decision *pyland_decision_memory(struct pyland_rings *r);
+int pyland_cycle(struct pyland_rings *r, unsigned int nr_decisions, unsigned int nr_held,
+		 unsigned int max_records);
+int pyland_submit(struct pyland_rings *r, unsigned int nr_decisions);
+int pyland_drain(struct pyland_rings *r, unsigned int max_records);
+unsigned int pyland_backlog(struct pyland_rings *r);
+int pyland_catch_signals(void);
+void pyland_clear_signal(void);
+
+/* memory.c */
+int pyland_prepare_memory(unsigned int arena_mib, unsigned int heap_mib);
+int pyland_lock_memory(void);
+unsigned int pyland_arenas_used(void);
+unsigned int pyland_arenas_missed(void);
+
+/* cffi: end */
+
+/* For the C files among themselves. */
+int pyland_fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int pyland_map_fd(struct pyland_object *o, const char *name, unsigned int *max_entries);
+
+#endif

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The hot path: one call per cycle submits the decisions, publishes how many tasks
+ * the policy still holds, yields the CPU and drains the next batch.
+ *
+ * Both rings are used through their mapped pages, not through libbpf's calls: that
+ * bounds a batch and moves each position once per batch (3.6 against 4.5 ns per
+ * record drained, 2 against 8 ns per decision written, at batches of 64). One call
+ * instead of three saves 200 ns at a batch of one.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/bpf.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "pyland_native.h"
+
+/* The sum over all CPUs may be this old: it costs a cache miss per CPU. */
+#define GAUGES_AGE_NS 1000000ULL
+
+/* The head of every sample, from the kernel's ABI: length with two flag bits, page. */
+struct ring_header {
+	unsigned int len;
+	unsigned int page;
+};
+
+struct ring {
+	unsigned long *consumer_pos;
+	unsigned long *producer_pos;
+	char *data;		/* mapped twice in a row: a sample never wraps */
+	unsigned long mask;
+	void *pages[2];
+	size_t sizes[2];
+};
+
+struct pyland_rings {
+	struct ring queued;
+	struct ring dispatched;
+	struct pyland_shared *shared;
+	struct pyland_cpu *cpus;
+	unsigned int nr_cpus;
+	size_t shared_size, cpus_size;
+	unsigned int max_batch;
+	unsigned int nr_backlog;	/* decisions that found the ring full */
+	unsigned long long gauges_ns;
+	struct pyland_decision *decisions;	/* Python packs here */
+	struct pyland_decision *backlog;
+	struct pyland_batch *batch;
+};
+
+static volatile sig_atomic_t stop_signal;
+
+static void on_signal(int number)
+{
+	stop_signal = number;
+}
+
+/* A handler in C: it costs nothing per cycle and no Python code runs in between. */
+int pyland_catch_signals(void)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+
+	if (sigaction(SIGINT, &action, NULL) || sigaction(SIGTERM, &action, NULL) ||
+	    sigaction(SIGHUP, &action, NULL))
+		return pyland_fail(-errno, "sigaction: %s", strerror(errno));
+	return 0;
+}
+
+void pyland_clear_signal(void)
+{
+	stop_signal = 0;
+}
+
+/*
+ * A ring's pages lie at two offsets: the side that user space writes, and the side
+ * that the kernel writes. In the queued ring user space owns the consumer's page,
+ * in the dispatched ring the producer's page and the data.
+ */
+static int map_ring(struct ring *ring, struct pyland_object *o, const char *name, int produces)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	unsigned int size;
+	int fd = pyland_map_fd(o, name, &size);
+
+	if (fd < 0)
+		return fd;
+	ring->sizes[0] = page;
+	ring->sizes[1] = page + 2 * (size_t)size;
+	ring->pages[0] = mmap(NULL, ring->sizes[0], produces ? PROT_READ : PROT_READ | PROT_WRITE,
+			      MAP_SHARED, fd, 0);
+	if (ring->pages[0] == MAP_FAILED) {
+		ring->pages[0] = NULL;
+		return pyland_fail(-errno, "mmap of the consumer page of ring %s: %s", name,
+				   strerror(errno));
+	}
+	ring->pages[1] = mmap(NULL, ring->sizes[1], produces ? PROT_READ | PROT_WRITE : PROT_READ,
+			      MAP_SHARED, fd, page);
+	if (ring->pages[1] == MAP_FAILED) {
+		ring->pages[1] = NULL;
+		return pyland_fail(-errno, "mmap of the data of ring %s: %s", name,
+				   strerror(errno));
+	}
+	ring->consumer_pos = ring->pages[0];
+	ring->producer_pos = ring->pages[1];
+	ring->data = (char *)ring->pages[1] + page;
+	ring->mask = size - 1;
+	return 0;
+}
+
+static void unmap_ring(struct ring *ring)
+{
+	for (int i = 0; i < 2; i++)
+		if (ring->pages[i])
+			munmap(ring->pages[i], ring->sizes[i]);
+}
+
+/* The kernel rounds the size of a mappable array up to whole pages. */
+static void *map_array(struct pyland_object *o, const char *name, size_t value_size,
+		       unsigned int *nr, size_t *size)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	int fd = pyland_map_fd(o, name, nr);
+	void *memory;
+
+	if (fd < 0)
+		return NULL;
+	*size = (value_size * *nr + page - 1) & ~(page - 1);
+	memory = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (memory == MAP_FAILED) {
+		pyland_fail(-errno, "mmap of map %s: %s", name, strerror(errno));
+		return NULL;
+	}
+	return memory;
+}
+
+struct pyland_rings *pyland_map_rings(struct pyland_object *o, unsigned int max_batch)
+{
+	struct pyland_rings *r = calloc(1, sizeof(*r));
+	unsigned int one;
+
+	if (!r || !max_batch) {
+		free(r);
+		pyland_fail(-EINVAL, "no memory for the rings, or a batch of none");
+		return NULL;
+	}
+	r->max_batch = max_batch;
+	r->decisions = calloc(max_batch, sizeof(*r->decisions));
+	r->backlog = calloc(max_batch, sizeof(*r->backlog));
+	r->batch = calloc(1, sizeof(*r->batch) + max_batch * sizeof(r->batch->records[0]));
+	if (!r->decisions || !r->backlog || !r->batch) {
+		pyland_fail(-ENOMEM, "no memory for batches of %u", max_batch);
+		goto fail;
+	}
+	if (map_ring(&r->queued, o, "queued", 0) || map_ring(&r->dispatched, o, "dispatched", 1))
+		goto fail;
+	r->shared = map_array(o, ".bss", sizeof(*r->shared), &one, &r->shared_size);
+	r->cpus = map_array(o, "cpus", sizeof(*r->cpus), &r->nr_cpus, &r->cpus_size);
+	if (!r->shared || !r->cpus)
+		goto fail;
+	return r;
+fail:
+	pyland_unmap_rings(r);
+	return NULL;
+}
+
+void pyland_unmap_rings(struct pyland_rings *r)
+{
+	if (!r)
+		return;
+	unmap_ring(&r->queued);
+	unmap_ring(&r->dispatched);
+	if (r->shared)
+		munmap(r->shared, r->shared_size);
+	if (r->cpus)
+		munmap(r->cpus, r->cpus_size);
+	free(r->decisions);
+	free(r->backlog);
+	free(r->batch);
+	free(r);
+}
+
+struct pyland_shared *pyland_shared_memory(struct pyland_rings *r)
+{
+	return r->shared;
+}
+
+struct pyland_cpu *pyland_cpu_memory(struct pyland_rings *r)
+{
+	return r->cpus;
+}
+
+unsigned int pyland_nr_cpus(struct pyland_rings *r)
+{
+	return r->nr_cpus;
+}
+
+struct pyland_batch *pyland_batch_memory(struct pyland_rings *r)
+{
+	return r->batch;
+}
+
+struct pyland_decision *pyland_decision_memory(struct pyland_rings *r)
+{
+	return r->decisions;
+}
+
+unsigned int pyland_backlog(struct pyland_rings *r)
+{
+	return r->nr_backlog;
+}
+
+static unsigned int write_decisions(struct ring *ring, const struct pyland_decision *decisions,
+				    unsigned int nr)
+{
+	const unsigned long step = sizeof(struct ring_header) + sizeof(*decisions);
+	unsigned long consumed = __atomic_load_n(ring->consumer_pos, __ATOMIC_ACQUIRE);
+	unsigned long pos = *ring->producer_pos;
+	unsigned long room = (ring->mask + 1 - (pos - consumed)) / step;
+	unsigned int i;
+
+	if (nr > room)
+		nr = room;
+	for (i = 0; i < nr; i++, pos += step) {
+		struct ring_header *header = (void *)(ring->data + (pos & ring->mask));
+
+		header->len = sizeof(*decisions);
+		header->page = 0;
+		memcpy(header + 1, decisions + i, sizeof(*decisions));
+	}
+	/* The kernel reads nothing beyond this position. */
+	__atomic_store_n(ring->producer_pos, pos, __ATOMIC_RELEASE);
+	return nr;
+}
+
+/*
+ * Submits the packed decisions behind those that found the ring full before. What
+ * does not fit now is kept; nothing is drained meanwhile, so one batch bounds it.
+ */
+int pyland_submit(struct pyland_rings *r, unsigned int nr_decisions)
+{
+	unsigned int done;
+
+	if (nr_decisions > r->max_batch - r->nr_backlog)
+		return pyland_fail(-E2BIG, "%u decisions and a backlog of %u for batches of %u",
+				   nr_decisions, r->nr_backlog, r->max_batch);
+	if (r->nr_backlog) {
+		memcpy(r->backlog + r->nr_backlog, r->decisions,
+		       nr_decisions * sizeof(*r->decisions));
+		r->nr_backlog += nr_decisions;
+		done = write_decisions(&r->dispatched, r->backlog, r->nr_backlog);
+		r->nr_backlog -= done;
+		memmove(r->backlog, r->backlog + done, r->nr_backlog * sizeof(*r->backlog));
+		return done;
+	}
+	done = write_decisions(&r->dispatched, r->decisions, nr_decisions);
+	r->nr_backlog = nr_decisions - done;
+	memcpy(r->backlog, r->decisions + done, r->nr_backlog * sizeof(*r->backlog));
+	return done;
+}
+
+static void sum_gauges(struct pyland_rings *r, unsigned long long now_ns)
+{
+	long long nr = 0, weight = 0;
+	unsigned int i;
+
+	if (now_ns - r->gauges_ns < GAUGES_AGE_NS)
+		return;
+	r->gauges_ns = now_ns;
+	for (i = 0; i < r->nr_cpus; i++) {
+		nr += r->cpus[i].nr_runnable;
+		weight += r->cpus[i].weight_runnable;
+	}
+	/* The CPUs are read one after the other: a sum may be off by a task for a while. */
+	r->batch->nr_runnable = nr > 1 ? nr : 1;
+	r->batch->weight_runnable = weight > 1 ? weight : 1;
+}
+
+/* Copies up to @max_records records into the batch and frees their room in the ring. */
+int pyland_drain(struct pyland_rings *r, unsigned int max_records)
+{
+	const unsigned long step = sizeof(struct ring_header) +
+				   ((sizeof(struct pyland_queued) + 7) & ~7UL);
+	struct ring *ring = &r->queued;
+	unsigned long end = __atomic_load_n(ring->producer_pos, __ATOMIC_ACQUIRE);
+	unsigned long pos = *ring->consumer_pos;
+	unsigned int nr = 0;
+
+	if (max_records > r->max_batch - r->nr_backlog)
+		max_records = r->max_batch - r->nr_backlog;
+	while (pos < end && nr < max_records) {
+		struct ring_header *header = (void *)(ring->data + (pos & ring->mask));
+		unsigned int len = __atomic_load_n(&header->len, __ATOMIC_ACQUIRE);
+
+		if (len & BPF_RINGBUF_BUSY_BIT)
+			break;
+		if (!(len & BPF_RINGBUF_DISCARD_BIT))
+			memcpy(&r->batch->records[nr++], header + 1,
+			       sizeof(r->batch->records[0]));
+		pos += step;
+	}
+	if (nr) {
+		__atomic_store_n(ring->consumer_pos, pos, __ATOMIC_RELEASE);
+		sum_gauges(r, r->batch->records[nr - 1].enqueue_ns);
+	}
+	return nr;
+}
+
+/*
+ * The cycle: returns how many records the batch holds now (0 is common), or why to
+ * stop. @nr_decisions are packed at pyland_decision_memory(); @nr_held is what the
+ * policy has not decided yet.
+ */
+int pyland_cycle(struct pyland_rings *r, unsigned int nr_decisions, unsigned int nr_held,
+		 unsigned int max_records)
+{
+	int ret;
+
+	if (nr_decisions || r->nr_backlog) {
+		ret = pyland_submit(r, nr_decisions);
+		if (ret < 0)
+			return ret;
+	}
+	r->shared->nr_held = nr_held + r->nr_backlog;
+	__atomic_store_n(&r->shared->cycles, r->shared->cycles + 1, __ATOMIC_RELEASE);
+	sched_yield();
+	if (stop_signal)
+		return PYLAND_STOP_SIGNAL;
+	if (__atomic_load_n(&r->shared->exited, __ATOMIC_ACQUIRE))
+		return PYLAND_STOP_KERNEL;
+	if (r->shared->drain_error)
+		return PYLAND_STOP_RING;
+	return pyland_drain(r, max_records);
+}
