@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Can this machine be scheduled? Each no is one line, before anything is changed."""
+
+import os
+from pathlib import Path
+
+from pyland.errors import UsageError
+
+SCHED_EXT = Path("/sys/kernel/sched_ext")
+KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
+LIBBPF_NEEDED = (1, 4)
+
+
+def check_machine() -> None:
+    """Raise UsageError for the first thing that keeps pyland from scheduling here."""
+    if os.geteuid() != 0:
+        raise UsageError("attaching a scheduler needs root: run it with sudo")
+    if not SCHED_EXT.is_dir():
+        raise UsageError(
+            f"the running kernel ({os.uname().release}) has no sched_ext: it takes Linux 6.12 or "
+            "later built with CONFIG_SCHED_CLASS_EXT=y"
+        )
+    if not KERNEL_BTF.exists():
+        raise UsageError(
+            f"the running kernel has no BTF ({KERNEL_BTF}): it takes CONFIG_DEBUG_INFO_BTF=y"
+        )
+    check_libbpf(_libbpf_version())
+    check_no_scheduler()
+
+
+def check_no_scheduler() -> None:
+    """Raise UsageError when another sched_ext scheduler is loaded, naming it."""
+    state = _read(SCHED_EXT / "state")
+    if state in ("", "disabled"):
+        return
+    name = _read(SCHED_EXT / "root/ops") or "unknown"
+    raise UsageError(
+        f"another scheduler is loaded: {name} ({state}); stop it first, the kernel takes one"
+    )
+
+
+def check_libbpf(version: str) -> None:
+    """Raise UsageError when libbpf's own version string is older than needed."""
+    found = tuple(int(part) for part in version.lstrip("v").split(".")[:2])
+    if found < LIBBPF_NEEDED:
+        needed = ".".join(map(str, LIBBPF_NEEDED))
+        raise UsageError(f"libbpf {version.lstrip('v')} is too old: pyland needs {needed} or newer")
+
+
+def _libbpf_version() -> str:
+    # Only here: the command must be able to explain itself where the library is missing.
+    try:
+        from pyland.kernel._native import ffi, lib
+    except ImportError as error:
+        raise UsageError(f"pyland's native part does not load: {error}") from error
+    return str(ffi.string(lib.pyland_libbpf_version()).decode())
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Opens, loads and attaches the BPF object, and says how the kernel ended it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyland.errors import ScheduleError, UsageError
+from pyland.kernel._native import ffi, lib
+from pyland.kernel.settings import Settings
+from pyland.topology import Topology
+
+QUEUE_CAP = 4096
+"""Tasks that wait for a decision at most; the next one is dispatched without asking."""
+
+MAX_BATCH = 512
+"""Records per cycle: a cycle's length stays bounded when thousands of tasks wake."""
+
+HEARTBEAT_NS = 50_000_000
+"""User space runs at least so often; the design allows 100 ms."""
+
+_OBJECT = Path(__file__).with_name("pyland.bpf.o")
+_DEFAULT_DUMP_LEN = 32768  # the kernel's own default, for the buffer that receives it
+_ECODE_RESTART = 1 << 48  # SCX_ECODE_ACT_RESTART
+
+
+@dataclass(frozen=True, slots=True)
+class KernelExit:
+    """Why the kernel ended the scheduler."""
+
+    kind: int
+    reason: str
+    message: str
+    dump: str
+    wants_restart: bool
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.message})" if self.message else self.reason
+
+
+class LoadedScheduler:
+    """The BPF side of one run, from load to detach."""
+
+    def __init__(self, settings: Settings, topology: Topology) -> None:
+        """Load the object; raises UsageError when the kernel does not take it."""
+        options = ffi.new("struct pyland_load_options *")
+        config = options.config
+        config.slice_ns = settings.slices.longest_ns
+        config.slice_min_ns = settings.slices.shortest_ns
+        config.lag_ns = settings.lag_us * 1000
+        config.heartbeat_ns = HEARTBEAT_NS
+        config.wakeup_kick_ns = settings.slices.shortest_ns
+        config.nr_cpu_ids = topology.nr_cpu_ids
+        config.nr_llcs = topology.nr_llcs
+        config.numa_local = settings.numa_local
+        config.idle_per_node = settings.numa_local and bool(
+            lib.pyland_kernel_has_enum(b"scx_ops_flags", b"SCX_OPS_BUILTIN_IDLE_PER_NODE")
+        )
+        config.exit_dump_len = settings.exit_dump_len or _DEFAULT_DUMP_LEN
+        options.queued_bytes = _ring_bytes("struct pyland_queued")
+        options.dispatched_bytes = _ring_bytes("struct pyland_decision")
+        options.partial = settings.partial
+        options.verbose = settings.verbose
+        self._dump_len = config.exit_dump_len
+        llc, node = ([0] * topology.nr_cpu_ids for _ in range(2))
+        for cpu in topology.cpus:
+            llc[cpu.id], node[cpu.id] = cpu.llc, cpu.node
+        self._object = lib.pyland_load(
+            str(_OBJECT).encode(),
+            options,
+            ffi.new("unsigned int[]", llc),
+            ffi.new("unsigned int[]", node),
+        )
+        if not self._object:
+            raise UsageError(f"{error()} (--verbose shows the verifier's log)")
+        self.rings: Any = lib.pyland_map_rings(self._object, MAX_BATCH)
+        if not self.rings:
+            problem = error()
+            self.detach()
+            raise UsageError(problem)
+
+    def attach(self) -> None:
+        """Let this process schedule; raises UsageError when the kernel refuses."""
+        if lib.pyland_attach(self._object):
+            raise UsageError(error())
+
+    def exit(self) -> KernelExit:
+        """What the kernel said when it ended the scheduler; raises ScheduleError if it did not."""
+        shared = lib.pyland_shared_memory(self.rings)
+        if not shared.exited:
+            raise ScheduleError("the kernel has not ended the scheduler")
+        buffer = ffi.new("char[]", self._dump_len)
+        length = lib.pyland_exit_dump(self._object, buffer, self._dump_len)
+        return KernelExit(
+            kind=shared.exit_kind,
+            reason=_text(shared.exit_reason),
+            message=_text(shared.exit_message),
+            dump=ffi.buffer(buffer, max(length, 0))[:].decode(errors="replace"),
+            wants_restart=bool(shared.exit_code & _ECODE_RESTART),
+        )
+
+    def detach(self) -> None:
+        """Give every task back to the kernel's default scheduler; the rings stay mapped."""
+        if self._object:
+            lib.pyland_close(self._object)
+            self._object = ffi.NULL
+
+    def close(self) -> None:
+        """Detach and unmap the rings; counters cannot be read any more."""
+        self.detach()
+        if self.rings:
+            lib.pyland_unmap_rings(self.rings)
+            self.rings = ffi.NULL
+
+
+def error() -> str:
+    """What the native side said about its last failure."""
+    return str(ffi.string(lib.pyland_error()).decode(errors="replace"))
+
+
+def ring_capacities() -> tuple[int, int]:
+    """How many records the queued and the dispatched ring take."""
+    sizes = ("struct pyland_queued", "struct pyland_decision")
+    queued, dispatched = (_ring_bytes(name) // _step(name) for name in sizes)
+    return queued, dispatched
+
+
+def _step(c_struct: str) -> int:
+    return 8 + (int(ffi.sizeof(c_struct)) + 7 & ~7)  # every sample has a header of 8 bytes
+
+
+def _ring_bytes(c_struct: str) -> int:
+    """The power of two that holds the queue cap."""
+    return 1 << (QUEUE_CAP * _step(c_struct) - 1).bit_length()
+
+
+def _text(chars: Any) -> str:
+    return str(ffi.string(chars).decode(errors="replace"))

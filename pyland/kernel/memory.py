@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Memory that never faults while it schedules (csrc/memory.c says how and why)."""
+
+import gc
+from pathlib import Path
+
+from pyland.errors import UsageError
+from pyland.kernel import loader
+from pyland.kernel._native import lib
+
+ARENA_MIB = 24
+"""Python objects of the dispatch loop: a full queue of tuples takes 2 MiB of them."""
+HEAP_MIB = 8
+"""Lists and buffers larger than 512 bytes."""
+
+_COMPACTION = Path("/proc/sys/vm/compact_unevictable_allowed")
+
+
+def prepare() -> None:
+    """Fill the pools from which the loop will allocate; once per process."""
+    if lib.pyland_prepare_memory(ARENA_MIB, HEAP_MIB):
+        raise UsageError(loader.error())
+
+
+def lock() -> None:
+    """No fault and no collection from here on; raises UsageError when locking fails."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    if lib.pyland_lock_memory():
+        raise UsageError(f"{loader.error()}: is RLIMIT_MEMLOCK or the cgroup too small?")
+
+
+def locked_mib() -> float:
+    """Locked memory of this process in MiB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmLck:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def set_compaction(value: str) -> str | None:
+    """Set `vm.compact_unevictable_allowed`; the value it had, None where there is none.
+
+    The kernel may otherwise move locked pages to compact memory, and whoever touches
+    one meanwhile waits.
+    """
+    try:
+        before = _COMPACTION.read_text().strip()
+        _COMPACTION.write_text(value)
+    except OSError:
+        return None
+    return before

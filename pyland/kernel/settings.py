@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How to schedule: the command's options, checked."""
+
+from dataclasses import dataclass
+
+from pyland.errors import UsageError
+from pyland.policy import Slices
+
+SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One run's options; the ranges are checked on construction (UsageError)."""
+
+    slice_us: int = 20_000
+    slice_us_min: int = 1_000
+    lag_us: int = 20_000
+    percpu_local: bool = False
+    numa_local: bool = False
+    partial: bool = False
+    exit_dump_len: int = 0
+    stats_s: float = 0
+    verbose: bool = False
+
+    def __post_init__(self) -> None:
+        _within("--slice-us", self.slice_us, 100, 1_000_000)
+        _within("--slice-us-min", self.slice_us_min, 100, 1_000_000)
+        _within("--lag-us", self.lag_us, 1_000, 1_000_000)
+        _within("--exit-dump-len", self.exit_dump_len, 0, 16 << 20)
+        if self.slice_us_min > self.slice_us:
+            raise UsageError(
+                f"--slice-us-min {self.slice_us_min} is longer than --slice-us {self.slice_us}: "
+                "the shortest slice must not exceed the longest"
+            )
+        if not (self.stats_s == 0 or 0.1 <= self.stats_s <= 3600):
+            raise UsageError(f"--stats {self.stats_s:g}: it takes 0.1 to 3600 seconds")
+
+    @property
+    def slices(self) -> Slices:
+        """The slices in nanoseconds."""
+        return Slices(longest_ns=self.slice_us * 1000, shortest_ns=self.slice_us_min * 1000)
+
+
+def _within(option: str, value: int, lowest: int, highest: int) -> None:
+    if not lowest <= value <= highest:
+        raise UsageError(f"{option} {value}: it takes {lowest} to {highest}")

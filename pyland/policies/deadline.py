@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Fair shares by weight, with a head start for tasks that sleep a lot.
+
+The order is scx_rustland's (1.1.2): a task's virtual time grows by its CPU time over
+its weight; a task that slept comes back at most one slice behind the queue; the
+deadline is the virtual time plus the CPU time since the task last slept, at most 100
+slices of it. So a task that wakes, does little and sleeps again is served before
+those that compute.
+
+The queue's own virtual time, V, differs from scx_rustland's on purpose. There V is the
+sum of what every task used: it runs away from each of them, every task is clamped to
+V minus one slice, and shares follow the slices alone, which the kernel's tick rounds to
+4 ms. Here V advances as a fair share would: by the time used over the weight of all
+that is runnable. Virtual times keep their meaning, and weights hold on any tick. V
+never advances slower than lets a task wait about 100 longest slices behind an endless
+stream of newcomers.
+"""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from pyland.policy import CPU_ANY, Slices
+from pyland.topology import Topology
+
+# V starts this far from zero, for "no state yet" to be different from "long ago".
+_ORIGIN_NS = 1 << 32
+_RATE_SHIFT = 20
+
+
+class Deadline:
+    """The default policy.
+
+    Tasks are decided as soon as they are seen, and BPF's queue, sorted by deadline,
+    does the ordering: 475 ns per task at batches of 64 against 720 with a heap here.
+    """
+
+    name: ClassVar[str] = "deadline"
+    fields: ClassVar[tuple[str, ...]] = (
+        "seq",
+        "pid",
+        "cpu",
+        "weight",
+        "used_ns",
+        "awake_runtime_ns",
+        "state",
+    )
+
+    def __init__(self, slices: Slices, topology: Topology, *, percpu_local: bool = False) -> None:
+        """Keeps tasks on the CPU where they ran last when `percpu_local`."""
+        self.nr_held = 0
+        self._longest_ns = slices.longest_ns
+        self._shortest_ns = slices.shortest_ns
+        self._nr_cpus = len(topology.online)
+        self._percpu_local = percpu_local
+        self._vtime_now = _ORIGIN_NS + 100 * slices.longest_ns
+
+    def decide(
+        self, tasks: Iterable[tuple[int, ...]], nr_runnable: int, weight_runnable: int
+    ) -> list[int]:
+        """Decides every task at once."""
+        nr_cpus = self._nr_cpus
+        slice_ns = self._longest_ns
+        if nr_runnable > nr_cpus:
+            slice_ns = max(slice_ns * nr_cpus // nr_runnable, self._shortest_ns)
+        most_ns = 100 * slice_ns
+        vtime_now = self._vtime_now
+        floor_ns = vtime_now - self._longest_ns
+        local = self._percpu_local
+        used_sum_ns = 0
+        out: list[int] = []
+        for seq, pid, cpu, weight, used_ns, awake_ns, state in tasks:
+            if state > floor_ns:
+                vtime_ns = state
+                if state > vtime_now:
+                    vtime_now = state
+            else:
+                vtime_ns = floor_ns if state else vtime_now
+            used_sum_ns += used_ns
+            if weight == 100:
+                vtime_ns += used_ns
+                mine_ns = slice_ns
+            else:
+                vtime_ns += used_ns * 100 // weight
+                mine_ns = slice_ns * weight // 100
+            out += (
+                seq,
+                pid,
+                cpu if local else CPU_ANY,
+                mine_ns,
+                vtime_ns + (awake_ns if awake_ns < most_ns else most_ns),
+                vtime_ns,
+                0,
+            )
+        fair = (100 << _RATE_SHIFT) // weight_runnable
+        least = (slice_ns << _RATE_SHIFT) // (self._longest_ns * nr_cpus)
+        self._vtime_now = vtime_now + (used_sum_ns * max(fair, least) >> _RATE_SHIFT)
+        return out
