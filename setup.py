@@ -35,6 +35,11 @@ class BuildNative(build_ext):
                 library = package / "libbpf.so.1"
                 library.unlink(missing_ok=True)  # a running pyland keeps the one it has mapped
                 shutil.copyfile(libbpf.library, library)
+                # Its licence asks for its notice wherever it goes.
+                for folder in libbpf.library.parents:
+                    notice = folder / "share" / "doc" / "libbpf1" / "copyright"
+                    if notice.exists():
+                        shutil.copyfile(notice, package / "libbpf.copyright")
                 toolchain.compile_bpf(Path("bpf/pyland.bpf.c"), package / "pyland.bpf.o", libbpf)
         except toolchain.ToolchainError as error:
             raise PlatformError(str(error)) from error
