@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""These tests change the scheduler of the running machine: they want root and sched_ext.
+
+`tools/vm --cpus 2 --memory 2G -- .venv/bin/python -m pytest tests/kernel` runs them in the lab.
+PYLAND_TEST_SECONDS (30) is how long those take that say a minute of their feature; PYLAND_RESULTS
+names a folder for the figures they measure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.harness import Record, Start
+from tools.load import scheduler as system
+from tools.load.scheduler import Scheduler
+
+_running: list[Scheduler] = []
+
+
+def _reason_to_skip() -> str:
+    if not system.SCHED_EXT.is_dir():
+        return f"the running kernel ({os.uname().release}) has no sched_ext: use tools/vm"
+    if os.geteuid():
+        return "changing the scheduler takes root"
+    return ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what this machine cannot do, here rather than in each test."""
+    here = Path(__file__).parent
+    if reason := _reason_to_skip():
+        for item in items:
+            if here in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Adds what pyland and the kernel said to the report of a failure."""
+    report = yield
+    if report.failed:
+        for scheduler in _running:
+            report.sections.append(("pyland", scheduler.about()))
+    return report
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts pyland with options and returns it when it schedules; the test's end ends it."""
+    assert system.until(lambda: system.kernel_state() == "disabled", 10) is not None, (
+        f"a scheduler is loaded already: {system.kernel_state('root/ops')}"
+    )
+
+    def started(*options: str) -> Scheduler:
+        scheduler = Scheduler(*options)
+        _running.append(scheduler)
+        scheduler.wait_enabled()
+        return scheduler
+
+    try:
+        yield started
+    finally:
+        while _running:
+            _running.pop().__exit__(None, None, None)
+
+
+@pytest.fixture
+def record(
+    request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> Record:
+    """Notes figures: shown with `pytest -s`, in the JUnit report, and in PYLAND_RESULTS."""
+    figures: dict[str, object] = {}
+
+    def noted(**values: object) -> None:
+        for name, value in values.items():
+            record_property(name, value)
+            print(f"\n{request.node.name}: {name} {value}", end="", flush=True)
+        figures.update(values)
+        if folder := os.environ.get("PYLAND_RESULTS"):
+            path = Path(folder) / f"{request.node.name}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = json.dumps({"kernel": os.uname().release, **figures}, indent=2)
+            path.write_text(text + "\n", encoding="utf-8")
+
+    return noted

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What several of the kernel tests ask of a machine that pyland schedules."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+
+from tools.load.scheduler import End, Scheduler, compaction, enabled, kernel_state
+
+# What the fixtures `start` and `record` are: a running pyland by options, figures by name.
+Start = Callable[..., Scheduler]
+Record = Callable[..., None]
+
+# The kernel's weights of nice 0 and 5 (sched_prio_to_weight).
+WEIGHT_NICE_0 = 1024
+WEIGHT_NICE_5 = 335
+
+# Nobody waits longer than this, whatever happens. Far from what a desktop wants, but the machine
+# that emulates this one may not run it for a while; a stall is 5 s and more.
+GAP_S = 3.0
+
+
+def scaled(full_s: float, at_least: float = 0) -> float:
+    """A duration of the full run, shortened as PYLAND_TEST_SECONDS wants it (60 is full)."""
+    return max(full_s * float(os.environ.get("PYLAND_TEST_SECONDS", "30")) / 60, at_least)
+
+
+@contextlib.contextmanager
+def undisturbed(scheduler: Scheduler) -> Iterator[None]:
+    """From start to end of the block pyland schedules, and was not restarted in between."""
+    assert enabled(), scheduler.about()
+    before = kernel_state("enable_seq")
+    yield
+    assert scheduler.running, "pyland ended by itself"
+    assert enabled(), f"the kernel's state is {kernel_state()}"
+    assert kernel_state("enable_seq") == before, "pyland was loaded again"
+
+
+def ended_well(end: End) -> None:
+    """It was stopped, and nothing went wrong before."""
+    assert end.status == 0
+    totals = end.totals
+    assert totals["bad_decisions"] == 0
+    assert totals["failed"] <= totals["forwarded"] * 0.01
+
+
+def python_decided(end: End) -> None:
+    """Python, and not the fallback, ordered the tasks."""
+    totals = end.totals
+    assert totals["forwarded"] > 100, "hardly anything was forwarded"
+    assert totals.user_share > 0.95, f"{totals.counts}"
+
+
+def grown(before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+    """Whether the process has more memory than before; its counters are batched, so not exact."""
+    return any(after[name] > value + 256 for name, value in before.items())
+
+
+class Unchanged:
+    """The settings of the machine that pyland changes, as they were before it started."""
+
+    def __init__(self) -> None:
+        self._compaction = compaction()
+
+    def __bool__(self) -> bool:
+        return compaction() == self._compaction

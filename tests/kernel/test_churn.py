@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tasks come and go, move about and lose their CPUs, and pyland goes on."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.harness import GAP_S, Record, Start, ended_well, scaled, undisturbed
+from tools.load.programs import Command, Hogs, Sleeper, Spawner, available, figures
+from tools.load.scheduler import enabled, kernel_state, until
+
+CPUS = Path("/sys/devices/system/cpu")
+
+
+@pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
+def test_aggressive_affinity_stress_passes(start: Start) -> None:
+    """The line with which the scx project's CI tries its schedulers."""
+    scheduler = start()
+    line = "stress-ng --aggressive -M -c 2 -f 2 --affinity 1 --affinity-delay 1 --affinity-pin"
+    with undisturbed(scheduler), Command(*line.split(), "-t", "31") as stress:
+        status = stress.wait(31 + 180)
+        assert status == 0, stress.output
+    ended_well(scheduler.end())
+
+
+@pytest.mark.skipif(not available("hackbench"), reason="no hackbench here")
+def test_hackbench_gets_to_its_end(start: Start, record: Record) -> None:
+    """Four hundred processes that wake each other up all the time.
+
+    A full run has 1000 loops (PYLAND_HACKBENCH_LOOPS), which takes long under emulation.
+    """
+    loops = os.environ.get("PYLAND_HACKBENCH_LOOPS", "40")
+    scheduler = start()
+    begin = time.monotonic()
+    with undisturbed(scheduler), Command("hackbench", "-P", "-g", "10", "-l", loops) as bench:
+        status = bench.wait(300)
+        assert status == 0, bench.output
+    end = scheduler.end()
+    record(loops=loops, seconds=time.monotonic() - begin, totals=dict(end.totals.counts))
+    ended_well(end)
+
+
+@pytest.mark.parametrize("run", [False, True], ids=["fork", "exec"])
+def test_short_lived_processes_all_run(start: Start, record: Record, run: bool) -> None:
+    """As in a build: each is new to the scheduler, and gone before it is known."""
+    scheduler = start()
+    with undisturbed(scheduler), Spawner(scaled(20), 500, run) as spawner:
+        spawned = spawner.spawned()
+    end = scheduler.end()
+    record(spawned=figures(spawned), totals=dict(end.totals.counts))
+    ended_well(end)
+    assert spawned.started > 0
+    assert spawned.finished == spawned.started
+    assert spawned.slowest_us / 1e6 < 2 * GAP_S
+
+
+@contextmanager
+def _offline(cpu: int) -> Iterator[None]:
+    online = CPUS / f"cpu{cpu}" / "online"
+    online.write_text("0", encoding="ascii")
+    try:
+        yield
+    finally:
+        online.write_text("1", encoding="ascii")
+
+
+@pytest.mark.skipif(not (CPUS / "cpu1" / "online").exists(), reason="no CPU can be taken offline")
+def test_a_cpu_goes_and_comes_back(start: Start, record: Record) -> None:
+    """The kernel asks for a restart each time; the process lives on and schedules again."""
+    scheduler = start()
+    took = []
+
+    def settled(before: str) -> str:
+        # It is not loaded again where the kernel side follows by itself: a moment to tell.
+        until(lambda: kernel_state("enable_seq") != before or not enabled(), 3)
+        took.append(scheduler.wait_enabled())
+        return kernel_state("enable_seq")
+
+    loaded = kernel_state("enable_seq")
+    with Hogs(600, [0] * 3) as hogs:
+        for _ in range(5):
+            with _offline(1):
+                loaded = settled(loaded)
+            loaded = settled(loaded)
+        ticks = hogs.cpu_ticks()
+        time.sleep(5)
+        after = hogs.cpu_ticks()
+    end = scheduler.end()
+    record(restart_s=took, totals=dict(end.totals.counts))
+    ended_well(end)
+    assert all(after[pid] > ticks[pid] for pid in ticks)
+
+
+def test_running_tasks_move_between_cpus(start: Start, record: Record) -> None:
+    """Their allowed CPUs change at random, also between their record and the decision."""
+    chance = random.Random(1)
+    cpus = sorted(os.sched_getaffinity(0))
+    sets = [{cpu} for cpu in cpus] + [set(cpus)]
+    scheduler = start()
+    moves = 0
+    with undisturbed(scheduler), Hogs(600, [0] * 6) as hogs, Sleeper(600) as sleeper:
+        until_s = time.monotonic() + scaled(20)
+        while time.monotonic() < until_s:
+            for pid in (*hogs.pids, sleeper.pid):
+                os.sched_setaffinity(pid, chance.choice(sets))
+                moves += 1
+            time.sleep(0.005)
+        wakeups = sleeper.wakeups(early=True)
+        shares = hogs.shares(early=True)
+    end = scheduler.end()
+    record(moves=moves, gap_s=shares.longest_gap_s, wakeup_max_s=wakeups.max_us / 1e6)
+    record(totals=dict(end.totals.counts))
+    ended_well(end)
+    assert all(hog.progress > 0 for hog in shares.hogs)
+    assert shares.longest_gap_s < GAP_S
+    assert wakeups.max_us / 1e6 < GAP_S
+
+
+@pytest.mark.skipif(shutil.which("stress-ng") is None, reason="no stress-ng here")
+def test_tasks_change_while_they_wait(start: Start) -> None:
+    """They exit, execute another program, change class and nice value between the queues."""
+    line = "stress-ng --zombie 1 --exec 1 --schedpolicy 1 --nice 1 --switch 1 --yield 1 -t"
+    scheduler = start()
+    seconds = round(scaled(30))
+    with undisturbed(scheduler), Command(*line.split(), str(seconds)) as stress:
+        status = stress.wait(seconds + 180)
+        # 3: a stressor found that the machine cannot do its work, which is no fault of ours.
+        assert status in (0, 3), stress.output
+    ended_well(scheduler.end())

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The first minute of the soak."""
+
+from __future__ import annotations
+
+from tests.kernel.harness import Record, Start
+from tests.kernel.soak import survive
+
+
+def test_it_survives_a_minute_of_mixed_load(start: Start, record: Record) -> None:
+    """What fails in here would fail in the long run."""
+    survive(start, record, 1)

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The workload programs while they run, and what they measured."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tools.load import build
+
+# Seconds to wait for a program that was told to end: emulation is slow, and the machine shared.
+PATIENCE = 90.0
+
+
+class Command:
+    """A command in a session of its own; leaving the `with` block ends all of it.
+
+    Its output goes to a file, so that it never waits for a reader.
+    """
+
+    def __init__(self, *command: str | Path) -> None:
+        self.name = Path(command[0]).name
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+        self._log.close()
+
+    @property
+    def output(self) -> str:
+        """All that it wrote so far."""
+        # Not through our own file position, which it shares.
+        return os.pread(self._log.fileno(), 1 << 24, 0).decode(errors="replace")
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def wait(self, seconds: float = PATIENCE) -> int:
+        """Exit status, negative for a signal; TimeoutError when it takes longer."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(
+                f"{self.name} still runs after {seconds:.0f} s:\n{self.output[-2000:]}"
+            ) from None
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Asks it to end, and returns its exit status."""
+        if self.running:
+            self._process.send_signal(number)
+        return self.wait()
+
+
+def available(name: str) -> bool:
+    """Whether the machine has a command of this name."""
+    return shutil.which(name) is not None
+
+
+class _Program(Command):
+    """One of the programs of this folder; its last line is a JSON object."""
+
+    def __init__(self, name: str, seconds: float, *arguments: str) -> None:
+        self._seconds = max(1, round(seconds))
+        super().__init__(build.program(name), "--seconds", str(self._seconds), *arguments)
+
+    def _measured(self, early: bool) -> Any:
+        status = self.stop() if early else self.wait(self._seconds + PATIENCE)
+        if status:
+            raise RuntimeError(f"{self.name} ended with status {status}: {self.output}")
+        return json.loads(self.output.splitlines()[-1])
+
+
+@dataclass(frozen=True)
+class Hog:
+    """What one hog got in the window."""
+
+    pid: int
+    nice: int
+    cpu_ns: int
+    progress: int
+    longest_gap_ns: int
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What all hogs got, in one window of time."""
+
+    window_ns: int
+    hogs: tuple[Hog, ...]
+
+    @property
+    def uneven(self) -> float:
+        """Distance of the worst hog from the mean, as a part of the mean: 0 is fair."""
+        mean = self.mean_ns()
+        return max(abs(hog.cpu_ns - mean) for hog in self.hogs) / mean
+
+    @property
+    def longest_gap_s(self) -> float:
+        """The longest that any hog did not run."""
+        return max(hog.longest_gap_ns for hog in self.hogs) / 1e9
+
+    def mean_ns(self, nice: int | None = None) -> float:
+        """Mean CPU time of the hogs, or of those with this nice value."""
+        times = [hog.cpu_ns for hog in self.hogs if nice in (None, hog.nice)]
+        return sum(times) / len(times)
+
+
+class Hogs(_Program):
+    """CPU burners, one for each nice value, that have all begun when this returns."""
+
+    def __init__(
+        self,
+        seconds: float,
+        nice: Sequence[int],
+        *,
+        cpu: int | None = None,
+        policy: int | None = None,
+    ) -> None:
+        arguments = [part for value in nice for part in ("--nice", str(value))]
+        if cpu is not None:
+            arguments += ["--cpu", str(cpu)]
+        if policy is not None:
+            arguments += ["--policy", str(policy)]
+        super().__init__("hogs", seconds, *arguments)
+        self.pids: tuple[int, ...] = ()
+
+    def __enter__(self) -> Self:
+        waiting = 0.0
+        while "\n" not in self.output:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.05)
+            waiting += 0.05
+            if not self.running or waiting > PATIENCE:
+                output = self.output
+                super().__exit__(None, None, None)
+                raise RuntimeError(f"the hogs did not start: {output}")
+        self.pids = tuple(json.loads(self.output.splitlines()[0])["pids"])
+        return self
+
+    def cpu_ticks(self) -> dict[int, int]:
+        """CPU time of each so far, in clock ticks (10 ms)."""
+        ticks = {}
+        for pid in self.pids:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            ticks[pid] = int(stat[11]) + int(stat[12])
+        return ticks
+
+    def shares(self, early: bool = False) -> Shares:
+        """Waits for the end, or with ``early`` makes this moment the end."""
+        measured = self._measured(early)
+        return Shares(measured["window_ns"], tuple(Hog(**hog) for hog in measured["hogs"]))
+
+
+@dataclass(frozen=True)
+class Wakeups:
+    """How late an interactive task was, over all its wakeups."""
+
+    seconds: float
+    periods: int
+    sleep_us: int
+    run_us: int
+    p50_us: float
+    p90_us: float
+    p99_us: float
+    p999_us: float
+    max_us: float
+    page_faults: int
+    locked: bool
+
+    @property
+    def possible_periods(self) -> float:
+        """How often it would have woken up on an idle machine."""
+        return self.seconds * 1e6 / (self.sleep_us + self.run_us)
+
+
+class Sleeper(_Program):
+    """Sleeps 10 ms, runs 1 ms, and so on."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("sleeper", seconds)
+
+    def wakeups(self, early: bool = False) -> Wakeups:
+        """Waits for the end, or with ``early`` makes this moment the end."""
+        return Wakeups(**self._measured(early))
+
+
+@dataclass(frozen=True)
+class Spawned:
+    """How many short-lived processes were started, and came to their proper end."""
+
+    seconds: float
+    started: int
+    finished: int
+    rate: float
+    mean_us: float
+    slowest_us: float
+
+
+class Spawner(_Program):
+    """Forks that end at once, at a rate per second; with ``run`` they are /bin/true."""
+
+    def __init__(self, seconds: float, rate: int, run: bool = False) -> None:
+        super().__init__("spawner", seconds, "--rate", str(rate), *(["--exec"] if run else []))
+
+    def spawned(self) -> Spawned:
+        """Waits for the end."""
+        return Spawned(**self._measured(False))
+
+
+def figures(result: Wakeups | Spawned) -> dict[str, float]:
+    """The numbers of a result by name."""
+    return {field.name: getattr(result, field.name) for field in fields(result)}
