@@ -18,9 +18,16 @@ typedef __s64 s64;
 
 #define EBUSY 16
 
+/* CO-RE takes an enum only for an enum. */
+enum scx_exit_kind {
+	SCX_EXIT_NONE,
+};
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-struct cpumask;
+struct cpumask {
+	unsigned long bits[1];
+};
 
 struct sched_ext_entity {
 	u32 flags;
@@ -41,7 +48,7 @@ struct task_struct {
 };
 
 struct scx_exit_info {
-	int kind;
+	enum scx_exit_kind kind;
 	s64 exit_code;
 	const char *reason;
 	char *msg;

@@ -804,11 +804,14 @@ static int beat(void *map, u32 *key, struct heartbeat *h)
 	u64 now = now_ns();
 	s32 cpu;
 
+	/* The timer is set in init, which may sleep: to the verifier, so may its callback. */
+	bpf_rcu_read_lock();
 	if (c) {
 		c->heartbeats++;
 		rescue_starved(SHARED_DSQ, c, now);
 	}
 	bpf_loop(config.nr_cpu_ids, rescue_cpu, &now, 0);
+	bpf_rcu_read_unlock();
 	shared.needed = 1;
 	online = scx_bpf_get_online_cpumask();
 	cpu = pick_idle_cpu(online, bpf_get_smp_processor_id());
