@@ -139,7 +139,7 @@ def until(condition: Callable[[], bool], seconds: float, step_s: float = 0.02) -
 def kernel_log(lines: int = 40) -> str:
     """The end of what the kernel said about scheduling."""
     log = subprocess.run(["dmesg"], capture_output=True, text=True, check=False).stdout
-    about = re.compile(r"sched_ext|pyland|stall|lockup|BUG|WARNING|rcu:", re.IGNORECASE)
+    about = re.compile(r"sched_ext|pyland|stall|lockup|BUG:|WARNING: CPU|Oops", re.IGNORECASE)
     return "\n".join([line for line in log.splitlines() if about.search(line)][-lines:])
 
 
