@@ -121,6 +121,9 @@ struct pyland_shared {
 	unsigned long long sched_tgid;
 	unsigned long long last_cycle_ns;	/* when a finished cycle was last seen */
 	unsigned long long cycles_seen;
+	unsigned long long cycles_begun;
+	unsigned long long cycle_begin_ns;	/* when user space began its present cycle */
+	unsigned long long decided_until_ns;	/* a finished cycle has seen all records up to here */
 	unsigned long long vtime_now;		/* the highest vtime that has run */
 	unsigned int late;			/* user space is behind: records pause */
 	unsigned int needed;			/* run user space though no record waits */

@@ -554,36 +554,49 @@ static bool take_held(struct pyland_cpu *c)
 	return take.taken;
 }
 
-static u64 oldest_held_age_ns(u32 llc, u64 now)
+/* When the oldest held task was enqueued; 0 when none is held. */
+static u64 oldest_held_ns(u32 llc)
 {
 	struct bpf_iter_scx_dsq it;
 	struct task_struct *p;
 	struct task_ctx *t;
-	s64 age_ns = 0;
+	u64 enqueue_ns = 0;
 
 	if (!bpf_iter_scx_dsq_new(&it, HOLDING_DSQ + llc, 0)) {
 		p = bpf_iter_scx_dsq_next(&it);
 		if (p) {
 			t = task_state(p);
 			if (t)
-				age_ns = now - t->enqueue_ns;
+				enqueue_ns = t->enqueue_ns;
 		}
 	}
 	bpf_iter_scx_dsq_destroy(&it);
-	return age_ns > 0 ? age_ns : 0;
+	return enqueue_ns;
 }
 
-/* Has a held task waited too long? Looked at four times in a lag limit per CPU. */
-static bool held_too_long(struct pyland_cpu *c, u64 now)
+/*
+ * Has user space been late with a held task? Not when it only waits for a CPU like
+ * everybody else: then it runs now. But when it is busy elsewhere, stopped, blocked,
+ * does not come to the end of a cycle (@hogs), or ended one that had the task's
+ * record without deciding it. Looked at four times in a lag limit per CPU.
+ */
+static bool held_too_long(struct pyland_cpu *c, u64 now, bool hogs)
 {
+	u64 enqueue_ns;
+
 	if (scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) <= 0)
 		return false;
 	if ((s64)(now - c->lag_check_ns) < 0)
 		return false;
-	if (oldest_held_age_ns(c->llc, now) <= config.lag_ns) {
+	enqueue_ns = oldest_held_ns(c->llc);
+	if (!enqueue_ns || (s64)(now - enqueue_ns) <= (s64)config.lag_ns) {
 		c->lag_check_ns = now + config.lag_ns / 4;
 		return false;
 	}
+	if ((s64)(shared.decided_until_ns - enqueue_ns) > 0)
+		return true;
+	if (scheduler_waits() && !hogs)
+		return false;
 	/* User space itself is behind, not only its policy with this task. */
 	if ((s64)(now - shared.last_cycle_ns) > (s64)config.lag_ns)
 		shared.late = 1;
@@ -622,7 +635,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	apply_decisions(cpu, prev_runnable);
 
 	now = now_ns();
-	late = held_too_long(c, now);
+	late = held_too_long(c, now, hogs);
 	if (late && !c->last_was_fallback && take_held(c)) {
 		c->fallback_lag++;
 		c->last_was_fallback = 1;
@@ -673,9 +686,17 @@ SEC("struct_ops/pyland_running")
 void BPF_PROG(pyland_running, struct task_struct *p)
 {
 	struct pyland_cpu *c = this_cpu_state();
-	struct task_ctx *t = task_state(p);
+	struct task_ctx *t;
 
-	if (!t || !c || is_scheduler(p))
+	if (is_scheduler(p)) {
+		if (shared.cycles != shared.cycles_begun) {
+			shared.cycles_begun = shared.cycles;
+			shared.cycle_begin_ns = now_ns();
+		}
+		return;
+	}
+	t = task_state(p);
+	if (!t || !c)
 		return;
 	t->start_ns = now_ns();
 	t->queue = QUEUE_NONE;
@@ -695,6 +716,7 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 		if (shared.cycles != shared.cycles_seen) {
 			shared.cycles_seen = shared.cycles;
 			shared.last_cycle_ns = now_ns();
+			shared.decided_until_ns = shared.cycle_begin_ns;
 			shared.late = 0;
 		}
 		return;

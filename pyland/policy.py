@@ -62,8 +62,8 @@ class Policy(Protocol):
         """The decisions to carry out now, flat: `DECISION_FIELDS` for each.
 
         `tasks` became runnable since the last call, oldest first, each a tuple of
-        `fields`; it is empty when only held tasks are left to decide. `nr_runnable` counts all tasks
-        that run or want to, `weight_runnable` is the sum of their weights (100 is
-        nice 0); both are at most a millisecond old.
+        `fields`; it is empty when only held tasks are left to decide. `nr_runnable`
+        counts all tasks that run or want to, `weight_runnable` is the sum of their
+        weights (100 is nice 0); both are at most a millisecond old.
         """
         ...

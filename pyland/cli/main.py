@@ -2,7 +2,6 @@
 """The `pyland` command."""
 
 import argparse
-import importlib.metadata
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -91,8 +90,8 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "-V",
         "--version",
-        action="version",
-        version=f"pyland {importlib.metadata.version('pyland')}",
+        action="store_true",
+        help="show the version and exit",
     )
     return parser
 
@@ -101,6 +100,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code (0 as asked, 1 ended by the kernel, 2 bad input)."""
     try:
         options = build_parser().parse_args(argv)
+        if options.version:
+            # Only here: it imports as much as all the rest together.
+            from importlib.metadata import version
+
+            print(f"pyland {version('pyland')}")
+            return 0
         settings = Settings(
             slice_us=options.slice_us,
             slice_us_min=options.slice_us_min,
