@@ -50,6 +50,7 @@ int pyland_run_program(struct pyland_object *o, const char *name, void *context,
 		       unsigned int context_size, unsigned int repeat);
 int pyland_attach(struct pyland_object *o);
 void pyland_close(struct pyland_object *o);
+int pyland_map_fd(struct pyland_object *o, const char *name, unsigned int *max_entries);
 int pyland_kernel_has_enum(const char *type, const char *name);
 int pyland_exit_dump(struct pyland_object *o, char *buffer, unsigned int size);
 
@@ -79,6 +80,5 @@ unsigned int pyland_arenas_missed(void);
 
 /* For the C files among themselves. */
 int pyland_fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
-int pyland_map_fd(struct pyland_object *o, const char *name, unsigned int *max_entries);
 
 #endif

@@ -156,6 +156,7 @@ struct pyland_rings *pyland_map_rings(struct pyland_object *o, unsigned int max_
 		pyland_fail(-ENOMEM, "no memory for batches of %u", max_batch);
 		goto fail;
 	}
+	r->batch->nr_runnable = r->batch->weight_runnable = 1;
 	if (map_ring(&r->queued, o, "queued", 0) || map_ring(&r->dispatched, o, "dispatched", 1))
 		goto fail;
 	r->shared = map_array(o, ".bss", sizeof(*r->shared), &one, &r->shared_size);

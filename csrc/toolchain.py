@@ -141,7 +141,7 @@ def find_libbpf() -> Libbpf:
     )
 
 
-def compile_bpf(source: Path, output: Path, libbpf: Libbpf) -> None:
+def compile_bpf(source: Path, output: Path, libbpf: Libbpf, *include: Path) -> None:
     """Compile a BPF program with BTF and without DWARF; ``output`` appears whole or not at all."""
     machine = platform.machine()
     if machine not in BPF_ARCHITECTURES:
@@ -151,7 +151,7 @@ def compile_bpf(source: Path, output: Path, libbpf: Libbpf) -> None:
         *(clang, "-O2", "-g", "-target", "bpf", "-mcpu=v3"),
         f"-D__TARGET_ARCH_{BPF_ARCHITECTURES[machine]}",
         *("-Wall", "-Werror=implicit-function-declaration"),
-        *("-I", str(source.parent), "-I", str(libbpf.include)),
+        *(f"-I{folder}" for folder in (source.parent, *include, libbpf.include)),
     ]
     multiarch = sysconfig.get_config_var("MULTIARCH")
     if multiarch:

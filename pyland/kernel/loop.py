@@ -27,9 +27,13 @@ class Stop(IntEnum):
 class DispatchLoop:
     """Runs a policy over one pair of rings."""
 
-    def __init__(self, rings: Any, policy: Policy) -> None:
-        """Raises ValueError when the policy asks for fields that records do not have."""
+    def __init__(self, rings: Any, policy: Policy, *, max_batch: int = MAX_BATCH) -> None:
+        """Raises ValueError when the policy asks for fields that records do not have.
+
+        `max_batch` is how many tasks one cycle takes at most, up to `MAX_BATCH`.
+        """
         self._rings = rings
+        self._max_batch = max_batch
         self._policy = policy
         size = ffi.sizeof("struct pyland_queued")
         head = ffi.offsetof("struct pyland_batch", "records")
@@ -56,9 +60,10 @@ class DispatchLoop:
         one, many = self._record.unpack_from, self._record.iter_unpack
         first = self._packs[1].pack_into
         out, width = self._out, len(DECISION_FIELDS)
+        max_batch = self._max_batch
         nr_out = held = 0
         while True:
-            nr = cycle(rings, nr_out, held, min(MAX_BATCH, QUEUE_CAP - held))
+            nr = cycle(rings, nr_out, held, min(max_batch, QUEUE_CAP - held))
             if nr > 0:
                 runnable, weight = gauges(head)
                 # One task is the common batch of a quiet machine: 120 ns less than iterating.

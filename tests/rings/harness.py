@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Real rings on this machine's kernel, with BPF programs at their other end."""
+
+import mmap
+import os
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+from pyland.kernel import loader
+from pyland.kernel._native import ffi, lib
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = Path(__file__).with_name("rings.bpf.c")
+
+# The build's own compiler driver, which is no part of the installed package.
+sys.path.insert(0, str(ROOT / "csrc"))
+import toolchain  # noqa: E402
+
+DECISION = struct.Struct("=Qii4Q")
+
+
+class RingsUnavailable(Exception):
+    """BPF cannot be loaded here; the message says why."""
+
+
+def _object() -> Path:
+    """The compiled programs, newer than what they are made of."""
+    output = ROOT / "build" / "rings" / "rings.bpf.o"
+    sources = (SOURCE, ROOT / "bpf" / "intf.h")
+    if not output.exists() or output.stat().st_mtime < max(s.stat().st_mtime for s in sources):
+        libbpf = toolchain.find_libbpf()
+        toolchain.compile_bpf(SOURCE, output, libbpf, ROOT / "bpf")
+    return output
+
+
+class Rings:
+    """A pair of rings; `produce` and `consume` run in the kernel."""
+
+    def __init__(self, max_batch: int = loader.MAX_BATCH) -> None:
+        """Raises RingsUnavailable where BPF cannot be loaded."""
+        if os.geteuid() != 0:
+            raise RingsUnavailable("loading BPF programs needs root")
+        self._object = lib.pyland_load_programs(str(_object()).encode())
+        if not self._object and "not permitted" in loader.error():
+            raise RingsUnavailable(loader.error())
+        assert self._object, loader.error()
+        self.shim: Any = lib.pyland_map_rings(self._object, max_batch)
+        assert self.shim, loader.error()
+        self.shared = lib.pyland_shared_memory(self.shim)
+        self.max_batch = max_batch
+        self.produced = 0
+        self.consumed = 0
+
+    def produce(self, nr: int) -> int:
+        """Let the kernel write `nr` records, numbered on; how many had room."""
+        written = self._run("produce", nr, self.produced)
+        self.produced += written
+        return written
+
+    def consume(self, nr: int, slot: int = 0) -> int:
+        """Let the kernel take up to `nr` decisions; how many there were, or -errno."""
+        taken = self._run("consume", nr, slot)
+        self.consumed += max(taken, 0)
+        return taken
+
+    def taken(self, nr: int) -> list[tuple[int, ...]]:
+        """The first `nr` decisions of the last `consume`."""
+        with self._map(b"seen") as seen:
+            return list(DECISION.iter_unpack(seen[: nr * DECISION.size]))
+
+    def records(self) -> list[int]:
+        """The numbers of the batch drained last; the batch is as long as was asked for."""
+        batch = lib.pyland_batch_memory(self.shim)
+        return [batch.records[index].seq for index in range(self.max_batch)]
+
+    def corrupt_decisions(self) -> None:
+        """Write nonsense over the head of the oldest decision, as a stray pointer would."""
+        page = mmap.PAGESIZE
+        entries = ffi.new("unsigned int *")
+        fd = lib.pyland_map_fd(self._object, b"dispatched", entries)
+        with mmap.mmap(fd, 2 * page, offset=page) as ring:
+            ring[page : page + 4] = struct.pack("=I", 0x3FFFFFFF)
+
+    def close(self) -> None:
+        """Unmap and unload."""
+        lib.pyland_unmap_rings(self.shim)
+        lib.pyland_close(self._object)
+
+    def _map(self, name: bytes) -> mmap.mmap:
+        entries = ffi.new("unsigned int *")
+        fd = lib.pyland_map_fd(self._object, name, entries)
+        return mmap.mmap(fd, entries[0] * DECISION.size)
+
+    def _run(self, program: str, nr: int, first: int) -> int:
+        context = ffi.new("unsigned int[2]", [nr, first])
+        return int(lib.pyland_run_program(self._object, program.encode(), context, 8, 1))

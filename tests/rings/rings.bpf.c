@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The kernel's end of both rings without a scheduler: programs that a test or a
+ * benchmark runs write records as enqueue does and drain decisions as dispatch does.
+ * They work on any kernel with both rings (6.1), so also where sched_ext is missing.
+ */
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+#include "intf.h"
+
+char _license[] SEC("license") = "GPL";
+
+#define SEEN_MAX 16384
+
+struct pyland_shared shared = {};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 512 * 1024);
+} queued SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
+	__uint(max_entries, 256 * 1024);
+} dispatched SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct pyland_cpu);
+} cpus SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, SEEN_MAX);
+	__type(key, __u32);
+	__type(value, struct pyland_decision);
+} seen SEC(".maps");
+
+struct work {
+	unsigned int nr;	/* records to write, or decisions to take at most */
+	unsigned int first;	/* the first record's number; where the first decision goes */
+};
+
+static long write_record(__u64 i, void *context)
+{
+	struct work *left = context;
+	struct pyland_queued *r = bpf_ringbuf_reserve(&queued, sizeof(*r), 0);
+	__u64 number = left->first;
+
+	if (!r)
+		return 1;
+	r->seq = number;
+	r->pid = 1 + number % 30000;
+	r->tgid = r->pid;
+	r->cpu = number & 1;
+	r->nr_cpus_allowed = 2;
+	r->enq_flags = 0;
+	r->weight = 100;
+	r->used_ns = 1000000 + number * 7919 % 1000000;
+	r->awake_runtime_ns = r->used_ns;
+	r->total_runtime_ns = r->used_ns;
+	r->start_ns = 0;
+	r->wakeup_ns = 0;
+	r->enqueue_ns = number * 1000;
+	r->state = 0;
+	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+	left->first++;
+	return 0;
+}
+
+SEC("syscall")
+int produce(struct work *work)
+{
+	struct work left = { .first = work->first };
+
+	bpf_loop(work->nr, write_record, &left, 0);
+	return left.first - work->first;
+}
+
+static long take(struct bpf_dynptr *dynptr, void *context)
+{
+	struct work *work = context;
+	struct pyland_decision *slot;
+	__u32 key = work->first;
+
+	if (!work->nr)
+		return 1;
+	slot = bpf_map_lookup_elem(&seen, &key);
+	if (slot)
+		bpf_dynptr_read(slot, sizeof(*slot), dynptr, 0, 0);
+	work->first++;
+	work->nr--;
+	return !work->nr;
+}
+
+SEC("syscall")
+int consume(struct work *work)
+{
+	struct work left = { .nr = work->nr, .first = work->first };
+
+	return bpf_user_ringbuf_drain(&dispatched, take, &left, BPF_RB_NO_WAKEUP);
+}
