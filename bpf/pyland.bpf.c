@@ -53,7 +53,8 @@ struct task_ctx {
 	u64 stop_ns;
 	u64 awake_runtime_ns;
 	u64 total_runtime_ns;
-	u64 reported_runtime_ns;
+	u64 reported_runtime_ns;	/* total at the last record */
+	u64 queued_runtime_ns;		/* total at the last enqueue */
 	u64 wakeup_ns;
 	u64 enqueue_ns;
 	u64 decided_ns;
@@ -228,13 +229,24 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	return cpu;
 }
 
-/* Into the shared queue without asking: user space cannot answer for this task. */
+/*
+ * Into the shared queue without asking: user space cannot answer for this task. Its
+ * key goes on from the last one by what it used, so that tasks which are queued over
+ * and over share fairly with those that were decided before.
+ */
 static void enqueue_undecided(struct task_struct *p, struct task_ctx *t, u64 enq_flags)
 {
+	u64 weight = p->scx.weight ? p->scx.weight : 1;
+	u64 vtime_ns = p->scx.dsq_vtime, least_ns = shared.vtime_now - config.slice_ns;
+
+	if ((s64)(vtime_ns - least_ns) < 0)
+		vtime_ns = least_ns;
+	vtime_ns += (t->total_runtime_ns - t->queued_runtime_ns) * 100 / weight;
 	t->queue = QUEUE_DECIDED;
 	t->decided_ns = now_ns();
-	dsq_insert_vtime(p, SHARED_DSQ, weighted_slice(p, config.slice_min_ns), shared.vtime_now,
-			 enq_flags);
+	t->queued_runtime_ns = t->total_runtime_ns;
+	dsq_insert_vtime(p, SHARED_DSQ, weighted_slice(p, config.slice_min_ns),
+			 clamp_vtime(vtime_ns), enq_flags);
 }
 
 /* Writes the task's record; false when the ring has no room. */
@@ -337,6 +349,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	c->forwarded++;
+	t->queued_runtime_ns = t->total_runtime_ns;
 	dsq_insert(p, HOLDING_DSQ + t->holding_llc, weighted_slice(p, config.slice_min_ns),
 		   enq_flags);
 

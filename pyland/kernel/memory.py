@@ -31,9 +31,9 @@ def lock() -> None:
         raise UsageError(f"{loader.error()}: is RLIMIT_MEMLOCK or the cgroup too small?")
 
 
-def locked_mib() -> float:
-    """Locked memory of this process in MiB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+def locked_mib(pid: int) -> float:
+    """Locked memory of a process in MiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmLck:"):
             return int(line.split()[1]) / 1024
     return 0.0

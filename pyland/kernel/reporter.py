@@ -70,7 +70,9 @@ def _report(pipe: int, counters: Counters, started: str, stats_s: float) -> NoRe
     try:
         if _wait_for_start(pipe):
             with suppress(OSError):  # the reader of the table went away
-                print(started, flush=True)
+                # Known only now: the scheduler locks its memory after this process was made.
+                locked = memory.locked_mib(os.getppid())
+                print(f"{started}, {locked:.0f} MiB locked", flush=True)
                 _rows(pipe, counters, stats_s)
             while _readable(pipe, None) and os.read(pipe, 1):
                 pass

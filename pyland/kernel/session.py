@@ -95,6 +95,5 @@ class Session:
         return (
             f"pyland: scheduling with {self._policy.name} on {len(topology.cpus)} CPUs"
             f" ({topology.nr_llcs} LLCs, {topology.nr_nodes} nodes), Linux {os.uname().release},"
-            f" rings of {queued} records and {dispatched} decisions for {QUEUE_CAP} tasks,"
-            f" {memory.locked_mib():.0f} MiB locked"
+            f" rings of {queued} records and {dispatched} decisions for {QUEUE_CAP} tasks"
         )
