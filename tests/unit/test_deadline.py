@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The default policy, on a small machine made of arithmetic: shares, order, slices."""
+
+import heapq
+from dataclasses import dataclass
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyland.policies.deadline import Deadline
+from pyland.policy import DECISION_FIELDS, Slices
+from pyland.topology import Cpu, Topology
+
+MS = 1_000_000
+WIDTH = len(DECISION_FIELDS)
+
+
+def machine(nr_cpus: int = 2) -> Topology:
+    return Topology(
+        cpus=tuple(
+            Cpu(id=n, smt_siblings=(n,), llc=0, node=0, capacity=1024) for n in range(nr_cpus)
+        ),
+        nr_cpu_ids=nr_cpus,
+    )
+
+
+@dataclass
+class Decision:
+    seq: int
+    pid: int
+    cpu: int
+    slice_ns: int
+    vtime_ns: int
+    state: int
+    flags: int
+
+
+def decide(
+    policy: Deadline, *tasks: tuple[int, ...], nr_runnable: int, weight: int | None = None
+) -> list[Decision]:
+    flat = policy.decide(tasks, nr_runnable, weight or nr_runnable * 100)
+    rows = [flat[n : n + WIDTH] for n in range(0, len(flat), WIDTH)]
+    return [Decision(*row) for row in rows]
+
+
+def task(
+    pid: int, *, weight: int = 100, used: int = 0, awake: int = 0, state: int = 0
+) -> tuple[int, ...]:
+    return (pid, pid, 1, weight, used, awake, state)
+
+
+def run_hogs(weights: list[int], seconds: float, nr_cpus: int = 2, tick: int = 4 * MS) -> list[int]:
+    """CPU time of each hog; slices end on the kernel's tick, as they do in reality."""
+    policy = Deadline(Slices(), machine(nr_cpus))
+    used = [0] * len(weights)
+    queue: list[tuple[int, int, int, int]] = []
+
+    def put(pid: int, ran: int, state: int) -> None:
+        record = task(pid, weight=weights[pid], used=ran, awake=used[pid], state=state)
+        d = decide(policy, record, nr_runnable=len(weights), weight=sum(weights))[0]
+        heapq.heappush(queue, (d.vtime_ns, pid, d.slice_ns, d.state))
+
+    for pid in range(len(weights)):
+        put(pid, 0, 0)
+    cpus = [(0, cpu, -1, 0, 0) for cpu in range(nr_cpus)]
+    while cpus[0][0] < seconds * 1e9:
+        now, cpu, pid, ran, state = heapq.heappop(cpus)
+        if pid >= 0:
+            used[pid] += ran
+            put(pid, ran, state)
+        _, pid, slice_ns, state = heapq.heappop(queue)
+        ran = -(-slice_ns // tick) * tick
+        heapq.heappush(cpus, (now + ran, cpu, pid, ran, state))
+    return used
+
+
+def test_equal_hogs_get_equal_shares() -> None:
+    used = run_hogs([100] * 8, seconds=20)
+    assert max(used) < 1.05 * min(used)
+
+
+def test_weights_hold_although_slices_end_on_the_tick() -> None:
+    used = run_hogs([100] * 4 + [33] * 4, seconds=30)
+    ratio = sum(used[:4]) / sum(used[4:])
+    assert 0.9 < ratio / (100 / 33) < 1.1
+
+
+def test_a_task_that_sleeps_goes_before_those_that_compute() -> None:
+    policy = Deadline(Slices(), machine())
+    hog, sleeper = decide(
+        policy,
+        task(1, used=20 * MS, awake=5_000 * MS, state=0),
+        task(2, used=1 * MS, awake=0, state=0),
+        nr_runnable=3,
+    )
+    assert sleeper.vtime_ns < hog.vtime_ns
+
+
+def test_sleep_earns_one_longest_slice_and_no_more() -> None:
+    policy = Deadline(Slices(), machine())
+    decide(policy, task(1, used=10_000 * MS, state=0), nr_runnable=1)
+    late, newcomer = decide(policy, task(2, state=1), task(3), nr_runnable=2)
+    assert newcomer.state - late.state == Slices().longest_ns
+
+
+def test_slices_shrink_with_the_number_that_wait() -> None:
+    def slice_ms(nr_runnable: int, weight: int = 100) -> float:
+        policy = Deadline(Slices(), machine(2))
+        return decide(policy, task(1, weight=weight), nr_runnable=nr_runnable)[0].slice_ns / MS
+
+    assert slice_ms(1) == slice_ms(2) == 20
+    assert slice_ms(8) == 5
+    assert slice_ms(1000) == 1
+    assert slice_ms(8, weight=200) == 10
+
+
+def test_percpu_local_keeps_the_cpu() -> None:
+    assert decide(Deadline(Slices(), machine()), task(1), nr_runnable=1)[0].cpu == -1
+    local = Deadline(Slices(), machine(), percpu_local=True)
+    assert decide(local, task(1), nr_runnable=1)[0].cpu == 1
+
+
+def test_endless_newcomers_do_not_starve_a_hog() -> None:
+    """A stream of tasks that were never seen before, which always would go first."""
+    policy = Deadline(Slices(), machine(2))
+    hog = decide(policy, task(1, used=5 * MS, awake=60_000 * MS), nr_runnable=10)[0]
+    waited_ms = 0
+    while True:
+        newcomer = decide(policy, task(2), nr_runnable=10)[0]
+        if newcomer.vtime_ns > hog.vtime_ns:
+            break
+        # Both CPUs run newcomers, a millisecond each.
+        decide(policy, *[task(n, used=MS, awake=MS) for n in (3, 4)], nr_runnable=10)
+        waited_ms += 1
+        assert waited_ms < 2_500
+
+
+@settings(max_examples=200)
+@given(
+    batches=st.lists(
+        st.lists(
+            st.tuples(
+                st.integers(1, 2**31 - 1),
+                st.integers(1, 10_000),
+                st.integers(0, 2**40),
+                st.integers(0, 2**50),
+                st.integers(0, 2**62),
+            ),
+            max_size=20,
+        ),
+        max_size=10,
+    ),
+    nr_runnable=st.integers(1, 100_000),
+)
+def test_every_task_is_decided_once_with_numbers_that_fit(
+    batches: list[list[tuple[int, int, int, int, int]]], nr_runnable: int
+) -> None:
+    policy = Deadline(Slices(), machine())
+    for batch in batches:
+        tasks = [
+            task(pid, weight=weight, used=used, awake=awake, state=state)
+            for pid, weight, used, awake, state in batch
+        ]
+        decisions = decide(policy, *tasks, nr_runnable=nr_runnable)
+        assert [d.pid for d in decisions] == [row[1] for row in tasks]
+        assert policy.nr_held == 0
+        for d in decisions:
+            assert 0 < d.slice_ns < 2**63
+            assert 0 <= d.vtime_ns < 2**64
+            assert 0 <= d.state < 2**64

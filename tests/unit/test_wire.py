@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Records are unpacked by the C compiler's own offsets."""
+
+import struct
+
+import pytest
+
+from pyland.kernel import wire
+from pyland.kernel._native import ffi
+from pyland.kernel.counters import TOTALS
+from pyland.policies.deadline import Deadline
+
+
+def test_fields_come_out_as_c_wrote_them() -> None:
+    record = ffi.new("struct pyland_queued *")
+    record.seq, record.pid, record.weight, record.state = 2**63, 77, 335, 2**64 - 1
+    text = wire.record_format("pyland_queued", ("seq", "pid", "weight", "state"))
+    assert struct.unpack(text, ffi.buffer(record)[:]) == (2**63, 77, 335, 2**64 - 1)
+
+
+@pytest.mark.parametrize("fields", [(), ("comm",), ("nice",)])
+def test_a_field_that_is_no_number_is_refused(fields: tuple[str, ...]) -> None:
+    if not fields:
+        size = ffi.sizeof("struct pyland_queued")
+        assert struct.calcsize(wire.record_format("pyland_queued", fields)) == size
+        return
+    with pytest.raises(ValueError, match="it has: seq, pid"):
+        wire.record_format("pyland_queued", fields)
+
+
+def test_fields_out_of_order_are_refused() -> None:
+    with pytest.raises(ValueError, match="comes earlier"):
+        wire.record_format("pyland_queued", ("pid", "seq"))
+
+
+def test_the_default_policy_asks_for_what_there_is() -> None:
+    text = wire.record_format("pyland_queued", Deadline.fields)
+    assert struct.calcsize(text) == ffi.sizeof("struct pyland_queued")
+
+
+def test_a_cpus_counters_share_no_cache_line_with_another_cpus() -> None:
+    assert ffi.sizeof("struct pyland_cpu") % 64 == 0
+
+
+def test_every_total_has_a_source() -> None:
+    made = {"running", "held", "cycles", "page_faults"}
+    assert set(TOTALS) - made <= set(wire.numbers("pyland_cpu"))
