@@ -13,10 +13,10 @@ from contextlib import ExitStack
 import pytest
 
 from tests.kernel.harness import GAP_S, Record, Start, ended_well, grown, undisturbed
-from tools.load.programs import Command, Sleeper, available
+from tools.load.programs import Command, Sleeper, Stress, available
 from tools.load.scheduler import enabled
 
-STRESS = "stress-ng --cpu 2 --vm 1 --vm-bytes 64M --fork 1 --switch 2 --aggressive"
+STRESS = "--cpu 2 --vm 1 --vm-bytes 64M --fork 1 --switch 2 --aggressive"
 MESSAGES = "hackbench -P -g 2 -l 20"
 
 
@@ -28,7 +28,7 @@ def survive(start: Start, record: Record, minutes: float) -> None:
         stack.enter_context(undisturbed(scheduler))
         sleeper = stack.enter_context(Sleeper(seconds + 600))
         if available("stress-ng"):
-            stress = stack.enter_context(Command(*STRESS.split(), "-t", f"{seconds + 600:.0f}"))
+            stress = stack.enter_context(Stress(STRESS, seconds + 600))
         else:
             stress = None
         time.sleep(5)

@@ -5,27 +5,24 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.kernel.harness import GAP_S, Record, Start, ended_well, scaled, undisturbed
-from tools.load.programs import Command, Hogs, Sleeper, Spawner, available, figures
-from tools.load.scheduler import enabled, kernel_state, until
+from tools.load.programs import Command, Hogs, Sleeper, Spawner, Stress, available, figures
+from tools.load.scheduler import enabled, until
 
-CPUS = Path("/sys/devices/system/cpu")
+CPU1_ONLINE = Path("/sys/devices/system/cpu/cpu1/online")
 
 
 @pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
 def test_aggressive_affinity_stress_passes(start: Start) -> None:
     """The line with which the scx project's CI tries its schedulers."""
     scheduler = start()
-    line = "stress-ng --aggressive -M -c 2 -f 2 --affinity 1 --affinity-delay 1 --affinity-pin"
-    with undisturbed(scheduler), Command(*line.split(), "-t", "31") as stress:
+    options = "--aggressive -M -c 2 -f 2 --affinity 1 --affinity-delay 1 --affinity-pin"
+    with undisturbed(scheduler), Stress(options, 31) as stress:
         status = stress.wait(31 + 180)
         assert status == 0, stress.output
     ended_well(scheduler.end())
@@ -62,34 +59,27 @@ def test_short_lived_processes_all_run(start: Start, record: Record, run: bool) 
     assert spawned.slowest_us / 1e6 < 2 * GAP_S
 
 
-@contextmanager
-def _offline(cpu: int) -> Iterator[None]:
-    online = CPUS / f"cpu{cpu}" / "online"
-    online.write_text("0", encoding="ascii")
-    try:
-        yield
-    finally:
-        online.write_text("1", encoding="ascii")
-
-
-@pytest.mark.skipif(not (CPUS / "cpu1" / "online").exists(), reason="no CPU can be taken offline")
+@pytest.mark.skipif(not CPU1_ONLINE.exists(), reason="no CPU can be taken offline")
 def test_a_cpu_goes_and_comes_back(start: Start, record: Record) -> None:
     """The kernel asks for a restart each time; the process lives on and schedules again."""
     scheduler = start()
     took = []
 
-    def settled(before: str) -> str:
+    def changed(online: str) -> None:
+        starts = scheduler.starts
+        CPU1_ONLINE.write_text(online, encoding="ascii")
         # It is not loaded again where the kernel side follows by itself: a moment to tell.
-        until(lambda: kernel_state("enable_seq") != before or not enabled(), 3)
-        took.append(scheduler.wait_enabled())
-        return kernel_state("enable_seq")
+        leaves = until(lambda: not enabled() or scheduler.starts > starts, 3) is not None
+        took.append(scheduler.wait_enabled(starts + leaves))
 
-    loaded = kernel_state("enable_seq")
-    with Hogs(600, [0] * 3) as hogs:
-        for _ in range(5):
-            with _offline(1):
-                loaded = settled(loaded)
-            loaded = settled(loaded)
+    # Nice, for each start under emulation takes ten seconds of a whole CPU.
+    with Hogs(900, [19] * 3) as hogs:
+        try:
+            for _ in range(round(scaled(5, at_least=2))):
+                changed("0")
+                changed("1")
+        finally:
+            CPU1_ONLINE.write_text("1", encoding="ascii")
         ticks = hogs.cpu_ticks()
         time.sleep(5)
         after = hogs.cpu_ticks()
@@ -124,14 +114,13 @@ def test_running_tasks_move_between_cpus(start: Start, record: Record) -> None:
     assert wakeups.max_us / 1e6 < GAP_S
 
 
-@pytest.mark.skipif(shutil.which("stress-ng") is None, reason="no stress-ng here")
+@pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
 def test_tasks_change_while_they_wait(start: Start) -> None:
     """They exit, execute another program, change class and nice value between the queues."""
-    line = "stress-ng --zombie 1 --exec 1 --schedpolicy 1 --nice 1 --switch 1 --yield 1 -t"
+    options = "--zombie 1 --exec 1 --schedpolicy 1 --nice 1 --switch 1 --yield 1"
     scheduler = start()
-    seconds = round(scaled(30))
-    with undisturbed(scheduler), Command(*line.split(), str(seconds)) as stress:
-        status = stress.wait(seconds + 180)
+    with undisturbed(scheduler), Stress(options, scaled(30)) as stress:
+        status = stress.wait(scaled(30) + 180)
         # 3: a stressor found that the machine cannot do its work, which is no fault of ours.
         assert status in (0, 3), stress.output
     ended_well(scheduler.end())

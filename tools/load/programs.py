@@ -81,6 +81,24 @@ class Command:
         return self.wait()
 
 
+class Stress(Command):
+    """stress-ng with these options; its files go where files are lost anyway."""
+
+    def __init__(self, options: str, seconds: float) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="pyland-stress-")
+        command = ["stress-ng", *options.split(), "-t", f"{seconds:.0f}"]
+        super().__init__(*command, "--temp-path", self._folder.name)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, traceback)
+        self._folder.cleanup()
+
+
 def available(name: str) -> bool:
     """Whether the machine has a command of this name."""
     return shutil.which(name) is not None

@@ -186,9 +186,18 @@ class Scheduler(Command):
                 self.wait(10)
         super().__exit__(kind, error, traceback)
 
-    def wait_enabled(self, seconds: float = START_S) -> float:
+    @property
+    def starts(self) -> int:
+        """How often it said that it schedules: once, and once more for each restart."""
+        return self.output.count("pyland: scheduling")
+
+    def wait_enabled(self, starts: int = 1, seconds: float = START_S) -> float:
         """Seconds until the kernel has pyland as its scheduler; RuntimeError when it ends."""
-        took = until(lambda: enabled() or not self.running, seconds)
+        # The kernel's state says so a little before its enable_seq does; pyland after both.
+        took = until(
+            lambda: (enabled() and self.starts >= starts) or not self.running,
+            seconds,
+        )
         if took is None or not self.running:
             raise RuntimeError(f"pyland did not get to schedule:\n{self.about()}")
         return took
