@@ -67,7 +67,7 @@ struct pyland_cpu {
 	unsigned long long fallback_idle;	/* a CPU would have idled */
 	unsigned long long late;		/* decisions for a task that had moved on */
 	unsigned long long bounced;		/* decisions for a CPU the task may not use */
-	unsigned long long failed;		/* decisions the kernel did not carry out */
+	unsigned long long failed;		/* attempts that the kernel refused outright */
 	unsigned long long bad_decisions;	/* malformed, or out of any range */
 	unsigned long long rescued;		/* decided, then starved in a queue */
 	unsigned long long sched_runs;		/* times user space was given this CPU */

@@ -380,8 +380,8 @@ struct drain {
  * before its task is in the queue (the insert follows the callback); then the move
  * waits for the runqueue's lock, is refused, and succeeds with a fresh iterator.
  */
-static bool move_decided(struct task_struct *p, struct task_ctx *t, u64 seq, u64 dsq_id,
-			 u64 slice_ns, u64 vtime_ns)
+static bool move_decided(struct task_struct *p, struct task_ctx *t, struct pyland_cpu *c, u64 seq,
+			 u64 dsq_id, u64 slice_ns, u64 vtime_ns)
 {
 	bool moved = false;
 	int tries;
@@ -389,8 +389,9 @@ static bool move_decided(struct task_struct *p, struct task_ctx *t, u64 seq, u64
 	for (tries = 0; tries < 3 && !moved; tries++) {
 		struct bpf_iter_scx_dsq it;
 
-		if (!bpf_iter_scx_dsq_new(&it, HOLDING_DSQ + t->holding_llc, 0) &&
-		    t->seq == seq && t->queue == QUEUE_HELD)
+		if (bpf_iter_scx_dsq_new(&it, HOLDING_DSQ + t->holding_llc, 0))
+			c->failed++;
+		else if (t->seq == seq && t->queue == QUEUE_HELD)
 			moved = dsq_move_vtime(&it, p, dsq_id, slice_ns, vtime_ns);
 		bpf_iter_scx_dsq_destroy(&it);
 		if (t->seq != seq || t->queue != QUEUE_HELD)
@@ -437,11 +438,9 @@ static void apply_decision(struct task_struct *p, const struct pyland_decision *
 	slice_ns = d->slice_ns ? clamp_slice(d->slice_ns) : weighted_slice(p, config.slice_min_ns);
 	t->state = d->state;
 	t->decided_ns = now_ns();
-	if (!move_decided(p, t, d->seq, dsq_id, slice_ns, clamp_vtime(d->vtime_ns))) {
-		if (t->seq == d->seq && t->queue == QUEUE_HELD)
-			c->failed++;
-		else
-			c->late++;
+	if (!move_decided(p, t, c, d->seq, dsq_id, slice_ns, clamp_vtime(d->vtime_ns))) {
+		/* A CPU took it from the holding queue meanwhile, or it is queued anew. */
+		c->late++;
 		/* A CPU taken from the idle mask for nothing must look again. */
 		if (kick >= 0)
 			scx_bpf_kick_cpu(kick, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));

@@ -2,6 +2,7 @@
 """Can this machine be scheduled? Each no is one line, before anything is changed."""
 
 import os
+import time
 from pathlib import Path
 
 from pyland.errors import UsageError
@@ -37,6 +38,18 @@ def check_no_scheduler() -> None:
     raise UsageError(
         f"another scheduler is loaded: {name} ({state}); stop it first, the kernel takes one"
     )
+
+
+def wait_for_default_scheduler(timeout_s: float = 10) -> None:
+    """Wait until the kernel has put the last scheduler away, which takes it a moment.
+
+    Raises UsageError when it does not come to an end.
+    """
+    until_s = time.monotonic() + timeout_s
+    while _read(SCHED_EXT / "state") != "disabled":
+        if time.monotonic() > until_s:
+            raise UsageError(f"the kernel has not ended the last scheduler in {timeout_s:g} s")
+        time.sleep(0.01)
 
 
 def check_libbpf(version: str) -> None:

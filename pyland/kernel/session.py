@@ -39,6 +39,7 @@ class Session:
             if reason:
                 return reason
             self._restarts += 1
+            checks.wait_for_default_scheduler()
 
     def totals(self) -> dict[str, int]:
         """What was counted, over all restarts, in the order of printing."""

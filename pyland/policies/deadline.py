@@ -4,8 +4,8 @@
 The order is scx_rustland's (1.1.2): a task's virtual time grows by its CPU time over
 its weight; a task that slept comes back at most one slice behind the queue; the
 deadline is the virtual time plus the CPU time since the task last slept, at most 100
-slices of it. So a task that wakes, does little and sleeps again is served before
-those that compute.
+(shortest) slices of it. So a task that wakes, does little and sleeps again is served
+before those that compute.
 
 The queue's own virtual time, V, differs from scx_rustland's on purpose. There V is the
 sum of what every task used: it runs away from each of them, every task is clamped to
@@ -62,7 +62,7 @@ class Deadline:
         slice_ns = self._longest_ns
         if nr_runnable > nr_cpus:
             slice_ns = max(slice_ns * nr_cpus // nr_runnable, self._shortest_ns)
-        most_ns = 100 * slice_ns
+        most_ns = 100 * self._shortest_ns
         vtime_now = self._vtime_now
         floor_ns = vtime_now - self._longest_ns
         local = self._percpu_local
@@ -92,6 +92,6 @@ class Deadline:
                 0,
             )
         fair = (100 << _RATE_SHIFT) // weight_runnable
-        least = (slice_ns << _RATE_SHIFT) // (self._longest_ns * nr_cpus)
+        least = (self._shortest_ns << _RATE_SHIFT) // (self._longest_ns * nr_cpus)
         self._vtime_now = vtime_now + (used_sum_ns * max(fair, least) >> _RATE_SHIFT)
         return out

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The guest's CPUs: how many, and which of them share a core, a cache or a node."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+class TopologyError(Exception):
+    """A layout that cannot be; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Topology:
+    """`nodes` NUMA nodes of `llcs` last-level caches, each of `cores` with `threads` CPUs."""
+
+    nodes: int = 1
+    llcs: int = 1
+    cores: int = 2
+    threads: int = 1
+
+    @property
+    def cpus(self) -> int:
+        """How many CPUs that makes."""
+        return self.nodes * self.llcs * self.cores * self.threads
+
+
+def parse(text: str | None, cpus: int | None) -> Topology:
+    """The layout of `--topology` and `--cpus`; TopologyError when they do not go together."""
+    if text is None:
+        return Topology(cores=cpus or 2)
+    words: dict[str, int] = {}
+    for part in text.split(","):
+        found = re.fullmatch(r"(nodes|llcs|cores|threads)=(\d{1,3})", part.strip())
+        if not found or int(found[2]) < 1 or found[1] in words:
+            raise TopologyError(
+                f"--topology {text}: it takes nodes=N,llcs=N,cores=N,threads=N, each once and "
+                f"at least 1, not {part!r}"
+            )
+        words[found[1]] = int(found[2])
+    if "cores" not in words:
+        others = Topology(**{**words, "cores": 1}).cpus
+        words["cores"] = max((cpus or others) // others, 1)
+    layout = Topology(**words)
+    if cpus is not None and cpus != layout.cpus:
+        raise TopologyError(f"--topology {text} makes {layout.cpus} CPUs, --cpus says {cpus}")
+    return layout
+
+
+def qemu_arguments(layout: Topology, memory_mib: int) -> list[str]:
+    """QEMU's words for it: a socket for each cache, for a socket has its own last level."""
+    sockets = layout.nodes * layout.llcs
+    words = [
+        "-smp",
+        f"{layout.cpus},sockets={sockets},cores={layout.cores},threads={layout.threads},"
+        f"maxcpus={layout.cpus}",
+    ]
+    if layout.nodes > 1:
+        for node in range(layout.nodes):
+            size = memory_mib // layout.nodes
+            words += ["-object", f"memory-backend-ram,id=node{node},size={size}M"]
+            words += ["-numa", f"node,nodeid={node},memdev=node{node}"]
+        for socket in range(sockets):
+            words += ["-numa", f"cpu,node-id={socket // layout.llcs},socket-id={socket}"]
+    return words
