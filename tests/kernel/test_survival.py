@@ -76,8 +76,7 @@ def test_a_signal_ends_it_cleanly(start: Start, record: Record, number: signal.S
     """Under load: exit code 0 in about a second, everything put back, all totals printed."""
     unchanged = Unchanged()
     scheduler = start()
-    # Its last steps share the CPUs with the load again, and count as its own: a little load.
-    with Hogs(600, [0] * 2):
+    with Hogs(600, [0] * 8):
         time.sleep(3)
         end = scheduler.end(number)
         state = kernel_state()
