@@ -238,10 +238,12 @@ static void enqueue_undecided(struct task_struct *p, struct task_ctx *t, u64 enq
 {
 	u64 weight = p->scx.weight ? p->scx.weight : 1;
 	u64 vtime_ns = p->scx.dsq_vtime, least_ns = shared.vtime_now - config.slice_ns;
+	u64 used_ns = t->total_runtime_ns - t->queued_runtime_ns;
 
 	if ((s64)(vtime_ns - least_ns) < 0)
 		vtime_ns = least_ns;
-	vtime_ns += (t->total_runtime_ns - t->queued_runtime_ns) * 100 / weight;
+	/* More than a slice was used while nobody waited, and is no debt to anyone. */
+	vtime_ns += (used_ns < config.slice_ns ? used_ns : config.slice_ns) * 100 / weight;
 	t->queue = QUEUE_DECIDED;
 	t->decided_ns = now_ns();
 	t->queued_runtime_ns = t->total_runtime_ns;

@@ -16,6 +16,7 @@
 #include <malloc.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 #include "pyland_native.h"
 
@@ -60,6 +61,9 @@ int pyland_prepare_memory(unsigned int arena_mib, unsigned int heap_mib)
 		return 0;
 	if (arena_mib > POOL_MAX)
 		return pyland_fail(-EINVAL, "%u MiB of arenas: at most %u", arena_mib, POOL_MAX);
+	/* Collapsing pages into huge ones unmaps them for a moment: whoever comes then faults. */
+	if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0))
+		return pyland_fail(-errno, "prctl(PR_SET_THP_DISABLE): %s", strerror(errno));
 	if (!mallopt(M_MMAP_MAX, 0) || !mallopt(M_TRIM_THRESHOLD, INT_MAX) ||
 	    !mallopt(M_TOP_PAD, 4 << 20) || !mallopt(M_ARENA_MAX, 1))
 		return pyland_fail(-EINVAL, "mallopt refused the settings of a fixed heap");
@@ -75,8 +79,6 @@ int pyland_prepare_memory(unsigned int arena_mib, unsigned int heap_mib)
 		return pyland_fail(-errno, "mmap of %u MiB of arenas: %s", arena_mib,
 				   strerror(errno));
 	pool.end = pool.start + arena_mib * ARENA_SIZE;
-	/* Collapsing into huge pages would fault once more, and in the middle of work. */
-	madvise(pool.start, arena_mib * ARENA_SIZE, MADV_NOHUGEPAGE);
 	pool.nr = pool.nr_free = arena_mib;
 	for (unsigned int i = 0; i < arena_mib; i++)
 		pool.free[i] = pool.start + (arena_mib - 1 - i) * ARENA_SIZE;

@@ -13,7 +13,8 @@ V minus one slice, and shares follow the slices alone, which the kernel's tick r
 4 ms. Here V advances as a fair share would: by the time used over the weight of all
 that is runnable. Virtual times keep their meaning, and weights hold on any tick. V
 never advances slower than lets a task wait about 100 longest slices behind an endless
-stream of newcomers.
+stream of newcomers. What a task used beyond one longest slice since its last record it
+used while nobody waited for its CPU: no debt to those who come later.
 """
 
 from collections.abc import Iterable
@@ -59,12 +60,12 @@ class Deadline:
     ) -> list[int]:
         """Decides every task at once."""
         nr_cpus = self._nr_cpus
-        slice_ns = self._longest_ns
+        slice_ns = longest_ns = self._longest_ns
         if nr_runnable > nr_cpus:
             slice_ns = max(slice_ns * nr_cpus // nr_runnable, self._shortest_ns)
         most_ns = 100 * self._shortest_ns
         vtime_now = self._vtime_now
-        floor_ns = vtime_now - self._longest_ns
+        floor_ns = vtime_now - longest_ns
         local = self._percpu_local
         used_sum_ns = 0
         out: list[int] = []
@@ -75,12 +76,15 @@ class Deadline:
                     vtime_now = state
             else:
                 vtime_ns = floor_ns if state else vtime_now
-            used_sum_ns += used_ns
+            charged_ns = used_ns
+            if used_ns > longest_ns:
+                charged_ns = min(used_ns, longest_ns * max(weight, 100) // 100)
+            used_sum_ns += charged_ns
             if weight == 100:
-                vtime_ns += used_ns
+                vtime_ns += charged_ns
                 mine_ns = slice_ns
             else:
-                vtime_ns += used_ns * 100 // weight
+                vtime_ns += charged_ns * 100 // weight
                 mine_ns = slice_ns * weight // 100
             out += (
                 seq,
@@ -92,6 +96,6 @@ class Deadline:
                 0,
             )
         fair = (100 << _RATE_SHIFT) // weight_runnable
-        least = (self._shortest_ns << _RATE_SHIFT) // (self._longest_ns * nr_cpus)
+        least = (self._shortest_ns << _RATE_SHIFT) // (longest_ns * nr_cpus)
         self._vtime_now = vtime_now + (used_sum_ns * max(fair, least) >> _RATE_SHIFT)
         return out

@@ -98,9 +98,18 @@ def test_a_task_that_sleeps_goes_before_those_that_compute() -> None:
 
 def test_sleep_earns_one_longest_slice_and_no_more() -> None:
     policy = Deadline(Slices(), machine())
-    decide(policy, task(1, used=10_000 * MS, state=0), nr_runnable=1)
+    for _ in range(500):
+        decide(policy, task(1, used=20 * MS), nr_runnable=1)
     late, newcomer = decide(policy, task(2, state=1), task(3), nr_runnable=2)
     assert newcomer.state - late.state == Slices().longest_ns
+
+
+def test_time_used_alone_is_no_debt_to_those_who_come_later() -> None:
+    policy = Deadline(Slices(), machine())
+    alone = decide(policy, task(1, used=60_000 * MS, awake=60_000 * MS), nr_runnable=8)[0]
+    newcomer = decide(policy, task(2), nr_runnable=8)[0]
+    most = Slices().longest_ns + 100 * Slices().shortest_ns
+    assert alone.vtime_ns - newcomer.vtime_ns <= most
 
 
 def test_slices_shrink_with_the_number_that_wait() -> None:

@@ -28,7 +28,9 @@ def mirror(sources: Path = SOURCES) -> str:
     texts = [path.read_text() for path in sorted((sources / "sources.list.d").glob("*.sources"))]
     for text in texts:
         for stanza in re.split(r"\n\s*\n", text):
-            fields = dict(re.findall(r"^([A-Za-z-]+):[ \t]*(.*)$", stanza, re.MULTILINE))
+            fields: dict[str, str] = dict(
+                re.findall(r"^([A-Za-z-]+):[ \t]*(.*)$", stanza, re.MULTILINE)
+            )
             if "main" in fields.get("Components", "").split() and _is_debian(fields):
                 return fields["URIs"].split()[0]
     lists = [sources / "sources.list", *sorted((sources / "sources.list.d").glob("*.list"))]

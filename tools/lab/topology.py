@@ -51,11 +51,8 @@ def parse(text: str | None, cpus: int | None) -> Topology:
 def qemu_arguments(layout: Topology, memory_mib: int) -> list[str]:
     """QEMU's words for it: a socket for each cache, for a socket has its own last level."""
     sockets = layout.nodes * layout.llcs
-    words = [
-        "-smp",
-        f"{layout.cpus},sockets={sockets},cores={layout.cores},threads={layout.threads},"
-        f"maxcpus={layout.cpus}",
-    ]
+    shape = f"sockets={sockets},cores={layout.cores},threads={layout.threads}"
+    words = ["-smp", f"{layout.cpus},{shape},maxcpus={layout.cpus}"]
     if layout.nodes > 1:
         for node in range(layout.nodes):
             size = memory_mib // layout.nodes
