@@ -112,7 +112,7 @@ def _last_lines(control: Path) -> str:
     lines = []
     for name in ("qemu.log", "console"):
         if (control / name).exists():
-            lines += (control / name).read_text(errors="replace").strip().splitlines()[-12:]
+            lines += (control / name).read_text(errors="replace").strip().splitlines()[-60:]
     return "".join(f"\n  | {line}" for line in lines)
 
 
