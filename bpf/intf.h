@@ -101,7 +101,7 @@ struct pyland_config {
 	unsigned long long slice_min_ns;	/* shortest slice, at weight 100 */
 	unsigned long long lag_ns;		/* how long a held task waits for user space */
 	unsigned long long heartbeat_ns;
-	unsigned long long wakeup_kick_ns;	/* user space sees a wakeup so soon; 0: never preempt */
+	unsigned long long wakeup_kick_ns;	/* wakeups interrupt at most so often; 0: never */
 	unsigned int nr_cpu_ids;
 	unsigned int nr_llcs;
 	unsigned int numa_local;
@@ -124,6 +124,7 @@ struct pyland_shared {
 	unsigned long long cycles_begun;
 	unsigned long long cycle_begin_ns;	/* when user space began its present cycle */
 	unsigned long long decided_until_ns;	/* a finished cycle has seen all records up to here */
+	unsigned long long last_kick_ns;	/* when a wakeup last interrupted a task */
 	unsigned long long vtime_now;		/* the highest vtime that has run */
 	unsigned int late;			/* user space is behind: records pause */
 	unsigned int needed;			/* run user space though no record waits */

@@ -361,9 +361,9 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	 * more often than once in a shortest slice.
 	 */
 	if (config.wakeup_kick_ns && (enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_WAKEUP)) &&
-	    (s64)(now - shared.last_cycle_ns) > (s64)config.wakeup_kick_ns && scheduler_waits()) {
+	    (s64)(now - shared.last_kick_ns) > (s64)config.wakeup_kick_ns && scheduler_waits()) {
 		c->wakeup_kicks++;
-		shared.last_cycle_ns = now;
+		shared.last_kick_ns = now;
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
 	}
 }

@@ -2,6 +2,7 @@
 """One run of a policy on this machine's kernel, from the checks to the totals."""
 
 import os
+import traceback
 
 from pyland.errors import ScheduleError, UsageError
 from pyland.kernel import checks, memory
@@ -67,7 +68,7 @@ class Session:
             counters.start_counting_faults()
             scheduler.attach()
             reporter.scheduling_started()
-            stop = loop.run()
+            stop = self._run_policy(loop)
             self._count(counters)
             if stop is Stop.SIGNAL:
                 return "stopped by a signal"
@@ -81,6 +82,13 @@ class Session:
         finally:
             scheduler.detach()
             reporter.close()
+
+    def _run_policy(self, loop: DispatchLoop) -> Stop:
+        try:
+            return loop.run()
+        except Exception as error:
+            why = "".join(traceback.format_exception(error))
+            raise ScheduleError(f"policy {self._policy.name} raised {error!r}\n{why}") from error
 
     def _make(self, topology: Topology) -> Policy:
         settings = self._settings

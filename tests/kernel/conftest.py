@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -58,8 +58,8 @@ def start() -> Iterator[Start]:
         f"a scheduler is loaded already: {system.kernel_state('root/ops')}"
     )
 
-    def started(*options: str) -> Scheduler:
-        scheduler = Scheduler(*options)
+    def started(*options: str, program: Sequence[str | Path] = (system.PYLAND,)) -> Scheduler:
+        scheduler = Scheduler(*options, program=program)
         _running.append(scheduler)
         scheduler.wait_enabled()
         return scheduler

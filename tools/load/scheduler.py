@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -160,9 +160,9 @@ class End:
 class Scheduler(Command):
     """pyland with these options, from the `with` statement on enabled, to be stopped or killed."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, program: Sequence[str | Path] = (PYLAND,)) -> None:
         self.options = options
-        super().__init__(PYLAND, *options)
+        super().__init__(*program, *options)
 
     def __enter__(self) -> Self:
         try:
