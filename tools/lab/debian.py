@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 SOURCES = Path("/etc/apt")
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 class DebianError(Exception):
@@ -56,7 +57,9 @@ class Suite:
         (state / "lists/partial").mkdir(parents=True, exist_ok=True)
         (state / "cache/archives/partial").mkdir(parents=True, exist_ok=True)
         source = state / "sources.list"
-        source.write_text(f"deb {mirror()} {suite} main\n")
+        # Newer Debians trust this keyring only where a source names it.
+        signed = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
+        source.write_text(f"deb {signed}{mirror()} {suite} main\n")
         self._options = [
             f"-oDir::Etc::sourcelist={source}",
             "-oDir::Etc::sourceparts=/dev/null",
@@ -106,8 +109,8 @@ def unpack(suite: Suite, packages: Sequence[str], destination: Path) -> None:
 
 
 def fetch(packages: Sequence[str], suite: str, destination: Path) -> None:
-    """Unpack these packages of a suite into a folder; nothing is done when it is there."""
-    if destination.exists():
+    """Unpack these packages of a suite into a folder; nothing is done when it has something."""
+    if destination.is_dir() and any(destination.iterdir()):  # empty: made by mktemp
         return
     destination.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".lists-") as state:
