@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The lab's choices: which kernel, which CPUs, which modules; nothing is booted here."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tools.lab import debian, initramfs, kernels, topology
+
+ROOT = Path(__file__).resolve().parents[2]
+VERSIONS = ["7.2.13+deb14-amd64", "7.2.6+deb13-amd64", "7.3.4+deb13-amd64", "7.2.11+deb13-amd64"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "version"),
+    [
+        ("newest", "7.3.4+deb13-amd64"),
+        ("oldest", "7.2.6+deb13-amd64"),
+        ("7.2", "7.2.13+deb14-amd64"),
+        ("7.2.11", "7.2.11+deb13-amd64"),
+        ("7", "7.3.4+deb13-amd64"),
+    ],
+)
+def test_a_kernel_is_chosen_by_series_or_age(wanted: str, version: str) -> None:
+    assert kernels.choose(wanted, VERSIONS) == version
+
+
+@pytest.mark.parametrize("wanted", ["6.12", "7.20", "latest", ""])
+def test_a_kernel_that_is_not_there_is_answered_with_those_that_are(wanted: str) -> None:
+    with pytest.raises(kernels.NoKernelError, match=r"there is: 7\.2\.6\+deb13-amd64, 7\.2\.11"):
+        kernels.choose(wanted, VERSIONS)
+
+
+def test_kernels_in_a_folder_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "6.12.117").mkdir()
+    (tmp_path / "6.12.117/bzImage").touch()
+    monkeypatch.setenv("PYLAND_KERNELS", str(tmp_path))
+    assert kernels.find("6.12").version == "6.12.117"
+    assert kernels.find("6.12").modules is None
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus", "layout"),
+    [
+        (None, None, topology.Topology(cores=2)),
+        (None, 64, topology.Topology(cores=64)),
+        ("threads=2", 8, topology.Topology(cores=4, threads=2)),
+        ("nodes=2,llcs=2,cores=2,threads=2", None, topology.Topology(2, 2, 2, 2)),
+    ],
+)
+def test_layouts(text: str | None, cpus: int | None, layout: topology.Topology) -> None:
+    assert topology.parse(text, cpus) == layout
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"),
+    [("nodes=0", None), ("sockets=2", None), ("cores=2,cores=3", None), ("nodes=2,cores=2", 6)],
+)
+def test_layouts_that_cannot_be(text: str, cpus: int | None) -> None:
+    with pytest.raises(topology.TopologyError, match="--topology"):
+        topology.parse(text, cpus)
+
+
+def test_each_cache_is_a_socket_and_each_node_has_its_memory() -> None:
+    words = topology.qemu_arguments(topology.Topology(2, 2, 2, 2), 2048)
+    assert "16,sockets=4,cores=2,threads=2,maxcpus=16" in words
+    assert "memory-backend-ram,id=node1,size=1024M" in words
+    assert words.count("-numa") == 2 + 4
+    assert "cpu,node-id=1,socket-id=3" in words
+
+
+def test_modules_are_loaded_after_what_they_need(tmp_path: Path) -> None:
+    (tmp_path / "modules.dep").write_text(
+        "kernel/fs/9p/9p.ko.xz: kernel/net/9p/9pnet.ko.xz kernel/fs/netfs/netfs.ko.xz\n"
+        "kernel/net/9p/9pnet.ko.xz:\n"
+        "kernel/fs/netfs/netfs.ko.xz: kernel/fs/fscache.ko\n"
+        "kernel/fs/fscache.ko:\n"
+    )
+    order = initramfs.load_order(tmp_path, ["built-in", "9p"])
+    assert [path.name for path in order] == ["9pnet.ko.xz", "fscache.ko", "netfs.ko.xz", "9p.ko.xz"]
+
+
+def test_the_mirror_is_the_one_that_the_machine_is_configured_with(tmp_path: Path) -> None:
+    (tmp_path / "sources.list").write_text(
+        "deb http://security.example/debian-security bookworm-security main\n"
+        "deb [signed-by=/x.gpg] http://mirror.example/debian bookworm main contrib\n"
+    )
+    assert debian.mirror(tmp_path) == "http://mirror.example/debian"
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / "sources.list.d/debian.sources").write_text(
+        "Types: deb\nURIs: http://other.example/debian\nSuites: trixie\nComponents: main\n"
+        "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
+    )
+    assert debian.mirror(tmp_path) == "http://other.example/debian"
+
+
+def test_a_machine_that_is_not_debian_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(debian.DebianError, match="no Debian archive is configured"):
+        debian.mirror(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--cpus", "0", "--", "true"],
+        ["--memory", "lots", "--", "true"],
+        ["--topology", "cores", "--", "true"],
+        ["--unknown"],
+        ["--cpus", "2"],
+    ],
+)
+def test_bad_arguments_are_one_line_and_exit_code_2(words: list[str]) -> None:
+    done = subprocess.run(
+        [ROOT / "tools/vm", *words], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("vm: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_kernel_that_cannot_be_had_is_a_skip() -> None:
+    done = subprocess.run(
+        [ROOT / "tools/vm", "--kernel", "./absent/bzImage", "--", "true"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 77
+    assert "no kernel image ./absent/bzImage" in done.stderr
