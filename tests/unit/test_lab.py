@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.lab import debian, initramfs, kernels, topology
+from tools.lab import boot, debian, initramfs, kernels, topology
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = ["7.2.13+deb14-amd64", "7.2.6+deb13-amd64", "7.3.4+deb13-amd64", "7.2.11+deb13-amd64"]
@@ -60,6 +60,24 @@ def test_layouts(text: str | None, cpus: int | None, layout: topology.Topology) 
 def test_layouts_that_cannot_be(text: str, cpus: int | None) -> None:
     with pytest.raises(topology.TopologyError, match="--topology"):
         topology.parse(text, cpus)
+
+
+def test_more_cpus_than_qemu_starts_are_refused() -> None:
+    with pytest.raises(topology.TopologyError, match="256 CPUs: QEMU starts 255 at most"):
+        topology.parse(None, 256)
+
+
+@pytest.mark.parametrize(
+    ("folder", "needed"),
+    [("/tmp/work", True), ("/run/user/0", True), ("/tmp", False), ("/", False), ("/home/a", False)],
+)
+def test_a_folder_that_the_guest_would_not_see_is_shared(folder: str, needed: bool) -> None:
+    assert boot.needs_share(Path(folder)) == needed
+
+
+def test_a_panic_is_named_first(tmp_path: Path) -> None:
+    (tmp_path / "console").write_text("[ 1.0] Kernel panic - not syncing: no init\r\nCall Trace:\n")
+    assert boot.cause(tmp_path).endswith("did: Kernel panic - not syncing: no init")
 
 
 def test_each_cache_is_a_socket_and_each_node_has_its_memory() -> None:

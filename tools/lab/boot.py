@@ -4,12 +4,13 @@
 virtme-ng does the same, and its way of using the host's root over 9p is taken from it. But on a
 stock kernel it boots through udev and a console script in 20 s and more under emulation, and
 wants a terminal; called directly, with an initramfs of five modules, QEMU reaches the command in
-half of that, and the command's output has a channel of its own.
+9 s on an idle machine, and the command's output has a channel of its own.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -28,9 +29,11 @@ from tools.lab.kernels import ROOT, Kernel
 
 TIMED_OUT = 124
 NO_BOOT = 125
+# Where the guest has file systems of its own, and the host's folders cannot be seen.
+_HIDDEN = ("/tmp", "/run", "/var/tmp", "/dev", "/proc", "/sys")
 _PASSED_ON = ("PYLAND_", "HYPOTHESIS_", "LANG", "TERM", "CI")
 _ARGUMENTS = (
-    "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr tsc=unstable no_timer_check "
+    "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check "
     "random.trust_cpu=on rcupdate.rcu_expedited=1 cryptomgr.notests nowatchdog audit=0 "
     "initcall_blacklist=efi_runtime_map_init,pcie_portdrv_init 8250.nr_uarts=4"
 )
@@ -54,7 +57,9 @@ class Guest:
 
 def run(guest: Guest, command: Sequence[str], timeout_s: float) -> int:
     """The command's exit code; its output goes to this process's own stdout and stderr."""
-    for program in ("qemu-system-x86_64", "busybox"):
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    for program in ("qemu-system-x86_64", "busybox", "setpriv"):
         if not shutil.which(program):
             raise BootError(f"{program} is missing: `make setup` installs it")
     with tempfile.TemporaryDirectory(prefix="pyland-vm-") as folder:
@@ -76,8 +81,6 @@ def run(guest: Guest, command: Sequence[str], timeout_s: float) -> int:
 
 
 def _follow(guest: Guest, process: subprocess.Popen[bytes], control: Path, timeout_s: float) -> int:
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
     assert process.stdout is not None
     # Opened for both, so that neither QEMU nor this process waits for the other.
     errors = os.fdopen(os.open(control / "stderr", os.O_RDWR), "rb", buffering=0)
@@ -99,13 +102,21 @@ def _follow(guest: Guest, process: subprocess.Popen[bytes], control: Path, timeo
     try:
         return int((control / "status").read_text())
     except (OSError, ValueError):
-        raise BootError(f"the guest ended before the command did{_last_lines(control)}") from None
+        raise BootError(f"{cause(control)}{_last_lines(control)}") from None
 
 
 def _copy(source: BinaryIO, target: BinaryIO) -> None:
     while data := source.read1(65536) if hasattr(source, "read1") else source.read(65536):
         target.write(data)
         target.flush()
+
+
+def cause(control: Path) -> str:
+    """What ended the guest, in one line: the lines of a panic go on for a screen after it."""
+    console = control / "console"
+    text = console.read_text(errors="replace") if console.exists() else ""
+    found = re.search(r"Kernel panic - .*|BUG: .*|Oops: .*", text)
+    return f"the guest ended before the command did{': ' + found[0].strip() if found else ''}"
 
 
 def _last_lines(control: Path) -> str:
@@ -126,14 +137,24 @@ def _write_control(control: Path, command: Sequence[str]) -> None:
         "HOME": "/tmp",
         "LAB_TREE": str(ROOT),
         "LAB_CWD": str(Path.cwd()),
+        "LAB_SHARE": "yes" if needs_share(Path.cwd()) else "",
     }
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     (control / "environment").write_text("\n".join(lines) + "\n")
 
 
+def needs_share(folder: Path) -> bool:
+    """Would the guest not see this folder? `/tmp` itself it has, if with nothing in it."""
+    if folder.is_relative_to(ROOT) or str(folder) in _HIDDEN:
+        return False
+    return any(folder.is_relative_to(hidden) for hidden in _HIDDEN)
+
+
 def _qemu(guest: Guest, control: Path) -> list[str]:
     (control / "initramfs").write_bytes(initramfs.build(guest.kernel.modules))
-    words = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot"]
+    # Nothing stays behind, not even when this process is killed outright.
+    words = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"]
+    words += ["-nodefaults", "-no-user-config", "-no-reboot"]
     words += ["-display", "none", "-machine", "q35", "-m", f"{guest.memory_mib}M"]
     if kvm.works() and not guest.icount:
         words += ["-accel", "kvm", "-cpu", "host"]
@@ -144,12 +165,14 @@ def _qemu(guest: Guest, control: Path) -> list[str]:
     words += topology.qemu_arguments(guest.layout, guest.memory_mib)
     words += ["-kernel", str(guest.kernel.image), "-initrd", str(control / "initramfs")]
     words += ["-append", f"{_ARGUMENTS} {guest.append}".strip()]
-    for tag, path, options in (
-        ("root", Path("/"), "readonly=on,multidevs=remap"),
-        ("tree", ROOT, "multidevs=remap"),
-        ("control", control, "multidevs=remap"),
-    ):
-        words += ["-fsdev", f"local,id={tag},path={path},security_model=none,{options}"]
+    folders = {"root": Path("/"), "tree": ROOT, "control": control}
+    if needs_share(Path.cwd()):
+        folders["share"] = Path.cwd()
+    for tag, path in folders.items():
+        options = "multidevs=remap" + (",readonly=on" if tag == "root" else "")
+        # QEMU takes a doubled comma for one in a name.
+        name = str(path).replace(",", ",,")
+        words += ["-fsdev", f"local,id={tag},path={name},security_model=none,{options}"]
         words += ["-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
     words += ["-device", "virtio-rng-pci"]
     words += ["-chardev", f"file,id=console,path={control}/console"]

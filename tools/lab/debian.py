@@ -103,18 +103,26 @@ def unpack(suite: Suite, packages: Sequence[str], destination: Path) -> None:
         suite.download(packages, work)
         for package in sorted(work.glob("*.deb")):
             subprocess.run(["dpkg-deb", "-x", str(package), str(work / "root")], check=True)
-        if destination.exists():
-            shutil.rmtree(destination)
-        (work / "root").rename(destination)
+        try:
+            # A folder takes the place of an empty one, of no other.
+            (work / "root").rename(destination)
+        except OSError:
+            # Somebody else was faster, with the same packages.
+            if not _filled(destination):
+                raise
 
 
 def fetch(packages: Sequence[str], suite: str, destination: Path) -> None:
-    """Unpack these packages of a suite into a folder; nothing is done when it has something."""
-    if destination.is_dir() and any(destination.iterdir()):  # empty: made by mktemp
+    """Unpack these packages of a suite into a folder; nothing is done when it holds anything."""
+    if _filled(destination):
         return
     destination.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".lists-") as state:
         unpack(Suite(suite, Path(state)), packages, destination)
+
+
+def _filled(folder: Path) -> bool:
+    return folder.exists() and any(folder.iterdir())  # empty: made by mktemp
 
 
 def main(words: list[str]) -> int:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+MOST_CPUS = 255  # what QEMU's machine starts without an emulated IOMMU
+
 
 class TopologyError(Exception):
     """A layout that cannot be; the message is one line."""
@@ -29,7 +31,7 @@ class Topology:
 def parse(text: str | None, cpus: int | None) -> Topology:
     """The layout of `--topology` and `--cpus`; TopologyError when they do not go together."""
     if text is None:
-        return Topology(cores=cpus or 2)
+        return _checked(Topology(cores=cpus or 2))
     words: dict[str, int] = {}
     for part in text.split(","):
         found = re.fullmatch(r"(nodes|llcs|cores|threads)=(\d{1,3})", part.strip())
@@ -45,6 +47,12 @@ def parse(text: str | None, cpus: int | None) -> Topology:
     layout = Topology(**words)
     if cpus is not None and cpus != layout.cpus:
         raise TopologyError(f"--topology {text} makes {layout.cpus} CPUs, --cpus says {cpus}")
+    return _checked(layout)
+
+
+def _checked(layout: Topology) -> Topology:
+    if layout.cpus > MOST_CPUS:
+        raise TopologyError(f"{layout.cpus} CPUs: QEMU starts {MOST_CPUS} at most")
     return layout
 
 
