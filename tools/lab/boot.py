@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tools.lab import initramfs, kvm, topology
+from tools.lab import initramfs, kvm, qemu, topology
 from tools.lab.kernels import ROOT, Kernel
 
 TIMED_OUT = 124
@@ -59,7 +59,7 @@ def run(guest: Guest, command: Sequence[str], timeout_s: float) -> int:
     """The command's exit code; its output goes to this process's own stdout and stderr."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    for program in ("qemu-system-x86_64", "busybox", "setpriv"):
+    for program in ("busybox", "setpriv"):
         if not shutil.which(program):
             raise BootError(f"{program} is missing: `make setup` installs it")
     with tempfile.TemporaryDirectory(prefix="pyland-vm-") as folder:
@@ -151,9 +151,13 @@ def needs_share(folder: Path) -> bool:
 
 
 def _qemu(guest: Guest, control: Path) -> list[str]:
+    try:
+        emulator = qemu.find()
+    except qemu.NoQemuError as error:
+        raise BootError(str(error)) from error
     (control / "initramfs").write_bytes(initramfs.build(guest.kernel.modules))
     # Nothing stays behind, not even when this process is killed outright.
-    words = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"]
+    words = ["setpriv", "--pdeathsig", "KILL", emulator.program, *emulator.arguments]
     words += ["-nodefaults", "-no-user-config", "-no-reboot"]
     words += ["-display", "none", "-machine", "q35", "-m", f"{guest.memory_mib}M"]
     if kvm.works() and not guest.icount:
