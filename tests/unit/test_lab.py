@@ -88,6 +88,36 @@ def test_each_cache_is_a_socket_and_each_node_has_its_memory() -> None:
     assert "cpu,node-id=1,socket-id=3" in words
 
 
+@pytest.mark.parametrize("nodes", [2, 3, 7])
+def test_the_memory_of_all_nodes_is_the_guests(nodes: int) -> None:
+    words = topology.qemu_arguments(topology.Topology(nodes), 2048)
+    sizes = [int(w.rpartition("=")[2].rstrip("M")) for w in words if w.startswith("memory-")]
+    assert len(sizes) == nodes
+    assert sum(sizes) == 2048
+
+
+def test_a_kernel_without_its_module_index_is_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    version = VERSIONS[0]
+    folder = tmp_path / f"pyland/kernels/{version}/usr/lib/modules/{version}"
+    folder.mkdir(parents=True)
+    (folder / "vmlinuz").touch()
+    assert kernels._known("7.2") is None
+    (folder / "modules.dep").touch()
+    assert kernels._known("7.2") == kernels.Kernel(version, folder / "vmlinuz", folder)
+
+
+def test_an_image_that_cannot_be_entered_directly_unpacks_itself(tmp_path: Path) -> None:
+    image = tmp_path / "vmlinuz"
+    image.write_bytes(bytes(0x1000))
+    assert kernels._unpacked(image) == image
+    inside = tmp_path / "vmlinux"
+    inside.touch()
+    assert kernels._unpacked(image) == inside
+
+
 def test_modules_are_loaded_after_what_they_need(tmp_path: Path) -> None:
     (tmp_path / "modules.dep").write_text(
         "kernel/fs/9p/9p.ko.xz: kernel/net/9p/9pnet.ko.xz kernel/fs/netfs/netfs.ko.xz\n"
@@ -123,6 +153,7 @@ def test_a_machine_that_is_not_debian_is_told_so(tmp_path: Path) -> None:
     [
         ["--cpus", "0", "--", "true"],
         ["--memory", "lots", "--", "true"],
+        ["--memory", "8M", "--", "true"],
         ["--topology", "cores", "--", "true"],
         ["--unknown"],
         ["--cpus", "2"],

@@ -7,10 +7,14 @@ image but not the modules; only kernels with both are offered, for the lab's fil
 
 from __future__ import annotations
 
+import dataclasses
+import fcntl
 import os
 import re
 import shutil
+import struct
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +24,8 @@ from tools.lab import debian
 SUITE = "trixie-backports"
 ARCHITECTURE = "amd64"
 ROOT = Path(__file__).resolve().parents[2]
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_PVH_NOTE = struct.pack("<I", 18) + b"Xen\0"  # XEN_ELFNOTE_PHYS32_ENTRY
 
 
 class NoKernelError(Exception):
@@ -74,6 +80,11 @@ def find(wanted: str) -> Kernel:
         except NoKernelError:
             pass
     # A name without numbers asks the archive once; afterwards what is cached decides.
+    kernel = _known(wanted) or _download(wanted)
+    return dataclasses.replace(kernel, image=_unpacked(kernel.image))
+
+
+def _known(wanted: str) -> Kernel | None:
     cached = _cached()
     pinned = cache() / wanted
     if pinned.is_file() and pinned.read_text() in cached:
@@ -81,7 +92,7 @@ def find(wanted: str) -> Kernel:
     try:
         return cached[choose(wanted, list(cached) if number(wanted) else [])]
     except NoKernelError:
-        return _download(wanted, pinned)
+        return None
 
 
 def available() -> list[str]:
@@ -105,6 +116,7 @@ def _cached() -> dict[str, Kernel]:
     return {
         path.parent.name: Kernel(path.parent.name, path, path.parent)
         for path in cache().glob("*/usr/lib/modules/*/vmlinuz")
+        if (path.parent / "modules.dep").exists()
     }
 
 
@@ -116,25 +128,58 @@ def _offered(suite: debian.Suite) -> list[str]:
     return sorted(versions("binary") & versions("modules"), key=number)
 
 
-def _download(wanted: str, pinned: Path) -> Kernel:
+def _download(wanted: str) -> Kernel:
     cache().mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(dir=cache(), prefix=".lists-") as state:
-            suite = debian.Suite(SUITE, Path(state))
-            version = choose(wanted, _offered(suite))
-            destination = cache() / version
-            if not destination.exists():
-                packages = [f"linux-{kind}-{version}" for kind in ("binary", "modules", "base")]
-                debian.unpack(suite, packages, destination)
-                _index_modules(destination, version)
-    except debian.DebianError as error:
-        raise NoKernelError(f"kernel {wanted} cannot be fetched: {error}") from error
-    if not number(wanted):
-        pinned.write_text(version)
-    return _cached()[version]
+    # A second lab that wants the same waits for it.
+    with (cache() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if kernel := _known(wanted):
+            return kernel
+        try:
+            with tempfile.TemporaryDirectory(dir=cache(), prefix=".lists-") as state:
+                suite = debian.Suite(SUITE, Path(state))
+                version = choose(wanted, _offered(suite))
+                if version not in _cached():
+                    print(f"vm: downloading kernel {version}, once", file=sys.stderr)
+                    packages = [f"linux-{kind}-{version}" for kind in ("binary", "modules", "base")]
+                    debian.unpack(suite, packages, cache() / version)
+                    _index_modules(cache() / version, version)
+        except debian.DebianError as error:
+            raise NoKernelError(f"kernel {wanted} cannot be fetched: {error}") from error
+        if not number(wanted):
+            (cache() / wanted).write_text(version)
+        return _cached()[version]
 
 
 def _index_modules(destination: Path, version: str) -> None:
     """Debian makes modules.dep when it installs a kernel; this one is only unpacked."""
     depmod = shutil.which("depmod") or "/usr/sbin/depmod"
-    subprocess.run([depmod, "-b", str(destination / "usr"), version], check=True)
+    try:
+        subprocess.run([depmod, "-b", str(destination / "usr"), version], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise NoKernelError(f"kernel {version}: its modules have no index: {error}") from error
+
+
+def _unpacked(image: Path) -> Path:
+    """The kernel inside a compressed image, or the image where QEMU cannot enter what is inside.
+
+    To unpack itself takes an emulated kernel 1.5 to 2.5 s of each boot.
+    """
+    inside = image.with_name("vmlinux")
+    if inside.exists():
+        return inside
+    data = image.read_bytes()
+    # "The Linux/x86 Boot Protocol": setup_sects, payload_offset, payload_length.
+    setup = (data[0x1F1] or 4) + 1
+    offset, length = struct.unpack_from("<II", data, 0x248)
+    payload = data[setup * 512 + offset :][:length]
+    if not payload.startswith(_ZSTD) or not shutil.which("zstd"):
+        return image
+    # Its last four bytes are the size of what is inside.
+    done = subprocess.run(["zstd", "-dcq"], input=payload[:-4], capture_output=True, check=False)
+    if done.returncode or not done.stdout.startswith(b"\x7fELF") or _PVH_NOTE not in done.stdout:
+        return image
+    with tempfile.NamedTemporaryFile(dir=image.parent, prefix=".vmlinux-", delete=False) as file:
+        file.write(done.stdout)
+    os.replace(file.name, inside)
+    return inside

@@ -63,7 +63,8 @@ def qemu_arguments(layout: Topology, memory_mib: int) -> list[str]:
     words = ["-smp", f"{layout.cpus},{shape},maxcpus={layout.cpus}"]
     if layout.nodes > 1:
         for node in range(layout.nodes):
-            size = memory_mib // layout.nodes
+            # Together they must be all of the memory.
+            size = memory_mib // layout.nodes + (0 if node else memory_mib % layout.nodes)
             words += ["-object", f"memory-backend-ram,id=node{node},size={size}M"]
             words += ["-numa", f"node,nodeid={node},memdev=node{node}"]
         for socket in range(sockets):
