@@ -18,11 +18,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from tools.lab import initramfs, kvm, qemu, topology
 from tools.lab.kernels import ROOT, Kernel
@@ -35,7 +33,7 @@ _PASSED_ON = ("PYLAND_", "HYPOTHESIS_", "LANG", "TERM", "CI")
 _ARGUMENTS = (
     "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr no_timer_check "
     "random.trust_cpu=on rcupdate.rcu_expedited=1 cryptomgr.notests nowatchdog audit=0 "
-    "initcall_blacklist=efi_runtime_map_init,pcie_portdrv_init 8250.nr_uarts=4"
+    "initcall_blacklist=efi_runtime_map_init,pcie_portdrv_init"
 )
 
 
@@ -65,38 +63,54 @@ def run(guest: Guest, command: Sequence[str], timeout_s: float) -> int:
     with tempfile.TemporaryDirectory(prefix="pyland-vm-") as folder:
         control = Path(folder)
         _write_control(control, command)
-        os.mkfifo(control / "stderr")
-        process = subprocess.Popen(
-            _qemu(guest, control),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=(control / "qemu.log").open("wb"),
-            start_new_session=True,
-        )
+        output, output_end = os.pipe()
+        errors, errors_end = os.pipe()
         try:
-            return _follow(guest, process, control, timeout_s)
+            process = subprocess.Popen(
+                _qemu(guest, control, output_end, errors_end),
+                stdin=subprocess.DEVNULL,
+                stdout=(control / "qemu.log").open("wb"),
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=[output_end, errors_end],
+            )
+        finally:
+            os.close(output_end)
+            os.close(errors_end)
+        try:
+            return _follow(guest, process, (output, errors), control, timeout_s)
         finally:
             process.kill()
             process.wait()
 
 
-def _follow(guest: Guest, process: subprocess.Popen[bytes], control: Path, timeout_s: float) -> int:
-    assert process.stdout is not None
-    # Opened for both, so that neither QEMU nor this process waits for the other.
-    errors = os.fdopen(os.open(control / "stderr", os.O_RDWR), "rb", buffering=0)
+def _follow(
+    guest: Guest,
+    process: subprocess.Popen[bytes],
+    pipes: tuple[int, int],
+    control: Path,
+    timeout_s: float,
+) -> int:
+    unread = threading.Event()
     copies = [
-        threading.Thread(target=_copy, args=(process.stdout, sys.stdout.buffer), daemon=True),
-        threading.Thread(target=_copy, args=(errors, sys.stderr.buffer), daemon=True),
+        threading.Thread(target=_copy, args=(source, target, process, unread), daemon=True)
+        for source, target in zip(pipes, (1, 2), strict=True)
     ]
     for copy in copies:
         copy.start()
+    timed_out = False
     try:
         process.wait(timeout_s)
     except subprocess.TimeoutExpired:
+        timed_out = True
+        process.kill()
+    for copy in copies:
+        copy.join(10)
+    if timed_out:
         print(f"vm: gave up after {timeout_s:g} s{_last_lines(control)}", file=sys.stderr)
         return TIMED_OUT
-    copies[0].join(10)
-    time.sleep(0.05)  # what is left in the other pipe has no end to wait for
+    if unread.is_set():
+        return 128 + signal.SIGPIPE
     if guest.verbose:
         print((control / "console").read_text(errors="replace"), file=sys.stderr)
     try:
@@ -105,10 +119,18 @@ def _follow(guest: Guest, process: subprocess.Popen[bytes], control: Path, timeo
         raise BootError(f"{cause(control)}{_last_lines(control)}") from None
 
 
-def _copy(source: BinaryIO, target: BinaryIO) -> None:
-    while data := source.read1(65536) if hasattr(source, "read1") else source.read(65536):
-        target.write(data)
-        target.flush()
+def _copy(
+    source: int, target: int, process: subprocess.Popen[bytes], unread: threading.Event
+) -> None:
+    """Copy until QEMU has ended; end it when nobody reads any more, as SIGPIPE would."""
+    while data := os.read(source, 65536):
+        try:
+            while data:
+                data = data[os.write(target, data) :]
+        except OSError:
+            unread.set()
+            process.kill()
+            return
 
 
 def cause(control: Path) -> str:
@@ -150,7 +172,7 @@ def needs_share(folder: Path) -> bool:
     return any(folder.is_relative_to(hidden) for hidden in _HIDDEN)
 
 
-def _qemu(guest: Guest, control: Path) -> list[str]:
+def _qemu(guest: Guest, control: Path, output: int, errors: int) -> list[str]:
     try:
         emulator = qemu.find()
     except qemu.NoQemuError as error:
@@ -185,9 +207,9 @@ def _qemu(guest: Guest, control: Path) -> list[str]:
         words += ["-fsdev", f"local,id={tag},path={name},security_model=none,{options}"]
         words += ["-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
     words += ["-device", "virtio-rng-pci"]
-    words += ["-chardev", f"file,id=console,path={control}/console"]
-    words += ["-chardev", "stdio,id=out,signal=off"]
-    words += ["-chardev", f"file,id=err,path={control}/stderr,append=on"]
-    for name in ("console", "out", "err"):
-        words += ["-serial", f"chardev:{name}"]
+    words += ["-chardev", f"file,id=console,path={control}/console", "-serial", "chardev:console"]
+    words += ["-device", "virtio-serial-pci"]
+    for name, descriptor in (("out", output), ("err", errors)):
+        words += ["-chardev", f"file,id={name},path=/dev/fd/{descriptor}"]
+        words += ["-device", f"virtserialport,chardev={name},name={name}"]
     return words

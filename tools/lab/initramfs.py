@@ -53,15 +53,27 @@ $b cp $b /new/run/busybox
 exec $b switch_root /new /run/busybox sh /run/lab/guest.sh
 """
 
-# What stays as the first process. Exit status and end go through the control folder.
+# What stays as the first process. Exit status and end go through the control folder. The command
+# is not in the background, where a shell would have it ignore Ctrl-C; its output goes through
+# pipes, for a terminal makes programs colour what they write and a port is opened only once,
+# while /dev/stdout may be again. A process that outlives the command is not waited for.
 GUEST = """
 b=/run/busybox
-$b stty -F /dev/ttyS1 raw -echo
-$b stty -F /dev/ttyS2 raw -echo
-(cd "$LAB_CWD" && exec sh /run/lab/command) </dev/null >/dev/ttyS1 2>/dev/ttyS2 &
-wait $!
-echo $? > /run/lab/status
+for port in /sys/class/virtio-ports/*; do
+    read -r name <$port/name
+    eval "port_$name=/dev/${port##*/}"
+done
+$b mkfifo /run/out /run/err
+$b cat /run/out >$port_out &
+out=$!
+$b cat /run/err >$port_err &
+err=$!
+(cd "$LAB_CWD" && exec sh /run/lab/command) </dev/null >/run/out 2>/run/err
+status=$?
+{ $b sleep 3; $b kill $out $err; } 2>/dev/null &
+wait $out $err
 $b sync
+echo $status >/run/lab/status
 $b poweroff -f
 """
 
