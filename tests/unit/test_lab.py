@@ -80,6 +80,26 @@ def test_a_panic_is_named_first(tmp_path: Path) -> None:
     assert boot.cause(tmp_path).endswith("did: Kernel panic - not syncing: no init")
 
 
+@pytest.mark.parametrize(
+    ("cpus", "icount", "accelerator"),
+    [
+        (2, False, "tcg,thread=multi"),
+        (8, False, "tcg,thread=multi"),
+        (64, False, "tcg,thread=single"),
+        (2, True, "tcg"),
+    ],
+)
+def test_many_cpus_take_turns_in_one_thread(
+    monkeypatch: pytest.MonkeyPatch, cpus: int, icount: bool, accelerator: str
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    kernel = kernels.Kernel("7.3.4", Path("vmlinuz"), None)
+    guest = boot.Guest(kernel, topology.Topology(cores=cpus), icount=icount)
+    words = boot.emulation(guest)
+    assert words[:2] == ["-accel", accelerator]
+    assert ("-icount" in words) == icount
+
+
 def test_each_cache_is_a_socket_and_each_node_has_its_memory() -> None:
     words = topology.qemu_arguments(topology.Topology(2, 2, 2, 2), 2048)
     assert "16,sockets=4,cores=2,threads=2,maxcpus=16" in words

@@ -172,6 +172,15 @@ def needs_share(folder: Path) -> bool:
     return any(folder.is_relative_to(hidden) for hidden in _HIDDEN)
 
 
+def emulation(guest: Guest) -> list[str]:
+    if guest.icount:
+        return ["-accel", "tcg", "-icount", "shift=0,sleep=off"]
+    # Threads that are many more than the host's processors mostly wait for one that is not
+    # running: on two, 64 CPUs took minutes to boot, and 50 s taking turns in one thread.
+    many = guest.layout.cpus > 4 * (os.cpu_count() or 1)
+    return ["-accel", f"tcg,thread={'single' if many else 'multi'}"]
+
+
 def _qemu(guest: Guest, control: Path, output: int, errors: int) -> list[str]:
     try:
         emulator = qemu.find()
@@ -182,18 +191,16 @@ def _qemu(guest: Guest, control: Path, output: int, errors: int) -> list[str]:
     words = ["setpriv", "--pdeathsig", "KILL", emulator.program, *emulator.arguments]
     words += ["-nodefaults", "-no-user-config", "-no-reboot"]
     words += ["-display", "none", "-machine", "q35", "-m", f"{guest.memory_mib}M"]
-    if guest.icount:
-        words += ["-accel", "tcg", "-cpu", "max", "-icount", "shift=0,sleep=off"]
-        clock = "tsc=reliable"
-    elif kvm.works():
+    if kvm.works() and not guest.icount:
         words += ["-accel", "kvm", "-cpu", "host"]
         clock = "tsc=reliable"
     else:
-        words += ["-accel", "tcg,thread=multi", "-cpu", "max"]
+        words += [*emulation(guest), "-cpu", "max"]
         # A TSC that is trusted has sched_clock patched while other CPUs run it, and one boot of
         # six ended in the breakpoint that the patch goes through: threads of the emulation see
         # changed code late. The price is the HPET: a reading of the clock takes 2 to 4 us more.
-        clock = "tsc=unstable"
+        # What a loop takes is not measured, for processors that wait for their turn cannot.
+        clock = f"tsc={'unstable' if 'tcg,thread=multi' in words else 'reliable'} lpj=1000000"
     words += topology.qemu_arguments(guest.layout, guest.memory_mib)
     words += ["-kernel", str(guest.kernel.image), "-initrd", str(control / "initramfs")]
     words += ["-append", f"{_ARGUMENTS} {clock} {guest.append}".strip()]
