@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Opens, loads and attaches the BPF object, and says how the kernel ended it."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ class LoadedScheduler:
             ffi.new("unsigned int[]", node),
         )
         if not self._object:
-            raise UsageError(f"{error()} (--verbose shows the verifier's log)")
+            raise UsageError(load_problem(error()))
         self.rings: Any = lib.pyland_map_rings(self._object, MAX_BATCH)
         if not self.rings:
             problem = error()
@@ -116,6 +117,17 @@ class LoadedScheduler:
 def error() -> str:
     """What the native side said about its last failure."""
     return str(ffi.string(lib.pyland_error()).decode(errors="replace"))
+
+
+def load_problem(libbpf_said: str) -> str:
+    """Why the object was not loaded, and what would be right."""
+    if "incompatible with vmlinux" in libbpf_said:
+        return (
+            f"the running kernel ({os.uname().release}) describes its sched_ext functions wrongly, "
+            "so that no scheduler can be loaded: it takes one whose BTF was made by pahole 1.31 "
+            "or later (--verbose names the function)"
+        )
+    return f"{libbpf_said} (--verbose shows the verifier's log)"
 
 
 def ring_capacities() -> tuple[int, int]:

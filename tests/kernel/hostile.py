@@ -37,8 +37,10 @@ class Garbage(Deadline):
         for at in range(0, len(flat), WIDTH):
             flat[at + 2] = pick((-1, 0, 1, -2, 999, HALF, -HALF))  # cpu
             flat[at + 3] = pick((0, 1, 10**16, 2**63, 2**64 - 1))  # slice_ns
-            flat[at + 4] = pick((0, 1, 2**63, 2**64 - 1, flat[at + 4]))  # vtime_ns
-            flat[at + 5] = pick((0, 2**64 - 1, flat[at + 5]))  # state
+            # What Deadline computes from the states that come back does not fit for long.
+            vtime_ns, state = flat[at + 4] % 2**64, flat[at + 5] % 2**64
+            flat[at + 4] = pick((0, 1, 2**63, 2**64 - 1, vtime_ns))
+            flat[at + 5] = pick((0, 2**64 - 1, state))
             flat[at + 6] = pick((0, 1, 2**64 - 1))  # flags
         if flat and len(flat) // WIDTH < loader.MAX_BATCH // 4:
             stale = [flat[0] >> 1, *flat[1:WIDTH]]

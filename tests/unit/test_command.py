@@ -8,7 +8,7 @@ import pytest
 
 from pyland.cli.main import main
 from pyland.errors import UsageError
-from pyland.kernel import checks
+from pyland.kernel import checks, loader
 from pyland.kernel.settings import Settings
 
 
@@ -83,3 +83,9 @@ def test_a_scheduler_that_is_loaded_is_named(
     (tmp_path / "root/ops").write_text("lavd\n")
     with pytest.raises(UsageError, match="another scheduler is loaded: lavd"):
         checks.check_no_scheduler()
+
+
+def test_a_kernel_that_no_scheduler_can_be_loaded_on_is_explained() -> None:
+    libbpf = "libbpf: extern 'scx_bpf_kick_cpu': func_proto [7] incompatible with vmlinux [9]"
+    assert "BTF was made by pahole 1.31 or later" in loader.load_problem(libbpf)
+    assert loader.load_problem("no memory").startswith("no memory (--verbose")

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The lab's choices: which kernel, which CPUs, which modules; nothing is booted here."""
 
+import struct
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tools.lab import boot, debian, initramfs, kernels, topology
+from tools.lab import boot, btf, debian, initramfs, kernels, topology
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = ["7.2.13+deb14-amd64", "7.2.6+deb13-amd64", "7.3.4+deb13-amd64", "7.2.11+deb13-amd64"]
@@ -19,17 +20,48 @@ VERSIONS = ["7.2.13+deb14-amd64", "7.2.6+deb13-amd64", "7.3.4+deb13-amd64", "7.2
         ("oldest", "7.2.6+deb13-amd64"),
         ("7.2", "7.2.13+deb14-amd64"),
         ("7.2.11", "7.2.11+deb13-amd64"),
+        ("7.2.11+deb13-amd64", "7.2.11+deb13-amd64"),
         ("7", "7.3.4+deb13-amd64"),
     ],
 )
 def test_a_kernel_is_chosen_by_series_or_age(wanted: str, version: str) -> None:
-    assert kernels.choose(wanted, VERSIONS) == version
+    assert kernels.candidates(wanted, VERSIONS)[0] == version
 
 
 @pytest.mark.parametrize("wanted", ["6.12", "7.20", "latest", ""])
 def test_a_kernel_that_is_not_there_is_answered_with_those_that_are(wanted: str) -> None:
     with pytest.raises(kernels.NoKernelError, match=r"there is: 7\.2\.6\+deb13-amd64, 7\.2\.11"):
-        kernels.choose(wanted, VERSIONS)
+        kernels.candidates(wanted, VERSIONS)
+
+
+def _kernel(**functions: list[str]) -> bytes:
+    """A kernel whose BTF has functions of these names and arguments."""
+    strings, types, nr = b"\0", b"", 0
+
+    def text(name: str) -> int:
+        nonlocal strings
+        strings += name.encode() + b"\0"
+        return strings.index(b"\0" + name.encode() + b"\0") + 1
+
+    for name, arguments in functions.items():
+        types += struct.pack("<III", 0, 13 << 24 | len(arguments), 0)
+        types += b"".join(struct.pack("<II", text(each), 0) for each in arguments)
+        types += struct.pack("<III", text(name), 12 << 24, nr + 1)
+        nr += 2
+    sizes = (0, len(types), len(types), len(strings))
+    return b"\x7fELF..." + struct.pack("<HBBI4I", 0xEB9F, 1, 0, 24, *sizes) + types + strings
+
+
+def test_functions_that_no_scheduler_can_call_are_found() -> None:
+    kernel = _kernel(
+        scx_bpf_now=[],
+        scx_bpf_kick_cpu=["cpu", "flags"],
+        scx_bpf_kick_cpu_impl=["cpu", "flags", "aux"],
+        scx_bpf_create_dsq=["dsq_id", "aux"],
+        bpf_throw=["cookie", "aux"],
+    )
+    assert btf.uncallable(kernel) == ["scx_bpf_create_dsq"]
+    assert btf.uncallable(b"\x7fELF, and nothing in it") == []
 
 
 def test_kernels_in_a_folder_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Kernels with sched_ext for the lab: Debian's own, or one that lies in a folder.
 
-Debian 13's backports carry the 7.x series with sched_ext. Of older ones the archive keeps the
-image but not the modules; only kernels with both are offered, for the lab's file system is one.
+Debian 13's backports and the next Debian carry the 7.x series with sched_ext. Of older ones the
+archive keeps the image but not the modules; only kernels with both are offered, for the lab's
+file system is one. Those that no sched_ext scheduler can be loaded on (see btf.py) are booted
+only when asked for by their whole version.
 """
 
 from __future__ import annotations
@@ -16,14 +18,15 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.lab import debian
+from tools.lab import btf, debian
 
-SUITE = "trixie-backports"
-ARCHITECTURE = "amd64"
+SUITES = ("trixie-backports", "forky")
 ROOT = Path(__file__).resolve().parents[2]
+_VERSION = r"7\.\d+\.\d+\+deb\d+-amd64"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _PVH_NOTE = struct.pack("<I", 18) + b"Xen\0"  # XEN_ELFNOTE_PHYS32_ENTRY
 
@@ -52,18 +55,20 @@ def number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0]))
 
 
-def choose(wanted: str, versions: list[str]) -> str:
-    """The version that `newest`, `oldest`, a series or a version means, of those there are."""
+def candidates(wanted: str, versions: Iterable[str]) -> list[str]:
+    """What `newest`, `oldest`, a series or a version means of those there are, best first.
+
+    Raises NoKernelError when it means none.
+    """
     ordered = sorted(versions, key=number)
     if wanted in ("newest", "oldest"):
-        if ordered:
-            return ordered[-1 if wanted == "newest" else 0]
+        found = ordered if wanted == "oldest" else ordered[::-1]
     else:
         start = number(wanted)
-        matching = [v for v in ordered if start and number(v)[: len(start)] == start]
-        if matching:
-            return matching[-1]
-    raise NoKernelError(f"no kernel {wanted}; there is: {', '.join(ordered) or 'none'}")
+        found = [v for v in ordered if start and number(v)[: len(start)] == start][::-1]
+    if not found:
+        raise NoKernelError(f"no kernel {wanted}; there is: {', '.join(ordered) or 'none'}")
+    return [wanted] if wanted in found else found
 
 
 def find(wanted: str) -> Kernel:
@@ -76,7 +81,7 @@ def find(wanted: str) -> Kernel:
     local = _local()
     if wanted not in ("newest", "oldest"):
         try:
-            return local[choose(wanted, list(local))]
+            return local[candidates(wanted, local)[0]]
         except NoKernelError:
             pass
     # A name without numbers asks the archive once; afterwards what is cached decides.
@@ -86,22 +91,28 @@ def find(wanted: str) -> Kernel:
 
 def _known(wanted: str) -> Kernel | None:
     cached = _cached()
-    pinned = cache() / wanted
+    pinned = _pin(wanted)
     if pinned.is_file() and pinned.read_text() in cached:
         return cached[pinned.read_text()]
     try:
-        return cached[choose(wanted, list(cached) if number(wanted) else [])]
+        found = candidates(wanted, cached if number(wanted) else ())
     except NoKernelError:
         return None
+    usable = (cached[v] for v in found if v == wanted or not uncallable(cached[v].image))
+    return next(usable, None)
+
+
+def _pin(wanted: str) -> Path:
+    return cache() / f"usable-{wanted}"
 
 
 def available() -> list[str]:
     """All versions that `find` takes, oldest first."""
     try:
         with tempfile.TemporaryDirectory() as state:
-            offered = _offered(debian.Suite(SUITE, Path(state)))
+            offered = _offered(Path(state))
     except debian.DebianError:
-        offered = []
+        offered = {}
     return sorted({*offered, *_cached(), *_local()}, key=number)
 
 
@@ -120,12 +131,17 @@ def _cached() -> dict[str, Kernel]:
     }
 
 
-def _offered(suite: debian.Suite) -> list[str]:
-    def versions(kind: str) -> set[str]:
-        names = suite.names(rf"linux-{kind}-7\.\d+\.\d+\+deb\d+-{ARCHITECTURE}")
-        return {name.removeprefix(f"linux-{kind}-") for name in names}
-
-    return sorted(versions("binary") & versions("modules"), key=number)
+def _offered(state: Path) -> dict[str, debian.Suite]:
+    """Each version with the suite that has it."""
+    found: dict[str, debian.Suite] = {}
+    for name in SUITES:
+        suite = debian.Suite(name, state / name)
+        parts = [
+            {n.removeprefix(f"linux-{part}-") for n in suite.names(f"linux-{part}-{_VERSION}")}
+            for part in ("binary", "modules")
+        ]
+        found |= dict.fromkeys(parts[0] & parts[1], suite)
+    return found
 
 
 def _download(wanted: str) -> Kernel:
@@ -137,18 +153,37 @@ def _download(wanted: str) -> Kernel:
             return kernel
         try:
             with tempfile.TemporaryDirectory(dir=cache(), prefix=".lists-") as state:
-                suite = debian.Suite(SUITE, Path(state))
-                version = choose(wanted, _offered(suite))
-                if version not in _cached():
-                    print(f"vm: downloading kernel {version}, once", file=sys.stderr)
-                    packages = [f"linux-{kind}-{version}" for kind in ("binary", "modules", "base")]
-                    debian.unpack(suite, packages, cache() / version)
-                    _index_modules(cache() / version, version)
+                version = _fetch(wanted, _offered(Path(state)))
         except debian.DebianError as error:
             raise NoKernelError(f"kernel {wanted} cannot be fetched: {error}") from error
         if not number(wanted):
-            (cache() / wanted).write_text(version)
+            _pin(wanted).write_text(version)
         return _cached()[version]
+
+
+def _fetch(wanted: str, offered: dict[str, debian.Suite]) -> str:
+    """The version that is in the cache afterwards."""
+    for version in candidates(wanted, offered):
+        suite = offered[version]
+        with tempfile.TemporaryDirectory(dir=cache(), prefix=".image-") as folder:
+            # The image alone first: it is a tenth of the whole.
+            debian.unpack(suite, [f"linux-binary-{version}"], Path(folder) / "image")
+            image = next(Path(folder).rglob("vmlinuz"))
+            unusable = uncallable(image) if version != wanted else []
+        if unusable:
+            print(
+                f"vm: not {version}: its BTF hides {len(unusable)} functions from schedulers, "
+                f"such as {unusable[0]}",
+                file=sys.stderr,
+            )
+            continue
+        if version not in _cached():
+            print(f"vm: downloading kernel {version}, once", file=sys.stderr)
+            packages = [f"linux-{part}-{version}" for part in ("binary", "modules", "base")]
+            debian.unpack(suite, packages, cache() / version)
+            _index_modules(cache() / version, version)
+        return version
+    raise NoKernelError(f"no kernel {wanted} that a sched_ext scheduler can be loaded on")
 
 
 def _index_modules(destination: Path, version: str) -> None:
@@ -160,26 +195,39 @@ def _index_modules(destination: Path, version: str) -> None:
         raise NoKernelError(f"kernel {version}: its modules have no index: {error}") from error
 
 
-def _unpacked(image: Path) -> Path:
-    """The kernel inside a compressed image, or the image where QEMU cannot enter what is inside.
+def uncallable(image: Path) -> list[str]:
+    """The sched_ext functions that no scheduler can call on this kernel; empty is good."""
+    return btf.uncallable(_inside(image))
 
-    To unpack itself takes an emulated kernel 1.5 to 2.5 s of each boot.
-    """
-    inside = image.with_name("vmlinux")
-    if inside.exists():
-        return inside
+
+def _inside(image: Path) -> bytes:
+    """The kernel in an image of Debian's; what cannot be unpacked here is empty."""
     data = image.read_bytes()
+    if len(data) < 1024:
+        return b""
     # "The Linux/x86 Boot Protocol": setup_sects, payload_offset, payload_length.
     setup = (data[0x1F1] or 4) + 1
     offset, length = struct.unpack_from("<II", data, 0x248)
     payload = data[setup * 512 + offset :][:length]
     if not payload.startswith(_ZSTD) or not shutil.which("zstd"):
-        return image
+        return b""
     # Its last four bytes are the size of what is inside.
     done = subprocess.run(["zstd", "-dcq"], input=payload[:-4], capture_output=True, check=False)
-    if done.returncode or not done.stdout.startswith(b"\x7fELF") or _PVH_NOTE not in done.stdout:
+    return b"" if done.returncode else done.stdout
+
+
+def _unpacked(image: Path) -> Path:
+    """The kernel inside a compressed image, or the image where QEMU cannot enter what is inside.
+
+    To unpack itself takes an emulated kernel 1.5 to 2.5 s of each boot.
+    """
+    unpacked = image.with_name("vmlinux")
+    if unpacked.exists():
+        return unpacked
+    kernel = _inside(image)
+    if not kernel.startswith(b"\x7fELF") or _PVH_NOTE not in kernel:
         return image
     with tempfile.NamedTemporaryFile(dir=image.parent, prefix=".vmlinux-", delete=False) as file:
-        file.write(done.stdout)
-    os.replace(file.name, inside)
-    return inside
+        file.write(kernel)
+    os.replace(file.name, unpacked)
+    return unpacked
