@@ -14,6 +14,10 @@
 
 enum pyland_limits {
 	PYLAND_CPU_ANY = -1,		/* decision: BPF picks the CPU */
+	PYLAND_CPU_DOMAIN = -2,		/* decision: minus a domain's number */
+	PYLAND_NR_DOMAINS = 64,
+	PYLAND_FULL_PERFORMANCE = 1024,
+	PYLAND_BASE_RECORD = 112,	/* bytes of a record without the extra fields */
 	PYLAND_COMM_LEN = 16,
 	PYLAND_REASON_LEN = 128,
 	PYLAND_MESSAGE_LEN = 1024,
@@ -23,6 +27,28 @@ enum pyland_limits {
 /* Bits of pyland_decision.flags. */
 enum pyland_decision_flags {
 	PYLAND_DECISION_PREEMPT = 1,	/* the CPU's current task makes room at once */
+	PYLAND_DECISION_KICK = 2,	/* no task: the CPU looks for one */
+};
+
+/* Bits of pyland_shared.wanted: what costs time and is collected only on demand. */
+enum pyland_wanted {
+	PYLAND_WANT_EXTRAS = 1,		/* the second part of a record */
+	PYLAND_WANT_STOPPED = 2,
+	PYLAND_WANT_SLEPT = 4,
+	PYLAND_WANT_EXITED = 8,
+};
+
+enum pyland_event_kind {
+	PYLAND_EVENT_STOPPED = 1,
+	PYLAND_EVENT_SLEPT = 2,
+	PYLAND_EVENT_EXITED = 3,
+};
+
+/* What happened to a task: BPF -> user space, in the same ring as the records. */
+struct pyland_event {
+	int kind;
+	int pid;
+	unsigned long long ran_ns;		/* stopped: on the CPU this time */
 };
 
 /* One task that became runnable: BPF -> user space, ring "queued". */
@@ -42,13 +68,26 @@ struct pyland_queued {
 	unsigned long long enqueue_ns;		/* now */
 	unsigned long long state;		/* the policy's word of its last decision */
 	char comm[16];
+
+	/* The base record ends here: averages are 3/4 old and 1/4 new, 0 while unknown. */
+	int ppid;
+	unsigned int uid;
+	unsigned int gid;
+	int nice;
+	int waker_pid;				/* who woke it last; 0 an idle CPU's interrupt */
+	int pad;
+	unsigned long long cgroup_id;
+	unsigned long long wakeup_interval_ns;
+	unsigned long long sleep_interval_ns;
+	unsigned long long waker_interval_ns;	/* between its wakings of others */
+	unsigned long long average_runtime_ns;	/* from a wakeup to the next sleep */
 };
 
 /* What to do with one task: user space -> BPF, ring "dispatched". */
 struct pyland_decision {
 	unsigned long long seq;			/* of the record that is answered */
 	int pid;
-	int cpu;				/* a CPU, or PYLAND_CPU_ANY */
+	int cpu;				/* a CPU, PYLAND_CPU_ANY, or a domain */
 	unsigned long long slice_ns;		/* 0: the shortest slice */
 	unsigned long long vtime_ns;		/* order in the queue: lowest runs first */
 	unsigned long long state;		/* kept with the task for its next record */
@@ -70,6 +109,9 @@ struct pyland_cpu {
 	unsigned long long failed;		/* attempts that the kernel refused outright */
 	unsigned long long bad_decisions;	/* malformed, or out of any range */
 	unsigned long long rescued;		/* decided, then starved in a queue */
+	unsigned long long undecided;		/* fallback_lag, though user space knew the task */
+	unsigned long long handed_over;		/* queued tasks that a new policy was told of */
+	unsigned long long events_lost;		/* no room in the ring for an event */
 	unsigned long long sched_runs;		/* times user space was given this CPU */
 	unsigned long long heartbeats;
 	unsigned long long wakeup_kicks;	/* preemptions so that user space sees a wakeup */
@@ -85,14 +127,22 @@ struct pyland_cpu {
 	unsigned int llc;
 	unsigned int node;
 
+	/* Set by the policy. */
+	unsigned int domain;		/* whose queue the CPU serves */
+	unsigned int performance;	/* target, 0 to 1024, plus 1; 0: never set */
+
+	/* For the policy. */
+	unsigned int idle;
+
 	/* BPF's own. */
 	unsigned long long sched_cycles_seen;	/* user-space cycles when it last ran here */
+	unsigned int performance_applied;
 	unsigned int last_was_fallback;
 	unsigned int last_was_own;
 	unsigned int sched_ran_last;
 	unsigned int pad;
 	unsigned long long lag_check_ns;	/* next look at the oldest held task */
-	unsigned long long pad_cache_line[7];
+	unsigned long long pad_cache_line[1];
 };
 
 /* Set before the object is loaded, constant to the verifier. */
@@ -115,7 +165,11 @@ struct pyland_shared {
 	/* Written by user space. */
 	unsigned long long nr_held;		/* tasks the policy has not decided yet */
 	unsigned long long cycles;		/* drain, decide, submit: done so often */
-	unsigned long long user_pad[6];
+	unsigned int generation;		/* of the policy: goes up with each swap */
+	unsigned int wanted;			/* PYLAND_WANT_* */
+	unsigned int request;			/* goes up when the supervisor wants something */
+	unsigned int pad;
+	unsigned long long user_pad[4];
 
 	/* Written by BPF. */
 	unsigned long long sched_tgid;
@@ -126,6 +180,9 @@ struct pyland_shared {
 	unsigned long long decided_until_ns;	/* a finished cycle has seen all records up to here */
 	unsigned long long last_kick_ns;	/* when a wakeup last interrupted a task */
 	unsigned long long vtime_now;		/* the highest vtime that has run */
+	unsigned long long clock_ns;		/* when user space last got a CPU */
+	unsigned int handed_over;		/* the generation that knows all queued tasks */
+	unsigned int domains_used;		/* some decision named a domain */
 	unsigned int late;			/* user space is behind: records pause */
 	unsigned int needed;			/* run user space though no record waits */
 	unsigned int drain_error;		/* errno of a drain that found the ring broken */
@@ -137,5 +194,8 @@ struct pyland_shared {
 };
 
 /* cffi: end */
+
+_Static_assert(__builtin_offsetof(struct pyland_queued, ppid) == PYLAND_BASE_RECORD,
+	       "the base record ends before ppid");
 
 #endif

@@ -36,14 +36,43 @@ struct sched_ext_entity {
 	u64 dsq_vtime;
 };
 
+struct kernfs_node {
+	u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+typedef struct {
+	u32 val;
+} kuid_t;
+
+typedef struct {
+	u32 val;
+} kgid_t;
+
+struct cred {
+	kuid_t uid;
+	kgid_t gid;
+};
+
 struct task_struct {
 	unsigned int flags;
+	int static_prio;
 	int pid;
 	int tgid;
 	int nr_cpus_allowed;
 	const struct cpumask *cpus_ptr;
 	unsigned short migration_disabled;
 	char comm[16];
+	struct task_struct *real_parent;
+	const struct cred *cred;
+	struct css_set *cgroups;
 	struct sched_ext_entity scx;
 };
 
@@ -56,6 +85,7 @@ struct scx_exit_info {
 };
 
 struct scx_init_task_args;
+struct scx_exit_task_args;
 
 #pragma clang attribute pop
 
@@ -92,6 +122,7 @@ struct sched_ext_ops {
 	void (*quiescent)(struct task_struct *p, u64 deq_flags);
 	void (*update_idle)(s32 cpu, bool idle);
 	s32 (*init_task)(struct task_struct *p, struct scx_init_task_args *args);
+	void (*exit_task)(struct task_struct *p, struct scx_exit_task_args *args);
 	s32 (*init)(void);
 	void (*exit)(struct scx_exit_info *info);
 	u32 dispatch_max_batch;
@@ -107,6 +138,10 @@ enum scx_enq_flags {
 	SCX_ENQ_WAKEUP = 1ULL,
 	SCX_ENQ_CPU_SELECTED = 1ULL << 20,
 	SCX_ENQ_PREEMPT = 1ULL << 32,
+};
+
+enum scx_deq_flags {
+	SCX_DEQ_SLEEP = 1ULL,
 };
 
 enum scx_dsq_id_flags {
@@ -134,5 +169,6 @@ enum scx_ent_flags {
 
 /* Fixed by the user-space ABI of the kernel (include/linux/sched.h since 2.6). */
 #define PF_KTHREAD 0x00200000
+#define NICE_0_PRIO 120
 
 #endif

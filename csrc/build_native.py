@@ -16,7 +16,7 @@ END = "/* cffi: end */"
 
 # setuptools runs this file from the top of the tree, and an sdist wants relative paths.
 HEADERS = ("bpf/intf.h", "csrc/pyland_native.h")
-SOURCES = ("csrc/loader.c", "csrc/memory.c", "csrc/ringbuf_shim.c")
+SOURCES = ("csrc/loader.c", "csrc/memory.c", "csrc/privileges.c", "csrc/ringbuf_shim.c")
 
 
 def declarations(header: str) -> str:

@@ -225,6 +225,7 @@ static int write_topology(struct pyland_object *o, unsigned int nr_cpus, const u
 	for (unsigned int cpu = 0; cpu < nr_cpus; cpu++) {
 		value.llc = llc[cpu];
 		value.node = node[cpu];
+		value.domain = llc[cpu] % PYLAND_NR_DOMAINS;
 		if (bpf_map_update_elem(fd, &cpu, &value, BPF_ANY))
 			return pyland_fail(-errno, "map cpus, entry %u: %s", cpu, strerror(errno));
 	}
@@ -277,8 +278,6 @@ struct pyland_object *pyland_load(const char *path, const struct pyland_load_opt
 		goto out;
 	}
 	ret = write_topology(o, options->config.nr_cpu_ids, cpu_llc, cpu_node);
-	if (!ret)
-		ret = pyland_run_program(o, "pyland_register", NULL, 0, 1);
 out:
 	btf__free(btf);
 	if (!ret)
@@ -326,6 +325,8 @@ int pyland_attach(struct pyland_object *o)
 {
 	struct sched_param param = { 0 };
 
+	if (pyland_run_program(o, "pyland_register", NULL, 0, 1))
+		return -1;
 	if (sched_setscheduler(0, SCHED_EXT_POLICY, &param))
 		return pyland_fail(-errno, "sched_setscheduler(SCHED_EXT): %s", strerror(errno));
 	first_warning[0] = 0;

@@ -14,6 +14,7 @@ enum pyland_cycle_end {
 	PYLAND_STOP_SIGNAL = -1,	/* SIGINT or SIGTERM arrived */
 	PYLAND_STOP_KERNEL = -2,	/* the kernel has ended the scheduler */
 	PYLAND_STOP_RING = -3,		/* BPF found the dispatched ring broken */
+	PYLAND_STOP_REQUEST = -4,	/* the supervising process wants something */
 };
 
 /* How to load. */
@@ -29,7 +30,9 @@ struct pyland_load_options {
 struct pyland_batch {
 	long long nr_runnable;		/* tasks that run or want to, without user space */
 	long long weight_runnable;	/* their weights' sum */
-	struct pyland_queued records[];
+	unsigned long long now_ns;	/* when user space last got a CPU */
+	unsigned long long nr_events;	/* at pyland_event_memory() */
+	char records[];			/* one each pyland_record_size() bytes */
 };
 
 /* Both rings and the shared memory, mapped. */
@@ -61,12 +64,17 @@ struct pyland_shared *pyland_shared_memory(struct pyland_rings *r);
 struct pyland_cpu *pyland_cpu_memory(struct pyland_rings *r);
 unsigned int pyland_nr_cpus(struct pyland_rings *r);
 struct pyland_batch *pyland_batch_memory(struct pyland_rings *r);
+struct pyland_event *pyland_event_memory(struct pyland_rings *r);
+struct pyland_queued *pyland_record(struct pyland_rings *r, unsigned int i);
+unsigned int pyland_record_size(struct pyland_rings *r);
+void pyland_want(struct pyland_rings *r, unsigned int wanted);
 struct pyland_decision *pyland_decision_memory(struct pyland_rings *r);
 int pyland_cycle(struct pyland_rings *r, unsigned int nr_decisions, unsigned int nr_held,
 		 unsigned int max_records);
 int pyland_submit(struct pyland_rings *r, unsigned int nr_decisions);
 int pyland_drain(struct pyland_rings *r, unsigned int max_records);
 unsigned int pyland_backlog(struct pyland_rings *r);
+unsigned int pyland_undelivered(struct pyland_rings *r);
 int pyland_catch_signals(void);
 void pyland_clear_signal(void);
 
@@ -75,6 +83,10 @@ int pyland_prepare_memory(unsigned int arena_mib, unsigned int heap_mib);
 int pyland_lock_memory(void);
 unsigned int pyland_arenas_used(void);
 unsigned int pyland_arenas_missed(void);
+
+/* privileges.c */
+int pyland_die_with_parent(void);
+int pyland_drop_privileges(unsigned int uid, unsigned int gid);
 
 /* cffi: end */
 

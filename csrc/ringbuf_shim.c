@@ -46,11 +46,14 @@ struct pyland_rings {
 	unsigned int nr_cpus;
 	size_t shared_size, cpus_size;
 	unsigned int max_batch;
+	unsigned int record_size;	/* in the batch: a base record, or a whole one */
+	unsigned int request_seen;
 	unsigned int nr_backlog;	/* decisions that found the ring full */
 	unsigned long long gauges_ns;
 	struct pyland_decision *decisions;	/* Python packs here */
 	struct pyland_decision *backlog;
 	struct pyland_batch *batch;
+	struct pyland_event *events;
 };
 
 static volatile sig_atomic_t stop_signal;
@@ -151,8 +154,10 @@ struct pyland_rings *pyland_map_rings(struct pyland_object *o, unsigned int max_
 	r->max_batch = max_batch;
 	r->decisions = calloc(max_batch, sizeof(*r->decisions));
 	r->backlog = calloc(max_batch, sizeof(*r->backlog));
-	r->batch = calloc(1, sizeof(*r->batch) + max_batch * sizeof(r->batch->records[0]));
-	if (!r->decisions || !r->backlog || !r->batch) {
+	r->batch = calloc(1, sizeof(*r->batch) + max_batch * sizeof(struct pyland_queued));
+	r->events = calloc(max_batch, sizeof(*r->events));
+	r->record_size = PYLAND_BASE_RECORD;
+	if (!r->decisions || !r->backlog || !r->batch || !r->events) {
 		pyland_fail(-ENOMEM, "no memory for batches of %u", max_batch);
 		goto fail;
 	}
@@ -182,6 +187,7 @@ void pyland_unmap_rings(struct pyland_rings *r)
 	free(r->decisions);
 	free(r->backlog);
 	free(r->batch);
+	free(r->events);
 	free(r);
 }
 
@@ -205,6 +211,29 @@ struct pyland_batch *pyland_batch_memory(struct pyland_rings *r)
 	return r->batch;
 }
 
+struct pyland_event *pyland_event_memory(struct pyland_rings *r)
+{
+	return r->events;
+}
+
+struct pyland_queued *pyland_record(struct pyland_rings *r, unsigned int i)
+{
+	return (void *)(r->batch->records + (size_t)i * r->record_size);
+}
+
+unsigned int pyland_record_size(struct pyland_rings *r)
+{
+	return r->record_size;
+}
+
+/* What BPF shall collect from now on: PYLAND_WANT_*. */
+void pyland_want(struct pyland_rings *r, unsigned int wanted)
+{
+	r->record_size = wanted & PYLAND_WANT_EXTRAS ? sizeof(struct pyland_queued) :
+						       PYLAND_BASE_RECORD;
+	__atomic_store_n(&r->shared->wanted, wanted, __ATOMIC_RELEASE);
+}
+
 struct pyland_decision *pyland_decision_memory(struct pyland_rings *r)
 {
 	return r->decisions;
@@ -213,6 +242,13 @@ struct pyland_decision *pyland_decision_memory(struct pyland_rings *r)
 unsigned int pyland_backlog(struct pyland_rings *r)
 {
 	return r->nr_backlog;
+}
+
+/* Whether BPF has not yet taken all that was submitted: bytes in the ring. */
+unsigned int pyland_undelivered(struct pyland_rings *r)
+{
+	return *r->dispatched.producer_pos -
+	       __atomic_load_n(r->dispatched.consumer_pos, __ATOMIC_ACQUIRE);
 }
 
 static unsigned int write_decisions(struct ring *ring, const struct pyland_decision *decisions,
@@ -281,32 +317,82 @@ static void sum_gauges(struct pyland_rings *r, unsigned long long now_ns)
 	r->batch->weight_runnable = weight > 1 ? weight : 1;
 }
 
-/* Copies up to @max_records records into the batch and frees their room in the ring. */
+/* A task is gone: what was drained of it in this batch would be told after its end. */
+static unsigned int drop_records(struct pyland_rings *r, unsigned int nr, int pid)
+{
+	unsigned int kept = 0;
+
+	for (unsigned int i = 0; i < nr; i++) {
+		if (pyland_record(r, i)->pid == pid)
+			continue;
+		if (kept < i)
+			memmove(pyland_record(r, kept), pyland_record(r, i), r->record_size);
+		kept++;
+	}
+	return kept;
+}
+
+/* Whole records and base records may follow each other while what is wanted changes. */
+static void copy_record(struct pyland_rings *r, unsigned int i, const void *sample,
+			unsigned int len)
+{
+	char *record = (char *)pyland_record(r, i);
+
+	if (len >= r->record_size) {
+		memcpy(record, sample, r->record_size);
+		return;
+	}
+	memcpy(record, sample, len);
+	memset(record + len, 0, r->record_size - len);
+}
+
+/*
+ * Copies up to @max_records records into the batch, and the events between them, and
+ * frees their room in the ring.
+ */
 int pyland_drain(struct pyland_rings *r, unsigned int max_records)
 {
-	const unsigned long step = sizeof(struct ring_header) +
-				   ((sizeof(struct pyland_queued) + 7) & ~7UL);
+	const unsigned int len_bits = ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
 	struct ring *ring = &r->queued;
 	unsigned long end = __atomic_load_n(ring->producer_pos, __ATOMIC_ACQUIRE);
-	unsigned long pos = *ring->consumer_pos;
-	unsigned int nr = 0;
+	unsigned long start = *ring->consumer_pos, pos = start;
+	unsigned int nr = 0, nr_events = 0;
 
 	if (max_records > r->max_batch - r->nr_backlog)
 		max_records = r->max_batch - r->nr_backlog;
-	while (pos < end && nr < max_records) {
+	while (pos < end) {
 		struct ring_header *header = (void *)(ring->data + (pos & ring->mask));
 		unsigned int len = __atomic_load_n(&header->len, __ATOMIC_ACQUIRE);
+		unsigned int size = len & len_bits;
 
 		if (len & BPF_RINGBUF_BUSY_BIT)
 			break;
-		if (!(len & BPF_RINGBUF_DISCARD_BIT))
-			memcpy(&r->batch->records[nr++], header + 1,
-			       sizeof(r->batch->records[0]));
-		pos += step;
+		if (len & BPF_RINGBUF_DISCARD_BIT) {
+			;
+		} else if (size == sizeof(struct pyland_event)) {
+			if (nr_events == r->max_batch)
+				break;
+			memcpy(&r->events[nr_events], header + 1, sizeof(r->events[0]));
+			if (r->events[nr_events++].kind == PYLAND_EVENT_EXITED)
+				nr = drop_records(r, nr, r->events[nr_events - 1].pid);
+		} else {
+			if (nr == max_records)
+				break;
+			copy_record(r, nr++, header + 1, size);
+		}
+		pos += sizeof(*header) + ((size + 7) & ~7U);
 	}
-	if (nr) {
+	r->batch->nr_events = nr_events;
+	r->batch->now_ns = r->shared->clock_ns;
+	if (pos != start)
 		__atomic_store_n(ring->consumer_pos, pos, __ATOMIC_RELEASE);
-		sum_gauges(r, r->batch->records[nr - 1].enqueue_ns);
+	if (nr) {
+		unsigned long long last_ns = pyland_record(r, nr - 1)->enqueue_ns;
+
+		/* Records may be younger than the time user space got its CPU. */
+		if ((long long)(last_ns - r->batch->now_ns) > 0)
+			r->batch->now_ns = last_ns;
+		sum_gauges(r, last_ns);
 	}
 	return nr;
 }
@@ -335,5 +421,9 @@ int pyland_cycle(struct pyland_rings *r, unsigned int nr_decisions, unsigned int
 		return PYLAND_STOP_KERNEL;
 	if (r->shared->drain_error)
 		return PYLAND_STOP_RING;
+	if (r->shared->request != r->request_seen) {
+		r->request_seen = r->shared->request;
+		return PYLAND_STOP_REQUEST;
+	}
 	return pyland_drain(r, max_records);
 }

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from pyland.errors import UsageError
-from pyland.policy import Slices
+from pyland.machine import Slices
 
 SECOND_NS = 1_000_000_000
 
@@ -16,11 +16,11 @@ class Settings:
     slice_us: int = 20_000
     slice_us_min: int = 1_000
     lag_us: int = 20_000
-    percpu_local: bool = False
     numa_local: bool = False
     partial: bool = False
     exit_dump_len: int = 0
     stats_s: float = 0
+    strict: bool = False
     verbose: bool = False
 
     def __post_init__(self) -> None:

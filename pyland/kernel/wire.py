@@ -5,43 +5,54 @@ Nothing about the layout is written down a second time: names, offsets and sizes
 those that the C compiler used for the shim.
 """
 
+from __future__ import annotations
+
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyland.kernel._native import ffi
+from pyland.policy import DECISION_FIELDS
+
+if TYPE_CHECKING:
+    from numpy import dtype, ndarray
 
 _CODES = {
     "int": "i",
     "unsigned int": "I",
     "long long": "q",
     "unsigned long long": "Q",
+    "char[16]": "16s",
 }
+_NUMPY = {"i": "i4", "I": "u4", "q": "i8", "Q": "u8", "16s": "S16"}
 
 
 def _members(c_struct: str) -> Iterator[tuple[str, Any]]:
     return iter(ffi.typeof(f"struct {c_struct}").fields)
 
 
-def record_format(c_struct: str, fields: Iterable[str]) -> str:
+def record_format(c_struct: str, fields: Iterable[str], size: int | None = None) -> str:
     """The format that unpacks `fields` out of one `struct c_struct`, in that order.
 
-    The order must be the struct's own; everything between is skipped in C. Raises
-    ValueError for an unknown field, an array, or a field out of order.
+    The order must be the struct's own; everything between is skipped in C. With `size`
+    the record is only the first so many bytes of the struct. Raises ValueError for an
+    unknown field, or one that is out of order or beyond the size.
     """
     offsets = dict(_members(c_struct))
     position, text = 0, "="
     for name in fields:
         if name not in offsets or offsets[name].type.cname not in _CODES:
             known = ", ".join(n for n, m in offsets.items() if m.type.cname in _CODES)
-            raise ValueError(f"{c_struct} has no number {name!r}; it has: {known}")
+            raise ValueError(f"{c_struct} has no field {name!r}; it has: {known}")
         gap = offsets[name].offset - position
         if gap < 0:
             raise ValueError(f"{name!r} comes earlier in {c_struct} than the fields before it")
         code = _CODES[offsets[name].type.cname]
         text += (f"{gap}x" if gap else "") + code
         position = offsets[name].offset + struct.calcsize("=" + code)
-    end = ffi.sizeof(f"struct {c_struct}") - position
+    end = (size or ffi.sizeof(f"struct {c_struct}")) - position
+    if end < 0:
+        raise ValueError(f"a {c_struct} of {size} bytes does not have all of {tuple(fields)}")
     return text + (f"{end}x" if end else "")
 
 
@@ -49,3 +60,42 @@ def numbers(c_struct: str) -> dict[str, int]:
     """The offset of every plain 64-bit number in `struct c_struct`, by name."""
     wide = ("long long", "unsigned long long")
     return {name: member.offset for name, member in _members(c_struct) if member.type.cname in wide}
+
+
+def _dtype(c_struct: str, names: Iterable[str], size: int) -> dtype[Any]:
+    import numpy as np
+
+    members = {name: member for name, member in _members(c_struct) if name in names}
+    return np.dtype(
+        {
+            "names": list(members),
+            "formats": [_NUMPY[_CODES[m.type.cname]] for m in members.values()],
+            "offsets": [m.offset for m in members.values()],
+            "itemsize": size,
+        }
+    )
+
+
+def record_array(c_struct: str, memory: memoryview, size: int) -> ndarray[Any, Any]:
+    """Records of `size` bytes as a structured array that shares their memory, read-only."""
+    import numpy as np
+
+    names = {name for name, member in _members(c_struct) if member.offset < size}
+    array = np.frombuffer(memory, _dtype(c_struct, names - {"pad"}, size))
+    array.flags.writeable = False
+    return array
+
+
+def flat_decisions(decisions: Any) -> list[int]:
+    """The flat list of a structured array with `DECISION_FIELDS`, in any integer types.
+
+    Raises TypeError for anything else.
+    """
+    names = getattr(getattr(decisions, "dtype", None), "names", None)
+    if names is None or any(name not in names for name in DECISION_FIELDS):
+        raise TypeError(
+            f"decide() returned {type(decisions).__name__}: it takes a flat list of integers, or "
+            f"a structured array with the fields {', '.join(DECISION_FIELDS)}"
+        )
+    columns = [decisions[name].tolist() for name in DECISION_FIELDS]
+    return [value for row in zip(*columns, strict=True) for value in row]

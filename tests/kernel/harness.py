@@ -6,7 +6,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+from pyland.kernel import control
 from tools.load.scheduler import End, Scheduler, compaction, enabled, kernel_state
 
 # What the fixtures `start` and `record` are: a running pyland by options, figures by name.
@@ -57,6 +59,22 @@ def python_decided(end: End) -> None:
 def grown(before: Mapping[str, int], after: Mapping[str, int]) -> bool:
     """Whether the process has more memory than before; its counters are batched, so not exact."""
     return any(after[name] > value + 256 for name, value in before.items())
+
+
+def ask(command: str, **values: object) -> dict[str, Any]:
+    """What the running pyland answers at its control socket; it must be a yes."""
+    answer = control.ask({"command": command, **values}, timeout_s=60)
+    assert answer["ok"], answer["error"]
+    found = answer.get("status", answer)
+    assert isinstance(found, dict)
+    return found
+
+
+def swap(**values: object) -> dict[str, Any]:
+    """Swap the policy, as `pyland swap` does."""
+    if "policy" in values:
+        values = {"options": [], "folder": os.getcwd(), **values}
+    return ask("swap", **values)
 
 
 class Unchanged:

@@ -1,39 +1,150 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""pyland with a default policy that has gone wrong: `python -m tests.kernel.hostile KIND`.
-
-The whole command runs, with everything else as users have it.
-"""
+"""Policies that do what no policy should: `pyland --policy tests/kernel/hostile.py:Garbage`."""
 
 from __future__ import annotations
 
 import mmap
-import random
+import os
+import re
 import struct
-import sys
 import time
-from collections.abc import Iterable
-from unittest.mock import patch
+from pathlib import Path
 
-from pyland.cli import main as command
-from pyland.kernel import loader
-from pyland.kernel._native import ffi, lib
 from pyland.policies.deadline import Deadline
-from pyland.policy import DECISION_FIELDS
+from pyland.policy import DECISION_FIELDS, Batch, Policy, Task
 
 WIDTH = len(DECISION_FIELDS)
 HALF = 2**31 - 1
+YEAR_NS = 365 * 24 * 3600 * 10**9
+
+
+class Raises(Policy):
+    """Fails with every task."""
+
+    def enqueue(self, task: Task) -> None:
+        raise ValueError(f"no idea what to do with {task.comm}")
+
+
+class RaisesAtTimes(Deadline):
+    """Fails with one batch of fifty, in a new place."""
+
+    def decide(self, batch: Batch) -> list[int]:
+        if self.machine.random.random() < 0.02:
+            raise OSError("now and then")
+        return super().decide(batch)
+
+
+class Exits(Deadline):
+    """Wants to end the process."""
+
+    def decide(self, batch: Batch) -> list[int]:
+        raise SystemExit(3)
+
+
+class Loops(Deadline):
+    """Never returns, from the hundredth batch on."""
+
+    calls = 0
+
+    def decide(self, batch: Batch) -> list[int]:
+        self.calls += 1
+        while self.calls > 100:
+            pass
+        return super().decide(batch)
+
+
+class Sleeps(Deadline):
+    """Waits for a minute, from the hundredth batch on."""
+
+    calls = 0
+
+    def decide(self, batch: Batch) -> list[int]:
+        self.calls += 1
+        if self.calls > 100:
+            time.sleep(60)
+        return super().decide(batch)
+
+
+class Forgets(Policy):
+    """Decides nothing."""
+
+    def enqueue(self, task: Task) -> None:
+        pass
+
+
+class Claims(Deadline):
+    """Decides nothing, and says that it will."""
+
+    def decide(self, batch: Batch) -> list[int]:
+        self.nr_held = min(self.nr_held + batch.nr, 4000)
+        return []
+
+
+class Twice(Deadline):
+    """Decides every task twice."""
+
+    def decide(self, batch: Batch) -> list[int]:
+        flat = super().decide(batch)
+        return [*flat, *flat] if len(flat) < 200 * WIDTH else flat
+
+
+class Invents(Deadline):
+    """Decides tasks that there are not, besides those that there are."""
+
+    def decide(self, batch: Batch) -> list[int]:
+        flat = super().decide(batch)
+        for pid in (-1, 0, 1, HALF, self.machine.random.randrange(2, 100_000)):
+            flat += (2**63, pid, -1, 0, 0, 0, 0)
+        return flat
+
+
+class WrongCpu(Deadline):
+    """Names CPUs that there are not, or that the task may not use."""
+
+    def decide(self, batch: Batch) -> list[int]:
+        flat = super().decide(batch)
+        for at in range(0, len(flat), WIDTH):
+            flat[at + 2] = self.machine.random.choice((0, 1, 2, 999, -3, -1000, HALF, -HALF))
+        return flat
+
+
+class WrongSlice(Deadline):
+    """Slices of nothing, of a nanosecond, and of a year."""
+
+    def decide(self, batch: Batch) -> list[int]:
+        flat = super().decide(batch)
+        for at in range(0, len(flat), WIDTH):
+            flat[at + 3] = self.machine.random.choice((0, 1, YEAR_NS, 2**64 - 1))
+        return flat
+
+
+class NoNumbers(Deadline):
+    """Answers with what is no decision."""
+
+    def decide(self, batch: Batch) -> list[int]:
+        flat = super().decide(batch)
+        flat[3:4] = [-1]
+        return flat
+
+
+class Eats(Deadline):
+    """Keeps a megabyte of each batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stomach: list[bytearray] = []
+
+    def decide(self, batch: Batch) -> list[int]:
+        self.stomach.append(bytearray(1 << 20))
+        return super().decide(batch)
 
 
 class Garbage(Deadline):
     """Every decision is wrong in some way, some are sent twice, some name a stranger."""
 
-    _random = random.Random(1)
-
-    def decide(
-        self, tasks: Iterable[tuple[int, ...]], nr_runnable: int, weight_runnable: int
-    ) -> list[int]:
-        flat = super().decide(tasks, nr_runnable, weight_runnable)
-        pick = self._random.choice
+    def decide(self, batch: Batch) -> list[int]:
+        flat = super().decide(batch)
+        pick = self.machine.random.choice
         for at in range(0, len(flat), WIDTH):
             flat[at + 2] = pick((-1, 0, 1, -2, 999, HALF, -HALF))  # cpu
             flat[at + 3] = pick((0, 1, 10**16, 2**63, 2**64 - 1))  # slice_ns
@@ -41,74 +152,43 @@ class Garbage(Deadline):
             vtime_ns, state = flat[at + 4] % 2**64, flat[at + 5] % 2**64
             flat[at + 4] = pick((0, 1, 2**63, 2**64 - 1, vtime_ns))
             flat[at + 5] = pick((0, 2**64 - 1, state))
-            flat[at + 6] = pick((0, 1, 2**64 - 1))  # flags
-        if flat and len(flat) // WIDTH < loader.MAX_BATCH // 4:
+            flat[at + 6] = pick((0, 1, 2, 2**64 - 1))  # flags
+        if flat and len(flat) < 100 * WIDTH:
             stale = [flat[0] >> 1, *flat[1:WIDTH]]
             stranger = [*flat[:1], pick((0, -1, 1, HALF)), *flat[2:WIDTH]]
             flat += flat[:WIDTH] + stale + stranger
         return flat
 
 
-class Forget(Deadline):
-    """Never decides anything, and says that it will."""
-
-    def decide(
-        self, tasks: Iterable[tuple[int, ...]], nr_runnable: int, weight_runnable: int
-    ) -> list[int]:
-        self.nr_held = min(self.nr_held + sum(1 for _ in tasks), loader.QUEUE_CAP - 1)
-        return []
-
-
-class Loop(Deadline):
-    """Computes for ever, now and then."""
-
-    _calls = 0
-
-    def decide(
-        self, tasks: Iterable[tuple[int, ...]], nr_runnable: int, weight_runnable: int
-    ) -> list[int]:
-        Loop._calls += 1
-        if Loop._calls > 200 and Loop._calls % 100 == 0:
-            until_s = time.monotonic() + 3
-            while time.monotonic() < until_s:
-                pass
-        return super().decide(tasks, nr_runnable, weight_runnable)
-
-
 class Corrupt(Deadline):
     """Writes over the ring of decisions, as a stray pointer would."""
 
-    _calls = 0
-    ring: mmap.mmap | None = None
+    calls = 0
 
-    def decide(
-        self, tasks: Iterable[tuple[int, ...]], nr_runnable: int, weight_runnable: int
-    ) -> list[int]:
-        Corrupt._calls += 1
-        if Corrupt._calls > 300 and self.ring:
-            # The producer's position, far ahead: the kernel would walk what is not there.
-            (position,) = struct.unpack_from("=Q", self.ring, 0)
-            struct.pack_into("=Q", self.ring, 0, position + (1 << 40) + 4)
-        return super().decide(tasks, nr_runnable, weight_runnable)
+    def decide(self, batch: Batch) -> list[int]:
+        self.calls += 1
+        if self.calls == 300:
+            with mmap.mmap(_user_ring(), mmap.PAGESIZE, offset=mmap.PAGESIZE) as ring:
+                # The producer's position, far ahead: the kernel would walk what is not there.
+                (position,) = struct.unpack_from("=Q", ring, 0)
+                struct.pack_into("=Q", ring, 0, position + (1 << 40) + 4)
+        return super().decide(batch)
 
 
-class _Loaded(loader.LoadedScheduler):
-    def attach(self) -> None:
-        entries = ffi.new("unsigned int *")
-        fd = lib.pyland_map_fd(self._object, b"dispatched", entries)
-        Corrupt.ring = mmap.mmap(fd, mmap.PAGESIZE, offset=mmap.PAGESIZE)
-        super().attach()
+class Unmakeable(Deadline):
+    """Cannot be constructed."""
+
+    def __init__(self) -> None:
+        raise RuntimeError("not today")
 
 
-KINDS: dict[str, type[Deadline]] = {
-    kind.__name__.lower(): kind for kind in (Garbage, Forget, Loop, Corrupt)
-}
-
-if __name__ == "__main__":
-    from pyland.kernel import session
-
-    with (
-        patch.object(session, "LoadedScheduler", _Loaded),
-        patch.object(command, "Deadline", KINDS[sys.argv[1]]),
-    ):
-        sys.exit(command.main(sys.argv[2:]))
+def _user_ring() -> int:
+    """The descriptor of the ring that this process writes (map type 31)."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            about = Path(f"/proc/self/fdinfo/{name}").read_text()
+        except OSError:
+            continue
+        if re.search(r"^map_type:\s+31$", about, re.MULTILINE):
+            return int(name)
+    raise RuntimeError("no ring among the descriptors")

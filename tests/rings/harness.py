@@ -10,6 +10,9 @@ from typing import Any
 
 from pyland.kernel import loader
 from pyland.kernel._native import ffi, lib
+from pyland.kernel.machine import KernelMachine
+from pyland.machine import Slices
+from pyland.topology import Cpu, Topology
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path(__file__).with_name("rings.bpf.c")
@@ -19,6 +22,16 @@ sys.path.insert(0, str(ROOT / "csrc"))
 import toolchain  # noqa: E402
 
 DECISION = struct.Struct("=Qii4Q")
+
+# rings.bpf.c has rings of 2 and 1 MiB; every sample has a header of 8 bytes.
+QUEUED = (2 << 20) // (8 + lib.PYLAND_BASE_RECORD)
+DISPATCHED = (1 << 20) // (8 + DECISION.size)
+
+MACHINE = Topology(
+    cpus=tuple(Cpu(id=n, smt_siblings=(n,), llc=0, node=0, capacity=1024) for n in range(2)),
+    nr_cpu_ids=2,
+)
+"""The two CPUs that rings.bpf.c has."""
 
 
 class RingsUnavailable(Exception):
@@ -59,6 +72,16 @@ class Rings:
         self.produced += written
         return written
 
+    def produce_whole(self) -> int:
+        """Let the kernel write a record with the extra fields, numbered on."""
+        written = self._run("produce_whole", 1, self.produced)
+        self.produced += written
+        return written
+
+    def produce_event(self, kind: int, pid: int) -> int:
+        """Let the kernel tell what happened to a task."""
+        return self._run("produce_event", kind, pid)
+
     def consume(self, nr: int, slot: int = 0) -> int:
         """Let the kernel take up to `nr` decisions; how many there were, or -errno."""
         taken = self._run("consume", nr, slot)
@@ -72,8 +95,7 @@ class Rings:
 
     def records(self) -> list[int]:
         """The numbers of the batch drained last; the batch is as long as was asked for."""
-        batch = lib.pyland_batch_memory(self.shim)
-        return [batch.records[index].seq for index in range(self.max_batch)]
+        return [lib.pyland_record(self.shim, index).seq for index in range(self.max_batch)]
 
     def corrupt_decisions(self) -> None:
         """Write nonsense over the head of the oldest decision, as a stray pointer would."""
@@ -82,6 +104,10 @@ class Rings:
         fd = lib.pyland_map_fd(self._object, b"dispatched", entries)
         with mmap.mmap(fd, 2 * page, offset=page) as ring:
             ring[page : page + 4] = struct.pack("=I", 0x3FFFFFFF)
+
+    def machine(self) -> KernelMachine:
+        """The machine of which these rings tell."""
+        return KernelMachine(self.shim, MACHINE, Slices())
 
     def close(self) -> None:
         """Unmap and unload."""

@@ -11,18 +11,18 @@
 
 char _license[] SEC("license") = "GPL";
 
-#define SEEN_MAX 16384
+#define SEEN_MAX 32768
 
 struct pyland_shared shared = {};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 512 * 1024);
+	__uint(max_entries, 2 * 1024 * 1024);
 } queued SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
-	__uint(max_entries, 256 * 1024);
+	__uint(max_entries, 1024 * 1024);
 } dispatched SEC(".maps");
 
 struct {
@@ -46,14 +46,8 @@ struct work {
 	unsigned int first;	/* the first record's number; where the first decision goes */
 };
 
-static long write_record(__u64 i, void *context)
+static void fill_record(struct pyland_queued *r, __u64 number)
 {
-	struct work *left = context;
-	struct pyland_queued *r = bpf_ringbuf_reserve(&queued, sizeof(*r), 0);
-	__u64 number = left->first;
-
-	if (!r)
-		return 1;
 	r->seq = number;
 	r->pid = 1 + number % 30000;
 	r->tgid = r->pid;
@@ -68,9 +62,58 @@ static long write_record(__u64 i, void *context)
 	r->wakeup_ns = 0;
 	r->enqueue_ns = number * 1000;
 	r->state = 0;
+}
+
+static long write_record(__u64 i, void *context)
+{
+	struct work *left = context;
+	struct pyland_queued *r = bpf_ringbuf_reserve(&queued, PYLAND_BASE_RECORD, 0);
+
+	if (!r)
+		return 1;
+	fill_record(r, left->first);
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 	left->first++;
 	return 0;
+}
+
+/* One whole record, with recognisable extra fields. */
+SEC("syscall")
+int produce_whole(struct work *work)
+{
+	struct pyland_queued *r = bpf_ringbuf_reserve(&queued, sizeof(*r), 0);
+
+	if (!r)
+		return 0;
+	fill_record(r, work->first);
+	r->ppid = 1;
+	r->uid = 1000;
+	r->gid = 100;
+	r->nice = -5;
+	r->waker_pid = 7;
+	r->pad = 0;
+	r->cgroup_id = 1ULL << 40;
+	r->wakeup_interval_ns = 11;
+	r->sleep_interval_ns = 12;
+	r->waker_interval_ns = 13;
+	r->average_runtime_ns = 14;
+	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+	return 1;
+}
+
+/* One event: nr is its kind, first the task. */
+SEC("syscall")
+int produce_event(struct work *work)
+{
+	struct pyland_event *e = bpf_ringbuf_reserve(&queued, sizeof(*e), 0);
+
+	if (!e)
+		return 0;
+	e->kind = work->nr;
+	e->pid = work->first;
+	e->ran_ns = 5000;
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	return 1;
 }
 
 SEC("syscall")

@@ -8,18 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyland.kernel._native import lib
-from pyland.kernel.loader import MAX_BATCH, ring_capacities
+from pyland.kernel.loader import MAX_BATCH
 from pyland.kernel.loop import DispatchLoop, Stop
 from pyland.policies.deadline import Deadline
-from pyland.policy import Slices
-from pyland.topology import Cpu, Topology
-from tests.rings.harness import Rings
-
-MACHINE = Topology(
-    cpus=tuple(Cpu(id=n, smt_siblings=(n,), llc=0, node=0, capacity=1024) for n in range(2)),
-    nr_cpu_ids=2,
-)
-QUEUED, DISPATCHED = ring_capacities()
+from pyland.policy import Batch, Policy, Task
+from tests.rings.harness import DISPATCHED, QUEUED, Rings
 
 
 def write_decisions(rings: Rings, seqs: list[int]) -> None:
@@ -99,7 +92,7 @@ def test_every_record_is_answered_exactly_once_in_order(
     try:
         nr = nr_read = 0
         seen: list[int] = []
-        for arrive, most, take in [*steps, *[(0, MAX_BATCH, 5000)] * 40]:
+        for arrive, most, take in [*steps, *[(0, MAX_BATCH, 20_000)] * 40]:
             rings.produce(arrive)
             write_decisions(rings, rings.records()[:nr])
             nr = lib.pyland_cycle(rings.shim, nr, 0, most)
@@ -120,20 +113,124 @@ def test_the_loop_answers_every_record_whatever_its_batch(max_batch: int) -> Non
     class Until(Deadline):
         left = 1000
 
-        def decide(self, tasks, nr_runnable, weight_runnable):  # type: ignore[no-untyped-def]
-            flat = super().decide(tasks, nr_runnable, weight_runnable)
+        def decide(self, batch: Batch) -> list[int]:
+            flat = super().decide(batch)
             self.left -= len(flat) // 7
             rings.shared.exited = self.left <= 0
             return flat
 
     try:
         rings.produce(1000)
-        loop = DispatchLoop(rings.shim, Until(Slices(), MACHINE), max_batch=max_batch)
+        machine = rings.machine()
+        loop = DispatchLoop(rings.shim, Until.create(machine), machine, max_batch=max_batch)
         assert loop.run() is Stop.KERNEL
         assert rings.consume(2000) == 1000
         assert [row[0] for row in rings.taken(1000)] == list(range(1000))
     finally:
         rings.close()
+
+
+def run_until_kernel_ends_it(rings: Rings, policy: type[Policy]) -> Policy:
+    """Run a policy over what is in the ring; it ends the loop itself."""
+    machine = rings.machine()
+    made = policy.create(machine)
+    assert DispatchLoop(rings.shim, made, machine).run() is Stop.KERNEL
+    return made
+
+
+def test_more_decisions_than_a_batch_go_out_in_several_cycles(rings: Rings) -> None:
+    class Hoard(Policy):
+        """Keeps 1,500 tasks and lets them go at once, the last first."""
+
+        interval_ns = 1
+
+        def __init__(self) -> None:
+            self.kept: list[Task] = []
+            self.ticks_after = 0
+
+        def enqueue(self, task: Task) -> None:
+            self.kept.append(task)
+            if len(self.kept) == 1500:
+                for one in reversed(self.kept):
+                    self.dispatch(one)
+
+        def tick(self) -> None:
+            rings.shared.clock_ns += 1
+            # All records were seen; the decisions need a few cycles more.
+            self.ticks_after += len(self.kept) == 1500
+            rings.shared.exited = self.ticks_after > 6
+
+    rings.produce(1500)
+    rings.shared.clock_ns = 10**9
+    made = run_until_kernel_ends_it(rings, Hoard)
+    assert made.nr_held == 0
+    seen: list[int] = []
+    while taken := rings.consume(1000):
+        seen += [row[0] for row in rings.taken(taken)]
+    assert seen == list(reversed(range(1500)))
+
+
+def test_events_are_told_in_order_and_before_the_tasks(rings: Rings) -> None:
+    class Listener(Policy):
+        def __init__(self) -> None:
+            self.heard: list[tuple[str, int]] = []
+
+        def stopped(self, pid: int, ran_ns: int) -> None:
+            self.heard.append((f"stopped after {ran_ns}", pid))
+
+        def slept(self, pid: int) -> None:
+            self.heard.append(("slept", pid))
+
+        def exited(self, pid: int) -> None:
+            self.heard.append(("exited", pid))
+            rings.shared.exited = 1
+
+        def enqueue(self, task: Task) -> None:
+            self.heard.append(("enqueued", task.pid))
+
+    for kind, pid in ((lib.PYLAND_EVENT_STOPPED, 9), (lib.PYLAND_EVENT_SLEPT, 9)):
+        rings.produce_event(kind, pid)
+    rings.produce(2)
+    rings.produce_event(lib.PYLAND_EVENT_EXITED, 1)
+    heard = run_until_kernel_ends_it(rings, Listener).heard  # type: ignore[attr-defined]
+    # Task 1 had a record, and is gone: nobody hears of it after its end.
+    assert heard == [
+        ("stopped after 5000", 9), ("slept", 9), ("exited", 1), ("enqueued", 2),
+    ]  # fmt: skip
+
+
+def test_extra_fields_come_only_with_records_that_have_them(rings: Rings) -> None:
+    class Curious(Policy):
+        fields = ("seq", "pid", "enqueue_ns", "state", "comm", "uid", "nice", "cgroup_id")
+
+        def __init__(self) -> None:
+            self.seen: list[Task] = []
+
+        def enqueue(self, task: Task) -> None:
+            self.seen.append(task)
+            rings.shared.exited = len(self.seen) == 3
+
+    rings.produce(1)
+    rings.produce_whole()
+    rings.produce(1)
+    seen = run_until_kernel_ends_it(rings, Curious).seen  # type: ignore[attr-defined]
+    assert [task.seq for task in seen] == [0, 1, 2]
+    assert [(task.uid, task.nice, task.cgroup_id) for task in seen] == [
+        (0, 0, 0), (1000, -5, 1 << 40), (0, 0, 0),
+    ]  # fmt: skip
+
+
+def test_a_whole_record_fits_a_policy_that_wants_the_base(rings: Rings) -> None:
+    rings.produce_whole()
+    rings.produce(2)
+    assert lib.pyland_drain(rings.shim, 64) == 3
+    assert rings.records()[:3] == [0, 1, 2]
+
+
+def test_a_request_stops_the_loop_once(rings: Rings) -> None:
+    rings.shared.request = 1
+    assert lib.pyland_cycle(rings.shim, 0, 0, 64) == Stop.REQUEST
+    assert lib.pyland_cycle(rings.shim, 0, 0, 64) == 0
 
 
 def test_a_broken_ring_of_decisions_is_reported_and_not_walked_for_ever(rings: Rings) -> None:

@@ -40,6 +40,9 @@ TOTALS = (
     "heartbeats",
     "page_faults",
     "bad_decisions",
+    "undecided",
+    "handed_over",
+    "swaps",
     "kernel",
     "sched_runs",
     "cycles",
@@ -211,12 +214,20 @@ class Scheduler(Command):
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
-        """Stopped as by Ctrl-Z or a debugger, for as long as the block takes."""
-        os.kill(self.pid, signal.SIGSTOP)
+        """All of it stopped, as by Ctrl-Z, for as long as the block takes."""
+        os.killpg(self.pid, signal.SIGSTOP)
         try:
             yield
         finally:
-            os.kill(self.pid, signal.SIGCONT)
+            os.killpg(self.pid, signal.SIGCONT)
+
+    @property
+    def worker_pid(self) -> int:
+        """The process that dispatches; RuntimeError when there is none."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii")
+        if not children:
+            raise RuntimeError(f"no process dispatches:\n{self.about()}")
+        return int(children.split()[0])  # the oldest; the other one prints
 
     def rows(self) -> list[dict[str, float]]:
         """The rows of statistics so far."""
@@ -224,13 +235,13 @@ class Scheduler(Command):
 
     def memory_kib(self) -> dict[str, int]:
         """Resident and locked memory of the process that dispatches."""
-        status = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
+        status = Path(f"/proc/{self.worker_pid}/status").read_text(encoding="utf-8")
         found = re.findall(r"^(VmRSS|VmLck):\s+(\d+) kB$", status, re.MULTILINE)
         return {name: int(value) for name, value in found}
 
     def page_faults(self) -> int:
         """All page faults of the process that dispatches, since its start."""
-        stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8")
+        stat = Path(f"/proc/{self.worker_pid}/stat").read_text(encoding="utf-8")
         # The name in brackets may hold blanks; minflt and majflt are fields 10 and 12.
         after = stat.rpartition(")")[2].split()
         return int(after[7]) + int(after[9])

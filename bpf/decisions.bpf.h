@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What user space decided: taken from its ring and carried out, by whichever CPU
+ * dispatches next.
+ */
+#ifndef PYLAND_DECISIONS_BPF_H
+#define PYLAND_DECISIONS_BPF_H
+
+#include "queues.bpf.h"
+
+/* What one drain of the decisions needs to know. */
+struct drain {
+	s32 cpu;
+	u32 left;
+	bool cpu_is_free;	/* this CPU has nothing else and takes the first task itself */
+};
+
+/*
+ * Moves a held task to where its decision says. The iterator is made before the
+ * checks: the kernel refuses to move a task that entered the queue after that, so
+ * a decision that passes them can never hit a newer enqueue. A record can be seen
+ * before its task is in the queue (the insert follows the callback); then the move
+ * waits for the runqueue's lock, is refused, and succeeds with a fresh iterator.
+ */
+static bool move_decided(struct task_struct *p, struct task_ctx *t, struct pyland_cpu *c, u64 seq,
+			 u64 dsq_id, u64 slice_ns, u64 vtime_ns)
+{
+	bool moved = false;
+	int tries;
+
+	for (tries = 0; tries < 3 && !moved; tries++) {
+		struct bpf_iter_scx_dsq it;
+
+		if (bpf_iter_scx_dsq_new(&it, HOLDING_DSQ + t->holding_llc, 0))
+			c->failed++;
+		else if (t->seq == seq && t->queue == QUEUE_HELD)
+			moved = dsq_move_vtime(&it, p, dsq_id, slice_ns, vtime_ns);
+		bpf_iter_scx_dsq_destroy(&it);
+		if (t->seq != seq || t->queue != QUEUE_HELD)
+			break;
+	}
+	return moved;
+}
+
+struct find_cpu {
+	const struct task_struct *p;
+	u32 domain;
+	bool found;
+};
+
+static long serves_domain(u64 cpu, void *context)
+{
+	struct find_cpu *find = context;
+	struct pyland_cpu *c = cpu_state(cpu);
+
+	find->found = c && c->domain == find->domain &&
+		      bpf_cpumask_test_cpu(cpu, find->p->cpus_ptr);
+	return find->found;
+}
+
+/* Has the domain a CPU that the task may use? Nearly all tasks may use any. */
+static bool domain_has_cpu(const struct task_struct *p, u32 domain)
+{
+	struct find_cpu find = { .p = p, .domain = domain };
+
+	bpf_loop(config.nr_cpu_ids, serves_domain, &find, 0);
+	return find.found;
+}
+
+static void apply_decision(struct task_struct *p, const struct pyland_decision *d,
+			   struct drain *drain, struct pyland_cpu *c)
+{
+	struct task_ctx *t = task_state(p);
+	s32 prev_cpu = scx_bpf_task_cpu(p), cpu = d->cpu, kick = -1;
+	u64 dsq_id = SHARED_DSQ, slice_ns, delay_ns;
+
+	if (!t || t->seq != d->seq || t->queue != QUEUE_HELD) {
+		if (t && d->seq > t->seq)
+			c->bad_decisions++;	/* no such record was ever written */
+		else
+			c->late++;
+		return;
+	}
+	if (cpu <= PYLAND_CPU_DOMAIN && cpu > PYLAND_CPU_DOMAIN - PYLAND_NR_DOMAINS) {
+		u32 domain = PYLAND_CPU_DOMAIN - cpu;
+
+		cpu = PYLAND_CPU_ANY;
+		if (domain_has_cpu(p, domain)) {
+			shared.domains_used = 1;
+			dsq_id = DOMAIN_DSQ + domain;
+		} else {
+			c->bounced++;
+		}
+	} else if (cpu < PYLAND_CPU_ANY || cpu >= (s32)config.nr_cpu_ids) {
+		c->bad_decisions++;
+		cpu = PYLAND_CPU_ANY;
+	} else if (cpu >= 0 && !bpf_cpumask_test_cpu(cpu, p->cpus_ptr)) {
+		c->bounced++;
+		cpu = PYLAND_CPU_ANY;
+	}
+	if (cpu < 0 && p->nr_cpus_allowed == 1)
+		cpu = prev_cpu;
+	if (cpu >= 0) {
+		dsq_id = cpu;
+		kick = cpu;
+	} else if (dsq_id != SHARED_DSQ) {
+		/* Whichever CPU wakes up takes it, from another domain if need be. */
+		kick = pick_idle_cpu(p->cpus_ptr, prev_cpu);
+	} else if (bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) &&
+		   scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
+		dsq_id = prev_cpu;
+		kick = prev_cpu;
+	} else if (drain->cpu_is_free && bpf_cpumask_test_cpu(drain->cpu, p->cpus_ptr)) {
+		drain->cpu_is_free = false;
+	} else {
+		kick = pick_idle_cpu(p->cpus_ptr, prev_cpu);
+		if (kick >= 0)
+			dsq_id = kick;
+	}
+
+	if (d->slice_ns > clamp_slice(~0ULL) * (WEIGHT_MAX / 100))
+		c->bad_decisions++;
+	slice_ns = d->slice_ns ? clamp_slice(d->slice_ns) : weighted_slice(p, config.slice_min_ns);
+	t->state = d->state;
+	t->decided_ns = now_ns();
+	if (!move_decided(p, t, c, d->seq, dsq_id, slice_ns, clamp_vtime(d->vtime_ns))) {
+		/* A CPU took it from the holding queue meanwhile, or it is queued anew. */
+		c->late++;
+		/* A CPU taken from the idle mask for nothing must look again. */
+		if (kick >= 0)
+			scx_bpf_kick_cpu(kick, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
+		return;
+	}
+	t->queue = QUEUE_DECIDED;
+	t->vtime_known = 1;
+	c->user_dispatched++;
+	delay_ns = t->decided_ns - t->enqueue_ns;
+	if ((s64)delay_ns > 0) {
+		c->delay_ns += delay_ns;
+		if (delay_ns > c->delay_max_ns)
+			c->delay_max_ns = delay_ns;
+	}
+	if (kick >= 0 && kick != drain->cpu)
+		scx_bpf_kick_cpu(kick, d->flags & PYLAND_DECISION_PREEMPT ?
+				 kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT) :
+				 kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
+}
+
+static void kick_for_policy(const struct pyland_decision *d, struct pyland_cpu *c)
+{
+	const struct cpumask *online;
+	bool is_online;
+
+	if (d->cpu < 0 || d->cpu >= (s32)config.nr_cpu_ids) {
+		c->bad_decisions++;
+		return;
+	}
+	online = scx_bpf_get_online_cpumask();
+	is_online = bpf_cpumask_test_cpu(d->cpu, online);
+	scx_bpf_put_cpumask(online);
+	if (is_online)
+		scx_bpf_kick_cpu(d->cpu, d->flags & PYLAND_DECISION_PREEMPT ?
+				 kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT) :
+				 kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
+}
+
+/* One decision of the ring; 1 ends the drain, the rest stays for the next one. */
+static long drain_one(struct bpf_dynptr *dynptr, void *context)
+{
+	struct drain *drain = context;
+	struct pyland_cpu *c = cpu_state(drain->cpu);
+	struct pyland_decision d;
+	struct task_struct *p;
+
+	if (!c || !drain->left)
+		return 1;
+	drain->left--;
+	if (bpf_dynptr_read(&d, sizeof(d), dynptr, 0, 0)) {
+		c->bad_decisions++;
+		return !drain->left;
+	}
+	if (d.flags & ~(u64)(PYLAND_DECISION_PREEMPT | PYLAND_DECISION_KICK)) {
+		c->bad_decisions++;
+		d.flags &= PYLAND_DECISION_PREEMPT;
+	}
+	if (d.flags & PYLAND_DECISION_KICK) {
+		kick_for_policy(&d, c);
+		return !drain->left;
+	}
+	p = bpf_task_from_pid(d.pid);
+	if (!p) {
+		c->late++;
+		return !drain->left;
+	}
+	apply_decision(p, &d, drain, c);
+	bpf_task_release(p);
+	return !drain->left;
+}
+
+static void apply_decisions(s32 cpu, bool prev_runnable)
+{
+	struct drain drain = {
+		.cpu = cpu,
+		.left = PYLAND_DRAIN_MAX,
+		.cpu_is_free = !prev_runnable && !scx_bpf_dsq_nr_queued(cpu) &&
+			       !scx_bpf_dsq_nr_queued(SHARED_DSQ),
+	};
+	long ret;
+
+	if (shared.drain_error)
+		return;
+	ret = bpf_user_ringbuf_drain(&dispatched, drain_one, &drain, BPF_RB_NO_WAKEUP);
+	/* -EBUSY: another CPU drains at this moment. Else the ring is beyond repair. */
+	if (ret < 0 && ret != -EBUSY)
+		shared.drain_error = -ret;
+}
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What is done without anybody asking: tasks that starve in a queue are put back, tasks
+ * of an earlier policy are handed over to the next, and user space gets its turn.
+ */
+#ifndef PYLAND_HEARTBEAT_BPF_H
+#define PYLAND_HEARTBEAT_BPF_H
+
+#include "queues.bpf.h"
+#include "records.bpf.h"
+
+/* Puts tasks that were decided long ago and not taken since back to be taken next. */
+static void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+	struct task_ctx *t;
+	int i;
+
+	if (scx_bpf_dsq_nr_queued(dsq_id) <= 0)
+		return;
+	if (!bpf_iter_scx_dsq_new(&it, dsq_id, kernel_enum(scx_dsq_iter_flags, SCX_DSQ_ITER_REV))) {
+		for (i = 0; i < RESCUE_MAX; i++) {
+			p = bpf_iter_scx_dsq_next(&it);
+			if (!p)
+				break;
+			t = task_state(p);
+			if (!t || (s64)(now - t->decided_ns) < (s64)RESCUE_NS)
+				continue;
+			if (dsq_move(&it, p, HOLDING_DSQ + c->llc))
+				c->rescued++;
+		}
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+}
+
+static long rescue_cpu(u64 cpu, void *context)
+{
+	struct pyland_cpu *c = cpu_state(cpu);
+
+	if (!c)
+		return 1;
+	rescue_starved(cpu, c, *(u64 *)context);
+	return 0;
+}
+
+/*
+ * Tells a new policy of the tasks in a queue: those that the old one decided wait for
+ * a decision again. A task that a CPU takes meanwhile makes that decision a late one.
+ */
+static void hand_over_queue(u64 dsq_id, bool decided, struct pyland_cpu *c)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+	struct task_ctx *t;
+
+	if (scx_bpf_dsq_nr_queued(dsq_id) <= 0)
+		return;
+	if (!bpf_iter_scx_dsq_new(&it, dsq_id, 0)) {
+		while ((p = bpf_iter_scx_dsq_next(&it))) {
+			t = task_state(p);
+			if (!t || t->generation == shared.generation)
+				continue;
+			if (decided) {
+				if (!dsq_move(&it, p, HOLDING_DSQ + c->llc))
+					continue;
+				t->holding_llc = c->llc;
+			}
+			t->seq++;
+			t->queue = QUEUE_HELD;
+			if (!forward(p, t, scx_bpf_task_cpu(p), 0)) {
+				c->fallback_full++;
+				continue;
+			}
+			c->forwarded++;
+			c->handed_over++;
+		}
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+}
+
+static long hand_over_held(u64 llc, void *context)
+{
+	struct pyland_cpu *c = this_cpu_state();
+
+	if (c)
+		hand_over_queue(HOLDING_DSQ + llc, false, c);
+	return !c;
+}
+
+static long hand_over_cpu(u64 cpu, void *context)
+{
+	struct pyland_cpu *c = cpu_state(cpu);
+
+	if (c)
+		hand_over_queue(cpu, true, c);
+	return !c;
+}
+
+static long hand_over_domain(u64 domain, void *context)
+{
+	struct pyland_cpu *c = this_cpu_state();
+
+	if (c)
+		hand_over_queue(DOMAIN_DSQ + domain, true, c);
+	return !c;
+}
+
+/* After a swap, once: what is queued was the old policy's. */
+static void hand_over(struct pyland_cpu *c)
+{
+	u32 generation = shared.generation;
+
+	if (shared.handed_over == generation)
+		return;
+	/* The old policy's keys are no measure for the new one's. */
+	shared.vtime_now = 0;
+	bpf_loop(config.nr_llcs, hand_over_held, NULL, 0);
+	hand_over_queue(SHARED_DSQ, true, c);
+	bpf_loop(config.nr_cpu_ids, hand_over_cpu, NULL, 0);
+	if (shared.domains_used)
+		bpf_loop(PYLAND_NR_DOMAINS, hand_over_domain, NULL, 0);
+	shared.handed_over = generation;
+}
+
+static long rescue_domain(u64 domain, void *context)
+{
+	struct pyland_cpu *c = this_cpu_state();
+
+	if (c)
+		rescue_starved(DOMAIN_DSQ + domain, c, *(u64 *)context);
+	return !c;
+}
+
+/*
+ * Runs user space at least so often, for signals to reach it and for the kernel's
+ * watchdog not to take its waiting in a queue for a stall.
+ */
+static int beat(void *map, u32 *key, struct heartbeat *h)
+{
+	struct pyland_cpu *c = this_cpu_state();
+	const struct cpumask *online;
+	u64 now = now_ns();
+	s32 cpu;
+
+	/* The timer is set in init, which may sleep: to the verifier, so may its callback. */
+	bpf_rcu_read_lock();
+	if (c) {
+		c->heartbeats++;
+		hand_over(c);
+		rescue_starved(SHARED_DSQ, c, now);
+	}
+	bpf_loop(config.nr_cpu_ids, rescue_cpu, &now, 0);
+	if (shared.domains_used)
+		bpf_loop(PYLAND_NR_DOMAINS, rescue_domain, &now, 0);
+	bpf_rcu_read_unlock();
+	shared.needed = 1;
+	online = scx_bpf_get_online_cpumask();
+	cpu = pick_idle_cpu(online, bpf_get_smp_processor_id());
+	scx_bpf_put_cpumask(online);
+	if (cpu >= 0)
+		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
+	bpf_timer_start(&h->timer, config.heartbeat_ns, 0);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Which task a CPU takes next, and how long a held one has waited.
+ */
+#ifndef PYLAND_QUEUES_BPF_H
+#define PYLAND_QUEUES_BPF_H
+
+#include "state.bpf.h"
+
+/* Any idle CPU that @allowed has, reserved for the caller; negative when none. */
+static s32 pick_idle_cpu(const struct cpumask *allowed, s32 near_cpu)
+{
+	if (config.idle_per_node && bpf_ksym_exists(scx_bpf_pick_idle_cpu_node)) {
+		struct pyland_cpu *near = cpu_state(near_cpu);
+		s32 node = near ? near->node : 0;
+		u64 in_node = config.numa_local ?
+			kernel_enum(scx_pick_idle_cpu_flags, SCX_PICK_IDLE_IN_NODE) : 0;
+		s32 cpu = scx_bpf_pick_idle_cpu_node(allowed, node, in_node);
+
+		if (cpu >= 0 || !config.numa_local)
+			return cpu;
+		return scx_bpf_pick_idle_cpu_node(allowed, node, 0);
+	}
+	return scx_bpf_pick_idle_cpu(allowed, 0);
+}
+
+static bool scheduler_waits(void)
+{
+	return scx_bpf_dsq_nr_queued(SCHED_DSQ) > 0;
+}
+
+/*
+ * Tasks that the policy keeps are no reason to run it again on the CPU where it
+ * has just ended a cycle: it had its chance, and others wait.
+ */
+static bool scheduler_has_work(bool just_ran_here)
+{
+	return shared.needed || bpf_ringbuf_query(&queued, BPF_RB_AVAIL_DATA) ||
+	       (shared.nr_held && !just_ran_here);
+}
+
+/* The vtime of a queue's head; false when the queue is empty. */
+static bool head_vtime(u64 dsq_id, u64 *vtime_ns)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p = NULL;
+
+	if (!bpf_iter_scx_dsq_new(&it, dsq_id, 0)) {
+		p = bpf_iter_scx_dsq_next(&it);
+		if (p)
+			*vtime_ns = p->scx.dsq_vtime;
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	return p;
+}
+
+/* The domain's queue, when its head is due before those of the CPU's own and the shared one. */
+static bool take_of_domain(s32 cpu, u64 domain_dsq)
+{
+	u64 domain_ns = 0, other_ns = 0;
+
+	if (!head_vtime(domain_dsq, &domain_ns))
+		return false;
+	if (head_vtime(cpu, &other_ns) && (s64)(other_ns - domain_ns) <= 0)
+		return false;
+	if (head_vtime(SHARED_DSQ, &other_ns) && (s64)(other_ns - domain_ns) < 0)
+		return false;
+	return dsq_move_to_local(domain_dsq);
+}
+
+/* The CPU's own queue, its domain's and the shared one: whichever head is due first. */
+static bool take_decided(struct pyland_cpu *c, s32 cpu)
+{
+	u64 own_ns = 0, shared_ns = 0, domain_dsq = DOMAIN_DSQ + c->domain % PYLAND_NR_DOMAINS;
+	bool own_first = true;
+
+	if (shared.domains_used && take_of_domain(cpu, domain_dsq))
+		return true;
+	if (scx_bpf_dsq_nr_queued(cpu) > 0 && scx_bpf_dsq_nr_queued(SHARED_DSQ) > 0 &&
+	    head_vtime(cpu, &own_ns) && head_vtime(SHARED_DSQ, &shared_ns)) {
+		s64 ahead_ns = shared_ns - own_ns;
+
+		own_first = ahead_ns > 0 || (!ahead_ns && !c->last_was_own);
+	}
+	if (own_first && dsq_move_to_local(cpu)) {
+		c->last_was_own = 1;
+		return true;
+	}
+	c->last_was_own = 0;
+	return dsq_move_to_local(SHARED_DSQ) || (!own_first && dsq_move_to_local(cpu)) ||
+	       (shared.domains_used && dsq_move_to_local(domain_dsq));
+}
+
+static long take_of_other_domain(u64 domain, void *context)
+{
+	bool *taken = context;
+
+	*taken = scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain) > 0 &&
+		 dsq_move_to_local(DOMAIN_DSQ + domain);
+	return *taken;
+}
+
+/* What other domains have waiting, for a CPU that would idle. */
+static bool take_of_any_domain(void)
+{
+	bool taken = false;
+
+	if (shared.domains_used)
+		bpf_loop(PYLAND_NR_DOMAINS, take_of_other_domain, &taken, 0);
+	return taken;
+}
+
+struct take_held {
+	u32 own_llc;
+	bool taken;
+};
+
+static long take_held_of_llc(u64 i, void *context)
+{
+	struct take_held *take = context;
+	u32 llc = take->own_llc + i;
+
+	if (llc >= config.nr_llcs)
+		llc -= config.nr_llcs;
+	take->taken = dsq_move_to_local(HOLDING_DSQ + llc);
+	return take->taken;
+}
+
+/* The task that has been held longest, of this CPU's LLC before the others'. */
+static bool take_held(struct pyland_cpu *c)
+{
+	struct take_held take = { .own_llc = c->llc };
+
+	if (dsq_move_to_local(HOLDING_DSQ + c->llc))
+		return true;
+	if (config.nr_llcs > 1)
+		bpf_loop(config.nr_llcs, take_held_of_llc, &take, 0);
+	return take.taken;
+}
+
+/* When the oldest held task was enqueued; 0 when none is held. */
+static u64 oldest_held_ns(u32 llc)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+	struct task_ctx *t;
+	u64 enqueue_ns = 0;
+
+	if (!bpf_iter_scx_dsq_new(&it, HOLDING_DSQ + llc, 0)) {
+		p = bpf_iter_scx_dsq_next(&it);
+		if (p) {
+			t = task_state(p);
+			if (t)
+				enqueue_ns = t->enqueue_ns;
+		}
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	return enqueue_ns;
+}
+
+/*
+ * Has user space been late with a held task? Not when it only waits for a CPU like
+ * everybody else: then it runs now. But when it is busy elsewhere, stopped, blocked,
+ * does not come to the end of a cycle (@hogs), or ended one that had the task's
+ * record without deciding it. Looked at four times in a lag limit per CPU.
+ */
+static bool held_too_long(struct pyland_cpu *c, u64 now, bool hogs)
+{
+	u64 enqueue_ns;
+
+	if (scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) <= 0)
+		return false;
+	if ((s64)(now - c->lag_check_ns) < 0)
+		return false;
+	enqueue_ns = oldest_held_ns(c->llc);
+	if (!enqueue_ns || (s64)(now - enqueue_ns) <= (s64)config.lag_ns) {
+		c->lag_check_ns = now + config.lag_ns / 4;
+		return false;
+	}
+	if ((s64)(shared.decided_until_ns - enqueue_ns) > 0) {
+		c->undecided++;
+		return true;
+	}
+	if (scheduler_waits() && !hogs)
+		return false;
+	/* User space itself is behind, not only its policy with this task. */
+	if ((s64)(now - shared.last_cycle_ns) > (s64)config.lag_ns)
+		shared.late = 1;
+	return true;
+}
+
+/* Nothing that is queued may wait for a CPU that has decided to sleep. */
+static bool work_is_queued(s32 cpu, u32 llc, u32 domain)
+{
+	return scx_bpf_dsq_nr_queued(cpu) > 0 || scx_bpf_dsq_nr_queued(SHARED_DSQ) > 0 ||
+	       scx_bpf_dsq_nr_queued(HOLDING_DSQ + llc) > 0 ||
+	       (shared.domains_used && scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain) > 0) ||
+	       (scheduler_waits() && scheduler_has_work(false));
+}
+
+static bool run_scheduler(struct pyland_cpu *c, bool just_ran_here)
+{
+	if (!scheduler_waits() || !scheduler_has_work(just_ran_here))
+		return false;
+	if (!dsq_move_to_local(SCHED_DSQ))
+		return false;
+	shared.needed = 0;
+	c->sched_runs++;
+	c->sched_ran_last = 1;
+	c->sched_cycles_seen = shared.cycles;
+	return true;
+}
+
+#endif

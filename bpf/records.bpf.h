@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What user space is told of a task: records and events, in one ring.
+ */
+#ifndef PYLAND_RECORDS_BPF_H
+#define PYLAND_RECORDS_BPF_H
+
+#include "state.bpf.h"
+
+/* What an earlier policy left with the task means nothing to the present one. */
+static void forget_other_policies(struct task_ctx *t)
+{
+	if (t->generation == shared.generation)
+		return;
+	t->generation = shared.generation;
+	t->state = 0;
+	t->vtime_known = 0;
+}
+
+static u64 average(u64 old, u64 new)
+{
+	return old ? old - old / 4 + new / 4 : new;
+}
+
+/* Tells the policy, if it wants to know. */
+static void tell(u32 wanted, u32 kind, const struct task_struct *p, u64 ran_ns)
+{
+	struct pyland_cpu *c;
+	struct pyland_event *e;
+
+	if (!(shared.wanted & wanted))
+		return;
+	e = bpf_ringbuf_reserve(&queued, sizeof(*e), 0);
+	if (!e) {
+		c = this_cpu_state();
+		if (c)
+			c->events_lost++;
+		return;
+	}
+	e->kind = kind;
+	e->pid = p->pid;
+	e->ran_ns = ran_ns;
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+}
+
+/* The part of a record that every policy gets. */
+static void fill_base(struct pyland_queued *r, const struct task_struct *p,
+		      const struct task_ctx *t, s32 cpu, u64 enq_flags)
+{
+	r->seq = t->seq;
+	r->pid = p->pid;
+	r->tgid = p->tgid;
+	r->cpu = cpu;
+	r->nr_cpus_allowed = p->nr_cpus_allowed;
+	r->enq_flags = enq_flags;
+	r->weight = p->scx.weight;
+	r->used_ns = t->total_runtime_ns - t->reported_runtime_ns;
+	r->awake_runtime_ns = t->awake_runtime_ns;
+	r->total_runtime_ns = t->total_runtime_ns;
+	r->start_ns = t->start_ns;
+	r->wakeup_ns = t->wakeup_ns;
+	r->enqueue_ns = t->enqueue_ns;
+	r->state = t->state;
+	__builtin_memcpy(r->comm, p->comm, sizeof(r->comm));
+}
+
+static void fill_extras(struct pyland_queued *r, struct task_struct *p, const struct task_ctx *t)
+{
+	r->ppid = BPF_CORE_READ(p, real_parent, tgid);
+	r->uid = BPF_CORE_READ(p, cred, uid.val);
+	r->gid = BPF_CORE_READ(p, cred, gid.val);
+	r->nice = p->static_prio - NICE_0_PRIO;
+	r->waker_pid = t->waker_pid;
+	r->pad = 0;
+	r->cgroup_id = BPF_CORE_READ(p, cgroups, dfl_cgrp, kn, id);
+	r->wakeup_interval_ns = t->wakeup_interval_ns;
+	r->sleep_interval_ns = t->sleep_interval_ns;
+	r->waker_interval_ns = t->waker_interval_ns;
+	r->average_runtime_ns = t->average_runtime_ns;
+}
+
+/* Writes the task's record; false when the ring has no room. */
+static bool forward(struct task_struct *p, struct task_ctx *t, s32 cpu, u64 enq_flags)
+{
+	struct pyland_queued *r;
+
+	forget_other_policies(t);
+	/* Twice the same, for the verifier wants to know the size at each. */
+	if (shared.wanted & PYLAND_WANT_EXTRAS) {
+		r = bpf_ringbuf_reserve(&queued, sizeof(*r), 0);
+		if (!r)
+			return false;
+		fill_base(r, p, t, cpu, enq_flags);
+		fill_extras(r, p, t);
+	} else {
+		r = bpf_ringbuf_reserve(&queued, PYLAND_BASE_RECORD, 0);
+		if (!r)
+			return false;
+		fill_base(r, p, t, cpu, enq_flags);
+	}
+	t->reported_runtime_ns = t->total_runtime_ns;
+	/* No wakeup: user space never sleeps in the kernel, dispatch runs it. */
+	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+	return true;
+}
+
+/* How often the task wakes up, who woke it, and how often that one wakes others. */
+static void note_wakeup(struct task_ctx *t, u64 now)
+{
+	struct task_struct *waker = bpf_get_current_task_btf();
+	struct task_ctx *w = task_state(waker);
+
+	if (t->wakeup_ns)
+		t->wakeup_interval_ns = average(t->wakeup_interval_ns, now - t->wakeup_ns);
+	t->waker_pid = waker->pid;
+	if (!w)
+		return;
+	if (w->woke_other_ns)
+		w->waker_interval_ns = average(w->waker_interval_ns, now - w->woke_other_ns);
+	w->woke_other_ns = now;
+}
+
+#endif

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What pyland's kernel side remembers: its queues, maps, and the state of tasks and CPUs.
+ */
+#ifndef PYLAND_STATE_BPF_H
+#define PYLAND_STATE_BPF_H
+
+#include "compat.bpf.h"
+#include "intf.h"
+
+/* Queues. A CPU's own queue has the CPU's number. */
+#define SHARED_DSQ	(1ULL << 20)	/* decided, any CPU may take them, by vtime */
+#define SCHED_DSQ	(SHARED_DSQ + 1)	/* the user-space scheduler's threads */
+#define HOLDING_DSQ	(1ULL << 21)	/* + LLC: forwarded, not decided yet */
+#define DOMAIN_DSQ	(1ULL << 22)	/* + domain: decided for a group of CPUs, by vtime */
+
+#define NSEC_PER_USEC	1000ULL
+#define NSEC_PER_MSEC	1000000ULL
+
+/* A year or a nanosecond from a policy becomes something a machine can live with. */
+#define SLICE_FLOOR_NS	(100 * NSEC_PER_USEC)
+#define SLICE_CEIL_NS	(100 * NSEC_PER_MSEC)
+#define WEIGHT_MAX	10000ULL
+
+/* User space gives way after this much of one cycle, then others run once. */
+#define SCHED_SLICE_NS	(5 * NSEC_PER_MSEC)
+
+/* Keys further from the running ones than this (18 minutes) would wrap comparisons. */
+#define VTIME_WINDOW_NS	(1ULL << 40)
+
+/* A decided task that no CPU took for so long goes back to the holding DSQ. */
+#define RESCUE_NS	(2000 * NSEC_PER_MSEC)
+#define RESCUE_MAX	32
+
+/* The one variable of .rodata and of .bss each: the loader finds them by section. */
+const volatile struct pyland_config config = {};
+struct pyland_shared shared = {};
+
+enum task_queue {
+	QUEUE_NONE,
+	QUEUE_HELD,		/* in a holding DSQ, its record on the way */
+	QUEUE_DECIDED,		/* in a CPU's queue or the shared one */
+};
+
+struct task_ctx {
+	u64 seq;
+	u64 state;
+	u64 start_ns;
+	u64 stop_ns;
+	u64 awake_runtime_ns;
+	u64 total_runtime_ns;
+	u64 reported_runtime_ns;	/* total at the last record */
+	u64 queued_runtime_ns;		/* total at the last enqueue */
+	u64 wakeup_ns;
+	u64 enqueue_ns;
+	u64 decided_ns;
+	u64 slept_ns;
+	u64 woke_other_ns;
+	u64 wakeup_interval_ns;
+	u64 sleep_interval_ns;
+	u64 waker_interval_ns;
+	u64 average_runtime_ns;
+	u32 generation;			/* of the policy that state and vtime are of */
+	u32 vtime_known;
+	s32 waker_pid;
+	u32 weight_counted;
+	u32 queue;
+	u32 holding_llc;
+	u32 kernel_helper;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct task_ctx);
+} tasks SEC(".maps");
+
+/* Sized by the loader: rings for the queue cap, cpus for every possible CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 512 * 1024);
+} queued SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
+	__uint(max_entries, 256 * 1024);
+} dispatched SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct pyland_cpu);
+} cpus SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(u32));
+	__uint(value_size, 8);
+} exit_dump SEC(".maps");
+
+struct heartbeat {
+	struct bpf_timer timer;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct heartbeat);
+} heartbeats SEC(".maps");
+
+static struct pyland_cpu *cpu_state(s32 cpu)
+{
+	u32 key = cpu;
+
+	return bpf_map_lookup_elem(&cpus, &key);
+}
+
+static struct pyland_cpu *this_cpu_state(void)
+{
+	return cpu_state(bpf_get_smp_processor_id());
+}
+
+static struct task_ctx *task_state(struct task_struct *p)
+{
+	return bpf_task_storage_get(&tasks, p, 0, 0);
+}
+
+/*
+ * Every thread of the process, also one that a library started: a helper thread
+ * that waited for Python while it holds the interpreter lock would be a deadlock.
+ */
+static bool is_scheduler(const struct task_struct *p)
+{
+	return p->tgid == (int)shared.sched_tgid;
+}
+
+static u64 clamp_slice(u64 slice_ns)
+{
+	u64 ceil_ns = config.slice_ns > SLICE_CEIL_NS ? config.slice_ns : SLICE_CEIL_NS;
+
+	if (slice_ns < SLICE_FLOOR_NS)
+		return SLICE_FLOOR_NS;
+	return slice_ns < ceil_ns ? slice_ns : ceil_ns;
+}
+
+static u64 weighted_slice(const struct task_struct *p, u64 slice_ns)
+{
+	return clamp_slice(slice_ns * p->scx.weight / 100);
+}
+
+static u64 clamp_vtime(u64 vtime_ns)
+{
+	u64 now = shared.vtime_now;
+
+	if ((s64)(vtime_ns - now) > (s64)VTIME_WINDOW_NS)
+		return now + VTIME_WINDOW_NS;
+	if ((s64)(vtime_ns - now) < -(s64)VTIME_WINDOW_NS)
+		return now - VTIME_WINDOW_NS;
+	return vtime_ns;
+}
+
+/*
+ * 6.12 and 6.13 show BPF tasks that must not leave their CPU for the moment; later
+ * kernels keep those to themselves. There the BPF prologue counts one for the
+ * current task.
+ */
+static bool is_migration_disabled(const struct task_struct *p)
+{
+	const struct task_struct *current;
+
+	if (!p->migration_disabled)
+		return false;
+	current = (void *)bpf_get_current_task_btf();
+	return p->migration_disabled > 1 || p->pid != current->pid;
+}
+
+#endif

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`pyland policies`: which policies there are."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+from pyland.cli.parser import Parser, current_folder, shown
+from pyland.finder import available
+from pyland.trust import become_caller
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Print them; the exit code."""
+    parser = Parser(
+        prog="pyland policies",
+        description="List the built-in policies and those that installed packages offer.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="for programs: a JSON array")
+    options = parser.parse_args(arguments)
+    become_caller()  # the packages' code runs
+    found = available(current_folder())
+    if options.json:
+        print(json.dumps([dataclasses.asdict(one) for one in found], indent=2))
+        return 0
+    rows = [
+        (one.name, f"cannot be had: {one.error}" if one.error else one.summary, one.origin)
+        for one in found
+    ]
+    rows = [(shown(a), shown(b), shown(c)) for a, b, c in rows]
+    names = max(len(row[0]) for row in rows)
+    summaries = max(len(row[1]) for row in rows)
+    for name, summary, origin in rows:
+        print(f"{name:{names}}  {summary:{summaries}}  {origin}")
+    return 0

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`pyland`: schedule this machine."""
+
+import argparse
+import inspect
+import sys
+from collections.abc import Sequence
+
+from pyland.cli.parser import Parser, add_policy, current_folder, shown
+from pyland.errors import ScheduleError
+from pyland.finder import choose
+from pyland.kernel.settings import Settings
+from pyland.trust import become_caller
+
+DEFAULT_POLICY = "deadline"
+_DEFAULTS = Settings()
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `pyland`; short options are scx_rustland's."""
+    parser = Parser(
+        prog="pyland",
+        description="Schedule this machine's CPUs from Python, through sched_ext.",
+        epilog="Ctrl-C or SIGTERM gives the machine back to the kernel's default scheduler. "
+        "Other commands: `pyland policies` lists the policies, `pyland swap` changes the running "
+        "one, `pyland status` shows how it fares; each has a --help.",
+        allow_abbrev=False,
+    )
+    add_policy(
+        parser,
+        DEFAULT_POLICY,
+        "who schedules: a name of `pyland policies`, module:Class or ./file.py:Class "
+        "(default %(default)s)",
+    )
+    add = parser.add_argument
+    add(
+        "--help-policy",
+        action="store_true",
+        help="show what the policy does and which options it has, and exit",
+    )
+    add(
+        "--strict",
+        action="store_true",
+        help="end when the policy fails, instead of going on without its decision",
+    )
+    add(
+        "-s",
+        "--slice-us",
+        type=int,
+        default=_DEFAULTS.slice_us,
+        metavar="US",
+        help="longest slice: what a task gets when nobody waits for its CPU, and the credit of a "
+        "task that slept; weight scales it (default %(default)s; scx_rustland's -s is the credit "
+        "alone)",
+    )
+    add(
+        "-S",
+        "--slice-us-min",
+        type=int,
+        default=_DEFAULTS.slice_us_min,
+        metavar="US",
+        help="shortest slice: what a task gets when many wait (default %(default)s)",
+    )
+    add(
+        "-l",
+        "--percpu-local",
+        action="store_true",
+        help="keep a task on the CPU where it ran last instead of the first that is free: the "
+        "policy's option percpu_local",
+    )
+    add(
+        "-n",
+        "--numa-local",
+        action="store_true",
+        help="look for an idle CPU in the task's NUMA node first (Linux 6.15 or later)",
+    )
+    add(
+        "-p",
+        "--partial",
+        action="store_true",
+        help="schedule only tasks of the SCHED_EXT class, leave all others to the default",
+    )
+    add(
+        "--lag-us",
+        type=int,
+        default=_DEFAULTS.lag_us,
+        metavar="US",
+        help="a task that waited so long for Python is dispatched without it (default %(default)s)",
+    )
+    add(
+        "--exit-dump-len",
+        type=int,
+        default=_DEFAULTS.exit_dump_len,
+        metavar="BYTES",
+        help="room for the kernel's debug dump when it ends the scheduler (default: the kernel's)",
+    )
+    add(
+        "--stats",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="print a row of statistics at this interval",
+    )
+    add("-v", "--verbose", action="store_true", help="show libbpf's and the verifier's log")
+    add(
+        "-V",
+        "--version",
+        action="store_true",
+        help="show the version and exit",
+    )
+    return parser
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Schedule, or show what was asked for; the exit code."""
+    options = build_parser().parse_args(arguments)
+    if options.version:
+        # Only here: it imports as much as all the rest together.
+        from importlib.metadata import version
+
+        print(f"pyland {version('pyland')}")
+        return 0
+    given = list(options.policy_opt)
+    if options.percpu_local:
+        given.append("percpu_local=yes")
+    if options.help_policy:
+        return _help_policy(options.policy, given)
+    settings = Settings(
+        slice_us=options.slice_us,
+        slice_us_min=options.slice_us_min,
+        lag_us=options.lag_us,
+        numa_local=options.numa_local,
+        partial=options.partial,
+        exit_dump_len=options.exit_dump_len,
+        stats_s=options.stats,
+        strict=options.strict,
+        verbose=options.verbose,
+    )
+    return _schedule(settings, options.policy, given)
+
+
+def _help_policy(spec: str, given: Sequence[str]) -> int:
+    become_caller()
+    policy = choose(spec, given, folder=current_folder()).policy
+    print(f"{policy.name}: {inspect.cleandoc(policy.__doc__ or 'its author says nothing')}")
+    print("\noptions (--policy-opt NAME=VALUE):" if policy.options else "\nno options")
+    for name, one in policy.options.items():
+        print(f"  {name}: {one.takes} (default {shown(one.default)})\n      {one.help}")
+    return 0
+
+
+def _schedule(settings: Settings, spec: str, given: Sequence[str]) -> int:
+    # The native part is loaded only here: --help and a wrong value need no root, no
+    # kernel and no library.
+    from pyland.kernel import checks
+
+    checks.check_machine()
+    from pyland.kernel.session import Session
+
+    session = Session(settings, spec, given, current_folder())
+    try:
+        end, code = session.run(), 0
+    except ScheduleError as error:
+        end, code = str(error), 1
+    first, _, dump = end.partition("\n")
+    if dump:
+        print(dump, file=sys.stderr)
+    print(f"pyland: ended: {first}")
+    for name, value in session.totals().items():
+        print(f"  {name} {value}")
+    return code

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`pyland status`: what runs, and how it fares."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+from pyland.cli.parser import Parser, shown
+from pyland.errors import UsageError
+from pyland.kernel.control import ask
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Ask the running pyland, and print the answer; the exit code."""
+    parser = Parser(
+        prog="pyland status",
+        description="Show what the running pyland does.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="for programs: a JSON object")
+    options = parser.parse_args(arguments)
+    answer = ask({"command": "status"})
+    if not answer["ok"]:
+        raise UsageError(f"status: {shown(answer.get('error'))}")
+    found = answer.get("status", {})
+    print(json.dumps(found) if options.json else "\n".join(_lines(found)))
+    return 0
+
+
+def _lines(values: Mapping[str, object], indent: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield f"{indent}{shown(name)}:" + ("" if value else " none")
+            yield from _lines(value, indent + "  ")
+        else:
+            yield f"{indent}{shown(name)}: {shown(value)}"

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`pyland swap`: another policy takes over, and nothing stops."""
+
+from collections.abc import Sequence
+
+from pyland.cli.parser import Parser, add_policy, current_folder, shown
+from pyland.errors import UsageError
+from pyland.kernel.control import ask
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Ask the running pyland, and print what came of it; the exit code."""
+    parser = Parser(
+        prog="pyland swap",
+        description="Change the policy of the running pyland, without a pause in scheduling.",
+        allow_abbrev=False,
+    )
+    add_policy(
+        parser, None, "the new one: a name of `pyland policies`, module:Class or ./file.py:Class"
+    )
+    parser.add_argument(
+        "--reload",
+        action="store_true",
+        help="the same policy with the same options, from its edited source",
+    )
+    options = parser.parse_args(arguments)
+    if options.reload:
+        if options.policy is not None or options.policy_opt:
+            raise UsageError("swap: --reload keeps the policy and its options: give it alone")
+        answer = ask({"command": "swap", "reload": True})
+    elif options.policy is None:
+        raise UsageError("swap: it takes --policy POLICY, or --reload")
+    else:
+        request = {
+            "command": "swap",
+            "policy": options.policy,
+            "options": options.policy_opt,
+            "folder": str(current_folder()),
+        }
+        answer = ask(request)
+    if not answer["ok"]:
+        raise UsageError(f"swap: {shown(answer.get('error'))}")
+    told = f"{answer.get('previous')} -> {answer.get('policy')}"
+    if "handed_over" in answer:
+        told += f", {answer['handed_over']} tasks handed over"
+    print(f"pyland: {shown(told)}, paused {shown(answer.get('pause_us'))} us")
+    return 0

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Imports a user's modules: from source, found last, anew each time, and only if trusted."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from pyland.errors import UsageError
+from pyland.trust import trusted_users, untrusted
+
+_FILE_PREFIX = "pyland_policy_file_"
+
+
+class NoSuchModule(Exception):
+    """No finder knows the module; the message is its name."""
+
+
+class SourceOnly(SourceFileLoader):
+    """Loads a module from its source, whatever lies in `__pycache__`.
+
+    Cached bytecode counts as current when a time and a size in it match, which says
+    nothing about who wrote it: a folder that was open to others once may hold code that
+    is in no source file. An edit within the same second and of the same length is seen,
+    too. Nothing is written either, so that root leaves no files in a user's folder.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile the source; raises UsageError when others could have written it."""
+        check_trust(Path(self.path))
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
+
+
+class _FolderFinder(FileFinder):
+    """Finds source files and packages in one folder, and claims the packages' folders."""
+
+    def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
+        spec = super().find_spec(fullname, target)
+        if spec is not None:
+            _search.names.add(fullname)
+            for folder in spec.submodule_search_locations or ():
+                _search.claim(folder)
+        return spec
+
+
+class _Search:
+    """The one folder that is searched after everything else, and what came from it."""
+
+    def __init__(self) -> None:
+        self.folder = ""
+        self.names: set[str] = set()
+        self._claimed: set[str] = set()
+        self._appended = False
+
+    @property
+    def claimed(self) -> frozenset[str]:
+        """The folder, and those of the packages in it."""
+        return frozenset(self._claimed)
+
+    def claim(self, folder: str) -> None:
+        """Let modules in `folder` be loaded by `SourceOnly`."""
+        if folder not in self._claimed:
+            self._claimed.add(folder)
+            sys.path_importer_cache.pop(folder, None)
+
+    def start(self, folder: str, claimed: frozenset[str] = frozenset()) -> None:
+        """Search `folder` last, and the one before no more; an empty one is none."""
+        if self._hook not in sys.path_hooks:
+            sys.path_hooks.insert(0, self._hook)
+        if self._appended and self.folder in sys.path:
+            sys.path.remove(self.folder)
+        for one in self._claimed:
+            sys.path_importer_cache.pop(one, None)
+        self._claimed.clear()
+        self.folder, self._appended = folder, False
+        for one in claimed | ({folder} if folder else set()):
+            self.claim(one)
+        if folder and folder not in sys.path:
+            # Last: a json.py or numpy.py that lies around must not be taken for the real one.
+            sys.path.append(folder)
+            self._appended = True
+        importlib.invalidate_caches()
+
+    def _hook(self, folder: str) -> _FolderFinder:
+        if folder not in self._claimed:
+            raise ImportError("not a folder of policies", path=folder)
+        return _FolderFinder(folder, (SourceOnly, SOURCE_SUFFIXES))
+
+
+_search = _Search()
+
+
+@contextmanager
+def searching(folder: Path, *, anew: str = "") -> Iterator[None]:
+    """Inside, and after it, modules are also found in `folder`; if it raises, as before.
+
+    What came from a user's folder is forgotten first, so that it is read again; with
+    `anew`, so is this module and its package. Objects of the old modules stay alive.
+    """
+    before = _search.folder, _search.claimed
+    names = frozenset(_search.names)
+    old = {name: module for name, module in sys.modules.items() if _is_stale(name, anew)}
+    for name in old:
+        del sys.modules[name]
+    _search.names.clear()
+    _search.start(str(folder))
+    try:
+        yield
+    except BaseException:
+        for name in _search.names:
+            sys.modules.pop(name, None)
+        _search.names.clear()
+        _search.names.update(names)
+        _search.start(*before)
+        sys.modules.update(old)
+        raise
+
+
+def _is_stale(name: str, anew: str) -> bool:
+    if name in _search.names or name == anew:
+        return True
+    root = anew.partition(".")[0]
+    # Of pyland itself only the policy: its other modules are in use.
+    return root not in ("", "pyland") and (name == root or name.startswith(root + "."))
+
+
+def import_module(name: str) -> ModuleType:
+    """The module, wherever it is found; raises NoSuchModule, and what its code raises.
+
+    Raises UsageError before anything runs that others could have written.
+    """
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        part = ".".join(parts[:count])
+        if part in sys.modules:
+            continue
+        try:
+            spec = importlib.util.find_spec(part)  # imports the packages above, checked by now
+        except ModuleNotFoundError:  # what is above is no package
+            spec = None
+        if spec is None:
+            raise NoSuchModule(part)
+        if spec.has_location:
+            for file in filter(None, (spec.origin, spec.cached)):
+                if file == spec.origin or Path(file).exists():
+                    check_trust(Path(file))
+        importlib.import_module(part)
+    return sys.modules[name]
+
+
+def import_file(path: Path) -> ModuleType:
+    """The module in exactly this file, under a name that no other module has."""
+    name = _FILE_PREFIX + path.stem
+    spec = importlib.util.spec_from_file_location(name, loader=SourceOnly(name, str(path)))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look for the module of a class by its name.
+    sys.modules[name] = module
+    _search.names.add(name)
+    spec.loader.exec_module(module)
+    return module
+
+
+def check_trust(path: Path) -> None:
+    """Raise UsageError when this process must not run what `path` says."""
+    callers = trusted_users()
+    reason = None if callers is None else untrusted(path, callers)
+    if reason:
+        raise UsageError(f"not trusted: {reason}")

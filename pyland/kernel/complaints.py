@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a policy's decisions did to the counters, in words, each told once per policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+Counts = Mapping[str, int]
+
+# A few of each happen to the best of policies: tasks move on while it decides.
+_SOME = 100
+
+
+def _bounced(counts: Counts) -> int:
+    return _many(counts["bounced"], counts)
+
+
+def _late(counts: Counts) -> int:
+    # What BPF itself gave to a CPU in the meantime is no fault of the policy.
+    taken = counts["fallback_lag"] + counts["fallback_idle"] + 2 * counts["handed_over"]
+    return _many(counts["late"] - taken, counts)
+
+
+def _many(wrong: int, counts: Counts) -> int:
+    return wrong if wrong > max(_SOME, counts["user_dispatched"] // 4) else 0
+
+
+def _undecided(counts: Counts) -> int:
+    return counts["undecided"] if counts["undecided"] > _SOME else 0
+
+
+_RULES: dict[str, tuple[Callable[[Counts], int], str]] = {
+    "bad": (
+        lambda counts: counts["bad_decisions"],
+        "{} decisions named a CPU, a slice or an enqueue that there is not: BPF chose instead",
+    ),
+    "bounced": (
+        _bounced,
+        "{} decisions named CPUs outside their tasks' affinity: BPF chose instead",
+    ),
+    "late": (
+        _late,
+        "{} decisions found no task: decided twice, too late, or for a task that never was",
+    ),
+    "undecided": (
+        _undecided,
+        "{} tasks that it knew of had no decision in time (--lag-us): they ran without it",
+    ),
+}
+
+
+class Complaints:
+    """Compares the counters with those at the policy's start."""
+
+    def __init__(self) -> None:
+        """For a policy that starts with all counters at zero."""
+        self._before: dict[str, int] = {}
+        self._told: set[str] = set()
+
+    def start_anew(self, counts: Counts) -> None:
+        """Another policy schedules from now on."""
+        self._before = dict(counts)
+        self._told.clear()
+
+    def new(self, counts: Counts) -> Iterator[str]:
+        """What there is to say that was not said before."""
+        grown = {name: value - self._before.get(name, 0) for name, value in counts.items()}
+        for name, (wrong, text) in _RULES.items():
+            if name not in self._told and (nr := wrong(grown)):
+                self._told.add(name)
+                yield text.format(nr)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The machine that pyland schedules, read from and written to memory shared with BPF."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyland.kernel._native import lib
+from pyland.machine import Machine, Slices
+from pyland.topology import Topology
+
+
+class KernelMachine(Machine):
+    """This machine; nothing that it answers takes a system call."""
+
+    def __init__(self, rings: Any, topology: Topology, slices: Slices, seed: int = 0) -> None:
+        """`rings` as mapped by the shim."""
+        super().__init__(topology, slices, seed)
+        self._batch = lib.pyland_batch_memory(rings)
+        self._cpus = lib.pyland_cpu_memory(rings)
+        self.reset()
+
+    @property
+    def now_ns(self) -> int:
+        """When the scheduler last got a CPU, or its latest record was written."""
+        return int(self._batch.now_ns)
+
+    def is_idle(self, cpu: int) -> bool:
+        """What the CPU itself noted when it last went idle or woke up."""
+        self._check_cpu(cpu)
+        return bool(self._cpus[cpu].idle)
+
+    def set_domain(self, cpu: int, domain: int) -> None:
+        """The CPU looks there when it next wants a task."""
+        self._check_cpu(cpu)
+        self._check_domain(domain)
+        self._cpus[cpu].domain = domain
+
+    def set_performance(self, cpu: int, target: int) -> None:
+        """The CPU applies it when it next wants a task."""
+        self._check_cpu(cpu)
+        self._check_performance(target)
+        self._cpus[cpu].performance = target + 1
+
+    def settings(self) -> list[tuple[int, int]]:
+        """Domain and performance target of each CPU, for `restore`."""
+        cpus = range(self.topology.nr_cpu_ids)
+        return [(self._cpus[cpu].domain, self._cpus[cpu].performance) for cpu in cpus]
+
+    def restore(self, settings: list[tuple[int, int]]) -> None:
+        """Set what `settings` returned."""
+        for cpu, (domain, performance) in enumerate(settings):
+            self._cpus[cpu].domain, self._cpus[cpu].performance = domain, performance
+
+    def reset(self) -> None:
+        """What an earlier policy set is undone; its performance targets become the highest."""
+        self.pending.clear()
+        for cpu in self.topology.cpus:
+            self._cpus[cpu.id].domain = cpu.llc % lib.PYLAND_NR_DOMAINS
+            if self._cpus[cpu.id].performance:
+                self._cpus[cpu.id].performance = lib.PYLAND_FULL_PERFORMANCE + 1

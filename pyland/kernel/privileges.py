@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Who the process that runs the policy is, before and after it attaches."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import resource
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyland.errors import UsageError
+from pyland.kernel import loader
+from pyland.kernel._native import lib
+
+GROWTH_MIB = 256
+"""How much a policy may allocate after the start, before it gets a MemoryError."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The user who started pyland: under sudo that one, else root."""
+
+    uid: int
+    gid: int
+
+    @property
+    def name(self) -> str:
+        """Its login name, or its number where it has none."""
+        with suppress(KeyError):
+            return pwd.getpwuid(self.uid).pw_name
+        return str(self.uid)
+
+
+def caller(environment: Mapping[str, str] = os.environ) -> Caller:
+    """From sudo's variables; root where there are none, or they make no sense."""
+    try:
+        return Caller(int(environment["SUDO_UID"]), int(environment["SUDO_GID"]))
+    except (KeyError, ValueError):
+        return Caller(0, 0)
+
+
+@contextmanager
+def acting_as(user: Caller) -> Iterator[None]:
+    """What is read and run inside is read and run by this user."""
+    os.setegid(user.gid)
+    os.seteuid(user.uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+def drop(user: Caller) -> None:
+    """Become this user for good, without any capability; raises UsageError."""
+    if lib.pyland_drop_privileges(user.uid, user.gid):
+        raise UsageError(loader.error())
+
+
+def limit_memory() -> None:
+    """A policy that eats memory meets a MemoryError, and not the machine its end."""
+    used_kib = _status_kib(os.getpid(), "VmData")
+    most = (used_kib << 10) + (GROWTH_MIB << 20)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    # Without CAP_IPC_LOCK what is allocated later could not be locked.
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
+
+
+def described(pid: int) -> dict[str, str]:
+    """User and capabilities of a process, as `pyland status` shows them."""
+    fields = _status(pid)
+    uid = fields.get("Uid", "?").split()[0]
+    effective = fields.get("CapEff", "?")
+    return {
+        "user": uid,
+        "capabilities": "none" if effective.strip("0") == "" else effective,
+        "no new privileges": "yes" if fields.get("NoNewPrivs") == "1" else "no",
+    }
+
+
+def _status(pid: int) -> dict[str, str]:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _status_kib(pid: int, name: str) -> int:
+    return int(_status(pid).get(name, "0 kB").split()[0])

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Fair shares, with more credit for tasks that wake up often."""
+
+from __future__ import annotations
+
+from pyland.policy import CPU_ANY, Batch, Policy, option
+
+# V starts here, for "no state yet" to be different from "long ago".
+_ORIGIN_NS = 1 << 36
+_FREQUENCY_WINDOW_NS = 100_000_000
+_FREQUENCY_MAX = 64
+_BUSY_NS = 500_000_000
+
+
+class Bpfland(Policy):
+    """Fair shares, with more credit for tasks that wake up often (scx_bpfland).
+
+    The order is virtual time plus the weighted CPU time since the last wakeup. A task
+    that slept comes back with a credit of `slice_lag_us`, times its wakeups per 100 ms
+    while few tasks wait; with queues of half a second nobody gets more than one. Slices
+    shrink with the number of tasks that wait.
+
+    From scx_bpfland 1.1.2; it differs where a policy sees less: V and what a task used are
+    known when it is queued, not when it starts and stops, one count of waiting tasks stands
+    for those of a CPU's and a node's queue, and idle CPUs are BPF's business.
+    """
+
+    fields = (
+        "seq",
+        "pid",
+        "weight",
+        "used_ns",
+        "awake_runtime_ns",
+        "state",
+        "wakeup_interval_ns",
+    )
+
+    slice_us: int = option(1000, "the longest slice, shared by those that wait", least=100)
+    slice_min_us: int = option(100, "the shortest slice", least=100)
+    slice_lag_us: int = option(40_000, "credit of a task that slept", least=0, most=1_000_000)
+
+    def __init__(self) -> None:
+        """No task has run yet."""
+        self._nr_cpus = len(self.machine.topology.online)
+        self._vtime_now = _ORIGIN_NS
+
+    def decide(self, batch: Batch) -> list[int]:
+        """The state that comes back with a task is its virtual time."""
+        base_ns, least_ns = self.slice_us * 1000, self.slice_min_us * 1000
+        lag_ns = self.slice_lag_us * 1000
+        vtime_now = self._vtime_now
+        waiting = max(batch.nr_runnable - self._nr_cpus, 0)
+        depth = max(_BUSY_NS // base_ns, 1)
+        busy = waiting * base_ns >= _BUSY_NS
+        shared_ns = base_ns // max(waiting, 1)
+        out: list[int] = []
+        for seq, pid, weight, used_ns, awake_ns, state, interval_ns in batch.rows:
+            scale = 1
+            if interval_ns and not busy:
+                frequency = min(_FREQUENCY_WINDOW_NS // interval_ns, _FREQUENCY_MAX)
+                scale = max(frequency * depth // (depth + waiting), 1)
+            if state > vtime_now:
+                vtime_now = state
+            # What was used beyond the credit was used while nobody waited: no debt to others.
+            charged_ns = (used_ns if used_ns < lag_ns else lag_ns) * 100 // weight
+            vtime_ns = state + charged_ns if state else vtime_now
+            floor_ns = vtime_now - lag_ns * scale * weight // 100
+            if floor_ns < 0:
+                floor_ns = 0
+            if vtime_ns < floor_ns:
+                vtime_ns = floor_ns
+            awake_most_ns = awake_ns if awake_ns < lag_ns else lag_ns
+            slice_ns = shared_ns * weight // 100
+            out += (
+                seq,
+                pid,
+                CPU_ANY,
+                slice_ns if slice_ns > least_ns else least_ns,
+                vtime_ns + awake_most_ns * 100 // weight,
+                vtime_ns or 1,
+                0,
+            )
+        self._vtime_now = vtime_now
+        return out

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A task that became runnable, and what can be known of it."""
+
+from __future__ import annotations
+
+from functools import cache
+
+WAKEUP = 1
+"""Of `enq_flags`: the task has slept (SCX_ENQ_WAKEUP)."""
+
+FIELDS = {
+    "seq": "this enqueue; a decision returns it",
+    "pid": "thread id in the initial PID namespace",
+    "tgid": "process id",
+    "cpu": "the CPU where it ran last",
+    "nr_cpus_allowed": "how many CPUs its affinity allows",
+    "enq_flags": "why it was enqueued, SCX_ENQ_*: 1 is a wakeup",
+    "weight": "1 to 10000, 100 is nice 0",
+    "used_ns": "CPU time since its last record",
+    "awake_runtime_ns": "CPU time since it last slept",
+    "total_runtime_ns": "CPU time since pyland first saw it",
+    "start_ns": "when it last began to run",
+    "wakeup_ns": "when it last woke up",
+    "enqueue_ns": "when it became runnable",
+    "state": "the policy's own 64 bits, from its last decision",
+    "comm": "its name",
+    "ppid": "its parent's process id",
+    "uid": "its user",
+    "gid": "its group",
+    "nice": "-20 to 19",
+    "waker_pid": "who woke it last; 0: an interrupt",
+    "cgroup_id": "its cgroup (v2), as the kernel numbers them",
+    "wakeup_interval_ns": "between its wakeups, averaged (3/4 old, 1/4 new)",
+    "sleep_interval_ns": "between its falling asleep, averaged likewise",
+    "waker_interval_ns": "between its waking of others, averaged likewise",
+    "average_runtime_ns": "CPU time from a wakeup to the next sleep, averaged likewise",
+}
+"""Every field of a record and its meaning, in their order. Times are in nanoseconds, on the
+clock of `Machine.now_ns`; an average is 0 until there is one."""
+
+_NAMES = tuple(FIELDS)
+BASE_FIELDS = _NAMES[: _NAMES.index("ppid")]
+"""The fields that every record has."""
+EXTRA_FIELDS = _NAMES[len(BASE_FIELDS) :]
+"""The fields that are collected only while a policy asks for them."""
+
+
+class Task:
+    """One task that became runnable. Its attributes are the policy's `fields`.
+
+    All is as it was at that moment; only `state` may be set: the task comes back with it.
+    """
+
+    __slots__ = ()
+
+    seq: int
+    pid: int
+    tgid: int
+    cpu: int
+    nr_cpus_allowed: int
+    enq_flags: int
+    weight: int
+    used_ns: int
+    awake_runtime_ns: int
+    total_runtime_ns: int
+    start_ns: int
+    wakeup_ns: int
+    enqueue_ns: int
+    state: int
+    comm: str
+    ppid: int
+    uid: int
+    gid: int
+    nice: int
+    waker_pid: int
+    cgroup_id: int
+    wakeup_interval_ns: int
+    sleep_interval_ns: int
+    waker_interval_ns: int
+    average_runtime_ns: int
+
+    @property
+    def is_wakeup(self) -> bool:
+        """Did it just wake up? Else it was preempted, used its slice up, or is new."""
+        return bool(self.enq_flags & WAKEUP)
+
+    def __repr__(self) -> str:
+        names: tuple[str, ...] = type(self).__slots__
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"Task({values})"
+
+    def __getattr__(self, name: str) -> int:
+        if name in FIELDS:
+            raise AttributeError(f"the policy's `fields` do not name {name!r}")
+        raise AttributeError(f"a task has no {name!r}")
+
+
+@cache
+def task_class(fields: tuple[str, ...]) -> type[Task]:
+    """A Task with exactly these attributes; called with their values in this order."""
+    lines = [f"def __init__(self, {', '.join(fields)}):"]
+    for name in fields:
+        # A name is NUL-padded bytes in the record.
+        value = "comm.rstrip(b'\\0').decode(errors='replace')" if name == "comm" else name
+        lines.append(f"    self.{name} = {value}")
+    namespace: dict[str, object] = {}
+    exec("\n".join(lines), namespace)
+    return type("Task", (Task,), {"__slots__": fields, "__init__": namespace["__init__"]})
