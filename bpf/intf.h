@@ -181,6 +181,8 @@ struct pyland_shared {
 	unsigned long long last_kick_ns;	/* when a wakeup last interrupted a task */
 	unsigned long long vtime_now;		/* the highest vtime that has run */
 	unsigned long long clock_ns;		/* when user space last got a CPU */
+	unsigned long long distrust_until_ns;	/* the policy is not asked: it left tasks undecided */
+	unsigned long long distrust_ns;		/* for how long the last time */
 	unsigned int handed_over;		/* the generation that knows all queued tasks */
 	unsigned int domains_used;		/* some decision named a domain */
 	unsigned int late;			/* user space is behind: records pause */

@@ -54,7 +54,7 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 static void enqueue_undecided(struct task_struct *p, struct task_ctx *t, u64 enq_flags)
 {
 	u64 weight = p->scx.weight ? p->scx.weight : 1;
-	u64 least_ns = shared.vtime_now - config.slice_ns, vtime_ns = least_ns;
+	u64 least_ns = vtime_now() - config.slice_ns, vtime_ns = least_ns;
 	u64 used_ns = t->total_runtime_ns - t->queued_runtime_ns;
 
 	forget_other_policies(t);
@@ -116,7 +116,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	now = now_ns();
 	t->seq++;
 	t->enqueue_ns = now;
-	if (shared.late) {
+	if (shared.late || (s64)(shared.distrust_until_ns - now) > 0) {
 		c->fallback_lag++;
 		enqueue_undecided(p, t, enq_flags);
 		return;
@@ -252,6 +252,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	t->queue = QUEUE_NONE;
 	c->nr_running++;
 	if (t->generation == shared.generation && t->vtime_known &&
+	    shared.handed_over == shared.generation &&
 	    (s64)(p->scx.dsq_vtime - shared.vtime_now) > 0)
 		shared.vtime_now = p->scx.dsq_vtime;
 }

@@ -158,6 +158,23 @@ static u64 oldest_held_ns(u32 llc)
 	return enqueue_ns;
 }
 
+static void distrust(u64 now)
+{
+	u64 for_ns = shared.distrust_ns * 4;
+
+	if ((s64)(now - shared.distrust_until_ns) < 0)
+		return;
+	/* It did well for longer than it was distrusted: all is forgiven. */
+	if ((s64)(now - shared.distrust_until_ns) > (s64)shared.distrust_ns * 2)
+		for_ns = 0;
+	if (for_ns < DISTRUST_MIN_NS)
+		for_ns = DISTRUST_MIN_NS;
+	if (for_ns > DISTRUST_MAX_NS)
+		for_ns = DISTRUST_MAX_NS;
+	shared.distrust_ns = for_ns;
+	shared.distrust_until_ns = now + for_ns;
+}
+
 /*
  * Has user space been late with a held task? Not when it only waits for a CPU like
  * everybody else: then it runs now. But when it is busy elsewhere, stopped, blocked,
@@ -179,6 +196,7 @@ static bool held_too_long(struct pyland_cpu *c, u64 now, bool hogs)
 	}
 	if ((s64)(shared.decided_until_ns - enqueue_ns) > 0) {
 		c->undecided++;
+		distrust(now);
 		return true;
 	}
 	if (scheduler_waits() && !hogs)

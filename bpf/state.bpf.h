@@ -27,10 +27,20 @@
 
 /* Keys further from the running ones than this (18 minutes) would wrap comparisons. */
 #define VTIME_WINDOW_NS	(1ULL << 40)
+/* Where a policy's first keys may lie: time since boot is a natural choice. */
+#define VTIME_FIRST_MAX_NS	(1ULL << 62)
 
 /* A decided task that no CPU took for so long goes back to the holding DSQ. */
 #define RESCUE_NS	(2000 * NSEC_PER_MSEC)
 #define RESCUE_MAX	32
+
+/*
+ * A policy that has seen a task and left it undecided for the lag limit is not asked for
+ * a while, four times longer each time it happens again: a policy that forgets tasks
+ * costs a moment now and then, one that was slow once is trusted again.
+ */
+#define DISTRUST_MIN_NS	(2000 * NSEC_PER_MSEC)
+#define DISTRUST_MAX_NS	(32000 * NSEC_PER_MSEC)
 
 /* The one variable of .rodata and of .bss each: the loader finds them by section. */
 const volatile struct pyland_config config = {};
@@ -153,10 +163,21 @@ static u64 weighted_slice(const struct task_struct *p, u64 slice_ns)
 	return clamp_slice(slice_ns * p->scx.weight / 100);
 }
 
+/*
+ * The key to measure others by: the highest that has run. A new policy has none until
+ * it knows all tasks; what is queued without it meanwhile goes first.
+ */
+static u64 vtime_now(void)
+{
+	return shared.handed_over == shared.generation ? shared.vtime_now : 0;
+}
+
 static u64 clamp_vtime(u64 vtime_ns)
 {
-	u64 now = shared.vtime_now;
+	u64 now = vtime_now();
 
+	if (!now && vtime_ns < VTIME_FIRST_MAX_NS)
+		return vtime_ns;
 	if ((s64)(vtime_ns - now) > (s64)VTIME_WINDOW_NS)
 		return now + VTIME_WINDOW_NS;
 	if ((s64)(vtime_ns - now) < -(s64)VTIME_WINDOW_NS)

@@ -193,9 +193,8 @@ def _the_only(module: ModuleType) -> object:
 
 def _checked(found: object, name: str) -> type[Policy]:
     if not isinstance(found, type):
-        what = type(found)
-        hint = f": name its class, {what.__name__}" if isinstance(found, Policy) else ""
-        raise UsageError(f"{name} is a {what.__name__}, not a class{hint}")
+        hint = ": name its class" if isinstance(found, Policy) else ""
+        raise UsageError(f"{name} is no class, but of type {type(found).__name__}{hint}")
     if not issubclass(found, Policy):
         raise UsageError(f"{name} is a class, but no policy: it does not derive from pyland.Policy")
     if found.decide is Policy.decide and found.enqueue is Policy.enqueue:

@@ -71,7 +71,11 @@ class Worker:
         """Schedule until something ends it; the process ends with it."""
         try:
             self._start(wanted)
-            self._tell(kind="end", how=self._schedule().name)
+            stop = self._schedule()
+            if stop is None:
+                self._tell(kind="strict", policy=self._loop.policy.name)
+            else:
+                self._tell(kind="end", how=stop.name)
         except UsageError as error:
             self._tell(kind="refused", error=str(error))
         except BaseException as error:  # noqa: BLE001 - nothing may be left running
@@ -125,13 +129,14 @@ class Worker:
             self._loop.warm_up(choice.policy.create(self._machine, **choice.options))
         self._machine.reset()
 
-    def _schedule(self) -> Stop:
+    def _schedule(self) -> Stop | None:
+        """Until something ends it; None when a failure does, for `--strict`."""
         while True:
             try:
                 stop = self._loop.run()
             except BaseException as error:  # noqa: BLE001 - SystemExit is a failure like others
                 if not self._failed(error):
-                    return Stop.SIGNAL
+                    return None
                 continue
             if stop is not Stop.REQUEST:
                 return stop
@@ -146,7 +151,6 @@ class Worker:
             self._tell(kind="failure", policy=name, report=report)
         del error
         if self._settings.strict:
-            self._tell(kind="strict", policy=name)
             return False
         if self._failures.too_many:
             self._swap(Wanted(LAST_RESORT, (), "/"))

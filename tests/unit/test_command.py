@@ -1,15 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Bad input: one clear line, exit code 2, nothing changed."""
 
+import json
 import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pyland.cli import status, swap
 from pyland.cli.main import main
 from pyland.errors import UsageError
-from pyland.kernel import checks, loader
+from pyland.kernel import checks, control, loader
 from pyland.kernel.settings import Settings
+from pyland.policies import BUILTINS
+
+
+class Answers:
+    """Stands for a running pyland: notes what it is asked, and gives one answer."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self.answer = answer
+        self.asked: list[Mapping[str, Any]] = []
+
+    def __call__(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self.asked.append(request)
+        return self.answer
 
 
 @pytest.mark.parametrize(
@@ -24,6 +44,20 @@ from pyland.kernel.settings import Settings
         (["--exit-dump-len", "-5"], "--exit-dump-len -5: it takes"),
         (["--sliceus", "5"], "unrecognized arguments: --sliceus 5"),
         (["extra"], "unrecognized arguments: extra"),
+        (["--policy-opt"], "--policy-opt: expected one argument (see pyland --help)"),
+        (["--help-policy", "--policy", "deadlin"], "no such policy (did you mean deadline?)"),
+        (["--help-policy", "--policy", "absent:Mine"], "there is no module 'absent', installed or"),
+        (["--help-policy", "--policy", "./absent.py"], "absent.py: No such file or directory"),
+        (["--help-policy", "--policy", "json:Mine"], "has no class 'Mine'; it has no policy"),
+        (["--help-policy", "--policy-opt", "x=1"], "policy deadline has no 'x'; it has: "),
+        (["--help-policy", "--policy-opt", "x"], "--policy-opt x: it takes name=value"),
+        (["--help-policy", "--policy", "fifo", "-l"], "policy fifo has no 'percpu_local'"),
+        (["policies", "extra"], "unrecognized arguments: extra (see pyland policies --help)"),
+        (["status", "--jso"], "unrecognized arguments: --jso (see pyland status --help)"),
+        (["swap"], "swap: it takes --policy POLICY, or --reload"),
+        (["swap", "--policy-opt", "a=b"], "swap: it takes --policy POLICY, or --reload"),
+        (["swap", "--reload", "--policy", "fifo"], "swap: --reload keeps the policy and its"),
+        (["swap", "--reload", "--policy-opt", "a=b"], "swap: --reload keeps the policy and its"),
     ],
 )
 def test_a_wrong_value_is_named_in_one_line(
@@ -89,3 +123,165 @@ def test_a_kernel_that_no_scheduler_can_be_loaded_on_is_explained() -> None:
     libbpf = "libbpf: extern 'scx_bpf_kick_cpu': func_proto [7] incompatible with vmlinux [9]"
     assert "BTF was made by pahole 1.31 or later" in loader.load_problem(libbpf)
     assert loader.load_problem("no memory").startswith("no memory (--verbose")
+
+
+def test_what_a_policy_does_is_shown_without_a_kernel(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from pyland import Policy, option\n"
+        "class Mine(Policy):\n"
+        '    """First line.\n\n    Second paragraph.\n    """\n'
+        "    gap_ms: int = option(3, 'the gap', least=0, most=9)\n"
+        "    side: str = option('left', 'the side', choices=['left', 'right'])\n"
+        "    local: bool = option(False, 'keep it')\n"
+        "    def enqueue(self, task): pass\n"
+    )
+    (tmp_path / "mine.py").chmod(0o644)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(checks, "check_machine", None)
+    assert main(["--help-policy", "--policy", "mine:Mine", "--policy-opt", "gap-ms=1"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out == (
+        "mine: First line.\n\nSecond paragraph.\n\noptions (--policy-opt NAME=VALUE):\n"
+        "  gap_ms: a whole number from 0 to 9 (default 3)\n      the gap\n"
+        "  side: left or right (default left)\n      the side\n"
+        "  local: yes or no (default no)\n      keep it\n"
+    )
+
+
+def test_the_default_policy_takes_percpu_local(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help-policy", "--percpu-local"]) == 0
+    assert capsys.readouterr().out.startswith("deadline: ")
+
+
+def test_policies_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["policies"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in BUILTINS:
+        (line,) = [line for line in lines if line.split()[0] == name]
+        assert line.endswith("  built-in")
+        assert len(line.split()) > 3
+    assert main(["policies", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in listed if one["origin"] == "built-in"] == list(BUILTINS)
+    assert set(listed[0]) == {"name", "summary", "origin", "error"}
+
+
+@pytest.mark.parametrize(
+    "command", [["status"], ["swap", "--policy", "fifo"], ["swap", "--reload"]]
+)
+def test_without_a_running_pyland_that_is_told(
+    command: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    absent = tmp_path / "control.sock"
+    monkeypatch.setattr(control.ask, "__defaults__", (absent, 30.0))
+    assert main(command) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == f"pyland: pyland does not run here: nobody listens at {absent}\n"
+
+
+def test_a_swap_says_what_took_over(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    running = Answers({"ok": True, "previous": "deadline", "policy": "rr", "pause_us": 120})
+    monkeypatch.setattr(swap, "ask", running)
+    monkeypatch.chdir(tmp_path)
+    assert main(["swap", "--policy", "rr", "--policy-opt", "a=1", "--policy-opt", "b=2"]) == 0
+    assert capsys.readouterr().out == "pyland: deadline -> rr, paused 120 us\n"
+    running.answer["handed_over"] = 17
+    assert main(["swap", "--reload"]) == 0
+    told = capsys.readouterr().out
+    assert told == "pyland: deadline -> rr, 17 tasks handed over, paused 120 us\n"
+    assert running.asked == [
+        {"command": "swap", "policy": "rr", "options": ["a=1", "b=2"], "folder": str(tmp_path)},
+        {"command": "swap", "reload": True},
+    ]
+
+
+def test_a_refused_swap_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swap, "ask", Answers({"ok": False, "error": "no\n\x1b[2Jgood"}))
+    assert main(["swap", "--reload"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == "pyland: swap: no??[2Jgood\n"
+
+
+def test_a_status_is_readable_or_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"policy": "rr", "options": {}, "process": {"pid": 5, "on": True}, "swaps": 2}
+    monkeypatch.setattr(status, "ask", Answers({"ok": True, "status": found}))
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out == (
+        "policy: rr\noptions: none\nprocess:\n  pid: 5\n  on: yes\nswaps: 2\n"
+    )
+    assert main(["status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == found
+    monkeypatch.setattr(status, "ask", Answers({"ok": False, "error": "not now"}))
+    assert main(["status"]) == 2
+    assert capsys.readouterr().err == "pyland: status: not now\n"
+
+
+def test_the_policy_is_passed_on_unread(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Root does not import it here: the session has it checked by a process without rights."""
+    (tmp_path / "mine.py").write_text("raise SystemError")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(checks, "check_machine", lambda: None)
+    started: list[tuple[Any, ...]] = []
+
+    class Session:
+        def __init__(self, *arguments: Any) -> None:
+            started.append(arguments)
+
+        def run(self) -> str:
+            return "stopped by a signal"
+
+        def totals(self) -> dict[str, int]:
+            return {"late": 3}
+
+    monkeypatch.setattr("pyland.kernel.session.Session", Session)
+    assert main(["--policy", "mine", "--policy-opt", "a=1", "-l", "--strict", "-s", "5000"]) == 0
+    assert capsys.readouterr().out == "pyland: ended: stopped by a signal\n  late 3\n"
+    assert started == [
+        (Settings(strict=True, slice_us=5000), "mine", ["a=1", "percpu_local=yes"], tmp_path)
+    ]
+
+
+def test_a_folder_that_is_gone_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["policies"]) == 2
+    assert capsys.readouterr().err == "pyland: the current folder: No such file or directory\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_what_is_only_shown_is_not_run_as_root() -> None:
+    """Under sudo the policy's module is imported by the calling user."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        Path(folder, "mine.py").write_text(
+            "import os\nfrom pyland import Policy\nclass Mine(Policy):\n"
+            "    name = f'{os.getresuid()} {os.getresgid()} {os.getgroups()}'\n"
+            "    def enqueue(self, task): pass\n"
+        )
+        Path(folder, "mine.py").chmod(0o644)
+        done = subprocess.run(
+            [sys.executable, "-m", "pyland", "--help-policy", "--policy", f"{folder}/mine.py"],
+            env={**os.environ, "SUDO_UID": "65533", "SUDO_GID": "65533"},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    ids = (65533,) * 3
+    assert done.stdout.startswith(f"{ids} {ids} []: ")

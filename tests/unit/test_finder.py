@@ -8,78 +8,16 @@ import os
 import py_compile
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from pyland.errors import UsageError
-from pyland.finder import available, choose, untrusted
+from pyland.finder import available, choose
+from pyland.imports import SourceOnly
 from pyland.policies import BUILTINS
 from pyland.policy import Policy
-
-MINE = """
-from pyland import Policy, option
-
-class Mine(Policy):
-    '''Mine it is.
-
-    And more.'''
-    name = "{name}"
-    gap_ms: int = option(3, "the gap", least=0, most=9)
-
-    def enqueue(self, task):
-        self.dispatch(task)
-"""
-NOBODY = 65534
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
-
-
-@pytest.fixture(autouse=True)
-def _own_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SUDO_UID", raising=False)
-    monkeypatch.delenv("SUDO_GID", raising=False)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder with a policy in it."""
-    write(tmp_path / "mine.py", MINE.format(name="mine"))
-    return tmp_path
-
-
-def write(path: Path, text: str) -> Path:
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(0o644)
-    return path
-
-
-def refusal(spec: str, folder: Path, *given: str, reload: bool = False) -> str:
-    with pytest.raises(UsageError) as refused:
-        choose(spec, given, folder=folder, reload=reload)
-    text = str(refused.value)
-    assert "\n" not in text
-    return text
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Path]:
-    """A folder of installed packages."""
-    site = tmp_path / "site"
-    site.mkdir(mode=0o755)
-    sys.path.insert(len(sys.path) - 1, str(site))
-    yield site
-    sys.path.remove(str(site))
-
-
-def install(site: Path, package: str, text: str, **points: str) -> None:
-    write(site / f"{package}.py", text)
-    info = site / f"{package}-1.5.dist-info"
-    write(info / "METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.5\n")
-    lines = "".join(f"{name} = {value}\n" for name, value in points.items())
-    write(info / "entry_points.txt", f"[pyland.policies]\n{lines}")
+from tests.unit.policy_files import MINE, install, refusal, write
 
 
 @pytest.mark.parametrize("name", BUILTINS)
@@ -170,6 +108,23 @@ def test_a_refused_swap_leaves_the_modules_as_they_were(folder: Path) -> None:
     assert sys.path == path
 
 
+def test_after_a_refused_swap_the_running_policy_finds_its_neighbours(folder: Path) -> None:
+    write(folder / "pack/__init__.py", "")
+    write(folder / "pack/late.py", "WORD = 'late'")
+    lazy = "        from . import late\n        import mine\n        mine.WORD = late.WORD\n"
+    text = MINE.format(name="it") + "    def slept(self, pid):\n" + lazy
+    write(folder / "pack/it.py", text)
+    policy = choose("pack.it", folder=folder).policy
+    refusal("./none.py", folder)
+    write(folder / "other/bad.py", "1 / 0")
+    refusal("./other/bad.py", folder)
+    policy.slept(policy.__new__(policy), 1)
+    assert sys.modules["mine"].WORD == "late"
+    late = sys.modules["pack.late"].__spec__
+    assert late is not None
+    assert isinstance(late.loader, SourceOnly)
+
+
 def test_an_installed_package_is_taken_anew_only_if_asked(site: Path, tmp_path: Path) -> None:
     install(site, "pyland_test_a", MINE.format(name="first"), pta="pyland_test_a:Mine")
     assert choose("pta", folder=tmp_path).policy.name == "first"
@@ -207,9 +162,9 @@ def test_no_bytecode_is_read_or_written(folder: Path) -> None:
         ("./mien.py:Mine", "{folder}/mien.py: No such file or directory (did you mean mine.py?)"),
         ("./:Mine", "{folder} is a folder, and not a file of Python"),
         ("/dev/zero:Mine", "/dev/zero is no regular file"),
-        ("things:number", "number is a int, not a class"),
-        ("things:function", "function is a function, not a class"),
-        ("things:instance", "instance is a One, not a class: name its class, One"),
+        ("things:number", "number is no class, but of type int"),
+        ("things:function", "function is no class, but of type function"),
+        ("things:instance", "instance is no class, but of type One: name its class"),
         ("things:Other", "Other is a class, but no policy: it does not derive from pyland.Policy"),
         ("things:Idle", "Idle has neither enqueue() nor decide()"),
         ("things", "{folder}/things.py has several policies: add :One or :Idle"),
@@ -247,10 +202,6 @@ def test_what_is_found_instead_is_named(spec: str, words: str, folder: Path) -> 
         ("raise ValueError('a\\n\\x1b[2Jb')", "raised ValueError: a [2Jb ({folder}/bad.py:1)"),
         ("import worse", "raised KeyError: 'k' ({folder}/worse.py:2)"),
         ("x = '\0'", "{folder}/bad.py"),
-        (
-            "from pyland import Policy\nclass P(Policy):\n fields = ('seq', 'x')",
-            "--policy bad:P: P.fields: there is no 'x'; there are",
-        ),
         ("class E(Exception):\n def __str__(self): 1 / 0\nraise E", "raised E: (its message"),
     ],
 )
@@ -262,6 +213,13 @@ def test_what_importing_raises_is_told_in_one_line(text: str, words: str, folder
         assert words.format(folder=folder) in told
     assert told.startswith("--policy bad:P: ")
     assert refusal("./bad.py:P", folder).startswith("--policy ./bad.py:P: ")
+
+
+def test_a_class_that_could_never_work_is_told_with_its_line(folder: Path) -> None:
+    write(folder / "bad.py", "from pyland import Policy\nclass P(Policy):\n fields = ('seq', 'x')")
+    told = refusal("bad:P", folder)
+    assert told.startswith("--policy bad:P: P.fields: there is no 'x'; there are seq, ")
+    assert told.endswith(f" ({folder}/bad.py:2)")
 
 
 def test_a_wrong_option_is_refused(folder: Path) -> None:
@@ -304,117 +262,6 @@ def test_two_packages_with_one_name_are_told_apart(site: Path, tmp_path: Path) -
     assert "pyland_test_d:Mine" in told
     assert "pyland_test_e:Mine" in told
     assert choose("pyland_test_d:Mine", folder=tmp_path).policy.name == "pyland_test_d"
-
-
-def test_who_may_write_a_file_is_trusted_or_not(folder: Path) -> None:
-    mine, me = folder / "mine.py", frozenset({os.getuid()})
-    assert untrusted(mine, me) is None
-    for mode, who in ((0o664, "its group"), (0o646, "everyone")):
-        mine.chmod(mode)
-        assert untrusted(mine, me) == f"{mine} can be changed by {who}: run `chmod go-w` on it"
-    mine.chmod(0o644)
-    for mode, trusted in ((0o775, False), (0o757, False), (0o1777, True), (0o755, True)):
-        folder.chmod(mode)
-        assert (untrusted(mine, me) is None) == trusted
-    assert untrusted(folder / "absent.py", me) == f"{folder}/absent.py: No such file or directory"
-
-
-def test_links_are_followed_with_the_folders_that_they_lead_through(tmp_path: Path) -> None:
-    me = frozenset({os.getuid()})
-    mine = write(tmp_path / "open/in/mine.py", "")
-    (tmp_path / "link.py").symlink_to("./open/../open/in/mine.py")
-    (tmp_path / "folder").symlink_to(tmp_path / "open/in")
-    (tmp_path / "round").symlink_to("round")
-    assert untrusted(tmp_path / "link.py", me) is None
-    (tmp_path / "open").chmod(0o777)
-    for path in (mine, tmp_path / "link.py", tmp_path / "folder/mine.py"):
-        reason = untrusted(path, me)
-        assert reason is not None
-        assert reason.startswith(f"{tmp_path}/open can be changed by everyone")
-    reason = untrusted(tmp_path / "round", me)
-    assert reason is not None
-    assert "symbolic links" in reason
-
-
-@as_root
-def test_another_users_files_are_not_trusted(folder: Path) -> None:
-    mine = folder / "mine.py"
-    os.chown(mine, NOBODY, -1)
-    assert untrusted(mine, frozenset({NOBODY})) is None
-    reason = untrusted(mine, frozenset({1000}))
-    assert reason is not None
-    assert reason.startswith(f"{mine} belongs to user ")
-    os.chown(mine, 0, -1)
-    link = folder / "link.py"
-    link.symlink_to(mine)
-    os.chown(link, NOBODY, -1, follow_symlinks=False)
-    assert untrusted(link, frozenset({0})) is not None
-    link.unlink()
-    # Sticky or not, its owner can exchange what is in it.
-    folder.chmod(0o1777)
-    os.chown(folder, NOBODY, -1)
-    assert untrusted(mine, frozenset({0})) is not None
-
-
-@as_root
-@pytest.mark.parametrize("spec", ["mine:Mine", "./mine.py:Mine", "uses:Mine", "ours.mine:Mine"])
-def test_root_runs_nothing_that_others_can_write(
-    spec: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    marked = "import sys\nsys.modules['pyland_test_ran'] = sys\n"
-    write(folder / "mine.py", marked + MINE.format(name="mine"))
-    write(folder / "uses.py", "from mine import Mine")
-    write(folder / "ours/__init__.py", "")
-    write(folder / "ours/mine.py", "from mine import Mine")
-    monkeypatch.delitem(sys.modules, "pyland_test_ran", raising=False)
-    for path in (folder / "mine.py", folder):
-        path.chmod(0o777)
-        assert f"not trusted: {path} can be changed by everyone" in refusal(spec, folder)
-        path.chmod(0o755)
-    os.chown(folder / "mine.py", NOBODY, -1)
-    assert f"not trusted: {folder}/mine.py belongs to user" in refusal(spec, folder)
-    assert "pyland_test_ran" not in sys.modules
-    # The user who called sudo may.
-    monkeypatch.setenv("SUDO_UID", str(NOBODY))
-    assert choose(spec, folder=folder).policy.name == "mine"
-    assert "pyland_test_ran" in sys.modules
-
-
-@as_root
-def test_root_runs_no_package_that_others_can_write(site: Path, tmp_path: Path) -> None:
-    install(site, "pyland_test_f", "1 / 0", ptf="pyland_test_f:Mine")
-    site.chmod(0o777)
-    for spec in ("ptf", "pyland_test_f:Mine"):
-        assert f"not trusted: {site} can be changed by everyone" in refusal(spec, tmp_path)
-    errors = [one.error for one in available(tmp_path) if one.name == "ptf"]
-    assert errors[0].startswith("not trusted: ")
-    write(site / "pyland_test_g/__init__.py", "1 / 0")
-    write(site / "pyland_test_g/it.py", "1 / 0")
-    site.chmod(0o755)
-    (site / "pyland_test_g/__init__.py").chmod(0o666)
-    assert "not trusted: " in refusal("pyland_test_g.it:Mine", tmp_path)
-
-
-@as_root
-def test_root_runs_no_bytecode_that_others_can_write(site: Path, tmp_path: Path) -> None:
-    install(site, "pyland_test_h", MINE.format(name="pth"), pth="pyland_test_h:Mine")
-    cached = py_compile.compile(str(site / "pyland_test_h.py"))
-    assert cached is not None
-    Path(cached).parent.chmod(0o777)
-    assert "__pycache__ can be changed by everyone" in refusal("pth", tmp_path)
-    Path(cached).parent.chmod(0o755)
-    assert choose("pth", folder=tmp_path).policy.name == "pth"
-
-
-def test_an_ordinary_user_runs_what_that_user_may(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    (folder / "mine.py").chmod(0o666)
-    assert choose("mine", folder=folder).policy.name == "mine"
-    # After sudo it has the rights of the user, and what is at stake is the machine.
-    monkeypatch.setenv("SUDO_UID", str(os.getuid()))
-    assert "not trusted" in refusal("mine", folder)
 
 
 def test_built_ins_cost_no_look_at_the_installed_packages(

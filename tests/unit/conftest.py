@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Folders with policies in them, a control socket, and a process not started with sudo."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.policy_files import MINE, write
+from tests.unit.served import Served
+
+
+@pytest.fixture(autouse=True)
+def _own_user(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    monkeypatch.delenv("SUDO_GID", raising=False)
+    umask = os.umask(0o022)
+    yield
+    os.umask(umask)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a policy in it."""
+    write(tmp_path / "mine.py", MINE.format(name="mine"))
+    return tmp_path
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Path]:
+    """A folder of installed packages."""
+    site = tmp_path / "site"
+    site.mkdir(mode=0o755)
+    sys.path.insert(len(sys.path) - 1, str(site))
+    yield site
+    sys.path.remove(str(site))
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """A server that listens."""
+    served = Served(tmp_path / "run/c.sock", os.getuid())
+    yield served
+    served.server.close()
