@@ -197,7 +197,8 @@ static long drain_one(struct bpf_dynptr *dynptr, void *context)
 	return !drain->left;
 }
 
-static void apply_decisions(s32 cpu, bool prev_runnable)
+/* False while another CPU does it: what is decided is not known to be carried out. */
+static bool apply_decisions(s32 cpu, bool prev_runnable)
 {
 	struct drain drain = {
 		.cpu = cpu,
@@ -208,11 +209,12 @@ static void apply_decisions(s32 cpu, bool prev_runnable)
 	long ret;
 
 	if (shared.drain_error)
-		return;
+		return true;
 	ret = bpf_user_ringbuf_drain(&dispatched, drain_one, &drain, BPF_RB_NO_WAKEUP);
 	/* -EBUSY: another CPU drains at this moment. Else the ring is beyond repair. */
 	if (ret < 0 && ret != -EBUSY)
 		shared.drain_error = -ret;
+	return ret != -EBUSY;
 }
 
 #endif

@@ -183,8 +183,11 @@ struct pyland_shared {
 	unsigned long long clock_ns;		/* when user space last got a CPU */
 	unsigned long long distrust_until_ns;	/* the policy is not asked: it left tasks undecided */
 	unsigned long long distrust_ns;		/* for how long the last time */
+	unsigned long long undecided_since_ns;
 	unsigned int handed_over;		/* the generation that knows all queued tasks */
 	unsigned int domains_used;		/* some decision named a domain */
+	unsigned int undecided;			/* tasks since undecided_since_ns */
+	unsigned int pad2;
 	unsigned int late;			/* user space is behind: records pause */
 	unsigned int needed;			/* run user space though no record waits */
 	unsigned int drain_error;		/* errno of a drain that found the ring broken */

@@ -162,7 +162,7 @@ SEC("struct_ops/pyland_dispatch")
 void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
-	bool prev_runnable, just_ran, hogs, late;
+	bool prev_runnable, just_ran, hogs, late, applied;
 	u64 now;
 
 	if (!c)
@@ -175,10 +175,10 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 
 	prev_runnable = prev && (prev->scx.flags & kernel_enum(scx_ent_flags, SCX_TASK_QUEUED)) &&
 			!is_scheduler(prev);
-	apply_decisions(cpu, prev_runnable);
+	applied = apply_decisions(cpu, prev_runnable);
 
 	now = now_ns();
-	late = held_too_long(c, now, hogs);
+	late = held_too_long(c, now, hogs, applied);
 	if (late && !c->last_was_fallback && take_held(c)) {
 		c->fallback_lag++;
 		c->last_was_fallback = 1;

@@ -162,6 +162,13 @@ static void distrust(u64 now)
 {
 	u64 for_ns = shared.distrust_ns * 4;
 
+	/* Once in a while it happens to any policy, when its process is not given a CPU. */
+	if ((s64)(now - shared.undecided_since_ns) > (s64)DISTRUST_WINDOW_NS) {
+		shared.undecided_since_ns = now;
+		shared.undecided = 0;
+	}
+	if (++shared.undecided < DISTRUST_NR)
+		return;
 	if ((s64)(now - shared.distrust_until_ns) < 0)
 		return;
 	/* It did well for longer than it was distrusted: all is forgiven. */
@@ -181,7 +188,7 @@ static void distrust(u64 now)
  * does not come to the end of a cycle (@hogs), or ended one that had the task's
  * record without deciding it. Looked at four times in a lag limit per CPU.
  */
-static bool held_too_long(struct pyland_cpu *c, u64 now, bool hogs)
+static bool held_too_long(struct pyland_cpu *c, u64 now, bool hogs, bool applied)
 {
 	u64 enqueue_ns;
 
@@ -194,7 +201,7 @@ static bool held_too_long(struct pyland_cpu *c, u64 now, bool hogs)
 		c->lag_check_ns = now + config.lag_ns / 4;
 		return false;
 	}
-	if ((s64)(shared.decided_until_ns - enqueue_ns) > 0) {
+	if (applied && (s64)(shared.decided_until_ns - enqueue_ns) > 0) {
 		c->undecided++;
 		distrust(now);
 		return true;

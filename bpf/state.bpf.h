@@ -35,10 +35,12 @@
 #define RESCUE_MAX	32
 
 /*
- * A policy that has seen a task and left it undecided for the lag limit is not asked for
- * a while, four times longer each time it happens again: a policy that forgets tasks
+ * A policy that has seen tasks and left them undecided for the lag limit is not asked
+ * for a while, four times longer each time it happens again: a policy that forgets tasks
  * costs a moment now and then, one that was slow once is trusted again.
  */
+#define DISTRUST_NR	16		/* tasks left undecided within ... */
+#define DISTRUST_WINDOW_NS (1000 * NSEC_PER_MSEC)
 #define DISTRUST_MIN_NS	(2000 * NSEC_PER_MSEC)
 #define DISTRUST_MAX_NS	(32000 * NSEC_PER_MSEC)
 
