@@ -241,3 +241,18 @@ class Policy:
 
 def _known_fields() -> str:
     return f"there are {', '.join(FIELDS)}"
+
+
+def flat_decisions(decisions: Any) -> list[int]:
+    """The flat list of a structured array with `DECISION_FIELDS`, in any integer types.
+
+    Raises TypeError for anything else.
+    """
+    names = getattr(getattr(decisions, "dtype", None), "names", None)
+    if names is None or any(name not in names for name in DECISION_FIELDS):
+        raise TypeError(
+            f"decide() returned {type(decisions).__name__}: it takes a flat list of integers, or "
+            f"a structured array with the fields {', '.join(DECISION_FIELDS)}"
+        )
+    columns = [decisions[name].tolist() for name in DECISION_FIELDS]
+    return [value for row in zip(*columns, strict=True) for value in row]

@@ -45,13 +45,16 @@ EXTRA_FIELDS = _NAMES[len(BASE_FIELDS) :]
 """The fields that are collected only while a policy asks for them."""
 
 
+_NO_SLOTS: tuple[str, ...] = ()
+
+
 class Task:
     """One task that became runnable. Its attributes are the policy's `fields`.
 
     All is as it was at that moment; only `state` may be set: the task comes back with it.
     """
 
-    __slots__ = ()
+    __slots__ = _NO_SLOTS
 
     seq: int
     pid: int

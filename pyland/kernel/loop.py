@@ -12,7 +12,7 @@ from pyland.kernel import wire
 from pyland.kernel._native import ffi, lib
 from pyland.kernel.loader import MAX_BATCH, QUEUE_CAP
 from pyland.kernel.machine import KernelMachine
-from pyland.policy import DECISION_FIELDS, EXTRA_FIELDS, Batch, Policy
+from pyland.policy import DECISION_FIELDS, EXTRA_FIELDS, Batch, Policy, flat_decisions
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -146,7 +146,7 @@ class DispatchLoop:
     ) -> tuple[Sequence[int], Sequence[int]]:
         """Pack what one submission takes of all decisions; these, and those left for the next."""
         if not isinstance(flat, (list, tuple)):
-            flat = wire.flat_decisions(flat)
+            flat = flat_decisions(flat)
         pending = self._machine.pending
         if rest or pending:
             flat = [*rest, *pending, *flat]

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pyland.kernel._native import ffi
-from pyland.policy import DECISION_FIELDS
 
 if TYPE_CHECKING:
     from numpy import dtype, ndarray
@@ -84,18 +83,3 @@ def record_array(c_struct: str, memory: memoryview, size: int) -> ndarray[Any, A
     array = np.frombuffer(memory, _dtype(c_struct, names - {"pad"}, size))
     array.flags.writeable = False
     return array
-
-
-def flat_decisions(decisions: Any) -> list[int]:
-    """The flat list of a structured array with `DECISION_FIELDS`, in any integer types.
-
-    Raises TypeError for anything else.
-    """
-    names = getattr(getattr(decisions, "dtype", None), "names", None)
-    if names is None or any(name not in names for name in DECISION_FIELDS):
-        raise TypeError(
-            f"decide() returned {type(decisions).__name__}: it takes a flat list of integers, or "
-            f"a structured array with the fields {', '.join(DECISION_FIELDS)}"
-        )
-    columns = [decisions[name].tolist() for name in DECISION_FIELDS]
-    return [value for row in zip(*columns, strict=True) for value in row]

@@ -22,7 +22,8 @@ class Bpfland(Policy):
 
     From scx_bpfland 1.1.2; it differs where a policy sees less: V and what a task used are
     known when it is queued, not when it starts and stops, one count of waiting tasks stands
-    for those of a CPU's and a node's queue, and idle CPUs are BPF's business.
+    for those of a CPU's and a node's queue, and idle CPUs are BPF's business. As there,
+    a task of low weight that never sleeps gets less than its share beside heavier ones.
     """
 
     fields = (

@@ -3,25 +3,23 @@
 
 import heapq
 from dataclasses import dataclass
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyland.policies.deadline import Deadline
-from pyland.policy import DECISION_FIELDS, Slices
-from pyland.topology import Cpu, Topology
+from pyland.policy import DECISION_FIELDS, Batch, Slices
+from pyland.testing import OfflineMachine, make_topology
 
 MS = 1_000_000
 WIDTH = len(DECISION_FIELDS)
 
 
-def machine(nr_cpus: int = 2) -> Topology:
-    return Topology(
-        cpus=tuple(
-            Cpu(id=n, smt_siblings=(n,), llc=0, node=0, capacity=1024) for n in range(nr_cpus)
-        ),
-        nr_cpu_ids=nr_cpus,
-    )
+def deadline(nr_cpus: int = 2, **options: Any) -> Deadline:
+    policy = OfflineMachine(make_topology(cpus=nr_cpus), Deadline, **options).policy
+    assert isinstance(policy, Deadline)
+    return policy
 
 
 @dataclass
@@ -38,7 +36,10 @@ class Decision:
 def decide(
     policy: Deadline, *tasks: tuple[int, ...], nr_runnable: int, weight: int | None = None
 ) -> list[Decision]:
-    flat = policy.decide(tasks, nr_runnable, weight or nr_runnable * 100)
+    batch = Batch()
+    batch.rows, batch.nr, batch.nr_runnable = tasks, len(tasks), nr_runnable
+    batch.weight_runnable = weight or nr_runnable * 100
+    flat = policy.decide(batch)
     rows = [flat[n : n + WIDTH] for n in range(0, len(flat), WIDTH)]
     return [Decision(*row) for row in rows]
 
@@ -51,7 +52,7 @@ def task(
 
 def run_hogs(weights: list[int], seconds: float, nr_cpus: int = 2, tick: int = 4 * MS) -> list[int]:
     """CPU time of each hog; slices end on the kernel's tick, as they do in reality."""
-    policy = Deadline(Slices(), machine(nr_cpus))
+    policy = deadline(nr_cpus)
     used = [0] * len(weights)
     queue: list[tuple[int, int, int, int]] = []
 
@@ -86,7 +87,7 @@ def test_weights_hold_although_slices_end_on_the_tick() -> None:
 
 
 def test_a_task_that_sleeps_goes_before_those_that_compute() -> None:
-    policy = Deadline(Slices(), machine())
+    policy = deadline()
     hog, sleeper = decide(
         policy,
         task(1, used=20 * MS, awake=5_000 * MS, state=0),
@@ -97,7 +98,7 @@ def test_a_task_that_sleeps_goes_before_those_that_compute() -> None:
 
 
 def test_sleep_earns_one_longest_slice_and_no_more() -> None:
-    policy = Deadline(Slices(), machine())
+    policy = deadline()
     for _ in range(500):
         decide(policy, task(1, used=20 * MS), nr_runnable=1)
     late, newcomer = decide(policy, task(2, state=1), task(3), nr_runnable=2)
@@ -105,7 +106,7 @@ def test_sleep_earns_one_longest_slice_and_no_more() -> None:
 
 
 def test_time_used_alone_is_no_debt_to_those_who_come_later() -> None:
-    policy = Deadline(Slices(), machine())
+    policy = deadline()
     alone = decide(policy, task(1, used=60_000 * MS, awake=60_000 * MS), nr_runnable=8)[0]
     newcomer = decide(policy, task(2), nr_runnable=8)[0]
     most = Slices().longest_ns + 100 * Slices().shortest_ns
@@ -114,7 +115,7 @@ def test_time_used_alone_is_no_debt_to_those_who_come_later() -> None:
 
 def test_slices_shrink_with_the_number_that_wait() -> None:
     def slice_ms(nr_runnable: int, weight: int = 100) -> float:
-        policy = Deadline(Slices(), machine(2))
+        policy = deadline(2)
         return decide(policy, task(1, weight=weight), nr_runnable=nr_runnable)[0].slice_ns / MS
 
     assert slice_ms(1) == slice_ms(2) == 20
@@ -124,14 +125,14 @@ def test_slices_shrink_with_the_number_that_wait() -> None:
 
 
 def test_percpu_local_keeps_the_cpu() -> None:
-    assert decide(Deadline(Slices(), machine()), task(1), nr_runnable=1)[0].cpu == -1
-    local = Deadline(Slices(), machine(), percpu_local=True)
+    assert decide(deadline(), task(1), nr_runnable=1)[0].cpu == -1
+    local = deadline(percpu_local=True)
     assert decide(local, task(1), nr_runnable=1)[0].cpu == 1
 
 
 def test_endless_newcomers_do_not_starve_a_hog() -> None:
     """A stream of tasks that were never seen before, which always would go first."""
-    policy = Deadline(Slices(), machine(2))
+    policy = deadline(2)
     hog = decide(policy, task(1, used=5 * MS, awake=60_000 * MS), nr_runnable=10)[0]
     waited_ms = 0
     while True:
@@ -164,7 +165,7 @@ def test_endless_newcomers_do_not_starve_a_hog() -> None:
 def test_every_task_is_decided_once_with_numbers_that_fit(
     batches: list[list[tuple[int, int, int, int, int]]], nr_runnable: int
 ) -> None:
-    policy = Deadline(Slices(), machine())
+    policy = deadline()
     for batch in batches:
         tasks = [
             task(pid, weight=weight, used=used, awake=awake, state=state)

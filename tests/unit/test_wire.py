@@ -6,9 +6,10 @@ import struct
 import pytest
 
 from pyland.kernel import wire
-from pyland.kernel._native import ffi
+from pyland.kernel._native import ffi, lib
 from pyland.kernel.counters import TOTALS
 from pyland.policies.deadline import Deadline
+from pyland.policy import BASE_FIELDS, FIELDS
 
 
 def test_fields_come_out_as_c_wrote_them() -> None:
@@ -18,14 +19,26 @@ def test_fields_come_out_as_c_wrote_them() -> None:
     assert struct.unpack(text, ffi.buffer(record)[:]) == (2**63, 77, 335, 2**64 - 1)
 
 
-@pytest.mark.parametrize("fields", [(), ("comm",), ("nice",)])
-def test_a_field_that_is_no_number_is_refused(fields: tuple[str, ...]) -> None:
-    if not fields:
-        size = ffi.sizeof("struct pyland_queued")
-        assert struct.calcsize(wire.record_format("pyland_queued", fields)) == size
-        return
+def test_no_field_skips_the_whole_record() -> None:
+    size = ffi.sizeof("struct pyland_queued")
+    assert struct.calcsize(wire.record_format("pyland_queued", ())) == size
+
+
+def test_a_field_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match="it has: seq, pid"):
-        wire.record_format("pyland_queued", fields)
+        wire.record_format("pyland_queued", ("niceness",))
+
+
+def test_a_base_record_has_no_extra_fields() -> None:
+    base = lib.PYLAND_BASE_RECORD
+    assert struct.calcsize(wire.record_format("pyland_queued", BASE_FIELDS, base)) == base
+    with pytest.raises(ValueError, match="does not have all"):
+        wire.record_format("pyland_queued", ("seq", "ppid"), base)
+
+
+def test_policies_know_the_fields_of_a_record() -> None:
+    names = [name for name, _ in ffi.typeof("struct pyland_queued").fields if name != "pad"]
+    assert names == list(FIELDS)
 
 
 def test_fields_out_of_order_are_refused() -> None:

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Topologies for machines that do not exist."""
+
+from __future__ import annotations
+
+from pyland.topology import FULL_CAPACITY, Cpu, Topology
+
+
+def make_topology(cpus: int = 2, *, nodes: int = 1, llcs: int = 1, threads: int = 1) -> Topology:
+    """`cpus` CPUs in `nodes` NUMA nodes, `llcs` last-level caches each, `threads` a core.
+
+    CPUs are numbered through: siblings side by side, then cores, caches, nodes. Raises
+    ValueError if they cannot be shared out evenly.
+    """
+    groups = nodes * llcs
+    if min(cpus, nodes, llcs, threads) < 1 or cpus % (groups * threads):
+        raise ValueError(
+            f"{cpus} CPUs cannot be shared out over {nodes} nodes of {llcs} caches, "
+            f"{threads} threads a core"
+        )
+    in_llc = cpus // groups
+    return Topology(
+        cpus=tuple(
+            Cpu(
+                id=cpu,
+                smt_siblings=tuple(range(cpu - cpu % threads, cpu - cpu % threads + threads)),
+                llc=cpu // in_llc,
+                node=cpu // (in_llc * llcs),
+                capacity=FULL_CAPACITY,
+            )
+            for cpu in range(cpus)
+        ),
+        nr_cpu_ids=cpus,
+    )

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A task of an offline machine, and what the kernel would keep about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyland.task import WAKEUP
+
+
+@dataclass(eq=False)
+class OfflineTask:
+    """Made by `OfflineMachine.add`; read what you like, change nothing."""
+
+    name: str
+    pid: int
+    weight: int = 100
+    cpus: frozenset[int] = frozenset()
+    """Its affinity."""
+    runs_ns: int | None = None
+    """It sleeps after so much CPU time; None: never by itself."""
+    sleeps_ns: int | None = None
+    """It wakes up after so long; None: only when woken."""
+    known: dict[str, Any] = field(default_factory=dict)
+    """Fields that only the real kernel could know: uid, cgroup_id, ..."""
+
+    cpu: int = 0
+    total_runtime_ns: int = 0
+    awake_runtime_ns: int = 0
+    longest_wait_ns: int = 0
+    """The longest it was runnable without a CPU."""
+
+    seq: int = 0
+    state: int = 0
+    where: str = "asleep"
+    """`asleep`, `held`, `queued`, `running` or `gone`."""
+    left_ns: int | None = None
+    enq_flags: int = 0
+    start_ns: int = 0
+    wakeup_ns: int = 0
+    enqueue_ns: int = 0
+    slept_ns: int = 0
+    vtime_ns: int = 0
+    slice_ns: int = 0
+    reported_ns: int = 0
+    wakeup_interval_ns: int = 0
+    sleep_interval_ns: int = 0
+    average_runtime_ns: int = 0
+
+    @property
+    def runnable(self) -> bool:
+        """Does it run or want to?"""
+        return self.where in ("held", "queued", "running")
+
+    def woken(self, now_ns: int) -> None:
+        """It leaves its sleep."""
+        if self.wakeup_ns:
+            self.wakeup_interval_ns = _average(self.wakeup_interval_ns, now_ns - self.wakeup_ns)
+        self.wakeup_ns, self.awake_runtime_ns = now_ns, 0
+        self.enq_flags = WAKEUP
+        self.left_ns = self.runs_ns
+
+    def asleep(self, now_ns: int) -> None:
+        """It falls asleep."""
+        if self.slept_ns:
+            self.sleep_interval_ns = _average(self.sleep_interval_ns, now_ns - self.slept_ns)
+        self.slept_ns = now_ns
+        self.average_runtime_ns = _average(self.average_runtime_ns, self.awake_runtime_ns)
+        self.where = "asleep"
+
+    def ran(self, ran_ns: int) -> None:
+        """It had a CPU for so long."""
+        self.total_runtime_ns += ran_ns
+        self.awake_runtime_ns += ran_ns
+        if self.left_ns is not None:
+            self.left_ns -= ran_ns
+
+    def record(self, now_ns: int) -> dict[str, Any]:
+        """All fields, as the kernel side writes them when the task is enqueued."""
+        self.seq += 1
+        self.enqueue_ns = now_ns
+        used_ns = self.total_runtime_ns - self.reported_ns
+        self.reported_ns = self.total_runtime_ns
+        return {
+            "seq": self.seq,
+            "pid": self.pid,
+            "tgid": self.pid,
+            "cpu": self.cpu,
+            "nr_cpus_allowed": len(self.cpus),
+            "enq_flags": self.enq_flags,
+            "weight": self.weight,
+            "used_ns": used_ns,
+            "awake_runtime_ns": self.awake_runtime_ns,
+            "total_runtime_ns": self.total_runtime_ns,
+            "start_ns": self.start_ns,
+            "wakeup_ns": self.wakeup_ns,
+            "enqueue_ns": now_ns,
+            "state": self.state,
+            "comm": self.name.encode()[:15],
+            "ppid": 1,
+            "uid": 0,
+            "gid": 0,
+            "nice": 0,
+            "waker_pid": 0,
+            "cgroup_id": 1,
+            "wakeup_interval_ns": self.wakeup_interval_ns,
+            "sleep_interval_ns": self.sleep_interval_ns,
+            "waker_interval_ns": 0,
+            "average_runtime_ns": self.average_runtime_ns,
+        } | self.known
+
+
+def _average(old: int, new: int) -> int:
+    return old - old // 4 + new // 4 if old else new

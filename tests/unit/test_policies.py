@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What every built-in policy keeps, whatever the load; and what each promises."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyland.finder import choose
+from pyland.policies import BUILTINS
+from pyland.policy import Policy
+from pyland.testing import OfflineMachine, make_topology
+
+MS = 1_000_000
+FAIR = ("deadline", "vtime")
+
+
+def policy(name: str) -> type[Policy]:
+    return choose(name, folder=Path("/")).policy
+
+
+workloads = st.lists(
+    st.tuples(
+        st.sampled_from(("hog", "sleeper")),
+        st.sampled_from((1, 15, 100, 335, 10_000)),  # weight
+        st.integers(1, 30),  # runs, in ms
+        st.integers(0, 30),  # sleeps, in ms
+        st.sampled_from(((), (0,), (1,))),  # affinity
+    ),
+    min_size=1,
+    max_size=8,
+)
+steps = st.lists(
+    st.tuples(st.sampled_from(("wake", "sleep", "exit", "run")), st.integers(0, 7)), max_size=20
+)
+
+
+@pytest.mark.parametrize("name", BUILTINS)
+@settings(max_examples=25, deadline=None)
+@given(tasks=workloads, steps=steps)
+def test_no_task_is_lost_and_none_is_decided_twice(
+    name: str,
+    tasks: list[tuple[str, int, int, int, tuple[int, ...]]],
+    steps: list[tuple[str, int]],
+) -> None:
+    machine = OfflineMachine(make_topology(cpus=2), policy(name))
+    made = []
+    for kind, weight, runs_ms, sleeps_ms, cpus in tasks:
+        times = {"runs_ns": runs_ms * MS, "sleeps_ns": sleeps_ms * MS}
+        made.append(
+            machine.add(kind, weight=weight, cpus=cpus, **(times if kind == "sleeper" else {}))
+        )
+        machine.wake(made[-1])
+    for step, number in steps:
+        task = made[number % len(made)]
+        if step == "run":
+            machine.run(number * MS)
+        else:
+            getattr(machine, step)(task)
+    machine.run(50 * MS)
+
+    answered = Counter((d.pid, d.vtime_ns, d.time_ns) for d in machine.decisions if not d.late)
+    assert not machine.counters["late"]
+    assert not machine.counters["bad_decisions"]
+    assert not machine.counters["bounced"]
+    assert sum(answered.values()) == machine.counters["decided"]
+    assert machine.counters["decided"] == machine.counters["forwarded"]
+    assert all(0 <= d.vtime_ns < 2**64 and 0 <= d.slice_ns < 2**64 for d in machine.decisions)
+    # Nobody waits while a CPU that it may use has nothing to do.
+    for task in made:
+        assert task.where in ("asleep", "queued", "running", "gone")
+        if task.where == "queued":
+            assert not any(machine.is_idle(cpu) for cpu in task.cpus)
+
+
+@pytest.mark.parametrize("name", BUILTINS)
+def test_equal_hogs_get_equal_shares(name: str) -> None:
+    machine = OfflineMachine(make_topology(cpus=2), policy(name))
+    hogs = [machine.add(f"hog{number}") for number in range(6)]
+    for hog in hogs:
+        machine.wake(hog)
+    machine.run(3_000 * MS)
+    used = [hog.total_runtime_ns for hog in hogs]
+    assert max(used) < 1.05 * min(used)
+    assert sum(used) == pytest.approx(2 * 3_000 * MS, rel=0.01)
+
+
+@pytest.mark.parametrize("name", FAIR)
+def test_shares_follow_the_weights(name: str) -> None:
+    machine = OfflineMachine(make_topology(cpus=2), policy(name))
+    heavy = [machine.add("heavy") for _ in range(4)]
+    light = [machine.add("light", weight=33) for _ in range(4)]
+    for task in (*heavy, *light):
+        machine.wake(task)
+    machine.run(5_000 * MS)
+    ratio = sum(t.total_runtime_ns for t in heavy) / sum(t.total_runtime_ns for t in light)
+    assert ratio == pytest.approx(100 / 33, rel=0.15)
+
+
+@pytest.mark.parametrize("name", ["deadline", "vtime", "bpfland"])
+def test_who_sleeps_much_waits_less_than_who_computes(name: str) -> None:
+    machine = OfflineMachine(make_topology(cpus=2), policy(name))
+    hogs = [machine.add(f"hog{number}") for number in range(6)]
+    sleeper = machine.add("sleeper", runs_ns=MS, sleeps_ns=10 * MS)
+    for task in (*hogs, sleeper):
+        machine.wake(task)
+    machine.run(100 * MS)
+    before = sleeper.total_runtime_ns
+    machine.run(1_000 * MS)
+    # Of 1,100 ms, it would want 100: it wakes up, runs 1 ms, sleeps 10.
+    assert sleeper.total_runtime_ns - before > 50 * MS
+
+
+@pytest.mark.parametrize("name", BUILTINS)
+def test_an_endless_stream_of_newcomers_starves_nobody(name: str) -> None:
+    machine = OfflineMachine(make_topology(cpus=1), policy(name))
+    hog = machine.add("hog")
+    machine.wake(hog)
+    for number in range(1500):
+        machine.wake(machine.add(f"new{number}", runs_ns=2 * MS))
+        machine.run(2 * MS)
+    assert hog.longest_wait_ns < 2_500 * MS
+    assert hog.total_runtime_ns > 20 * MS
+
+
+def test_fifo_keeps_the_order() -> None:
+    machine = OfflineMachine(make_topology(cpus=1), policy("fifo"))
+    machine.wake(machine.add("first"))
+    for number in range(20):
+        machine.run(10_000)
+        machine.wake(machine.add(f"t{number}", runs_ns=50_000))
+    machine.run(1_000 * MS)
+    started = [text.split()[0] for _, text in machine.trace if " runs on CPU" in text]
+    assert [name for name in started if name != "first"] == [f"t{n}" for n in range(20)]
+
+
+def test_rr_slices_shrink_with_the_number_that_wait() -> None:
+    def slice_ms(hogs: int) -> float:
+        machine = OfflineMachine(make_topology(cpus=1), policy("rr"))
+        for number in range(hogs):
+            machine.wake(machine.add(f"hog{number}"))
+        return machine.decisions[-1].slice_ns / MS
+
+    assert slice_ms(2) == 2.5
+    assert slice_ms(3) == pytest.approx(5 / 3, abs=0.01)
+    assert slice_ms(50) == 1
