@@ -3,7 +3,7 @@
 
 # Minutes of load that `make soak` survives.
 SOAK_MINUTES ?= 20
-# Handed on, as in: make run RUN_ARGS="--policy fair"
+# Handed on, as in: make run RUN_ARGS="--policy bpfland"
 RUN_ARGS ?=
 TEST_ARGS ?=
 BENCH_ARGS ?=

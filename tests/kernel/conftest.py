@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.harness import Record, Start
+from tools.load import build
 from tools.load import scheduler as system
 from tools.load.scheduler import Scheduler
 
@@ -49,6 +50,17 @@ def pytest_runtest_makereport(
         for scheduler in _running:
             report.sections.append(("pyland", scheduler.about()))
     return report
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _as_the_owner_of_this_tree() -> Iterator[None]:
+    """As if that user had called sudo: as root alone, pyland takes no policy of somebody else's."""
+    owner = build.ROOT.stat()
+    with pytest.MonkeyPatch.context() as environment:
+        if owner.st_uid:
+            environment.setenv("SUDO_UID", str(owner.st_uid))
+            environment.setenv("SUDO_GID", str(owner.st_gid))
+        yield
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pyland.kernel import control
@@ -75,6 +77,14 @@ def swap(**values: object) -> dict[str, Any]:
     if "policy" in values:
         values = {"options": [], "folder": os.getcwd(), **values}
     return ask("swap", **values)
+
+
+@contextlib.contextmanager
+def folder_for_policies() -> Iterator[Path]:
+    """A new folder that everybody can read and only root can write to."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 class Unchanged:

@@ -4,10 +4,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from pyland.policies import BUILTINS
-from tests.kernel.harness import GAP_S, Record, Start, ask, ended_well, scaled, swap, undisturbed
+from tests.kernel.harness import (
+    GAP_S,
+    Record,
+    Start,
+    ask,
+    ended_well,
+    folder_for_policies,
+    scaled,
+    swap,
+    undisturbed,
+)
 from tools.load.build import ROOT
 from tools.load.programs import Hogs, Sleeper
 
@@ -23,10 +34,15 @@ def _ten_lines(folder: Path) -> str:
     return f"{folder}/mine.py:{name}"
 
 
-def test_it_decides_for_hogs_and_a_sleeper(start: Start, record: Record, tmp_path: Path) -> None:
+def test_it_decides_for_hogs_and_a_sleeper(start: Start, record: Record) -> None:
     """Python decides nearly all, nobody starves, whatever the order."""
+    with folder_for_policies() as folder:
+        _run_all((*BUILTINS, _ten_lines(folder)), start, record)
+
+
+def _run_all(specs: Iterable[str], start: Start, record: Record) -> None:
     scheduler = start()
-    for spec in (*BUILTINS, _ten_lines(tmp_path)):
+    for spec in specs:
         with undisturbed(scheduler):
             swap(policy=spec)
             before = ask("status")["counters"]

@@ -4,14 +4,24 @@
 from __future__ import annotations
 
 import itertools
-import os
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
+import pytest
+
 from pyland.policies import BUILTINS
-from tests.kernel.harness import GAP_S, Record, Start, ask, ended_well, scaled, swap, undisturbed
+from tests.kernel.harness import (
+    GAP_S,
+    Record,
+    Start,
+    ask,
+    ended_well,
+    folder_for_policies,
+    scaled,
+    swap,
+    undisturbed,
+)
 from tools.load.programs import Hogs, Sleeper
 from tools.load.scheduler import PYLAND, until
 
@@ -56,8 +66,8 @@ def test_two_hundred_swaps_lose_nobody(start: Start, record: Record) -> None:
 
 def test_an_edited_module_is_taken_anew(start: Start) -> None:
     """`pyland swap --reload`, as a user types it; a mistake in it leaves the old one."""
-    with tempfile.TemporaryDirectory() as folder:
-        mine = Path(folder, "mine.py")
+    with folder_for_policies() as folder:
+        mine = folder / "mine.py"
         mine.write_text(EDITED.format(name="first"))
         scheduler = start("--policy", f"{mine}:Mine")
         with undisturbed(scheduler), Hogs(600, [0] * 4):
@@ -79,13 +89,13 @@ def test_an_edited_module_is_taken_anew(start: Start) -> None:
         ended_well(scheduler.end())
 
 
-def test_it_ends_up_as_nobody(start: Start, record: Record) -> None:
+def test_it_ends_up_as_nobody(
+    start: Start, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Once attached, the process that runs the policy is the calling user, and can do nothing."""
-    os.environ["SUDO_UID"], os.environ["SUDO_GID"] = "65534", "65534"
-    try:
-        scheduler = start()
-    finally:
-        del os.environ["SUDO_UID"], os.environ["SUDO_GID"]
+    monkeypatch.setenv("SUDO_UID", "65534")
+    monkeypatch.setenv("SUDO_GID", "65534")
+    scheduler = start()
     with undisturbed(scheduler), Hogs(600, [0] * 4):
         time.sleep(3)
         process = ask("status")["process"]
