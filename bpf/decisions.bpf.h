@@ -198,7 +198,7 @@ static long drain_one(struct bpf_dynptr *dynptr, void *context)
 }
 
 /* False while another CPU does it: what is decided is not known to be carried out. */
-static bool apply_decisions(s32 cpu, bool prev_runnable)
+APART int apply_decisions(s32 cpu, bool prev_runnable)
 {
 	struct drain drain = {
 		.cpu = cpu,

@@ -178,8 +178,8 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	applied = apply_decisions(cpu, prev_runnable);
 
 	now = now_ns();
-	late = held_too_long(c, now, hogs, applied);
-	if (late && !c->last_was_fallback && take_held(c)) {
+	late = held_too_long(cpu, now, hogs, applied);
+	if (late && !c->last_was_fallback && take_held(cpu)) {
 		c->fallback_lag++;
 		c->last_was_fallback = 1;
 		return;
@@ -187,9 +187,9 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	c->last_was_fallback = 0;
 	if (!hogs && run_scheduler(c, just_ran))
 		return;
-	if (take_decided(c, cpu))
+	if (take_decided(cpu))
 		return;
-	if (late && take_held(c)) {
+	if (late && take_held(cpu)) {
 		c->fallback_lag++;
 		return;
 	}
@@ -202,7 +202,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	}
 	if (take_of_any_domain())
 		return;
-	if (take_held(c)) {
+	if (take_held(cpu)) {
 		c->fallback_idle++;
 		return;
 	}

@@ -69,11 +69,15 @@ static bool take_of_domain(s32 cpu, u64 domain_dsq)
 }
 
 /* The CPU's own queue, its domain's and the shared one: whichever head is due first. */
-static bool take_decided(struct pyland_cpu *c, s32 cpu)
+APART int take_decided(s32 cpu)
 {
-	u64 own_ns = 0, shared_ns = 0, domain_dsq = DOMAIN_DSQ + c->domain % PYLAND_NR_DOMAINS;
+	struct pyland_cpu *c = cpu_state(cpu);
+	u64 own_ns = 0, shared_ns = 0, domain_dsq;
 	bool own_first = true;
 
+	if (!c)
+		return false;
+	domain_dsq = DOMAIN_DSQ + c->domain % PYLAND_NR_DOMAINS;
 	if (shared.domains_used && take_of_domain(cpu, domain_dsq))
 		return true;
 	if (scx_bpf_dsq_nr_queued(cpu) > 0 && scx_bpf_dsq_nr_queued(SHARED_DSQ) > 0 &&
@@ -127,10 +131,14 @@ static long take_held_of_llc(u64 i, void *context)
 }
 
 /* The task that has been held longest, of this CPU's LLC before the others'. */
-static bool take_held(struct pyland_cpu *c)
+APART int take_held(s32 cpu)
 {
-	struct take_held take = { .own_llc = c->llc };
+	struct pyland_cpu *c = cpu_state(cpu);
+	struct take_held take = {};
 
+	if (!c)
+		return false;
+	take.own_llc = c->llc;
 	if (dsq_move_to_local(HOLDING_DSQ + c->llc))
 		return true;
 	if (config.nr_llcs > 1)
@@ -188,11 +196,12 @@ static void distrust(u64 now)
  * does not come to the end of a cycle (@hogs), or ended one that had the task's
  * record without deciding it. Looked at four times in a lag limit per CPU.
  */
-static bool held_too_long(struct pyland_cpu *c, u64 now, bool hogs, bool applied)
+APART int held_too_long(s32 cpu, u64 now, bool hogs, bool applied)
 {
+	struct pyland_cpu *c = cpu_state(cpu);
 	u64 enqueue_ns;
 
-	if (scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) <= 0)
+	if (!c || scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) <= 0)
 		return false;
 	if ((s64)(now - c->lag_check_ns) < 0)
 		return false;

@@ -296,7 +296,7 @@ class Supervisor:
             "options": self._options,
             "process": {"pid": self._pid, **privileges.described(self._pid)},
             "scheduling": f"{time.monotonic() - self._begin_s:.0f} s",
-            "failures": self._failures,
+            "failures reported": self._failures,
             "swaps": self.swaps,
             "counters": {name: counts[name] for name in TOTALS},
         }
