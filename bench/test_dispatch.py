@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyland.finder import choose
 
+from pyland.finder import choose
 from pyland.kernel.loader import MAX_BATCH
 from pyland.kernel.loop import DispatchLoop
 from pyland.policies import BUILTINS

@@ -149,7 +149,7 @@ class Policy:
         A task that is kept too long (`--lag-us`) is run without the policy; if it becomes
         runnable again, it is enqueued again, as another `Task`.
         """
-        raise NotImplementedError(f"{type(self).__name__} has neither enqueue() nor decide()")
+        raise TypeError(f"{type(self).__name__} has neither enqueue() nor decide()")
 
     def decide(self, batch: Batch) -> Sequence[int] | ndarray[Any, Any]:
         """The decisions to carry out now, flat: `DECISION_FIELDS` for each; or such an array.

@@ -308,7 +308,7 @@ class _Progress:
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._cycles = -1
-        self._since_s = 0.0
+        self._since_s = self._looked_s = 0.0
         self._cpu_s = 0.0
 
     def stuck_s(self, cycles: int, now_s: float) -> float:
@@ -317,7 +317,9 @@ class _Progress:
         A worker that is stopped, or waits for a CPU, is not stuck.
         """
         state, cpu_s = _process_state(self._pid)
-        if cycles != self._cycles or state in ("T", "t", ""):
+        # Who was not looking for a while was stopped or frozen, and so was the worker.
+        absent, self._looked_s = now_s - self._looked_s > 4 * _LOOK_EVERY_S, now_s
+        if cycles != self._cycles or absent or state in ("T", "t", ""):
             self._cycles, self._since_s, self._cpu_s = cycles, now_s, cpu_s
             return 0.0
         if state == "R":
