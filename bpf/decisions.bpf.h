@@ -118,9 +118,12 @@ static void apply_decision(struct task_struct *p, const struct pyland_decision *
 			dsq_id = kick;
 	}
 
-	if (d->slice_ns > clamp_slice(~0ULL) * (WEIGHT_MAX / 100))
+	slice_ns = d->slice_ns;
+	if (slice_ns > clamp_slice(~0ULL) * (WEIGHT_MAX / 100)) {
 		c->bad_decisions++;
-	slice_ns = d->slice_ns ? clamp_slice(d->slice_ns) : weighted_slice(p, config.slice_min_ns);
+		slice_ns = 0;
+	}
+	slice_ns = slice_ns ? clamp_slice(slice_ns) : weighted_slice(p, config.slice_min_ns);
 	t->state = d->state;
 	t->decided_ns = now_ns();
 	if (!move_decided(p, t, c, d->seq, dsq_id, slice_ns, clamp_vtime(d->vtime_ns))) {

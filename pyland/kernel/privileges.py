@@ -17,6 +17,8 @@ from pyland.kernel._native import lib
 
 GROWTH_MIB = 256
 """How much a policy may allocate after the start, before it gets a MemoryError."""
+_RESERVE_MIB = 32
+"""More, for what has to be done after that."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,20 @@ def limit_memory() -> None:
     """A policy that eats memory meets a MemoryError, and not the machine its end."""
     used_kib = _status_kib(os.getpid(), "VmData")
     most = (used_kib << 10) + (GROWTH_MIB << 20)
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most + (_RESERVE_MIB << 20)))
     # Without CAP_IPC_LOCK what is allocated later could not be locked.
     resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
+
+
+@contextmanager
+def memory_reserve() -> Iterator[None]:
+    """Room for what pyland itself has to do when a policy has used up its own."""
+    most, all_of_it = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (all_of_it, all_of_it))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (most, all_of_it))
 
 
 def described(pid: int) -> dict[str, str]:

@@ -214,8 +214,10 @@ class Supervisor:
         shared, words = self._shared, self._last_words
         kind, how = words.get("kind"), words.get("how")
         self.kill()
-        if kind in ("refused", "broken"):
+        if kind in ("refused", "broken") and not self._policy:
             raise UsageError(words["error"])
+        if kind in ("refused", "broken"):
+            raise ScheduleError(f"policy {self._policy}: {words['error']}")
         if kind == "strict":
             raise ScheduleError(f"policy {words['policy']} failed, and --strict was given")
         if how == "KERNEL":

@@ -135,8 +135,9 @@ class Worker:
             try:
                 stop = self._loop.run()
             except BaseException as error:  # noqa: BLE001 - SystemExit is a failure like others
-                if not self._failed(error):
-                    return None
+                with privileges.memory_reserve():
+                    if not self._failed(error):
+                        return None
                 continue
             if stop is not Stop.REQUEST:
                 return stop
@@ -149,10 +150,12 @@ class Worker:
         report = self._failures.note(error, time.monotonic())
         if report:
             self._tell(kind="failure", policy=name, report=report)
-        del error
         if self._settings.strict:
             return False
         if self._failures.too_many:
+            # The failed one goes first: it may be what holds all the memory.
+            error.__traceback__ = None
+            del self._loop
             self._swap(Wanted(LAST_RESORT, (), "/"))
             self._tell(
                 kind="replaced",
