@@ -17,6 +17,8 @@ from pyland.policy import DECISION_FIELDS
 FAILURES_MAX = 10
 """So many failures within `WINDOW_S` seconds, and the policy is replaced by `deadline`."""
 WINDOW_S = 10.0
+TOO_LONG_COUNTS = 5
+"""A call that took too long counts as so many failures: it takes a second and more each time."""
 
 TOO_LONG_S = 1.0
 """A call of the policy that takes more CPU time than this, or sleeps as long, is interrupted."""
@@ -45,7 +47,8 @@ class Failures:
     def note(self, error: BaseException, now_s: float) -> str:
         """Count one; the report of it, empty when the same was reported before."""
         self.count += 1
-        self._times_s.append(now_s)
+        took_too_long = isinstance(error, PolicyTookTooLongError)
+        self._times_s.extend([now_s] * (TOO_LONG_COUNTS if took_too_long else 1))
         frames = _policy_frames(error.__traceback__)
         last = frames[-1] if frames else traceback.FrameSummary("?", 0, "?")
         key = (last.filename, last.lineno or 0, type(error).__name__)

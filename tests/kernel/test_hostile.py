@@ -23,7 +23,7 @@ KINDS = {
     "RaisesAtTimes": (r"policy raisesattimes: decide\(\) raised OSError: now and then", None),
     "Exits": (r"policy exits: decide\(\) raised SystemExit: 3", "deadline"),
     "Loops": (r"policy loops: decide\(\) raised PolicyTookTooLongError", None),
-    "Sleeps": (r"policy sleeps: decide\(\) raised PolicyTookTooLongError", None),
+    "Sleeps": (r"policy sleeps: decide\(\) raised PolicyTookTooLongError", "deadline"),
     "Forgets": (r"policy forgets: \d+ tasks that it knew of had no decision", "forgets"),
     "Claims": ("", "claims"),
     "Twice": (r"policy twice: \d+ decisions found no task", "twice"),

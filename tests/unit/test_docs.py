@@ -37,4 +37,5 @@ def test_the_limits_are_those_of_the_code() -> None:
     text = " ".join(PAGE.read_text(encoding="utf-8").split())
     assert f"After {guard.FAILURES_MAX} failures within {guard.WINDOW_S:g} seconds" in text
     assert f"{privileges.GROWTH_MIB} MiB after the start" in text
+    assert f"which counts as {guard.TOO_LONG_COUNTS} failures" in text
     assert guard.TOO_LONG_S == 1

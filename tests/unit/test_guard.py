@@ -50,6 +50,14 @@ def test_ten_failures_within_ten_seconds_are_too_many() -> None:
     assert [often.too_many, seldom.too_many] == [True, False]
 
 
+def test_two_calls_that_take_too_long_are_too_many() -> None:
+    failures = guard.Failures()
+    failures.note(guard.PolicyTookTooLongError(), 0.0)
+    assert [failures.too_many, failures.count] == [False, 1]
+    failures.note(guard.PolicyTookTooLongError(), 4.0)
+    assert [failures.too_many, failures.count] == [True, 2]
+
+
 GOOD = (1, 2, -1, 0, 0, 0, 0)
 
 
