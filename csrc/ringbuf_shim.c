@@ -356,6 +356,7 @@ int pyland_drain(struct pyland_rings *r, unsigned int max_records)
 	struct ring *ring = &r->queued;
 	unsigned long end = __atomic_load_n(ring->producer_pos, __ATOMIC_ACQUIRE);
 	unsigned long start = *ring->consumer_pos, pos = start;
+	unsigned long long now_ns = r->batch->now_ns, clock_ns = r->shared->clock_ns;
 	unsigned int nr = 0, nr_events = 0;
 
 	if (max_records > r->max_batch - r->nr_backlog)
@@ -378,22 +379,21 @@ int pyland_drain(struct pyland_rings *r, unsigned int max_records)
 		} else {
 			if (nr == max_records)
 				break;
-			copy_record(r, nr++, header + 1, size);
+			copy_record(r, nr, header + 1, size);
+			/* Each CPU has a clock of its own: the last record need not be the latest. */
+			if ((long long)(pyland_record(r, nr)->enqueue_ns - now_ns) > 0)
+				now_ns = pyland_record(r, nr)->enqueue_ns;
+			nr++;
 		}
 		pos += sizeof(*header) + ((size + 7) & ~7U);
 	}
 	r->batch->nr_events = nr_events;
-	r->batch->now_ns = r->shared->clock_ns;
+	/* It never goes back, and no record is later. */
+	r->batch->now_ns = (long long)(clock_ns - now_ns) > 0 ? clock_ns : now_ns;
 	if (pos != start)
 		__atomic_store_n(ring->consumer_pos, pos, __ATOMIC_RELEASE);
-	if (nr) {
-		unsigned long long last_ns = pyland_record(r, nr - 1)->enqueue_ns;
-
-		/* Records may be younger than the time user space got its CPU. */
-		if ((long long)(last_ns - r->batch->now_ns) > 0)
-			r->batch->now_ns = last_ns;
-		sum_gauges(r, last_ns);
-	}
+	if (nr)
+		sum_gauges(r, r->batch->now_ns);
 	return nr;
 }
 

@@ -124,10 +124,12 @@ class Worker:
             ) from error
 
     def _warm_up(self, choice: Choice) -> None:
+        before = self._machine.settings()
         # What it raises here it raises again when it schedules, and is told then.
         with suppress(Exception):
             self._loop.warm_up(choice.policy.create(self._machine, **choice.options))
-        self._machine.reset()
+        self._machine.restore(before)
+        self._machine.pending.clear()
 
     def _schedule(self) -> Stop | None:
         """Until something ends it; None when a failure does, for `--strict`."""

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Policies that use what `deadline` does not; what is wrong they raise, for `--strict`."""
+
+from __future__ import annotations
+
+from pyland.policy import BASE_FIELDS, EXTRA_FIELDS, Policy, Task, domain_queue
+
+
+class ByDomain(Policy):
+    """Hogs of nice 0 belong to CPU 0, those of nice 5 to CPU 1; all others run anywhere."""
+
+    fields = (*BASE_FIELDS, "nice")
+
+    def __init__(self) -> None:
+        for cpu in self.machine.topology.online:
+            self.machine.set_domain(cpu, 10 + cpu)
+            self.machine.set_performance(cpu, 1024)
+
+    def enqueue(self, task: Task) -> None:
+        if task.comm == "hogs":
+            self.dispatch(task, domain_queue(11 if task.nice == 5 else 10))
+        else:
+            self.dispatch(task, vtime_ns=1)
+
+
+class Curious(Policy):
+    """Asks for everything, and checks it."""
+
+    fields = BASE_FIELDS + EXTRA_FIELDS
+    interval_ns = 20_000_000
+
+    def __init__(self) -> None:
+        self.alive: set[int] = set()
+        self.heard = dict.fromkeys(("stopped", "slept", "exited", "tick", "enqueue"), 0)
+        self.last_ns = 0
+
+    def enqueue(self, task: Task) -> None:
+        self.heard["enqueue"] += 1
+        self.alive.add(task.pid)
+        now_ns = self.machine.now_ns
+        assert self.last_ns <= now_ns, "the clock goes back"
+        assert task.enqueue_ns <= now_ns, "it comes from the future"
+        self.last_ns = now_ns
+        assert task.pid > 0
+        assert task.tgid > 0
+        assert task.cgroup_id > 0
+        assert -20 <= task.nice <= 19
+        assert task.uid == 0, f"user {task.uid}"
+        assert 1 <= task.weight <= 10_000
+        assert task.awake_runtime_ns <= task.total_runtime_ns
+        assert task.average_runtime_ns < 10**12
+        if task.comm == "sleeper" and task.wakeup_interval_ns:
+            assert 10_000 < task.wakeup_interval_ns < 60 * 10**9
+        self.dispatch(task, task.cpu if task.nr_cpus_allowed == 1 else -1, preempt=task.is_wakeup)
+
+    def stopped(self, pid: int, ran_ns: int) -> None:
+        self.heard["stopped"] += 1
+        assert 0 <= ran_ns < 60 * 10**9
+
+    def slept(self, pid: int) -> None:
+        self.heard["slept"] += 1
+
+    def exited(self, pid: int) -> None:
+        self.heard["exited"] += 1
+        self.alive.discard(pid)
+
+    def tick(self) -> None:
+        self.heard["tick"] += 1
+        self.machine.kick(0, preempt=True)
+        busy = [cpu for cpu in self.machine.topology.online if not self.machine.is_idle(cpu)]
+        assert busy, "no CPU runs this"
+        if self.heard["tick"] == 100:
+            missing = [name for name, nr in self.heard.items() if not nr]
+            assert not missing, f"never heard of: {missing}"
+            assert len(self.alive) < 1000, "tasks that exited are still here"
+            raise SystemExit("all is well")

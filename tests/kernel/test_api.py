@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a policy can do and learn beyond order and slices, on the kernel."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.kernel.harness import GAP_S, Record, Start, ended_well, scaled, undisturbed
+from tools.load.programs import Hogs, Sleeper, Spawner
+
+PLACING = Path(__file__).with_name("placing.py")
+
+
+def _cpu(pid: int) -> int:
+    """Where a task runs, or ran last."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[36])
+
+
+def test_domains_keep_their_tasks(start: Start, record: Record) -> None:
+    """Each CPU serves the queue of its domain, and takes from others' only to not idle."""
+    scheduler = start("--policy", f"{PLACING}:ByDomain")
+    seen: Counter[tuple[int, int]] = Counter()
+    with undisturbed(scheduler), Hogs(600, [0, 0, 0, 5, 5, 5]) as hogs:
+        time.sleep(2)
+        until_s = time.monotonic() + scaled(20)
+        while time.monotonic() < until_s:
+            for index, pid in enumerate(hogs.pids):
+                seen[index // 3, _cpu(pid)] += 1
+            time.sleep(0.05)
+        shares = hogs.shares(early=True)
+    end = scheduler.end()
+    record(seen=str(dict(seen)), gap_s=shares.longest_gap_s, totals=dict(end.totals.counts))
+    ended_well(end)
+    at_home = seen[0, 0] + seen[1, 1]
+    assert at_home > 0.9 * sum(seen.values())
+    assert shares.longest_gap_s < GAP_S
+
+
+def test_everything_that_can_be_known_is_plausible(start: Start, record: Record) -> None:
+    """All fields, all events, ticks, kicks and preemptions; the policy itself checks them."""
+    scheduler = start("--strict", "--policy", f"{PLACING}:Curious")
+    with Hogs(600, [0] * 4), Sleeper(600), Spawner(300, 20):
+        status = scheduler.wait(120)
+    record(output=scheduler.output[-2500:])
+    assert "raised SystemExit: all is well" in scheduler.output, scheduler.about()
+    assert status == 1
