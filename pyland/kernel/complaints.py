@@ -9,6 +9,7 @@ Counts = Mapping[str, int]
 
 # A few of each happen to the best of policies: tasks move on while it decides.
 _SOME = 100
+_DISTRUSTED = 16
 
 
 def _bounced(counts: Counts) -> int:
@@ -26,7 +27,8 @@ def _many(wrong: int, counts: Counts) -> int:
 
 
 def _undecided(counts: Counts) -> int:
-    return counts["undecided"] if counts["undecided"] > _SOME else 0
+    # So many in a second, and BPF does not ask the policy for a while (bpf/state.bpf.h).
+    return counts["undecided"] if counts["undecided"] >= _DISTRUSTED else 0
 
 
 _RULES: dict[str, tuple[Callable[[Counts], int], str]] = {

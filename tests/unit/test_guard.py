@@ -99,8 +99,8 @@ def test_complaints_are_made_once_for_each_policy() -> None:
         ({"late": 500, "fallback_idle": 450, "user_dispatched": 300}, False),
         ({"late": 500, "user_dispatched": 300}, True),
         ({"late": 500, "user_dispatched": 30_000}, False),
-        ({"undecided": 101}, True),
-        ({"undecided": 20}, False),
+        ({"undecided": 16}, True),
+        ({"undecided": 15}, False),
     ],
 )
 def test_what_happens_to_any_policy_is_no_reason_to_complain(
