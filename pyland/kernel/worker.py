@@ -98,7 +98,7 @@ class Worker:
             choice = self._choose(wanted)
             self._loop = self._make_loop(choice)
             self._warm_up(choice)
-        self._wanted, self._choice = wanted, choice
+        self._wanted = wanted
         self._failures = guard.Failures()
         guard.interrupt_policies()
         privileges.limit_memory()
@@ -208,7 +208,7 @@ class Worker:
         until_s = time.monotonic() + _DELIVER_S
         while lib.pyland_undelivered(self._scheduler.rings) and time.monotonic() < until_s:
             os.sched_yield()
-        self._loop, self._choice, self._wanted = loop, choice, wanted
+        self._loop, self._wanted = loop, wanted
         self._failures = guard.Failures()
         self._shared.generation += 1
         # Old classes and modules refer to themselves; there are few, so this is short.
