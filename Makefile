@@ -10,10 +10,10 @@ BENCH_ARGS ?=
 
 PYTEST := .venv/bin/python -m pytest
 
-.PHONY: help setup run test soak bench lint format clean
+.PHONY: help setup run test soak bench bench-kernel lint format clean
 
 help: ## show this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: ## install what is missing, create .venv, build the native parts
 	@tools/setup
@@ -26,10 +26,18 @@ test: setup ## lint, types, package, unit, ring and kernel tests
 
 soak: setup ## SOAK_MINUTES of load and faults in the lab
 	@tools/vm --timeout $$(($(SOAK_MINUTES) * 60 + 900)) --cpus 2 -- \
-		env SOAK_MINUTES=$(SOAK_MINUTES) $(PYTEST) tests/kernel/soak.py
+		env SOAK_MINUTES=$(SOAK_MINUTES) $(PYTEST) -s -p no:cacheprovider tests/kernel/soak.py
 
-bench: setup ## measure the hot path and the policies
-	@$(PYTEST) bench --benchmark-only $(BENCH_ARGS)
+# Each run is saved in .benchmarks and compared with the one before it.
+bench: setup ## measure the dispatch path and the policies on real rings
+	@mkdir -p build/bench
+	@$(PYTEST) bench --benchmark-only --benchmark-autosave --benchmark-columns=median,iqr,rounds \
+		--benchmark-json=build/bench/rings.json \
+		$(if $(wildcard .benchmarks/*/*.json),--benchmark-compare) $(BENCH_ARGS)
+
+bench-kernel: setup ## compare with EEVDF and the scx schedulers, write docs/performance.md
+	@tools/setup bench
+	@.venv/bin/python tools/bench $(BENCH_ARGS)
 
 lint: setup ## lint and types only: seconds
 	@.venv/bin/python tools/test --only lint types

@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import PlatformError
 
@@ -23,26 +23,37 @@ class BuildNative(build_ext):
         try:
             libbpf = toolchain.find_libbpf()
             toolchain.find_clang()  # before minutes of C, not after
-            for extension in self.extensions:
-                extension.include_dirs.append(str(libbpf.include))
-                extension.extra_objects.append(str(libbpf.library))
-                # The package brings its libbpf: distributions' static ones are not
-                # position-independent, and the user's machine may have an old one.
-                extension.extra_link_args.append("-Wl,-rpath,$ORIGIN")
+            native = next(e for e in self.extensions if e.name.endswith("._native"))
+            native.include_dirs.append(str(libbpf.include))
+            native.extra_objects.append(str(libbpf.library))
+            # The package brings its libbpf: distributions' static ones are not
+            # position-independent, and the user's machine may have an old one.
+            native.extra_link_args.append("-Wl,-rpath,$ORIGIN")
             super().run()
-            for extension in self.extensions:
-                package = Path(self.get_ext_fullpath(extension.name)).parent
-                library = package / "libbpf.so.1"
-                library.unlink(missing_ok=True)  # a running pyland keeps the one it has mapped
-                shutil.copyfile(libbpf.library, library)
-                # Its licence asks for its notice wherever it goes.
-                for folder in libbpf.library.parents:
-                    notice = folder / "share" / "doc" / "libbpf1" / "copyright"
-                    if notice.exists():
-                        shutil.copyfile(notice, package / "libbpf.copyright")
-                toolchain.compile_bpf(Path("bpf/pyland.bpf.c"), package / "pyland.bpf.o", libbpf)
+            package = Path(self.get_ext_fullpath(native.name)).parent
+            library = package / "libbpf.so.1"
+            library.unlink(missing_ok=True)  # a running pyland keeps the one it has mapped
+            shutil.copyfile(libbpf.library, library)
+            # Its licence asks for its notice wherever it goes.
+            for folder in libbpf.library.parents:
+                notice = folder / "share" / "doc" / "libbpf1" / "copyright"
+                if notice.exists():
+                    shutil.copyfile(notice, package / "libbpf.copyright")
+            toolchain.compile_bpf(Path("bpf/pyland.bpf.c"), package / "pyland.bpf.o", libbpf)
         except toolchain.ToolchainError as error:
             raise PlatformError(str(error)) from error
 
 
-setup(cffi_modules=["csrc/build_native.py:ffibuilder"], cmdclass={"build_ext": BuildNative})
+EXCHANGE = Extension(
+    "pyland.kernel._exchange",
+    ["csrc/exchange.c"],
+    depends=["bpf/intf.h", "csrc/pyland_native.h"],
+    include_dirs=["bpf", "csrc"],
+    extra_compile_args=["-O2", "-std=gnu11", "-Wall", "-Wextra"],
+)
+
+setup(
+    cffi_modules=["csrc/build_native.py:ffibuilder"],
+    ext_modules=[EXCHANGE],
+    cmdclass={"build_ext": BuildNative},
+)

@@ -72,7 +72,8 @@ static void apply_decision(struct task_struct *p, const struct pyland_decision *
 {
 	struct task_ctx *t = task_state(p);
 	s32 prev_cpu = scx_bpf_task_cpu(p), cpu = d->cpu, kick = -1;
-	u64 dsq_id = SHARED_DSQ, slice_ns, delay_ns;
+	u64 dsq_id = SHARED_DSQ, slice_ns;
+	s64 delay_ns, wait_ns;
 
 	if (!t || t->seq != d->seq || t->queue != QUEUE_HELD) {
 		if (t && d->seq > t->seq)
@@ -138,10 +139,13 @@ static void apply_decision(struct task_struct *p, const struct pyland_decision *
 	t->vtime_known = 1;
 	c->user_dispatched++;
 	delay_ns = t->decided_ns - t->enqueue_ns;
-	if ((s64)delay_ns > 0) {
+	if (delay_ns > 0) {
 		c->delay_ns += delay_ns;
-		if (delay_ns > c->delay_max_ns)
+		if (delay_ns > (s64)c->delay_max_ns)
 			c->delay_max_ns = delay_ns;
+		wait_ns = shared.clock_ns - t->enqueue_ns;
+		if (wait_ns > 0)
+			c->wait_user_ns += wait_ns < delay_ns ? wait_ns : delay_ns;
 	}
 	if (kick >= 0 && kick != drain->cpu)
 		scx_bpf_kick_cpu(kick, d->flags & PYLAND_DECISION_PREEMPT ?

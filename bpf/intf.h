@@ -117,6 +117,9 @@ struct pyland_cpu {
 	unsigned long long wakeup_kicks;	/* preemptions so that user space sees a wakeup */
 	unsigned long long delay_ns;		/* enqueue to decision, summed over user_dispatched */
 	unsigned long long delay_max_ns;
+	unsigned long long wait_user_ns;	/* the part of delay_ns until user space had a CPU */
+	unsigned long long wait_cpu_ns;		/* decision to CPU, summed over waited_cpu */
+	unsigned long long waited_cpu;		/* tasks that ran from a queue of decided ones */
 
 	/* Gauges; summed over the CPUs, for a task may leave elsewhere than it came. */
 	long long nr_runnable;
@@ -142,7 +145,7 @@ struct pyland_cpu {
 	unsigned int sched_ran_last;
 	unsigned int pad;
 	unsigned long long lag_check_ns;	/* next look at the oldest held task */
-	unsigned long long pad_cache_line[1];
+	unsigned long long pad_cache_line[6];
 };
 
 /* Set before the object is loaded, constant to the verifier. */

@@ -249,6 +249,10 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	if (!t || !c)
 		return;
 	t->start_ns = now_ns();
+	if (t->queue == QUEUE_DECIDED && (s64)(t->start_ns - t->decided_ns) > 0) {
+		c->wait_cpu_ns += t->start_ns - t->decided_ns;
+		c->waited_cpu++;
+	}
 	t->queue = QUEUE_NONE;
 	c->nr_running++;
 	if (t->generation == shared.generation && t->vtime_known &&

@@ -31,6 +31,10 @@ TOTALS = (
     "sched_runs",
     "cycles",
     "page_faults",
+    "delay_ns",
+    "wait_user_ns",
+    "wait_cpu_ns",
+    "waited_cpu",
 )
 """The names under which a run's totals are printed; `running` and `held` are gauges."""
 
@@ -53,7 +57,7 @@ class Counters:
         self._faults_before = self._faults()
 
     def read(self) -> dict[str, int]:
-        """All totals, and `delay_ns` and `delay_max_ns` of the decisions."""
+        """All totals, and `delay_max_ns` of the decisions."""
         memory = bytes(self._cpus)
         values = {}
         for name, offset in self._offsets.items():

@@ -66,7 +66,8 @@ class Failures:
 
 def describe(error: BaseException) -> str:
     """One line: the method, what it raised, and the task if it is known."""
-    if isinstance(error, struct.error | TypeError) and (wrong := _wrong_decision(error)):
+    unsendable = isinstance(error, TypeError | ValueError | OverflowError)
+    if unsendable and (wrong := _wrong_decision(error)):
         return wrong
     frames = _policy_frames(error.__traceback__)
     method = f"{frames[0].name}()" if frames else "the policy"

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from pyland.kernel import wire
+from pyland.kernel._exchange import Exchange
 from pyland.kernel._native import ffi, lib
 from pyland.kernel.loader import MAX_BATCH, QUEUE_CAP
 from pyland.kernel.machine import KernelMachine
@@ -17,10 +18,8 @@ from pyland.policy import DECISION_FIELDS, EXTRA_FIELDS, Batch, Policy, flat_dec
 if TYPE_CHECKING:
     from numpy import ndarray
 
-# A pack of many decisions at once: 108 ns each against 134 one by one. Beyond 64 more
-# gains nothing, and a Struct for each size takes memory that has to be locked.
-_PACK_MAX = 64
-_WIDTH = len(DECISION_FIELDS)
+# Numbers that one submission takes.
+_FULL = MAX_BATCH * len(DECISION_FIELDS)
 
 
 class Stop(IntEnum):
@@ -69,21 +68,33 @@ class DispatchLoop:
             size = ffi.sizeof("struct pyland_queued")
         head = ffi.offsetof("struct pyland_batch", "records")
         memory = ffi.buffer(lib.pyland_batch_memory(rings), head + MAX_BATCH * size)
-        view = memoryview(memory)
-        self._head = view[:head]
-        # A slice per size, made once: a slice in the loop costs 100 ns.
-        self._views = [view[head : head + nr * size] for nr in range(MAX_BATCH + 1)]
+        self._records = memoryview(memory)[head:]
+        self._record_size = size
         self._record = struct.Struct(wire.record_format("pyland_queued", policy.fields, size))
         if policy.uses_numpy:
-            self._batch._array = wire.record_array("pyland_queued", view[head:], size)
+            self._batch._array = wire.record_array("pyland_queued", self._records, size)
         events = lib.pyland_event_memory(rings)
         self._event = struct.Struct(wire.record_format("pyland_event", ("kind", "pid", "ran_ns")))
         self._events = memoryview(ffi.buffer(events, MAX_BATCH * self._event.size))
-        row = wire.record_format("pyland_decision", DECISION_FIELDS).removeprefix("=")
-        self._row_size = struct.calcsize("=" + row)
-        self._packs = [struct.Struct("=" + row * nr) for nr in range(_PACK_MAX + 1)]
-        decisions = lib.pyland_decision_memory(rings)
-        self._out = memoryview(ffi.buffer(decisions, MAX_BATCH * self._row_size))
+
+    def _exchange(self) -> Exchange:
+        """What calls the shim for the loop; cffi would take 1 us more for a batch of one."""
+
+        def address(pointer: Any) -> int:
+            return int(ffi.cast("uintptr_t", pointer))
+
+        # A policy that reads the array does not pay for tuples.
+        fields = () if self.policy.uses_numpy else self.policy.fields
+        return Exchange(
+            cycle=address(ffi.addressof(lib, "pyland_cycle")),
+            rings=address(self._rings),
+            memory=address(lib.pyland_batch_memory(self._rings)),
+            decisions=address(lib.pyland_decision_memory(self._rings)),
+            batch=self._batch,
+            max_batch=MAX_BATCH,
+            record_size=self._record_size,
+            fields=wire.places("pyland_queued", fields),
+        )
 
     def run(self) -> Stop:
         """Drain, decide and submit until something stops it; what the policy raises goes up.
@@ -91,75 +102,48 @@ class DispatchLoop:
         It can be run again after that; the tasks of the failed batch are left to BPF.
         """
         lib.pyland_want(self._rings, self._wanted)
+        exchange = self._exchange()
         # Everything the loop names is a local: an attribute look-up costs 20 to 40 ns.
-        cycle: Callable[[Any, int, int, int], int] = lib.pyland_cycle
-        rings, policy, views, batch = self._rings, self.policy, self._views, self._batch
-        decide, place, pending = policy.decide, self._place, self._machine.pending
-        gauges = struct.Struct("=qq").unpack_from
-        head = self._head
-        one, many = self._record.unpack_from, self._record.iter_unpack
-        first = self._packs[1].pack_into
-        out, width = self._out, _WIDTH
+        cycle, policy, batch = exchange.cycle, self.policy, self._batch
+        decide, pending = policy.decide, self._machine.pending
         max_batch = self._max_batch
         told = bool(policy.interval_ns or self._wanted & ~lib.PYLAND_WANT_EXTRAS)
-        nothing: list[int] = []
-        flat: Any
-        rest: Sequence[int] = ()
-        nr_out = 0
+        as_rows = self._rows if policy.uses_numpy else None
+        flat: Any = []
+        rest: list[int] = []
         held = policy.nr_held
         while True:
             room = QUEUE_CAP - held
             if rest:
                 room = 0
-            nr = cycle(rings, nr_out, held, max_batch if room > max_batch else room)
-            if nr < 0:
-                return Stop(nr)
+            rows = cycle(flat, held, max_batch if room > max_batch else room)
+            if rows is None:
+                return Stop(exchange.stop)
             if told:
                 self._tell()
-            if nr:
-                batch.nr = nr
-                batch.nr_runnable, batch.weight_runnable = gauges(head)
-                # One task is the common batch of a quiet machine: 120 ns less than iterating.
-                batch.rows = (one(views[1]),) if nr == 1 else many(views[nr])
-                flat = decide(batch)
-            elif held:
-                batch.nr = 0
-                batch.nr_runnable, batch.weight_runnable = gauges(head)
-                batch.rows = ()
+            if rows or held:
+                batch.rows = as_rows(len(rows)) if as_rows else rows
                 flat = decide(batch)
             else:
-                flat = nothing
-            if rest or pending or type(flat) is not list:
-                flat, rest = place(flat, rest)
-                nr_out = len(flat) // width
-            else:
-                nr_out = len(flat) // width
-                if nr_out == 1:
-                    first(out, 0, *flat)
-                elif nr_out:
-                    flat, rest = place(flat, rest)
-                    nr_out = len(flat) // width
+                flat = []
+            if rest or pending or type(flat) is not list or len(flat) > _FULL:
+                flat, rest = self._place(flat, rest)
             held = policy.nr_held
 
+    def _rows(self, nr: int) -> Iterator[tuple[Any, ...]]:
+        """The drained records' fields, unpacked when somebody reads them."""
+        return self._record.iter_unpack(self._records[: nr * self._record_size])
+
     def _place(
-        self, flat: Sequence[int] | ndarray[Any, Any], rest: Sequence[int]
-    ) -> tuple[Sequence[int], Sequence[int]]:
-        """Pack what one submission takes of all decisions; these, and those left for the next."""
+        self, flat: Sequence[int] | ndarray[Any, Any], rest: list[int]
+    ) -> tuple[list[int], list[int]]:
+        """What one submission takes of all decisions, and those left for the next."""
         if not isinstance(flat, (list, tuple)):
             flat = flat_decisions(flat)
         pending = self._machine.pending
-        if rest or pending:
-            flat = [*rest, *pending, *flat]
-            pending.clear()
-            rest = ()
-        nr = len(flat) // _WIDTH
-        if nr > MAX_BATCH:
-            flat, rest = flat[: MAX_BATCH * _WIDTH], flat[MAX_BATCH * _WIDTH :]
-            nr = MAX_BATCH
-        for start in range(0, nr, _PACK_MAX):
-            chunk = flat[start * _WIDTH : (start + _PACK_MAX) * _WIDTH]
-            self._packs[len(chunk) // _WIDTH].pack_into(self._out, start * self._row_size, *chunk)
-        return flat, rest
+        flat = [*rest, *pending, *flat]
+        pending.clear()
+        return flat[:_FULL], flat[_FULL:]
 
     def _tell(self) -> None:
         """Call the policy for what happened to tasks, and for the time that has passed."""
@@ -189,16 +173,16 @@ class DispatchLoop:
         batch, scheduling = self._batch, self.policy
         self.policy = policy
         lib.pyland_want(self._rings, self._wanted)
-        for nr in (1, 2, _PACK_MAX, _PACK_MAX + 1, MAX_BATCH):
+        for nr in (1, 2, 64, MAX_BATCH):
             for index in range(nr):
                 record = lib.pyland_record(self._rings, index)
                 record.pid, record.weight, record.state = index + 1, 100 + index, index
                 record.enqueue_ns = index
             for _ in range(20):
                 batch.nr, batch.nr_runnable, batch.weight_runnable = nr, nr, nr * 100
-                batch.rows = self._record.iter_unpack(self._views[nr])
+                batch.rows = [*self._rows(nr)]
                 flat = policy.decide(batch)
-                rest: Sequence[int] = ()
+                rest: list[int] = []
                 flat, rest = self._place(flat, rest)
                 while rest:
                     flat, rest = self._place((), rest)

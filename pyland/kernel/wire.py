@@ -55,6 +55,12 @@ def record_format(c_struct: str, fields: Iterable[str], size: int | None = None)
     return text + (f"{end}x" if end else "")
 
 
+def places(c_struct: str, fields: Iterable[str]) -> tuple[tuple[int, str], ...]:
+    """Where each field is in `struct c_struct`, and its kind as `struct` writes it."""
+    members = dict(_members(c_struct))
+    return tuple((members[n].offset, _CODES[members[n].type.cname][-1]) for n in fields)
+
+
 def numbers(c_struct: str) -> dict[str, int]:
     """The offset of every plain 64-bit number in `struct c_struct`, by name."""
     wide = ("long long", "unsigned long long")

@@ -43,6 +43,8 @@ class Deadline(Policy):
         self._longest_ns = slices.longest_ns
         self._shortest_ns = slices.shortest_ns
         self._nr_cpus = len(self.machine.topology.online)
+        # V's least advance for the time used, in 2**-20.
+        self._least = (self._shortest_ns << _RATE_SHIFT) // (self._longest_ns * self._nr_cpus)
         self._vtime_now = _ORIGIN_NS + 100 * slices.longest_ns
 
     def decide(self, batch: Batch) -> list[int]:
@@ -50,7 +52,9 @@ class Deadline(Policy):
         nr_cpus, nr_runnable = self._nr_cpus, batch.nr_runnable
         slice_ns = longest_ns = self._longest_ns
         if nr_runnable > nr_cpus:
-            slice_ns = max(slice_ns * nr_cpus // nr_runnable, self._shortest_ns)
+            slice_ns = slice_ns * nr_cpus // nr_runnable
+            if slice_ns < self._shortest_ns:
+                slice_ns = self._shortest_ns
         most_ns = 100 * self._shortest_ns
         vtime_now = self._vtime_now
         floor_ns = vtime_now - longest_ns
@@ -83,7 +87,8 @@ class Deadline(Policy):
                 vtime_ns,
                 0,
             )
-        fair = (100 << _RATE_SHIFT) // batch.weight_runnable
-        least = (self._shortest_ns << _RATE_SHIFT) // (longest_ns * nr_cpus)
-        self._vtime_now = vtime_now + (used_sum_ns * max(fair, least) >> _RATE_SHIFT)
+        rate = (100 << _RATE_SHIFT) // batch.weight_runnable
+        if rate < self._least:
+            rate = self._least
+        self._vtime_now = vtime_now + (used_sum_ns * rate >> _RATE_SHIFT)
         return out

@@ -23,9 +23,9 @@ import toolchain  # noqa: E402
 
 DECISION = struct.Struct("=Qii4Q")
 
-# rings.bpf.c has rings of 2 and 1 MiB; every sample has a header of 8 bytes.
-QUEUED = (2 << 20) // (8 + lib.PYLAND_BASE_RECORD)
-DISPATCHED = (1 << 20) // (8 + DECISION.size)
+# rings.bpf.c has rings of 16 and 8 MiB; every sample has a header of 8 bytes.
+QUEUED = (16 << 20) // (8 + lib.PYLAND_BASE_RECORD)
+DISPATCHED = (8 << 20) // (8 + DECISION.size)
 
 MACHINE = Topology(
     cpus=tuple(Cpu(id=n, smt_siblings=(n,), llc=0, node=0, capacity=1024) for n in range(2)),

@@ -17,12 +17,12 @@ struct pyland_shared shared = {};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 2 * 1024 * 1024);
+	__uint(max_entries, 16 * 1024 * 1024);
 } queued SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
-	__uint(max_entries, 1024 * 1024);
+	__uint(max_entries, 8 * 1024 * 1024);
 } dispatched SEC(".maps");
 
 struct {

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -153,7 +154,34 @@ class Shares:
         return sum(times) / len(times)
 
 
-class Hogs(_Program):
+class _Announced(_Program):
+    """One that prints a line when all of it has begun; the `with` block begins then."""
+
+    def __enter__(self) -> Self:
+        waiting = 0.0
+        # What a program says that cannot start is no such line.
+        while not re.match(r"\{.*\n", self.output):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.05)
+            waiting += 0.05
+            if not self.running or waiting > PATIENCE:
+                output = self.output
+                super().__exit__(None, None, None)
+                raise RuntimeError(f"the {self.name} did not start: {output}")
+        return self
+
+    def _announced(self) -> Any:
+        return json.loads(self.output.splitlines()[0])
+
+
+class Crowd(_Announced):
+    """Runnable tasks by the thousand, which yield their CPU every so often."""
+
+    def __init__(self, seconds: float, tasks: int, run_us: int = 50) -> None:
+        super().__init__("crowd", seconds, "--tasks", str(tasks), "--run-us", str(run_us))
+
+
+class Hogs(_Announced):
     """CPU burners, one for each nice value, that have all begun when this returns."""
 
     def __init__(
@@ -173,16 +201,8 @@ class Hogs(_Program):
         self.pids: tuple[int, ...] = ()
 
     def __enter__(self) -> Self:
-        waiting = 0.0
-        while "\n" not in self.output:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(0.05)
-            waiting += 0.05
-            if not self.running or waiting > PATIENCE:
-                output = self.output
-                super().__exit__(None, None, None)
-                raise RuntimeError(f"the hogs did not start: {output}")
-        self.pids = tuple(json.loads(self.output.splitlines()[0])["pids"])
+        super().__enter__()
+        self.pids = tuple(self._announced()["pids"])
         return self
 
     def cpu_ticks(self) -> dict[int, int]:
@@ -255,6 +275,44 @@ class Spawner(_Program):
         return Spawned(**self._measured(False))
 
 
-def figures(result: Wakeups | Spawned) -> dict[str, float]:
+@dataclass(frozen=True)
+class Frames:
+    """What a player saw of a game: times of frames are multiples of the screen's period."""
+
+    seconds: float
+    frames: int
+    fps: float
+    low1_fps: float
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+    late: int
+    done_p99_ms: float
+    helper_p50_us: float
+    helper_p99_us: float
+
+
+class Game(_Program):
+    """A frame loop: its main thread and its helpers take so much CPU time in each frame."""
+
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        fps: int = 60,
+        helpers: int = 2,
+        main_us: int = 3000,
+        helper_us: int = 3000,
+    ) -> None:
+        sizes = {"fps": fps, "helpers": helpers, "main-us": main_us, "helper-us": helper_us}
+        arguments = [part for name, size in sizes.items() for part in (f"--{name}", str(size))]
+        super().__init__("game", seconds, *arguments)
+
+    def frames(self, early: bool = False) -> Frames:
+        """Waits for the end, or with ``early`` makes this moment the end."""
+        return Frames(**self._measured(early))
+
+
+def figures(result: Wakeups | Spawned | Frames) -> dict[str, float]:
     """The numbers of a result by name."""
     return {field.name: getattr(result, field.name) for field in fields(result)}

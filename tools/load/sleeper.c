@@ -9,34 +9,10 @@
  */
 #define _GNU_SOURCE
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include "load.h"
-
-static volatile sig_atomic_t stopped;
-
-static void stop(int sig)
-{
-	(void)sig;
-	stopped = 1;
-}
-
-static int compare(const void *left, const void *right)
-{
-	long long a = *(const long long *)left, b = *(const long long *)right;
-
-	return (a > b) - (a < b);
-}
-
-/* The smallest latency that at least per_mille of a thousand wakeups stay within. */
-static double percentile_us(const long long *sorted, long nr, long per_mille)
-{
-	return (double)sorted[(nr * per_mille + 999) / 1000 - 1] / NSEC_PER_USEC;
-}
 
 int main(int argc, char **argv)
 {
@@ -78,17 +54,9 @@ int main(int argc, char **argv)
 		err(1, "malloc");
 	memset(late_ns, 0, max * sizeof(*late_ns));
 
-	/* Measure the scheduler: not the pager, and not the timer's freedom to be late. */
-	int locked = !mlockall(MCL_CURRENT | MCL_FUTURE);
+	bool locked = be_exact();
 
-	if (!locked)
-		warn("cannot lock memory, page faults will count as latency");
-	prctl(PR_SET_TIMERSLACK, 1);
-
-	struct sigaction action = { .sa_handler = stop };
-
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGINT, &action, NULL);
+	stop_on_signals();
 
 	struct rusage before, after;
 
@@ -103,11 +71,7 @@ int main(int argc, char **argv)
 		if (sleep_until(wake_ns))
 			break;
 		late_ns[nr] = now_ns() - wake_ns;
-
-		long long done_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) + run_ns;
-
-		while (!stopped && clock_ns(CLOCK_THREAD_CPUTIME_ID) < done_ns)
-			;
+		run_for(run_ns);
 	}
 
 	long long took_ns = now_ns() - start_ns;

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a user-space scheduler costs, read from outside and alike for all of them.
+
+A decision is a record in the user ring buffer through which it reaches BPF: the ring's
+position, in memory that the scheduler shares with the kernel, counts them. CPU time is the
+kernel's own account of the process. The run time of BPF programs is counted only where
+`kernel.bpf_stats_enabled` says so: reading a clock twice per program costs as much as the
+program does, so it is no part of a measurement of anything else.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import re
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_BPF_STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
+_USER_RINGBUF = 31  # BPF_MAP_TYPE_USER_RINGBUF
+_PIDFD_GETFD = 438  # the same number on every architecture
+_HEADER = 8  # bytes before each sample
+
+SPLIT = {
+    "records": "user_dispatched",
+    "delay_ns": "delay_ns",
+    "scheduler_wait_ns": "wait_user_ns",
+    "queue_wait_ns": "wait_cpu_ns",
+    "queue_waits": "waited_cpu",
+}
+"""Parts of the way of a task, by pyland's counter."""
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    time_ns: int
+    decisions: int
+    user_ns: int
+    others_ns: int
+    bpf_ns: int
+    bpf_runs: int
+    faults: int
+    counters: Mapping[str, int]
+
+
+class Meter:
+    """One running user-space scheduler."""
+
+    def __init__(self, pid: int, dispatcher: int, decision_bytes: int) -> None:
+        """`dispatcher` is the process that decides, of the tree that begins with `pid`."""
+        self._dispatcher = dispatcher
+        self._others = [other for other in _tree(pid) if other != dispatcher]
+        self._step = _HEADER + (decision_bytes + 7) // 8 * 8
+        self._position = _ring_position(dispatcher)
+
+    def read(self, counters: Mapping[str, int] | None = None) -> _Snapshot:
+        """All that is counted, now; with it what the scheduler itself counts."""
+        bpf = _bpf_programs((self._dispatcher, *self._others))
+        return _Snapshot(
+            time_ns=time.monotonic_ns(),
+            decisions=struct.unpack_from("=Q", self._position)[0] // self._step,
+            user_ns=_cpu_ns(self._dispatcher),
+            others_ns=sum(map(_cpu_ns, self._others)),
+            bpf_ns=sum(run_ns for run_ns, _ in bpf.values()),
+            bpf_runs=sum(runs for _, runs in bpf.values()),
+            faults=_faults(self._dispatcher),
+            counters=counters or {},
+        )
+
+    def close(self) -> None:
+        """Let go of the scheduler's ring."""
+        self._position.close()
+
+
+def between(before: _Snapshot, after: _Snapshot) -> dict[str, Any]:
+    """The cost of what happened between two readings, as `kernel.json` has it."""
+    counted = {
+        name: after.counters[name] - before.counters[name]
+        for name in after.counters
+        if name in before.counters
+    }
+    split = None
+    if all(name in counted for name in SPLIT.values()):
+        split = {part: counted[name] for part, name in SPLIT.items()}
+        split["python_ns"] = split.pop("delay_ns") - split["scheduler_wait_ns"]
+    return {
+        "seconds": (after.time_ns - before.time_ns) / 1e9,
+        "decisions": after.decisions - before.decisions,
+        "user_ns": after.user_ns - before.user_ns,
+        "others_ns": after.others_ns - before.others_ns,
+        "bpf_ns": after.bpf_ns - before.bpf_ns,
+        "bpf_runs": after.bpf_runs - before.bpf_runs,
+        "page_faults": after.faults - before.faults,
+        "cycles": counted.get("cycles"),
+        "split": split,
+    }
+
+
+@contextmanager
+def bpf_stats() -> Iterator[None]:
+    """The kernel counts the run time of BPF programs, for as long as the block takes."""
+    before = _BPF_STATS.read_text(encoding="ascii")
+    _BPF_STATS.write_text("1", encoding="ascii")
+    try:
+        yield
+    finally:
+        _BPF_STATS.write_text(before, encoding="ascii")
+
+
+def _tree(pid: int) -> list[int]:
+    """The process and all that descend from it."""
+    found = [pid]
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text(encoding="ascii").split():
+                found += _tree(int(child))
+    return found
+
+
+def _cpu_ns(pid: int) -> int:
+    """CPU time of all threads of a process."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):
+            total += int((task / "schedstat").read_text(encoding="ascii").split()[0])
+    return total
+
+
+def _faults(pid: int) -> int:
+    # The name in brackets may hold blanks; minflt and majflt are fields 10 and 12.
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return int(fields[7]) + int(fields[9])
+
+
+def _descriptors(pid: int) -> Iterator[tuple[int, str]]:
+    """Each descriptor of a process, and what the kernel says of it."""
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(OSError):
+            yield int(name), Path(f"/proc/{pid}/fdinfo/{name}").read_text(encoding="utf-8")
+
+
+def _bpf_programs(pids: tuple[int, ...]) -> dict[str, tuple[int, int]]:
+    """Run time and runs of the BPF programs that the processes hold, by the program's id."""
+    found = {}
+    for pid in pids:
+        with suppress(OSError):
+            for _, about in _descriptors(pid):
+                numbers = dict(re.findall(r"^(prog_id|run_time_ns|run_cnt):\s+(\d+)$", about, re.M))
+                if len(numbers) == 3:
+                    found[numbers["prog_id"]] = (
+                        int(numbers["run_time_ns"]),
+                        int(numbers["run_cnt"]),
+                    )
+    return found
+
+
+def _ring_position(pid: int) -> mmap.mmap:
+    """The producer's page of the process's ring of decisions, to read."""
+    for number, about in _descriptors(pid):
+        if re.search(rf"^map_type:\s+{_USER_RINGBUF}$", about, re.M):
+            pidfd = os.pidfd_open(pid)
+            try:
+                fd = _libc.syscall(_PIDFD_GETFD, pidfd, number, 0)
+                if fd < 0:
+                    raise OSError(ctypes.get_errno(), f"pidfd_getfd of process {pid}")
+            finally:
+                os.close(pidfd)
+            try:
+                return mmap.mmap(fd, mmap.PAGESIZE, offset=mmap.PAGESIZE, prot=mmap.PROT_READ)
+            finally:
+                os.close(fd)
+    raise RuntimeError(f"process {pid} has no ring of decisions")
+
+
+_libc = ctypes.CDLL(None, use_errno=True)

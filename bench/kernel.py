@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every scheduler under every workload on the running kernel: `make bench-kernel` calls it.
+
+In each round every scheduler has its turn with all workloads, and the order of the
+schedulers is another one in each round: what the machine does meanwhile, it does to all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import machine
+from bench.report import summary
+from bench.results import load
+from bench.schedulers import DEFAULT, Contender, contenders, version
+from bench.workloads import WORKLOADS, Workload, services
+from tools.load import build
+from tools.load.scheduler import PYLAND, SCHED_EXT
+
+RESULTS = build.ROOT / "build" / "bench"
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def chosen(names: Sequence[str], among: Sequence[Any], what: str) -> list[Any]:
+    """Those with these names, or all; raises ValueError for a name that there is not."""
+    known = {each.name: each for each in among}
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"no {what} {unknown[0]!r}; there are: {', '.join(known)}")
+    return [known[name] for name in names] if names else list(among)
+
+
+def rotated(schedulers: Sequence[Contender], round_: int) -> list[Contender]:
+    """Each round begins with another one, and every second one goes backwards."""
+    at = round_ * 2 % len(schedulers)
+    order = [*schedulers[at:], *schedulers[:at]]
+    return order[::-1] if round_ % 2 else order
+
+
+def turn(
+    contender: Contender, workloads: Sequence[Workload], seconds: float, raw: Path, round_: int
+) -> list[dict[str, Any]]:
+    """One scheduler's turn: all workloads, with what went wrong instead of figures."""
+    runs: list[dict[str, Any]] = []
+
+    def note(workload: Workload, metrics: Any, cost: Any, error: str) -> None:
+        runs.append(
+            {
+                "round": round_,
+                "scheduler": contender.name,
+                "workload": workload.name,
+                "metrics": metrics,
+                "cost": cost or None,
+                "error": error,
+            }
+        )
+
+    try:
+        with contender.scheduling() as running:
+            for workload in workloads:
+                folder = raw / f"{round_}-{re.sub(r'[^a-z0-9_]', '-', contender.name)}"
+                folder = folder / workload.name
+                folder.mkdir(parents=True, exist_ok=True)
+                begin_s = time.monotonic()
+                metrics, error = {}, ""
+                with running.measured() as cost:
+                    try:
+                        metrics = workload.run(seconds, folder)
+                    except (OSError, RuntimeError, TimeoutError, ValueError) as failed:
+                        error = str(failed).splitlines()[0]
+                main = workload.metrics[0].name
+                took_s = time.monotonic() - begin_s
+                say(
+                    f"round {round_ + 1}, {contender.name}, {workload.name}: "
+                    + (error or f"{main} {metrics[main]:.6g}")
+                    + f" ({took_s:.0f} s)"
+                )
+                note(workload, metrics, cost, error)
+    except (OSError, RuntimeError) as failed:
+        say(f"round {round_ + 1}, {contender.name}: {failed}")
+        done = {run["workload"] for run in runs}
+        for workload in workloads:
+            if workload.name not in done:
+                note(workload, {}, None, str(failed).splitlines()[0])
+    return runs
+
+
+def main(words: Sequence[str]) -> int:
+    """0 when there are results, 2 for bad arguments."""
+    parser = argparse.ArgumentParser(prog="bench.kernel", description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add("--rounds", type=int, default=3, help="how often each scheduler has its turn (3)")
+    add("--seconds", type=float, default=5, help="how long a workload takes, about (5)")
+    add("--workloads", nargs="+", default=[], metavar="NAME", help="only these")
+    add("--schedulers", nargs="+", default=[], metavar="NAME", help="only these, and the default")
+    add("--results", type=Path, default=RESULTS, metavar="FOLDER", help="(build/bench)")
+    options = parser.parse_args(words)
+    if not SCHED_EXT.is_dir() or os.geteuid():
+        say("it takes root on a kernel with sched_ext: `make bench-kernel` boots one")
+        return 2
+    if options.rounds < 1 or options.seconds <= 0:
+        say("it takes at least one round, of more than no time")
+        return 2
+    try:
+        all_schedulers = contenders(PYLAND)
+        names = options.schedulers and list(dict.fromkeys([DEFAULT, *options.schedulers]))
+        schedulers = chosen(names, all_schedulers, "scheduler")
+        workloads = chosen(options.workloads, WORKLOADS, "workload")
+    except ValueError as error:
+        say(str(error))
+        return 2
+    left_out = {}
+    for workload in list(workloads):
+        if reason := workload.missing():
+            left_out[f"workload {workload.name}"] = reason
+            workloads.remove(workload)
+    for name in ("scx_rustland", "scx_bpfland", "scx_lavd", "scx_rusty"):
+        if not options.schedulers and all(each.name != name for each in all_schedulers):
+            left_out[name] = "not on PATH"
+    for name, reason in left_out.items():
+        say(f"left out: {name}: {reason}")
+
+    results = machine.described(f"make bench-kernel BENCH_ARGS='{' '.join(words)}'".strip())
+    results |= {
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "left_out": left_out,
+        "versions": {each.name: version(each) for each in schedulers},
+        "workloads": {
+            workload.name: {
+                "about": workload.about,
+                "contended": workload.contended,
+                "metrics": {
+                    metric.name: {"better": metric.better, "about": metric.about}
+                    for metric in workload.metrics
+                },
+            }
+            for workload in workloads
+        },
+        "runs": [],
+    }
+    options.results.mkdir(parents=True, exist_ok=True)
+    file = options.results / "kernel.json"
+    with services(workloads):
+        for round_ in range(options.rounds):
+            for contender in rotated(schedulers, round_):
+                raw = options.results / "raw"
+                results["runs"] += turn(contender, workloads, options.seconds, raw, round_)
+                # After each turn: what is measured is kept, whatever comes.
+                file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(summary(load(options.results)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

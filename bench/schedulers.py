@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The schedulers that are compared: the kernel's own, pyland's policies, and scx_*."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.cost import Meter, between
+from pyland.kernel import control
+from pyland.kernel._native import ffi
+from pyland.policies import BUILTINS
+from tools.load.programs import Command
+from tools.load.scheduler import START_S, Scheduler, kernel_log, kernel_state, until
+
+DEFAULT = "default"
+
+# Bytes of a decision in the ring of schedulers made with scx_rustland_core (2.4: intf.h).
+_RUSTLAND_DECISION = 40
+_RUSTLAND = ("scx_rustland", "scx_rlfifo")
+
+
+class Running:
+    """A scheduler that schedules."""
+
+    def __init__(self, meter: Meter | None = None, *, pyland: bool = False) -> None:
+        self._meter = meter
+        self._pyland = pyland
+
+    @contextmanager
+    def measured(self) -> Iterator[dict[str, Any]]:
+        """The cost of what happens in the block, filled in at its end; empty if it has none."""
+        cost: dict[str, Any] = {}
+        if self._meter is None:
+            yield cost
+            return
+        before = self._meter.read(self._counters())
+        yield cost
+        cost.update(between(before, self._meter.read(self._counters())))
+
+    def _counters(self) -> Mapping[str, int]:
+        if not self._pyland:
+            return {}
+        answer = control.ask({"command": "status"}, timeout_s=60)
+        if not answer["ok"]:
+            raise RuntimeError(f"pyland status: {answer['error']}")
+        counters: Mapping[str, int] = answer["status"]["counters"]
+        return counters
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A scheduler by the name it has in the results, and how to start it."""
+
+    name: str
+    command: tuple[str, ...] = ()
+
+    @contextmanager
+    def scheduling(self) -> Iterator[Running]:
+        """From loaded to gone; raises RuntimeError when it does not start, or ends by itself."""
+        if not self.command:
+            yield Running()
+            return
+        if kernel_state() != "disabled":
+            raise RuntimeError(f"a scheduler is loaded already: {kernel_state('root/ops')}")
+        started = self._pyland() if self.name.startswith("pyland") else self._scx()
+        with started as running:
+            yield running
+        if until(lambda: kernel_state() == "disabled", 30) is None:
+            raise RuntimeError(f"{self.name} does not end")
+
+    @contextmanager
+    def _pyland(self) -> Iterator[Running]:
+        with Scheduler(*self.command[1:], program=self.command[:1]) as scheduler:
+            size = ffi.sizeof("struct pyland_decision")
+            meter = Meter(scheduler.pid, scheduler.worker_pid, size)
+            try:
+                yield Running(meter, pyland=True)
+            finally:
+                meter.close()
+            if not scheduler.running:
+                raise RuntimeError(f"{self.name} ended by itself:\n{scheduler.about()}")
+
+    @contextmanager
+    def _scx(self) -> Iterator[Running]:
+        with Command(*self.command) as command:
+            until(lambda: kernel_state() == "enabled" or not command.running, START_S)
+            if kernel_state() != "enabled":
+                raise RuntimeError(f"{self.name} did not start:\n{command.output}\n{kernel_log()}")
+            meter = None
+            if self.name.startswith(_RUSTLAND):
+                meter = Meter(command.pid, command.pid, _RUSTLAND_DECISION)
+            try:
+                yield Running(meter)
+            finally:
+                if meter:
+                    meter.close()
+            if not command.running or kernel_state() != "enabled":
+                raise RuntimeError(f"{self.name} ended by itself:\n{command.output[-3000:]}")
+            command.stop(signal.SIGINT)
+
+
+def contenders(pyland: str | Path) -> list[Contender]:
+    """All there are: every built-in policy, and every scx_* command on PATH."""
+    own = [Contender(f"pyland {policy}", (str(pyland), "--policy", policy)) for policy in BUILTINS]
+    return [Contender(DEFAULT), *own, *(Contender(p.name, (str(p),)) for p in _scx_on_path())]
+
+
+def _scx_on_path() -> list[Path]:
+    found: dict[str, Path] = {}
+    # In the lab, that of who started it is handed on.
+    handed_on = os.environ.get("PYLAND_BENCH_PATH", "").split(os.pathsep)
+    for folder in [*os.get_exec_path(), *filter(None, handed_on)]:
+        for path in sorted(Path(folder).glob("scx_*")):
+            # The project's schedulers, not its tools (scxtop, scx_loader).
+            if shutil.which(path) and path.name not in ("scx_loader", "scx_chaos"):
+                found.setdefault(path.name, path)
+    return [found[name] for name in sorted(found)]
+
+
+def version(contender: Contender) -> str:
+    """What the command says that it is, one line; empty for the kernel's own."""
+    if not contender.command:
+        return ""
+    with Command(contender.command[0], "--version") as command:
+        command.wait(60)
+        return re.sub(r"\s+", " ", command.output).strip()
