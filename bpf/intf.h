@@ -168,14 +168,16 @@ struct pyland_shared {
 	/* Written by user space. */
 	unsigned long long nr_held;		/* tasks the policy has not decided yet */
 	unsigned long long cycles;		/* drain, decide, submit: done so often */
+	unsigned long long submitted;		/* decisions written to the ring */
 	unsigned int generation;		/* of the policy: goes up with each swap */
 	unsigned int wanted;			/* PYLAND_WANT_* */
 	unsigned int request;			/* goes up when the supervisor wants something */
 	unsigned int pad;
-	unsigned long long user_pad[4];
+	unsigned long long user_pad[3];
 
 	/* Written by BPF. */
 	unsigned long long sched_tgid;
+	unsigned long long drained;		/* decisions taken from the ring */
 	unsigned long long last_cycle_ns;	/* when a finished cycle was last seen */
 	unsigned long long cycles_seen;
 	unsigned long long cycles_begun;

@@ -80,8 +80,10 @@ APART int take_decided(s32 cpu)
 	domain_dsq = DOMAIN_DSQ + c->domain % PYLAND_NR_DOMAINS;
 	if (shared.domains_used && take_of_domain(cpu, domain_dsq))
 		return true;
-	if (scx_bpf_dsq_nr_queued(cpu) > 0 && scx_bpf_dsq_nr_queued(SHARED_DSQ) > 0 &&
-	    head_vtime(cpu, &own_ns) && head_vtime(SHARED_DSQ, &shared_ns)) {
+	if (scx_bpf_dsq_nr_queued(cpu) <= 0) {
+		own_first = false;
+	} else if (scx_bpf_dsq_nr_queued(SHARED_DSQ) > 0 && head_vtime(cpu, &own_ns) &&
+		   head_vtime(SHARED_DSQ, &shared_ns)) {
 		s64 ahead_ns = shared_ns - own_ns;
 
 		own_first = ahead_ns > 0 || (!ahead_ns && !c->last_was_own);
@@ -201,9 +203,7 @@ APART int held_too_long(s32 cpu, u64 now, bool hogs, bool applied)
 	struct pyland_cpu *c = cpu_state(cpu);
 	u64 enqueue_ns;
 
-	if (!c || scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) <= 0)
-		return false;
-	if ((s64)(now - c->lag_check_ns) < 0)
+	if (!c || (s64)(now - c->lag_check_ns) < 0)
 		return false;
 	enqueue_ns = oldest_held_ns(c->llc);
 	if (!enqueue_ns || (s64)(now - enqueue_ns) <= (s64)config.lag_ns) {
@@ -234,9 +234,7 @@ static bool work_is_queued(s32 cpu, u32 llc, u32 domain)
 
 static bool run_scheduler(struct pyland_cpu *c, bool just_ran_here)
 {
-	if (!scheduler_waits() || !scheduler_has_work(just_ran_here))
-		return false;
-	if (!dsq_move_to_local(SCHED_DSQ))
+	if (!scheduler_has_work(just_ran_here) || !dsq_move_to_local(SCHED_DSQ))
 		return false;
 	shared.needed = 0;
 	c->sched_runs++;

@@ -251,9 +251,10 @@ unsigned int pyland_undelivered(struct pyland_rings *r)
 	       __atomic_load_n(r->dispatched.consumer_pos, __ATOMIC_ACQUIRE);
 }
 
-static unsigned int write_decisions(struct ring *ring, const struct pyland_decision *decisions,
+static unsigned int write_decisions(struct pyland_rings *r, const struct pyland_decision *decisions,
 				    unsigned int nr)
 {
+	struct ring *ring = &r->dispatched;
 	const unsigned long step = sizeof(struct ring_header) + sizeof(*decisions);
 	unsigned long consumed = __atomic_load_n(ring->consumer_pos, __ATOMIC_ACQUIRE);
 	unsigned long pos = *ring->producer_pos;
@@ -271,6 +272,8 @@ static unsigned int write_decisions(struct ring *ring, const struct pyland_decis
 	}
 	/* The kernel reads nothing beyond this position. */
 	__atomic_store_n(ring->producer_pos, pos, __ATOMIC_RELEASE);
+	/* BPF looks into the ring when this differs from what it has taken. */
+	__atomic_store_n(&r->shared->submitted, r->shared->submitted + nr, __ATOMIC_RELEASE);
 	return nr;
 }
 
@@ -289,12 +292,12 @@ int pyland_submit(struct pyland_rings *r, unsigned int nr_decisions)
 		memcpy(r->backlog + r->nr_backlog, r->decisions,
 		       nr_decisions * sizeof(*r->decisions));
 		r->nr_backlog += nr_decisions;
-		done = write_decisions(&r->dispatched, r->backlog, r->nr_backlog);
+		done = write_decisions(r, r->backlog, r->nr_backlog);
 		r->nr_backlog -= done;
 		memmove(r->backlog, r->backlog + done, r->nr_backlog * sizeof(*r->backlog));
 		return done;
 	}
-	done = write_decisions(&r->dispatched, r->decisions, nr_decisions);
+	done = write_decisions(r, r->decisions, nr_decisions);
 	r->nr_backlog = nr_decisions - done;
 	memcpy(r->backlog, r->decisions + done, r->nr_backlog * sizeof(*r->backlog));
 	return done;

@@ -95,13 +95,13 @@ def _lines(error: BaseException) -> list[str]:
 def _wrong_decision(error: BaseException) -> str:
     """Which decision cannot be sent, when it was the loop that failed to pack it."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if (
-            frame.f_code is DispatchLoop._place.__code__
-            or frame.f_code is DispatchLoop.run.__code__
-        ):
+        flat = None
+        if frame.f_code is DispatchLoop.run.__code__:
+            flat = frame.f_locals["self"].refused
+        elif frame.f_code is DispatchLoop._place.__code__:
             flat = frame.f_locals.get("flat")
-            if isinstance(flat, list | tuple) and (wrong := find_wrong(flat)):
-                return wrong
+        if isinstance(flat, list | tuple) and (wrong := find_wrong(flat)):
+            return wrong
     return ""
 
 

@@ -18,9 +18,6 @@ from pyland.policy import DECISION_FIELDS, EXTRA_FIELDS, Batch, Policy, flat_dec
 if TYPE_CHECKING:
     from numpy import ndarray
 
-# Numbers that one submission takes.
-_FULL = MAX_BATCH * len(DECISION_FIELDS)
-
 
 class Stop(IntEnum):
     """Why a loop came back."""
@@ -59,6 +56,8 @@ class DispatchLoop:
         self.policy = policy
         self._rings = rings
         self._machine = machine
+        self.refused: list[int] | None = None
+        """The decisions that could not be sent, when `run` has raised for that."""
         self._max_batch = max_batch
         self._batch = Batch()
         self._tick_due_ns = 0
@@ -83,17 +82,15 @@ class DispatchLoop:
         def address(pointer: Any) -> int:
             return int(ffi.cast("uintptr_t", pointer))
 
-        # A policy that reads the array does not pay for tuples.
-        fields = () if self.policy.uses_numpy else self.policy.fields
         return Exchange(
             cycle=address(ffi.addressof(lib, "pyland_cycle")),
             rings=address(self._rings),
             memory=address(lib.pyland_batch_memory(self._rings)),
             decisions=address(lib.pyland_decision_memory(self._rings)),
             batch=self._batch,
-            max_batch=MAX_BATCH,
+            max_batch=self._max_batch,
             record_size=self._record_size,
-            fields=wire.places("pyland_queued", fields),
+            fields=wire.places("pyland_queued", self.policy.fields),
         )
 
     def run(self) -> Stop:
@@ -103,32 +100,21 @@ class DispatchLoop:
         """
         lib.pyland_want(self._rings, self._wanted)
         exchange = self._exchange()
-        # Everything the loop names is a local: an attribute look-up costs 20 to 40 ns.
-        cycle, policy, batch = exchange.cycle, self.policy, self._batch
-        decide, pending = policy.decide, self._machine.pending
-        max_batch = self._max_batch
-        told = bool(policy.interval_ns or self._wanted & ~lib.PYLAND_WANT_EXTRAS)
-        as_rows = self._rows if policy.uses_numpy else None
-        flat: Any = []
-        rest: list[int] = []
-        held = policy.nr_held
-        while True:
-            room = QUEUE_CAP - held
-            if rest:
-                room = 0
-            rows = cycle(flat, held, max_batch if room > max_batch else room)
-            if rows is None:
-                return Stop(exchange.stop)
-            if told:
-                self._tell()
-            if rows or held:
-                batch.rows = as_rows(len(rows)) if as_rows else rows
-                flat = decide(batch)
-            else:
-                flat = []
-            if rest or pending or type(flat) is not list or len(flat) > _FULL:
-                flat, rest = self._place(flat, rest)
-            held = policy.nr_held
+        told = bool(self.policy.interval_ns or self._wanted & ~lib.PYLAND_WANT_EXTRAS)
+        try:
+            stop = exchange.run(
+                policy=self.policy,
+                pending=self._machine.pending,
+                place=self._place,
+                tell=self._tell if told else None,
+                # A policy that reads the array does not pay for tuples.
+                rows=self._rows if self.policy.uses_numpy else None,
+                cap=QUEUE_CAP,
+            )
+        except (TypeError, ValueError, OverflowError):
+            self.refused = exchange.flat
+            raise
+        return Stop(stop)
 
     def _rows(self, nr: int) -> Iterator[tuple[Any, ...]]:
         """The drained records' fields, unpacked when somebody reads them."""
@@ -143,7 +129,8 @@ class DispatchLoop:
         pending = self._machine.pending
         flat = [*rest, *pending, *flat]
         pending.clear()
-        return flat[:_FULL], flat[_FULL:]
+        full = self._max_batch * len(DECISION_FIELDS)
+        return flat[:full], flat[full:]
 
     def _tell(self) -> None:
         """Call the policy for what happened to tasks, and for the time that has passed."""

@@ -19,10 +19,18 @@ class RoundRobin(Policy):
 
     slice_us: int = option(5000, "what a task gets when nobody waits", least=100, most=100_000)
 
+    def __init__(self) -> None:
+        """The machine as it is."""
+        self._nr_cpus = len(self.machine.topology.online)
+        self._longest_ns = self.slice_us * 1000
+        self._shortest_ns = self.machine.slices.shortest_ns
+
     def decide(self, batch: Batch) -> list[int]:
         """The kernel's queue keeps the order of the enqueues."""
-        waiting = max(batch.nr_runnable - len(self.machine.topology.cpus), 0)
-        slice_ns = max(self.slice_us * 1000 // (waiting + 1), self.machine.slices.shortest_ns)
+        slice_ns = self._longest_ns
+        waiting = batch.nr_runnable - self._nr_cpus
+        if waiting > 0:
+            slice_ns = max(slice_ns // (waiting + 1), self._shortest_ns)
         out: list[int] = []
         for seq, pid, enqueue_ns in batch.rows:
             out += (seq, pid, CPU_ANY, slice_ns, enqueue_ns, 0, 0)
