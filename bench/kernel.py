@@ -77,8 +77,9 @@ def turn(
                 with running.measured() as cost:
                     try:
                         metrics = workload.run(seconds, folder)
+                        running.check()
                     except (OSError, RuntimeError, TimeoutError, ValueError) as failed:
-                        error = str(failed).splitlines()[0]
+                        metrics, error = {}, str(failed).splitlines()[0]
                 main = workload.metrics[0].name
                 took_s = time.monotonic() - begin_s
                 say(

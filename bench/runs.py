@@ -73,7 +73,7 @@ def schbench(threads: int) -> Run:
 
 def hackbench(seconds: float, raw: Path) -> dict[str, float]:
     """Groups of 40 processes, one for each CPU, in which everybody writes to everybody."""
-    loops = str(max(1, round(4 * seconds)))
+    loops = str(max(1, round(100 * seconds)))
     command = Command("hackbench", "-P", "-g", str(CPUS), "-l", loops)
     return outputs.hackbench(ended(command, 10 * seconds, raw))
 

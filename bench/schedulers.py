@@ -18,7 +18,7 @@ from pyland.kernel import control
 from pyland.kernel._native import ffi
 from pyland.policies import BUILTINS
 from tools.load.programs import Command
-from tools.load.scheduler import START_S, Scheduler, kernel_log, kernel_state, until
+from tools.load.scheduler import START_S, Scheduler, kernel_state, until
 
 DEFAULT = "default"
 
@@ -33,6 +33,12 @@ class Running:
     def __init__(self, meter: Meter | None = None, *, pyland: bool = False) -> None:
         self._meter = meter
         self._pyland = pyland
+        self._loaded = (kernel_state(), kernel_state("enable_seq"))
+
+    def check(self) -> None:
+        """Raises RuntimeError if the kernel has ended it meanwhile."""
+        if (kernel_state(), kernel_state("enable_seq")) != self._loaded:
+            raise RuntimeError("the kernel ended the scheduler meanwhile")
 
     @contextmanager
     def measured(self) -> Iterator[dict[str, Any]]:
@@ -93,7 +99,7 @@ class Contender:
         with Command(*self.command) as command:
             until(lambda: kernel_state() == "enabled" or not command.running, START_S)
             if kernel_state() != "enabled":
-                raise RuntimeError(f"{self.name} did not start:\n{command.output}\n{kernel_log()}")
+                raise RuntimeError(f"did not start: {_complaint(command.output)}")
             meter = None
             if self.name.startswith(_RUSTLAND):
                 meter = Meter(command.pid, command.pid, _RUSTLAND_DECISION)
@@ -103,7 +109,7 @@ class Contender:
                 if meter:
                     meter.close()
             if not command.running or kernel_state() != "enabled":
-                raise RuntimeError(f"{self.name} ended by itself:\n{command.output[-3000:]}")
+                raise RuntimeError(f"ended by itself: {_complaint(command.output)}")
             command.stop(signal.SIGINT)
 
 
@@ -123,6 +129,14 @@ def _scx_on_path() -> list[Path]:
             if shutil.which(path) and path.name not in ("scx_loader", "scx_chaos"):
                 found.setdefault(path.name, path)
     return [found[name] for name in sorted(found)]
+
+
+def _complaint(output: str) -> str:
+    """Why a scheduler ended, of all that it wrote: one line."""
+    lines = [re.sub(r"\x1b\[\d*m", "", line).strip() for line in output.splitlines()]
+    errors = [at for at, line in enumerate(lines) if line.startswith("Error")]
+    told = lines[errors[0] :] if errors else lines[-1:]
+    return " ".join(filter(None, told))[:300] or "it said nothing"
 
 
 def version(contender: Contender) -> str:

@@ -14,6 +14,7 @@ struct drain {
 	u32 left;
 	bool cpu_is_free;	/* this CPU has nothing else and takes the first task itself */
 	bool some_idle;		/* a CPU idled when the drain began */
+	bool takes_one;		/* this CPU is about to take a task from the queues */
 };
 
 /*
@@ -68,12 +69,30 @@ static bool domain_has_cpu(const struct task_struct *p, u32 domain)
 	return find.found;
 }
 
+/*
+ * Shall the task that runs there make room for one of this key? It does when it is due
+ * later by more than a shortest slice, unless it has only just begun.
+ */
+static bool is_due_before_running(u64 vtime_ns, s32 cpu, u64 now)
+{
+	struct pyland_cpu *c = cpu_state(cpu);
+	s64 ran_ns;
+
+	if (!c || !c->running_since_ns)
+		return false;
+	ran_ns = now - c->running_since_ns;
+	if (ran_ns < (s64)pause_ns())
+		return false;
+	return (s64)(c->running_vtime_ns + ran_ns - vtime_ns) > (s64)config.slice_min_ns;
+}
+
 static void apply_decision(struct task_struct *p, const struct pyland_decision *d,
 			   struct drain *drain, struct pyland_cpu *c)
 {
 	struct task_ctx *t = task_state(p);
 	s32 prev_cpu = scx_bpf_task_cpu(p), cpu = d->cpu, kick = -1;
-	u64 dsq_id = SHARED_DSQ, slice_ns;
+	u64 dsq_id = SHARED_DSQ, slice_ns, vtime_ns;
+	bool preempt = d->flags & PYLAND_DECISION_PREEMPT;
 	s64 delay_ns, wait_ns;
 
 	if (!t || t->seq != d->seq || t->queue != QUEUE_HELD) {
@@ -129,7 +148,8 @@ static void apply_decision(struct task_struct *p, const struct pyland_decision *
 	slice_ns = slice_ns ? clamp_slice(slice_ns) : weighted_slice(p, config.slice_min_ns);
 	t->state = d->state;
 	t->decided_ns = now_ns();
-	if (!move_decided(p, t, c, d->seq, dsq_id, slice_ns, clamp_vtime(d->vtime_ns))) {
+	vtime_ns = clamp_vtime(d->vtime_ns);
+	if (!move_decided(p, t, c, d->seq, dsq_id, slice_ns, vtime_ns)) {
 		/* A CPU took it from the holding queue meanwhile, or it is queued anew. */
 		c->late++;
 		/* A CPU taken from the idle mask for nothing must look again. */
@@ -149,9 +169,21 @@ static void apply_decision(struct task_struct *p, const struct pyland_decision *
 		if (wait_ns > 0)
 			c->wait_user_ns += wait_ns < delay_ns ? wait_ns : delay_ns;
 	}
+	/* Who only goes on after its slice has had its turn; who woke up may be in a hurry. */
+	if (t->woke_up && (cpu >= 0 || kick < 0)) {
+		s32 there = cpu >= 0 ? cpu : prev_cpu;
+
+		if (cpu < 0 && drain->takes_one &&
+		    bpf_cpumask_test_cpu(drain->cpu, p->cpus_ptr)) {
+			drain->takes_one = false;
+		} else if (is_due_before_running(vtime_ns, there, t->decided_ns)) {
+			preempt = true;
+			kick = there;
+			c->preemptions++;
+		}
+	}
 	if (kick >= 0 && kick != drain->cpu)
-		scx_bpf_kick_cpu(kick, d->flags & PYLAND_DECISION_PREEMPT ?
-				 kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT) :
+		scx_bpf_kick_cpu(kick, preempt ? kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT) :
 				 kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 }
 
@@ -236,6 +268,7 @@ APART int apply_decisions(s32 cpu, bool prev_runnable)
 	drain.cpu_is_free = !prev_runnable && !scx_bpf_dsq_nr_queued(cpu) &&
 			    !scx_bpf_dsq_nr_queued(SHARED_DSQ);
 	drain.some_idle = some_cpu_idles();
+	drain.takes_one = !prev_runnable;
 	ret = bpf_user_ringbuf_drain(&dispatched, drain_one, &drain, BPF_RB_NO_WAKEUP);
 	if (ret > 0)
 		__sync_fetch_and_add(&shared.drained, ret);

@@ -104,6 +104,7 @@ struct pyland_cpu {
 	unsigned long long fallback_full;	/* no room in the ring */
 	unsigned long long fallback_lag;	/* user space was late */
 	unsigned long long fallback_idle;	/* a CPU would have idled */
+	unsigned long long alone;		/* the one task there was for a free CPU */
 	unsigned long long late;		/* decisions for a task that had moved on */
 	unsigned long long bounced;		/* decisions for a CPU the task may not use */
 	unsigned long long failed;		/* attempts that the kernel refused outright */
@@ -115,6 +116,7 @@ struct pyland_cpu {
 	unsigned long long sched_runs;		/* times user space was given this CPU */
 	unsigned long long heartbeats;
 	unsigned long long wakeup_kicks;	/* preemptions so that user space sees a wakeup */
+	unsigned long long preemptions;	/* by a task that woke up, of one due later */
 	unsigned long long delay_ns;		/* enqueue to decision, summed over user_dispatched */
 	unsigned long long delay_max_ns;
 	unsigned long long wait_user_ns;	/* the part of delay_ns until user space had a CPU */
@@ -143,9 +145,11 @@ struct pyland_cpu {
 	unsigned int last_was_fallback;
 	unsigned int last_was_own;
 	unsigned int sched_ran_last;
-	unsigned int pad;
+	unsigned int sched_kept;
 	unsigned long long lag_check_ns;	/* next look at the oldest held task */
-	unsigned long long pad_cache_line[6];
+	unsigned long long running_since_ns;	/* 0: no task, or one that is not to be preempted */
+	unsigned long long running_vtime_ns;
+	unsigned long long pad_cache_line[2];
 };
 
 /* Set before the object is loaded, constant to the verifier. */
@@ -154,7 +158,6 @@ struct pyland_config {
 	unsigned long long slice_min_ns;	/* shortest slice, at weight 100 */
 	unsigned long long lag_ns;		/* how long a held task waits for user space */
 	unsigned long long heartbeat_ns;
-	unsigned long long wakeup_kick_ns;	/* wakeups interrupt at most so often; 0: never */
 	unsigned int nr_cpu_ids;
 	unsigned int nr_llcs;
 	unsigned int numa_local;
@@ -184,6 +187,8 @@ struct pyland_shared {
 	unsigned long long cycle_begin_ns;	/* when user space began its present cycle */
 	unsigned long long decided_until_ns;	/* a finished cycle has seen all records up to here */
 	unsigned long long last_kick_ns;	/* when a wakeup last interrupted a task */
+	unsigned long long cycle_cost_ns;	/* average of what a cycle takes its CPU */
+	unsigned long long cycle_ran_ns;	/* what the present one has had, before an interruption */
 	unsigned long long vtime_now;		/* the highest vtime that has run */
 	unsigned long long clock_ns;		/* when user space last got a CPU */
 	unsigned long long distrust_until_ns;	/* the policy is not asked: it left tasks undecided */
@@ -192,7 +197,7 @@ struct pyland_shared {
 	unsigned int handed_over;		/* the generation that knows all queued tasks */
 	unsigned int domains_used;		/* some decision named a domain */
 	unsigned int undecided;			/* tasks since undecided_since_ns */
-	unsigned int pad2;
+	unsigned int wakeup_waits;	/* a task woke up, and user space has not run since */
 	unsigned int late;			/* user space is behind: records pause */
 	unsigned int needed;			/* run user space though no record waits */
 	unsigned int drain_error;		/* errno of a drain that found the ring broken */

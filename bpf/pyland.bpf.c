@@ -93,10 +93,16 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 	t->queue = QUEUE_NONE;
 	if (t->kernel_helper || ((p->flags & PF_KTHREAD) && p->nr_cpus_allowed == 1)) {
-		/* The machine's own work: user space itself may be waiting for it. */
-		dsq_insert(p, local, weighted_slice(p, config.slice_ns),
-			   enq_flags | kernel_enum(scx_enq_flags, SCX_ENQ_PREEMPT));
+		/*
+		 * The machine's own work: user space itself may be waiting for it. What
+		 * goes on for longer than a slice has its turns with all others.
+		 */
 		c->kernel++;
+		if (enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_WAKEUP))
+			dsq_insert(p, local, weighted_slice(p, config.slice_ns),
+				   enq_flags | kernel_enum(scx_enq_flags, SCX_ENQ_PREEMPT));
+		else
+			enqueue_undecided(p, t, enq_flags);
 		return;
 	}
 
@@ -122,6 +128,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	t->queue = QUEUE_HELD;
+	t->woke_up = !!(enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_WAKEUP));
 	t->holding_llc = task_cpu->llc;
 	if (!forward(p, t, cpu, enq_flags)) {
 		c->fallback_full++;
@@ -136,10 +143,18 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	/*
 	 * Every CPU may be in the middle of a long slice, and nobody would run user
 	 * space before its end. A waking task is worth an interruption, though not
-	 * more often than once in a shortest slice.
+	 * too often, and not of a task that has just begun: that one may well make
+	 * room by itself.
 	 */
-	if (config.wakeup_kick_ns && (enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_WAKEUP)) &&
-	    (s64)(now - shared.last_kick_ns) > (s64)config.wakeup_kick_ns && scheduler_waits()) {
+	if (!t->woke_up)
+		return;
+	shared.wakeup_waits = 1;
+	if (!task_cpu->running_since_ns ||
+	    (s64)(now - task_cpu->running_since_ns) <= (s64)pause_ns())
+		return;
+	shared.needed = 1;
+	if ((s64)(now - shared.last_kick_ns) > (s64)(pause_ns() + WAKEUP_KICK_NS) &&
+	    scheduler_waits()) {
 		c->wakeup_kicks++;
 		shared.last_kick_ns = now;
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
@@ -162,19 +177,20 @@ SEC("struct_ops/pyland_dispatch")
 void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
-	bool prev_runnable, just_ran, hogs, late, applied;
+	bool prev_queued, prev_runnable, just_ran, hogs, late, applied, due;
 	u64 now;
 
 	if (!c)
 		return;
 	/* User space that used its turn up without ending a cycle lets others go first. */
 	just_ran = c->sched_ran_last;
-	hogs = just_ran && shared.cycles == c->sched_cycles_seen;
+	hogs = just_ran && shared.cycles == c->sched_cycles_seen &&
+	       shared.cycle_ran_ns >= SCHED_SLICE_NS;
 	c->sched_ran_last = 0;
 	apply_performance(c, cpu);
 
-	prev_runnable = prev && (prev->scx.flags & kernel_enum(scx_ent_flags, SCX_TASK_QUEUED)) &&
-			!is_scheduler(prev);
+	prev_queued = prev && (prev->scx.flags & kernel_enum(scx_ent_flags, SCX_TASK_QUEUED));
+	prev_runnable = prev_queued && !is_scheduler(prev);
 	applied = apply_decisions(cpu, prev_runnable);
 
 	now = now_ns();
@@ -185,9 +201,20 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 		return;
 	}
 	c->last_was_fallback = 0;
-	if (!hogs && run_scheduler(c, just_ran))
+	due = !hogs && (scheduler_is_due(now) || wakeups_go_first(cpu));
+	if (due && run_scheduler(c, just_ran))
+		return;
+	if (due && prev_queued && !prev_runnable && shared.wakeup_waits &&
+	    keep_scheduler(c, prev, now))
 		return;
 	if (take_decided(cpu))
+		return;
+	/* There is no order among one task, and no better CPU than one that is free. */
+	if (!prev_runnable && scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) == 1 && take_held(cpu)) {
+		c->alone++;
+		return;
+	}
+	if (!hogs && run_scheduler(c, just_ran))
 		return;
 	if (late && take_held(cpu)) {
 		c->fallback_lag++;
@@ -208,6 +235,15 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	}
 	if (hogs)
 		run_scheduler(c, false);
+}
+
+/* Records that came while user space ran, or soon after, wait no longer than this. */
+SEC("struct_ops/pyland_tick")
+void BPF_PROG(pyland_tick, struct task_struct *p)
+{
+	if (!is_scheduler(p) && scheduler_waits() && scheduler_is_due(now_ns()) &&
+	    scheduler_has_work(false))
+		task_set_slice(p, 0);
 }
 
 SEC("struct_ops/pyland_runnable")
@@ -238,11 +274,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	struct task_ctx *t;
 
 	if (is_scheduler(p)) {
-		shared.clock_ns = now_ns();
-		if (shared.cycles != shared.cycles_begun) {
-			shared.cycles_begun = shared.cycles;
-			shared.cycle_begin_ns = shared.clock_ns;
-		}
+		scheduler_begins(now_ns());
 		return;
 	}
 	t = task_state(p);
@@ -255,6 +287,10 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	}
 	t->queue = QUEUE_NONE;
 	c->nr_running++;
+	c->running_since_ns = t->start_ns;
+	/* One that never had to wait is due after all that do. */
+	c->running_vtime_ns = t->vtime_known && t->generation == shared.generation ?
+		p->scx.dsq_vtime : vtime_now() + config.slice_ns;
 	if (t->generation == shared.generation && t->vtime_known &&
 	    shared.handed_over == shared.generation &&
 	    (s64)(p->scx.dsq_vtime - shared.vtime_now) > 0)
@@ -269,12 +305,7 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 	s64 delta_ns;
 
 	if (is_scheduler(p)) {
-		if (shared.cycles != shared.cycles_seen) {
-			shared.cycles_seen = shared.cycles;
-			shared.last_cycle_ns = now_ns();
-			shared.decided_until_ns = shared.cycle_begin_ns;
-			shared.late = 0;
-		}
+		scheduler_pauses(now_ns());
 		return;
 	}
 	t = task_state(p);
@@ -283,6 +314,7 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 	t->stop_ns = now_ns();
 	delta_ns = t->stop_ns - t->start_ns;
 	c->nr_running--;
+	c->running_since_ns = 0;
 	if (delta_ns > 0) {
 		t->awake_runtime_ns += delta_ns;
 		t->total_runtime_ns += delta_ns;
@@ -436,6 +468,7 @@ struct sched_ext_ops pyland_ops = {
 	.select_cpu = (void *)pyland_select_cpu,
 	.enqueue = (void *)pyland_enqueue,
 	.dispatch = (void *)pyland_dispatch,
+	.tick = (void *)pyland_tick,
 	.runnable = (void *)pyland_runnable,
 	.running = (void *)pyland_running,
 	.stopping = (void *)pyland_stopping,

@@ -17,11 +17,6 @@ static void forget_other_policies(struct task_ctx *t)
 	t->vtime_known = 0;
 }
 
-static u64 average(u64 old, u64 new)
-{
-	return old ? old - old / 4 + new / 4 : new;
-}
-
 /* Tells the policy, if it wants to know. */
 static void tell(u32 wanted, u32 kind, const struct task_struct *p, u64 ran_ns)
 {

@@ -22,6 +22,15 @@
 #define SLICE_CEIL_NS	(100 * NSEC_PER_MSEC)
 #define WEIGHT_MAX	10000ULL
 
+/* How many times the length of a cycle is between two while decided tasks wait. */
+#define SCHED_PAUSE_CYCLES 4
+
+/* Wakeups interrupt running tasks so that user space sees them, at most so often. */
+#define WAKEUP_KICK_NS (100 * NSEC_PER_USEC)
+
+/* How often in a row user space goes on without giving way, for wakeups. */
+#define SCHED_KEPT_MAX 3
+
 /* User space gives way after this much of one cycle, then others run once. */
 #define SCHED_SLICE_NS	(5 * NSEC_PER_MSEC)
 
@@ -85,6 +94,7 @@ struct task_ctx {
 	u32 queue;
 	u32 holding_llc;
 	u32 kernel_helper;
+	u32 woke_up;			/* its last enqueue was a wakeup */
 };
 
 struct {
@@ -155,6 +165,11 @@ static struct task_ctx *task_state(struct task_struct *p)
 static bool is_scheduler(const struct task_struct *p)
 {
 	return p->tgid == (int)shared.sched_tgid;
+}
+
+static u64 average(u64 old, u64 new)
+{
+	return old ? old - old / 4 + new / 4 : new;
 }
 
 APART u64 clamp_slice(u64 slice_ns)

@@ -16,6 +16,7 @@ TOTALS = (
     "fallback_full",
     "fallback_lag",
     "fallback_idle",
+    "alone",
     "late",
     "bounced",
     "failed",

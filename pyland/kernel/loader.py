@@ -50,7 +50,6 @@ class LoadedScheduler:
         config.slice_min_ns = settings.slices.shortest_ns
         config.lag_ns = settings.lag_us * 1000
         config.heartbeat_ns = HEARTBEAT_NS
-        config.wakeup_kick_ns = settings.slices.shortest_ns
         config.nr_cpu_ids = topology.nr_cpu_ids
         config.nr_llcs = topology.nr_llcs
         config.numa_local = settings.numa_local

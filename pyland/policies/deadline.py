@@ -3,9 +3,11 @@
 
 The order is scx_rustland's (1.1.2): a task's virtual time grows by its CPU time over
 its weight; a task that slept comes back at most one slice behind the queue; the
-deadline is the virtual time plus the CPU time since the task last slept, at most 100
-(shortest) slices of it. So a task that wakes, does little and sleeps again is served
-before those that compute.
+deadline is the virtual time plus the CPU time since the task last slept. So a task that
+wakes, does little and sleeps again is served before those that compute. Of that CPU time
+a longest slice counts at most, where scx_rustland counts a hundred: more keeps a task that
+computes waiting for as long again behind those that do not (schbench with four threads for
+each CPU, 99th percentile of a request: 780 ms with 100 ms, 440 ms with 20 ms).
 
 The queue's own virtual time, V, differs from scx_rustland's on purpose. There V is the
 sum of what every task used: it runs away from each of them, every task is clamped to
@@ -42,7 +44,7 @@ class Deadline(Policy):
         slices = self.machine.slices
         self._longest_ns, self._shortest_ns = slices.longest_ns, slices.shortest_ns
         self._nr_cpus = len(self.machine.topology.online)
-        self._constant = (slices.longest_ns, 100 * slices.shortest_ns, self.percpu_local)
+        self._constant = (slices.longest_ns, slices.longest_ns, self.percpu_local)
         # How much V advances at least for the time used, in 2**-20.
         self._least_rate = (slices.shortest_ns << _RATE_SHIFT) // (
             slices.longest_ns * self._nr_cpus
@@ -53,8 +55,11 @@ class Deadline(Policy):
     def _look(self, batch: Batch) -> None:
         """What follows from the number and the weight of all tasks; both change seldom."""
         self._nr_runnable, self._weight_runnable = batch.nr_runnable, batch.weight_runnable
-        share_ns = self._longest_ns * self._nr_cpus // batch.nr_runnable
-        self._slice_ns = min(max(share_ns, self._shortest_ns), self._longest_ns)
+        self._slice_ns = self._longest_ns
+        if batch.nr_runnable > self._nr_cpus:
+            # All have a turn within a quarter of the longest slice, as far as the tick lets them.
+            share_ns = self._longest_ns * self._nr_cpus // (4 * batch.nr_runnable)
+            self._slice_ns = max(share_ns, self._shortest_ns)
         rate = (100 << _RATE_SHIFT) // batch.weight_runnable
         self._rate = max(rate, self._least_rate)
 
@@ -65,10 +70,7 @@ class Deadline(Policy):
         the 4,400 that this takes for one task, an attribute 50, and a list that is built
         whole 400 less than one that is extended.
         """
-        if (
-            batch.weight_runnable != self._weight_runnable
-            or batch.nr_runnable != self._nr_runnable
-        ):
+        if batch.weight_runnable != self._weight_runnable or batch.nr_runnable != self._nr_runnable:
             self._look(batch)
         longest_ns, most_ns, local = self._constant
         slice_ns = self._slice_ns
@@ -76,19 +78,21 @@ class Deadline(Policy):
         floor_ns = vtime_now - longest_ns
         used_sum_ns = 0
         out: list[int] = []
-        for seq, pid, cpu, weight, used_ns, awake_ns, vtime_ns in batch.rows:
-            if vtime_ns < floor_ns:
-                vtime_ns = floor_ns if vtime_ns else vtime_now
-            elif vtime_ns > vtime_now:
-                vtime_now = vtime_ns
+        for seq, pid, cpu, weight, used_ns, awake_ns, state in batch.rows:
+            vtime_ns = state
+            if state < floor_ns:
+                vtime_ns = floor_ns if state else vtime_now
+            elif state > vtime_now:
+                vtime_now = state
+            charged_ns = used_ns
             if used_ns > longest_ns:
-                used_ns = min(used_ns, longest_ns * max(weight, 100) // 100)
-            used_sum_ns = used_sum_ns + used_ns if used_sum_ns else used_ns
+                charged_ns = min(used_ns, longest_ns * max(weight, 100) // 100)
+            used_sum_ns = used_sum_ns + charged_ns if used_sum_ns else charged_ns
             mine_ns = slice_ns
             if weight == 100:
-                vtime_ns += used_ns
+                vtime_ns += charged_ns
             else:
-                vtime_ns += used_ns * 100 // weight
+                vtime_ns += charged_ns * 100 // weight
                 mine_ns = slice_ns * weight // 100
             decision = [
                 seq,

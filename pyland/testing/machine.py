@@ -10,6 +10,7 @@ from typing import Any
 
 from pyland.machine import NR_DOMAINS, Machine, Slices
 from pyland.policy import CPU_ANY, DECISION_FIELDS, FIELDS, Batch, Policy, flat_decisions
+from pyland.task import WAKEUP
 from pyland.testing.queues import SHARED, Queues, cpu_queue, domain_queue
 from pyland.testing.task import OfflineTask
 from pyland.testing.trace import Decision, Trace
@@ -62,6 +63,7 @@ class OfflineMachine(Machine):
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
         self._lag_ns = lag_ns
+        self._vtime_now_ns = 0
         self._batch = Batch()
         self._deciding = False
         self.tasks: dict[int, OfflineTask] = {}
@@ -195,6 +197,7 @@ class OfflineMachine(Machine):
         if task.enqueue_ns > task.start_ns:
             task.longest_wait_ns = max(task.longest_wait_ns, self._now_ns - task.enqueue_ns)
         cpu.task, task.cpu, task.where = task, cpu.number, "running"
+        self._vtime_now_ns = max(self._vtime_now_ns, task.vtime_ns or 0)
         cpu.turn += 1
         task.start_ns = cpu.charged_ns = self._now_ns
         self._log(f"{task.name} runs on CPU {cpu.number} for up to {task.slice_ns / 1e6:g} ms")
@@ -366,6 +369,8 @@ class OfflineMachine(Machine):
         self._log(f"{task.name} -> {queue}, vtime {vtime_ns}, slice {task.slice_ns / 1e6:g} ms")
         if preempt and queue == cpu_queue(cpu):
             self._kick(cpu, True)
+        elif task.enq_flags & WAKEUP:
+            self._hurry(task, cpu if queue == cpu_queue(cpu) else task.cpu)
 
     def _place(self, task: OfflineTask, cpu: int) -> str:
         if cpu in self._cpus:
@@ -380,6 +385,19 @@ class OfflineMachine(Machine):
         elif cpu != CPU_ANY:
             self.counters["bad_decisions"] += 1
         return cpu_queue(min(task.cpus)) if len(task.cpus) == 1 else SHARED
+
+    def _hurry(self, task: OfflineTask, number: int) -> None:
+        """A task that woke up interrupts one that is due later by more than a shortest slice."""
+        running = self._cpus[number].task
+        if running is None or number not in task.cpus:
+            return
+        ran_ns = self._now_ns - running.start_ns
+        due_ns = running.vtime_ns
+        if due_ns is None:  # it never had to wait: after all that do
+            due_ns = self._vtime_now_ns + self.slices.longest_ns
+        assert task.vtime_ns is not None
+        if ran_ns > 0 and due_ns + ran_ns - task.vtime_ns > self.slices.shortest_ns:
+            self._kick(number, True)
 
     def _kick(self, number: int, preempt: bool) -> None:
         cpu = self._cpus.get(number)

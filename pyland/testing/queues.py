@@ -21,7 +21,7 @@ class Queues:
 
     def put(self, queue: str, task: OfflineTask) -> None:
         """Behind those with the same or a lower vtime."""
-        entry = (task.vtime_ns, next(self._order), task, task.seq)
+        entry = (task.vtime_ns or 0, next(self._order), task, task.seq)
         heapq.heappush(self._queues.setdefault(queue, []), entry)
 
     def take(self, cpu: int, domain: int) -> OfflineTask | None:

@@ -41,7 +41,8 @@ class OfflineTask:
     wakeup_ns: int = 0
     enqueue_ns: int = 0
     slept_ns: int = 0
-    vtime_ns: int = 0
+    vtime_ns: int | None = None
+    """Of its last decision; None before the first."""
     slice_ns: int = 0
     reported_ns: int = 0
     wakeup_interval_ns: int = 0

@@ -119,9 +119,10 @@ def test_slices_shrink_with_the_number_that_wait() -> None:
         return decide(policy, task(1, weight=weight), nr_runnable=nr_runnable)[0].slice_ns / MS
 
     assert slice_ms(1) == slice_ms(2) == 20
-    assert slice_ms(8) == 5
+    assert slice_ms(3) == pytest.approx(3.33, abs=0.01)
+    assert slice_ms(8) == 1.25
     assert slice_ms(1000) == 1
-    assert slice_ms(8, weight=200) == 10
+    assert slice_ms(8, weight=200) == 2.5
 
 
 def test_percpu_local_keeps_the_cpu() -> None:
