@@ -3,7 +3,8 @@
 
 Meant for a machine that counts instructions instead of time (`tools/vm --icount`): there a
 nanosecond is an instruction, and figures repeat within a few per cent whatever else the
-host does. Adds to `cost.json` (few decisions, and as many as there can be) and, with
+host does. Its CPUs take turns, so that CPU time would have the others' turns in it: all work
+is kept on the first one. Adds to `cost.json` (few decisions, and as many as there can be) and, with
 `--tasks`, to `scale.json`.
 """
 
@@ -31,8 +32,7 @@ _SETTLE_S = 0.2
 
 def low(running: Running, seconds: float) -> dict[str, Any]:
     """Hogs whose slices end, and a task that wakes up: each decision is one by itself."""
-    hogs = [0] * 2 * (os.cpu_count() or 1)
-    with Hogs(seconds + 600, hogs), Sleeper(seconds + 600):
+    with Hogs(seconds + 600, [0] * 3), Sleeper(seconds + 600):
         time.sleep(_SETTLE_S)
         with running.measured() as cost:
             time.sleep(seconds)
@@ -126,6 +126,7 @@ def main(words: Sequence[str]) -> int:
         say("none of the schedulers is there")
         return 2
     head = machine.described("make bench-kernel")
+    os.sched_setaffinity(0, {0})
     with bpf_stats():
         for contender in chosen(names, there, "scheduler"):
             costs, scales = measure(contender, options.seconds, options.loads, options.tasks)

@@ -43,7 +43,7 @@ def chosen(names: Sequence[str], among: Sequence[Any], what: str) -> list[Any]:
 
 def rotated(schedulers: Sequence[Contender], round_: int) -> list[Contender]:
     """Each round begins with another one, and every second one goes backwards."""
-    at = round_ * 2 % len(schedulers)
+    at = round_ * (len(schedulers) // 2 + 1) % len(schedulers)
     order = [*schedulers[at:], *schedulers[:at]]
     return order[::-1] if round_ % 2 else order
 

@@ -25,6 +25,7 @@ def described(command: str) -> dict[str, Any]:
             "kernel": os.uname().release,
             # QEMU's own name of a processor that it translates.
             "emulated": bool(model and "TCG" in model[1]) or "tcg" in flags,
+            "clock": "instructions" if os.environ.get("PYLAND_BENCH_COUNTED") else "time",
             "kernel_arguments": Path("/proc/cmdline").read_text(encoding="utf-8").strip(),
             "python": platform.python_version(),
             "host_kernel": os.environ.get("PYLAND_BENCH_HOST", ""),

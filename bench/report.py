@@ -41,7 +41,9 @@ is better: the median of all rounds, least and greatest in brackets."""
 EMULATED = """**The processors are emulated, which is many times slower than real ones: figures
 compare only within a table, row with row, and not with those of any other machine.**"""
 COUNTED = """Counted, not timed: the virtual machine's clock advances one nanosecond with each
-instruction (QEMU's `icount`), so a nanosecond in this table is an instruction."""
+instruction (QEMU's `icount`), so a nanosecond here is an instruction."""
+TURNS = """Its CPUs take turns, and what CPU time is said beside the workloads includes the others'
+turns: the rows compare, the exact figures are those by load."""
 TARGETS = f"""For `{PYLAND}`; {NONE} where something was not measured."""
 RINGS_COMMAND = "make bench BENCH_ARGS=--benchmark-json=build/bench/rings.json"
 COST_TITLES = (
@@ -117,8 +119,16 @@ def _repeat(results: Results) -> Iterator[str]:
         )
 
 
+def _is_counted(results: Results) -> bool:
+    """Whether the workloads ran on a machine that counts instructions."""
+    machine = (results.files.get("kernel") or {}).get("machine") or {}
+    return machine.get("clock") == "instructions"
+
+
 def _workloads(results: Results) -> Iterator[str]:
     """A table of all schedulers for each workload."""
+    if _is_counted(results):
+        yield COUNTED
     for name, each in results.workloads.items():
         yield f"### {name}"
         yield f"{each.about} ({'every CPU contended' if each.contended else 'CPUs to spare'})"
@@ -153,7 +163,10 @@ def _cost(results: Results) -> Iterator[str]:
     """What deciding cost, by load and beside each workload."""
     for what, groups in (("load", results.by_load), ("workload", results.by_workload)):
         if groups:
-            yield COUNTED if what == "load" else "Timed, in the runs of the workloads above:"
+            counted = what == "load" or _is_counted(results)
+            yield COUNTED if counted else "Timed, in the runs of the workloads above:"
+            if counted and what == "workload":
+                yield TURNS
             rows = [[*pair, *_cost_row(costs)] for pair, costs in groups.items()]
             yield table([what, "scheduler", *COST_TITLES], rows, left=2)
 
@@ -162,7 +175,8 @@ def _split(results: Results) -> Iterator[str]:
     """Where tasks waited, apart by load and by workload: clocks of two kinds do not compare."""
     for what, groups in (("load", results.by_load), ("workload", results.by_workload)):
         if rows := splits(groups):
-            unit = "1 µs is 1,000 instructions here" if what == "load" else "timed"
+            counted = what == "load" or _is_counted(results)
+            unit = "1 µs is 1,000 instructions here" if counted else "timed"
             yield f"Means per task of a run, medians over the runs; {unit}:"
             titles = [what, "scheduler", *(f"{part}, µs" for part in PARTS)]
             yield table(titles, [[*key, *map(number, row)] for key, row in rows.items()], left=2)

@@ -102,6 +102,8 @@ static void apply_decision(struct task_struct *p, const struct pyland_decision *
 			c->late++;
 		return;
 	}
+	if (cpu != PYLAND_CPU_ANY)
+		shared.places = 1;
 	if (cpu <= PYLAND_CPU_DOMAIN && cpu > PYLAND_CPU_DOMAIN - PYLAND_NR_DOMAINS) {
 		u32 domain = PYLAND_CPU_DOMAIN - cpu;
 
@@ -160,6 +162,7 @@ static void apply_decision(struct task_struct *p, const struct pyland_decision *
 	t->queue = QUEUE_DECIDED;
 	t->vtime_known = 1;
 	c->user_dispatched++;
+	shared.decided++;
 	delay_ns = t->decided_ns - t->enqueue_ns;
 	if (delay_ns > 0) {
 		c->delay_ns += delay_ns;

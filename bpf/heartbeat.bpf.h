@@ -115,6 +115,7 @@ static void hand_over(struct pyland_cpu *c)
 		return;
 	/* The old policy's keys are no measure for the new one's. */
 	shared.vtime_now = 0;
+	shared.places = 0;
 	shared.distrust_ns = 0;
 	shared.distrust_until_ns = 0;
 	bpf_loop(config.nr_llcs, hand_over_held, NULL, 0);

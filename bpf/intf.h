@@ -149,7 +149,9 @@ struct pyland_cpu {
 	unsigned long long lag_check_ns;	/* next look at the oldest held task */
 	unsigned long long running_since_ns;	/* 0: no task, or one that is not to be preempted */
 	unsigned long long running_vtime_ns;
-	unsigned long long pad_cache_line[2];
+	unsigned int running_computes;	/* it did for long before it was put on, and did not sleep */
+	unsigned int pad;
+	unsigned long long pad_cache_line[1];
 };
 
 /* Set before the object is loaded, constant to the verifier. */
@@ -196,8 +198,12 @@ struct pyland_shared {
 	unsigned long long undecided_since_ns;
 	unsigned int handed_over;		/* the generation that knows all queued tasks */
 	unsigned int domains_used;		/* some decision named a domain */
+	unsigned int places;			/* the present policy names CPUs or domains */
 	unsigned int undecided;			/* tasks since undecided_since_ns */
-	unsigned int wakeup_waits;	/* a task woke up, and user space has not run since */
+	unsigned int neglected;			/* tasks that were kept while a CPU would idle */
+	unsigned int decided;			/* tasks since undecided_since_ns */
+	unsigned int pad2;
+	unsigned int wakeup_waits;		/* a task woke up, and user space has not run since */
 	unsigned int late;			/* user space is behind: records pause */
 	unsigned int needed;			/* run user space though no record waits */
 	unsigned int drain_error;		/* errno of a drain that found the ring broken */

@@ -91,18 +91,24 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		dsq_insert(p, local, weighted_slice(p, config.slice_min_ns), enq_flags);
 		return;
 	}
+	now = now_ns();
 	t->queue = QUEUE_NONE;
+	t->seq++;
+	t->enqueue_ns = now;
+	t->woke_up = !!(enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_WAKEUP));
 	if (t->kernel_helper || ((p->flags & PF_KTHREAD) && p->nr_cpus_allowed == 1)) {
 		/*
-		 * The machine's own work: user space itself may be waiting for it. What
-		 * goes on for longer than a slice has its turns with all others.
+		 * The machine's own work: user space itself may be waiting for it. But
+		 * khugepaged may go on for seconds: slice by slice, as all others.
 		 */
 		c->kernel++;
-		if (enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_WAKEUP))
+		if (t->woke_up)
 			dsq_insert(p, local, weighted_slice(p, config.slice_ns),
 				   enq_flags | kernel_enum(scx_enq_flags, SCX_ENQ_PREEMPT));
-		else
+		else if (t->kernel_helper)
 			enqueue_undecided(p, t, enq_flags);
+		else
+			dsq_insert(p, local, weighted_slice(p, config.slice_ns), enq_flags);
 		return;
 	}
 
@@ -119,16 +125,12 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		}
 	}
 
-	now = now_ns();
-	t->seq++;
-	t->enqueue_ns = now;
 	if (shared.late || (s64)(shared.distrust_until_ns - now) > 0) {
 		c->fallback_lag++;
 		enqueue_undecided(p, t, enq_flags);
 		return;
 	}
 	t->queue = QUEUE_HELD;
-	t->woke_up = !!(enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_WAKEUP));
 	t->holding_llc = task_cpu->llc;
 	if (!forward(p, t, cpu, enq_flags)) {
 		c->fallback_full++;
@@ -143,14 +145,14 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	/*
 	 * Every CPU may be in the middle of a long slice, and nobody would run user
 	 * space before its end. A waking task is worth an interruption, though not
-	 * too often, and not of a task that has just begun: that one may well make
-	 * room by itself.
+	 * too often, and only of a task that computes: others make room by themselves.
 	 */
 	if (!t->woke_up)
 		return;
 	shared.wakeup_waits = 1;
 	if (!task_cpu->running_since_ns ||
-	    (s64)(now - task_cpu->running_since_ns) <= (s64)pause_ns())
+	    (!task_cpu->running_computes &&
+	     (s64)(now - task_cpu->running_since_ns) <= (s64)pause_ns()))
 		return;
 	shared.needed = 1;
 	if ((s64)(now - shared.last_kick_ns) > (s64)(pause_ns() + WAKEUP_KICK_NS) &&
@@ -178,7 +180,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
 	bool prev_queued, prev_runnable, just_ran, hogs, late, applied, due;
-	u64 now;
+	u64 now, enqueue_ns;
 
 	if (!c)
 		return;
@@ -209,8 +211,8 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 		return;
 	if (take_decided(cpu))
 		return;
-	/* There is no order among one task, and no better CPU than one that is free. */
-	if (!prev_runnable && scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) == 1 && take_held(cpu)) {
+	/* There is no order among one task, and any free CPU does for a policy that names none. */
+	if (!prev_runnable && !shared.places && scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) == 1 && take_held(cpu)) {
 		c->alone++;
 		return;
 	}
@@ -229,8 +231,10 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	}
 	if (take_of_any_domain())
 		return;
+	enqueue_ns = oldest_held_ns(c->llc);
 	if (take_held(cpu)) {
 		c->fallback_idle++;
+		note_neglected(c, enqueue_ns, now);
 		return;
 	}
 	if (hogs)
@@ -288,6 +292,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	t->queue = QUEUE_NONE;
 	c->nr_running++;
 	c->running_since_ns = t->start_ns;
+	c->running_computes = t->awake_runtime_ns > pause_ns();
 	/* One that never had to wait is due after all that do. */
 	c->running_vtime_ns = t->vtime_known && t->generation == shared.generation ?
 		p->scx.dsq_vtime : vtime_now() + config.slice_ns;

@@ -242,13 +242,6 @@ static void distrust(u64 now)
 {
 	u64 for_ns = shared.distrust_ns * 4;
 
-	/* Once in a while it happens to any policy, when its process is not given a CPU. */
-	if ((s64)(now - shared.undecided_since_ns) > (s64)DISTRUST_WINDOW_NS) {
-		shared.undecided_since_ns = now;
-		shared.undecided = 0;
-	}
-	if (++shared.undecided < DISTRUST_NR)
-		return;
 	if ((s64)(now - shared.distrust_until_ns) < 0)
 		return;
 	/* It did well for longer than it was distrusted: all is forgiven. */
@@ -260,6 +253,42 @@ static void distrust(u64 now)
 		for_ns = DISTRUST_MAX_NS;
 	shared.distrust_ns = for_ns;
 	shared.distrust_until_ns = now + for_ns;
+}
+
+/* What is counted against a policy is counted within a second. */
+static void count_anew_each_second(u64 now)
+{
+	if ((s64)(now - shared.undecided_since_ns) <= (s64)DISTRUST_WINDOW_NS)
+		return;
+	shared.undecided_since_ns = now;
+	shared.undecided = 0;
+	shared.neglected = 0;
+	shared.decided = 0;
+}
+
+/* A task ran without a decision that user space had been able to make. */
+static void note_undecided(struct pyland_cpu *c, u64 now)
+{
+	/* Once in a while it happens to any policy, when its process is not given a CPU. */
+	count_anew_each_second(now);
+	c->undecided++;
+	if (++shared.undecided >= DISTRUST_NR)
+		distrust(now);
+}
+
+/*
+ * A CPU that would idle takes a task that user space knows and keeps. A policy may do that;
+ * but one that keeps nearly all has forgotten them, and its queue is in no order.
+ */
+static void note_neglected(struct pyland_cpu *c, u64 enqueue_ns, u64 now)
+{
+	if (!enqueue_ns || (s64)(shared.decided_until_ns - enqueue_ns) <= 0)
+		return;
+	count_anew_each_second(now);
+	if (++shared.neglected < NEGLECT_NR || shared.neglected < 4 * shared.decided)
+		return;
+	c->undecided++;
+	distrust(now);
 }
 
 /*
@@ -281,8 +310,7 @@ APART int held_too_long(s32 cpu, u64 now, bool hogs, bool applied)
 		return false;
 	}
 	if (applied && (s64)(shared.decided_until_ns - enqueue_ns) > 0) {
-		c->undecided++;
-		distrust(now);
+		note_undecided(c, now);
 		return true;
 	}
 	if (scheduler_waits() && !hogs)

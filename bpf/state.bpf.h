@@ -49,6 +49,7 @@
  * costs a moment now and then, one that was slow once is trusted again.
  */
 #define DISTRUST_NR	16		/* tasks left undecided within ... */
+#define NEGLECT_NR	32		/* or so many kept while CPUs would idle, and few decided */
 #define DISTRUST_WINDOW_NS (1000 * NSEC_PER_MSEC)
 #define DISTRUST_MIN_NS	(2000 * NSEC_PER_MSEC)
 #define DISTRUST_MAX_NS	(32000 * NSEC_PER_MSEC)

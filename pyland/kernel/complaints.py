@@ -18,8 +18,8 @@ def _bounced(counts: Counts) -> int:
 
 def _late(counts: Counts) -> int:
     # What BPF itself gave to a CPU in the meantime is no fault of the policy.
-    taken = counts["fallback_lag"] + counts["fallback_idle"] + 2 * counts["handed_over"]
-    return _many(counts["late"] - taken, counts)
+    taken = sum(counts[name] for name in ("fallback_lag", "fallback_idle", "alone"))
+    return _many(counts["late"] - taken - 2 * counts["handed_over"], counts)
 
 
 def _many(wrong: int, counts: Counts) -> int:

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Who takes part in a comparison, in which order, and what a decision is said to cost."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bench import cost, kernel, schedulers
+from bench.schedulers import DEFAULT, Contender, contenders
+
+
+def snapshot(decisions: int, user_ns: int, **counters: int) -> cost._Snapshot:
+    return cost._Snapshot(
+        time_ns=decisions * 1_000_000,
+        decisions=decisions,
+        user_ns=user_ns,
+        others_ns=0,
+        bpf_ns=2 * user_ns,
+        bpf_runs=decisions,
+        faults=0,
+        counters=counters,
+    )
+
+
+def test_each_scheduler_has_its_turn_in_each_round_at_another_place() -> None:
+    names = [Contender(name) for name in "abcd"]
+    orders = [kernel.rotated(names, round_) for round_ in range(4)]
+    assert all(Counter(order) == Counter(names) for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
+
+
+def test_an_unknown_name_is_refused_with_those_that_there_are() -> None:
+    among = [Contender(DEFAULT), Contender("pyland fifo")]
+    assert kernel.chosen([], among, "scheduler") == among
+    with pytest.raises(ValueError, match=r"no scheduler 'fifo'; there are: default, pyland fifo"):
+        kernel.chosen(["fifo"], among, "scheduler")
+
+
+def test_a_machine_without_sched_ext_or_root_is_told_what_does_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "SCHED_EXT", Path("/nowhere"))
+    assert kernel.main([]) == 2
+    assert "make bench-kernel" in capsys.readouterr().err
+
+
+def test_all_policies_take_part_and_all_schedulers_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("scx_some", "scx_loader"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "scx_notes").write_text("no program")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("PYLAND_BENCH_PATH", raising=False)
+    names = [each.name for each in contenders("pyland")]
+    assert names[:2] == [DEFAULT, "pyland deadline"]
+    assert names[-1] == "scx_some"
+
+
+def test_a_cost_is_what_was_counted_between_two_readings() -> None:
+    before = snapshot(100, 5_000, user_dispatched=90, delay_ns=10, cycles=40)
+    after = snapshot(300, 9_000, user_dispatched=280, delay_ns=30, cycles=120)
+    found = cost.between(before, after)
+    assert (found["decisions"], found["user_ns"], found["bpf_ns"]) == (200, 4_000, 8_000)
+    assert found["cycles"] == 80
+    assert found["split"] is None  # not all of its counters are there
+
+
+def test_the_split_is_of_what_pyland_counts() -> None:
+    names = dict.fromkeys(cost.SPLIT.values(), 0)
+    moved = names | {"user_dispatched": 10, "delay_ns": 1000, "wait_user_ns": 700}
+    found = cost.between(snapshot(0, 0, **names), snapshot(10, 10, **moved))
+    assert found["split"]["records"] == 10
+    assert found["split"]["scheduler_wait_ns"] == 700
+    assert found["split"]["python_ns"] == 300
+
+
+def test_a_process_without_a_ring_is_said_to_have_none() -> None:
+    with pytest.raises(RuntimeError, match="no ring of decisions"):
+        cost.Meter(os.getpid(), os.getpid(), 48)
+
+
+def test_the_complaint_of_a_scheduler_is_its_error() -> None:
+    output = (
+        "12:00 \x1b[34m[INFO]\x1b[0m starting\nError: Failed to load\n\nCaused by:\n    EINVAL\n"
+    )
+    assert schedulers._complaint(output) == "Error: Failed to load Caused by: EINVAL"
+    assert schedulers._complaint("") == "it said nothing"
