@@ -86,6 +86,16 @@ static bool is_due_before_running(u64 vtime_ns, s32 cpu, u64 now)
 	return (s64)(c->running_vtime_ns + ran_ns - vtime_ns) > (s64)config.slice_min_ns;
 }
 
+/* Does the CPU look into this queue, and may the task run there? */
+static bool takes_from(s32 cpu, u64 dsq_id, const struct task_struct *p)
+{
+	struct pyland_cpu *c = cpu_state(cpu);
+
+	if (!c || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+		return false;
+	return dsq_id == SHARED_DSQ || dsq_id == (u64)cpu || dsq_id == DOMAIN_DSQ + c->domain;
+}
+
 static void apply_decision(struct task_struct *p, const struct pyland_decision *d,
 			   struct drain *drain, struct pyland_cpu *c)
 {
@@ -176,10 +186,10 @@ static void apply_decision(struct task_struct *p, const struct pyland_decision *
 	if (t->woke_up && (cpu >= 0 || kick < 0)) {
 		s32 there = cpu >= 0 ? cpu : prev_cpu;
 
-		if (cpu < 0 && drain->takes_one &&
-		    bpf_cpumask_test_cpu(drain->cpu, p->cpus_ptr)) {
+		if (cpu < 0 && drain->takes_one && takes_from(drain->cpu, dsq_id, p)) {
 			drain->takes_one = false;
-		} else if (is_due_before_running(vtime_ns, there, t->decided_ns)) {
+		} else if (there != drain->cpu && takes_from(there, dsq_id, p) &&
+			   is_due_before_running(vtime_ns, there, t->decided_ns)) {
 			preempt = true;
 			kick = there;
 			c->preemptions++;

@@ -67,6 +67,7 @@ static void hand_over_queue(u64 dsq_id, bool decided, struct pyland_cpu *c)
 				t->holding_llc = c->llc;
 			}
 			t->seq++;
+			t->enqueue_ns = now_ns();	/* the new policy's time begins now */
 			t->queue = QUEUE_HELD;
 			if (!forward(p, t, scx_bpf_task_cpu(p), 0)) {
 				c->fallback_full++;

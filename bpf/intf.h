@@ -110,7 +110,7 @@ struct pyland_cpu {
 	unsigned long long failed;		/* attempts that the kernel refused outright */
 	unsigned long long bad_decisions;	/* malformed, or out of any range */
 	unsigned long long rescued;		/* decided, then starved in a queue */
-	unsigned long long undecided;		/* fallback_lag, though user space knew the task */
+	unsigned long long undecided;		/* taken though user space knew them, and counted against it */
 	unsigned long long handed_over;		/* queued tasks that a new policy was told of */
 	unsigned long long events_lost;		/* no room in the ring for an event */
 	unsigned long long sched_runs;		/* times user space was given this CPU */
@@ -147,7 +147,7 @@ struct pyland_cpu {
 	unsigned int sched_ran_last;
 	unsigned int sched_kept;
 	unsigned long long lag_check_ns;	/* next look at the oldest held task */
-	unsigned long long running_since_ns;	/* 0: no task, or one that is not to be preempted */
+	unsigned long long running_since_ns;	/* 0: no task, or user space */
 	unsigned long long running_vtime_ns;
 	unsigned int running_computes;	/* it did for long before it was put on, and did not sleep */
 	unsigned int pad;
@@ -205,7 +205,7 @@ struct pyland_shared {
 	unsigned int pad2;
 	unsigned int wakeup_waits;		/* a task woke up, and user space has not run since */
 	unsigned int late;			/* user space is behind: records pause */
-	unsigned int needed;			/* run user space though no record waits */
+	unsigned int needed;			/* run user space at the next occasion */
 	unsigned int drain_error;		/* errno of a drain that found the ring broken */
 	unsigned int exited;
 	long long exit_kind;

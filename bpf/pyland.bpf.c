@@ -149,14 +149,14 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	 */
 	if (!t->woke_up)
 		return;
-	shared.wakeup_waits = 1;
+	if (!shared.wakeup_waits)
+		shared.wakeup_waits = 1;
 	if (!task_cpu->running_since_ns ||
 	    (!task_cpu->running_computes &&
 	     (s64)(now - task_cpu->running_since_ns) <= (s64)pause_ns()))
 		return;
 	shared.needed = 1;
-	if ((s64)(now - shared.last_kick_ns) > (s64)(pause_ns() + WAKEUP_KICK_NS) &&
-	    scheduler_waits()) {
+	if (may_interrupt(now) && scheduler_waits()) {
 		c->wakeup_kicks++;
 		shared.last_kick_ns = now;
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
@@ -185,9 +185,10 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	if (!c)
 		return;
 	/* User space that used its turn up without ending a cycle lets others go first. */
+	now = now_ns();
 	just_ran = c->sched_ran_last;
 	hogs = just_ran && shared.cycles == c->sched_cycles_seen &&
-	       shared.cycle_ran_ns >= SCHED_SLICE_NS;
+	       shared.cycle_ran_ns + now - shared.clock_ns >= SCHED_SLICE_NS;
 	c->sched_ran_last = 0;
 	apply_performance(c, cpu);
 
@@ -195,7 +196,6 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	prev_runnable = prev_queued && !is_scheduler(prev);
 	applied = apply_decisions(cpu, prev_runnable);
 
-	now = now_ns();
 	late = held_too_long(cpu, now, hogs, applied);
 	if (late && !c->last_was_fallback && take_held(cpu)) {
 		c->fallback_lag++;
@@ -212,7 +212,9 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	if (take_decided(cpu))
 		return;
 	/* There is no order among one task, and any free CPU does for a policy that names none. */
-	if (!prev_runnable && !shared.places && scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) == 1 && take_held(cpu)) {
+	if (!prev_runnable && !shared.places &&
+	    scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) == 1 &&
+	    dsq_move_to_local(HOLDING_DSQ + c->llc)) {
 		c->alone++;
 		return;
 	}
@@ -234,7 +236,8 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	enqueue_ns = oldest_held_ns(c->llc);
 	if (take_held(cpu)) {
 		c->fallback_idle++;
-		note_neglected(c, enqueue_ns, now);
+		if (applied)
+			note_neglected(c, enqueue_ns, now);
 		return;
 	}
 	if (hogs)
@@ -245,9 +248,14 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 SEC("struct_ops/pyland_tick")
 void BPF_PROG(pyland_tick, struct task_struct *p)
 {
-	if (!is_scheduler(p) && scheduler_waits() && scheduler_is_due(now_ns()) &&
-	    scheduler_has_work(false))
-		task_set_slice(p, 0);
+	u64 now = now_ns();
+
+	if (is_scheduler(p) || !may_interrupt(now) || !scheduler_is_due(now) ||
+	    !scheduler_waits() || !scheduler_has_work(true))
+		return;
+	/* One CPU is enough, and ticks come to all at about the same time. */
+	shared.last_kick_ns = now;
+	task_set_slice(p, 0);
 }
 
 SEC("struct_ops/pyland_runnable")
@@ -274,27 +282,30 @@ void BPF_PROG(pyland_runnable, struct task_struct *p, u64 enq_flags)
 SEC("struct_ops/pyland_running")
 void BPF_PROG(pyland_running, struct task_struct *p)
 {
-	struct pyland_cpu *c = this_cpu_state();
+	struct pyland_cpu *c = this_cpu_state(), *task_cpu = cpu_state(scx_bpf_task_cpu(p));
 	struct task_ctx *t;
+	bool decided;
 
 	if (is_scheduler(p)) {
 		scheduler_begins(now_ns());
 		return;
 	}
 	t = task_state(p);
-	if (!t || !c)
+	if (!t || !c || !task_cpu)
 		return;
 	t->start_ns = now_ns();
-	if (t->queue == QUEUE_DECIDED && (s64)(t->start_ns - t->decided_ns) > 0) {
+	decided = t->queue == QUEUE_DECIDED;
+	if (decided && (s64)(t->start_ns - t->decided_ns) > 0) {
 		c->wait_cpu_ns += t->start_ns - t->decided_ns;
 		c->waited_cpu++;
 	}
 	t->queue = QUEUE_NONE;
 	c->nr_running++;
-	c->running_since_ns = t->start_ns;
-	c->running_computes = t->awake_runtime_ns > pause_ns();
-	/* One that never had to wait is due after all that do. */
-	c->running_vtime_ns = t->vtime_known && t->generation == shared.generation ?
+	/* By the task's CPU: another one calls here when its nice value or affinity changes. */
+	task_cpu->running_since_ns = t->start_ns;
+	task_cpu->running_computes = t->awake_runtime_ns > pause_ns();
+	/* One that did not have to wait has no key of now, and is due after all that do. */
+	task_cpu->running_vtime_ns = decided && t->generation == shared.generation ?
 		p->scx.dsq_vtime : vtime_now() + config.slice_ns;
 	if (t->generation == shared.generation && t->vtime_known &&
 	    shared.handed_over == shared.generation &&
@@ -305,7 +316,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 SEC("struct_ops/pyland_stopping")
 void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 {
-	struct pyland_cpu *c = this_cpu_state();
+	struct pyland_cpu *c = this_cpu_state(), *task_cpu = cpu_state(scx_bpf_task_cpu(p));
 	struct task_ctx *t;
 	s64 delta_ns;
 
@@ -314,12 +325,12 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 		return;
 	}
 	t = task_state(p);
-	if (!t || !c)
+	if (!t || !c || !task_cpu)
 		return;
 	t->stop_ns = now_ns();
 	delta_ns = t->stop_ns - t->start_ns;
 	c->nr_running--;
-	c->running_since_ns = 0;
+	task_cpu->running_since_ns = 0;
 	if (delta_ns > 0) {
 		t->awake_runtime_ns += delta_ns;
 		t->total_runtime_ns += delta_ns;

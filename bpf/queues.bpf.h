@@ -72,13 +72,19 @@ static u64 pause_ns(void)
 }
 
 /*
- * While decided tasks wait, user space gets a fifth of a CPU's time: records gather
+ * While decided tasks wait, user space gets about a fifth of a CPU's time: records gather
  * meanwhile, and a cycle for several of them costs little more than one for each. Nothing
- * gathers where nothing waits, nor when a wakeup has interrupted a task for this.
+ * gathers where nothing waits, nor when somebody wakes up behind a task that computes.
  */
 static bool scheduler_is_due(u64 now)
 {
 	return shared.needed || (s64)(now - shared.last_cycle_ns) >= (s64)pause_ns();
+}
+
+/* Is it long enough since a task was last interrupted for user space? */
+static bool may_interrupt(u64 now)
+{
+	return (s64)(now - shared.last_kick_ns) > (s64)(pause_ns() + WAKEUP_KICK_NS);
 }
 
 /* The vtime of a queue's head; false when the queue is empty. */
@@ -226,6 +232,8 @@ static u64 oldest_held_ns(u32 llc)
 	struct task_ctx *t;
 	u64 enqueue_ns = 0;
 
+	if (scx_bpf_dsq_nr_queued(HOLDING_DSQ + llc) <= 0)
+		return 0;
 	if (!bpf_iter_scx_dsq_new(&it, HOLDING_DSQ + llc, 0)) {
 		p = bpf_iter_scx_dsq_next(&it);
 		if (p) {
@@ -238,12 +246,13 @@ static u64 oldest_held_ns(u32 llc)
 	return enqueue_ns;
 }
 
-static void distrust(u64 now)
+/* False when it is distrusted already. */
+static bool distrust(u64 now)
 {
 	u64 for_ns = shared.distrust_ns * 4;
 
 	if ((s64)(now - shared.distrust_until_ns) < 0)
-		return;
+		return false;
 	/* It did well for longer than it was distrusted: all is forgiven. */
 	if ((s64)(now - shared.distrust_until_ns) > (s64)shared.distrust_ns * 2)
 		for_ns = 0;
@@ -253,6 +262,7 @@ static void distrust(u64 now)
 		for_ns = DISTRUST_MAX_NS;
 	shared.distrust_ns = for_ns;
 	shared.distrust_until_ns = now + for_ns;
+	return true;
 }
 
 /* What is counted against a policy is counted within a second. */
@@ -287,8 +297,8 @@ static void note_neglected(struct pyland_cpu *c, u64 enqueue_ns, u64 now)
 	count_anew_each_second(now);
 	if (++shared.neglected < NEGLECT_NR || shared.neglected < 4 * shared.decided)
 		return;
-	c->undecided++;
-	distrust(now);
+	if (distrust(now))
+		c->undecided += shared.neglected;
 }
 
 /*
@@ -382,7 +392,8 @@ static bool run_scheduler(struct pyland_cpu *c, bool just_ran_here)
  */
 static bool keep_scheduler(struct pyland_cpu *c, struct task_struct *prev, u64 now)
 {
-	if (c->sched_kept >= SCHED_KEPT_MAX || !scheduler_has_work(true))
+	if (c->sched_kept >= SCHED_KEPT_MAX || shared.cycles == c->sched_cycles_seen ||
+	    !scheduler_has_work(true))
 		return false;
 	c->sched_kept++;
 	scheduler_pauses(now);

@@ -44,9 +44,10 @@
 #define RESCUE_MAX	32
 
 /*
- * A policy that has seen tasks and left them undecided for the lag limit is not asked
- * for a while, four times longer each time it happens again: a policy that forgets tasks
- * costs a moment now and then, one that was slow once is trusted again.
+ * A policy that has seen tasks and left them undecided for the lag limit, or nearly all of
+ * them although CPUs would have idled, is not asked for a while, four times longer each
+ * time it happens again: a policy that forgets tasks costs a moment now and then, one
+ * that was slow once is trusted again.
  */
 #define DISTRUST_NR	16		/* tasks left undecided within ... */
 #define NEGLECT_NR	32		/* or so many kept while CPUs would idle, and few decided */

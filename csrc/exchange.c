@@ -288,12 +288,14 @@ static int turn(struct exchange *x, PyObject *policy, PyObject *decide, PyObject
 		Py_DECREF(done);
 	}
 	if (nr || held) {
+		/* A signal that came outside the policy's code must not be seen inside it. */
+		if (PyErr_CheckSignals())
+			return FAILED;
 		rows = lazy == Py_None ? make_rows(x, nr) : PyObject_CallFunction(lazy, "i", nr);
 		if (!rows)
 			return FAILED;
 		failed = PyObject_SetAttr(x->batch, name_rows, rows);
 		Py_DECREF(rows);
-		/* A signal that came outside the policy's code must not be seen inside it. */
 		if (failed || PyErr_CheckSignals())
 			return FAILED;
 		done = PyObject_CallOneArg(decide, x->batch);
@@ -313,13 +315,15 @@ static PyObject *exchange_run(struct exchange *x, PyObject *args, PyObject *keyw
 {
 	static char *names[] = { "policy", "pending", "place", "tell", "rows", "cap", NULL };
 	PyObject *policy, *pending, *with, *tell, *lazy, *decide;
-	PyObject *flat = PyList_New(0), *rest = PyList_New(0);
+	PyObject *flat, *rest;
 	int next = 0;
 	long cap;
 
 	if (!PyArg_ParseTupleAndKeywords(args, keywords, "$OO!OOOl", names, &policy, &PyList_Type,
 					 &pending, &with, &tell, &lazy, &cap))
 		return NULL;
+	flat = PyList_New(0);
+	rest = PyList_New(0);
 	decide = PyObject_GetAttrString(policy, "decide");
 	if (!flat || !rest || !decide)
 		next = FAILED;
@@ -353,6 +357,10 @@ static int exchange_init(struct exchange *x, PyObject *args, PyObject *keywords)
 
 		if (!PyArg_ParseTuple(PyTuple_GET_ITEM(fields, i), "IC", &f->offset, &code))
 			return -1;
+		if (code != 'i' && code != 'I' && code != 'Q' && code != 's') {
+			PyErr_Format(PyExc_ValueError, "no field is of kind %c", code);
+			return -1;
+		}
 		f->code = code;
 		if (f->offset + (code == 'Q' ? 8 : code == 's' ? PYLAND_COMM_LEN : 4) >
 		    x->record_size) {

@@ -185,8 +185,9 @@ class Policy:
         `cpu` is a CPU, `CPU_ANY` (an idle one if there is one, else the first that is
         free) or a `domain_queue`. `slice_ns` 0 is the shortest slice; what no machine can
         live with is brought into 0.1 to 100 ms. The lowest `vtime_ns` runs first; without
-        one, tasks run in the order in which they became runnable. With `preempt` the task
-        that runs on `cpu` makes room at once. What `task.state` is now comes back with it.
+        one, tasks run in the order in which they became runnable. A task that wakes up
+        interrupts one that is due later by more than the shortest slice. With `preempt` the
+        task that runs on `cpu` makes room in any case. What `task.state` is now comes back with it.
 
         False if the task has moved on: it was decided, ran without the policy, or is gone.
         """

@@ -46,7 +46,7 @@ _RULES: dict[str, tuple[Callable[[Counts], int], str]] = {
     ),
     "undecided": (
         _undecided,
-        "{} tasks that it knew of had no decision in time (--lag-us): they ran without it",
+        "{} tasks that it knew of had no decision in time: they ran without it",
     ),
 }
 

@@ -29,6 +29,7 @@ TOTALS = (
     "held",
     "heartbeats",
     "wakeup_kicks",
+    "preemptions",
     "sched_runs",
     "cycles",
     "page_faults",

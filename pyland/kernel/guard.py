@@ -27,7 +27,8 @@ INTERRUPT = signal.SIGUSR1
 """What the supervising process sends for that."""
 
 _TRANSPORT: frozenset[CodeType] = frozenset(
-    method.__code__ for method in (DispatchLoop.run, DispatchLoop._place, DispatchLoop._tell)
+    method.__code__
+    for method in (DispatchLoop.run, DispatchLoop._rows, DispatchLoop._place, DispatchLoop._tell)
 )
 
 
@@ -117,7 +118,7 @@ def find_wrong(flat: Any) -> str:
             code = formats.get(name, "Q")
             try:
                 struct.pack(f"={code}", value)
-            except (struct.error, TypeError):
+            except Exception:  # noqa: BLE001 - what knows to be an integer may raise anything
                 takes = "a 32-bit integer" if code == "i" else "an integer from 0 to 2**64 - 1"
                 return f"the decision for task {row[1]!r} has {name} = {value!r}: it takes {takes}"
     return ""
