@@ -12,6 +12,7 @@
 #include "heartbeat.bpf.h"
 #include "queues.bpf.h"
 #include "records.bpf.h"
+#include "setup.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 char _license[] SEC("license") = "GPL";
@@ -44,32 +45,6 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	if (c)
 		c->direct++;
 	return cpu;
-}
-
-/*
- * Into the shared queue without asking: user space cannot answer for this task. Its
- * key goes on from the last one by what it used, so that tasks which are queued over
- * and over share fairly with those that were decided before.
- */
-static void enqueue_undecided(struct task_struct *p, struct task_ctx *t, u64 enq_flags)
-{
-	u64 weight = p->scx.weight ? p->scx.weight : 1;
-	u64 least_ns = vtime_now() - config.slice_ns, vtime_ns = least_ns;
-	u64 used_ns = t->total_runtime_ns - t->queued_runtime_ns;
-
-	forget_other_policies(t);
-	if (t->vtime_known)
-		vtime_ns = p->scx.dsq_vtime;
-	t->vtime_known = 1;
-	if ((s64)(vtime_ns - least_ns) < 0)
-		vtime_ns = least_ns;
-	/* More than a slice was used while nobody waited, and is no debt to anyone. */
-	vtime_ns += (used_ns < config.slice_ns ? used_ns : config.slice_ns) * 100 / weight;
-	t->queue = QUEUE_DECIDED;
-	t->decided_ns = now_ns();
-	t->queued_runtime_ns = t->total_runtime_ns;
-	dsq_insert_vtime(p, SHARED_DSQ, weighted_slice(p, config.slice_min_ns),
-			 clamp_vtime(vtime_ns), enq_flags);
 }
 
 SEC("struct_ops/pyland_enqueue")
@@ -404,47 +379,14 @@ void BPF_PROG(pyland_exit_task, struct task_struct *p, struct scx_exit_task_args
 	tell(PYLAND_WANT_EXITED, PYLAND_EVENT_EXITED, p, 0);
 }
 
-static long create_cpu_dsq(u64 cpu, void *context)
-{
-	struct pyland_cpu *c = cpu_state(cpu);
-	s32 *error = context;
-
-	*error = c ? scx_bpf_create_dsq(cpu, -1) : -22; /* -EINVAL */
-	return *error != 0;
-}
-
-static long create_holding_dsq(u64 llc, void *context)
-{
-	s32 *error = context;
-
-	*error = scx_bpf_create_dsq(HOLDING_DSQ + llc, -1);
-	return *error != 0;
-}
-
-static long create_domain_dsq(u64 domain, void *context)
-{
-	s32 *error = context;
-
-	*error = scx_bpf_create_dsq(DOMAIN_DSQ + domain, -1);
-	return *error != 0;
-}
-
 SEC("struct_ops.s/pyland_init")
 s32 BPF_PROG(pyland_init)
 {
 	struct heartbeat *h;
-	s32 error = 0;
 	u32 key = 0;
+	s32 error;
 
-	bpf_loop(config.nr_cpu_ids, create_cpu_dsq, &error, 0);
-	if (!error)
-		bpf_loop(config.nr_llcs, create_holding_dsq, &error, 0);
-	if (!error)
-		bpf_loop(PYLAND_NR_DOMAINS, create_domain_dsq, &error, 0);
-	if (!error)
-		error = scx_bpf_create_dsq(SHARED_DSQ, -1);
-	if (!error)
-		error = scx_bpf_create_dsq(SCHED_DSQ, -1);
+	error = create_queues();
 	if (error)
 		return error;
 	shared.last_cycle_ns = now_ns();

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Which task a CPU takes next, and how long a held one has waited.
+ * Where tasks wait undecided, which one a CPU takes next, and how long a held one has waited.
  */
 #ifndef PYLAND_QUEUES_BPF_H
 #define PYLAND_QUEUES_BPF_H
 
-#include "state.bpf.h"
+#include "records.bpf.h"
+#include "userspace.bpf.h"
 
 /* Any idle CPU that @allowed has, reserved for the caller; negative when none. */
 static s32 pick_idle_cpu(const struct cpumask *allowed, s32 near_cpu)
@@ -24,69 +25,6 @@ static s32 pick_idle_cpu(const struct cpumask *allowed, s32 near_cpu)
 	return scx_bpf_pick_idle_cpu(allowed, 0);
 }
 
-static bool scheduler_waits(void)
-{
-	return scx_bpf_dsq_nr_queued(SCHED_DSQ) > 0;
-}
-
-static long is_held_in_llc(u64 llc, void *context)
-{
-	bool *some = context;
-
-	*some = scx_bpf_dsq_nr_queued(HOLDING_DSQ + llc) > 0;
-	return *some;
-}
-
-static bool some_task_is_held(void)
-{
-	bool some = false;
-
-	bpf_loop(config.nr_llcs, is_held_in_llc, &some, 0);
-	return some;
-}
-
-/*
- * Records of tasks that have all moved on meanwhile are no reason to run user space, unless
- * the ring fills: the heartbeat will do. Nor are tasks that the policy keeps, on the CPU
- * where it has just ended a cycle: it had its chance, and others wait.
- */
-static bool scheduler_has_work(bool just_ran_here)
-{
-	u64 bytes;
-
-	if (shared.needed)
-		return true;
-	bytes = bpf_ringbuf_query(&queued, BPF_RB_AVAIL_DATA);
-	if (!bytes)
-		return shared.nr_held && !just_ran_here;
-	return (shared.wanted & ~(u32)PYLAND_WANT_EXTRAS) || some_task_is_held() ||
-	       bytes > bpf_ringbuf_query(&queued, BPF_RB_RING_SIZE) / 2;
-}
-
-/* How long after a cycle the next one is due although decided tasks wait. */
-static u64 pause_ns(void)
-{
-	u64 wanted_ns = shared.cycle_cost_ns * SCHED_PAUSE_CYCLES;
-
-	return wanted_ns < config.slice_min_ns ? wanted_ns : config.slice_min_ns;
-}
-
-/*
- * While decided tasks wait, user space gets about a fifth of a CPU's time: records gather
- * meanwhile, and a cycle for several of them costs little more than one for each. Nothing
- * gathers where nothing waits, nor when somebody wakes up behind a task that computes.
- */
-static bool scheduler_is_due(u64 now)
-{
-	return shared.needed || (s64)(now - shared.last_cycle_ns) >= (s64)pause_ns();
-}
-
-/* Is it long enough since a task was last interrupted for user space? */
-static bool may_interrupt(u64 now)
-{
-	return (s64)(now - shared.last_kick_ns) > (s64)(pause_ns() + WAKEUP_KICK_NS);
-}
-
 /* The vtime of a queue's head; false when the queue is empty. */
 static bool head_vtime(u64 dsq_id, u64 *vtime_ns)
 {
@@ -100,34 +38,6 @@ static bool head_vtime(u64 dsq_id, u64 *vtime_ns)
 	}
 	bpf_iter_scx_dsq_destroy(&it);
 	return p;
-}
-
-/* Has the queue's head computed for longer than it pays to let user space wait? */
-static bool head_computes(u64 dsq_id)
-{
-	struct bpf_iter_scx_dsq it;
-	struct task_ctx *t = NULL;
-	struct task_struct *p;
-	bool computes = false;
-
-	if (scx_bpf_dsq_nr_queued(dsq_id) <= 0)
-		return false;
-	if (!bpf_iter_scx_dsq_new(&it, dsq_id, 0)) {
-		p = bpf_iter_scx_dsq_next(&it);
-		t = p ? task_state(p) : NULL;
-		computes = t && t->awake_runtime_ns > pause_ns();
-	}
-	bpf_iter_scx_dsq_destroy(&it);
-	return computes;
-}
-
-/*
- * A task that computes is not put on a CPU before those that have just woken up are
- * decided: it would keep it until the next tick, and they may be ahead of it.
- */
-static bool wakeups_go_first(s32 cpu)
-{
-	return shared.wakeup_waits && (head_computes(cpu) || head_computes(SHARED_DSQ));
 }
 
 /* The domain's queue, when its head is due before those of the CPU's own and the shared one. */
@@ -340,67 +250,30 @@ static bool work_is_queued(s32 cpu, u32 llc, u32 domain)
 	       (scheduler_waits() && scheduler_has_work(false));
 }
 
-/* User space begins to run, or goes on with a new cycle. */
-static void scheduler_begins(u64 now)
-{
-	shared.clock_ns = now;
-	if (shared.cycles != shared.cycles_begun) {
-		shared.cycles_begun = shared.cycles;
-		shared.cycle_begin_ns = now;
-	}
-}
-
-/* User space makes room, or would: has it come to the end of a cycle? */
-static void scheduler_pauses(u64 now)
-{
-	s64 ran_ns = now - shared.clock_ns;
-
-	if (ran_ns > 0)
-		shared.cycle_ran_ns += ran_ns;
-	if (shared.cycles == shared.cycles_seen)
-		return;
-	shared.cycles_seen = shared.cycles;
-	shared.last_cycle_ns = now;
-	shared.cycle_cost_ns = average(shared.cycle_cost_ns, shared.cycle_ran_ns);
-	shared.cycle_ran_ns = 0;
-	shared.decided_until_ns = shared.cycle_begin_ns;
-	shared.late = 0;
-}
-
-static void note_scheduler_run(struct pyland_cpu *c)
-{
-	shared.needed = 0;
-	shared.wakeup_waits = 0;
-	c->sched_runs++;
-	c->sched_ran_last = 1;
-	c->sched_cycles_seen = shared.cycles;
-}
-
-static bool run_scheduler(struct pyland_cpu *c, bool just_ran_here)
-{
-	if (!scheduler_has_work(just_ran_here) || !dsq_move_to_local(SCHED_DSQ))
-		return false;
-	c->sched_kept = 0;
-	note_scheduler_run(c);
-	return true;
-}
-
 /*
- * User space has ended a cycle on this CPU, and is in no queue yet: it goes on where it
- * is, without a switch, when somebody has woken up meanwhile. A few times, then others
- * have a turn.
+ * Into the shared queue without asking: user space cannot answer for this task. Its
+ * key goes on from the last one by what it used, so that tasks which are queued over
+ * and over share fairly with those that were decided before.
  */
-static bool keep_scheduler(struct pyland_cpu *c, struct task_struct *prev, u64 now)
+static void enqueue_undecided(struct task_struct *p, struct task_ctx *t, u64 enq_flags)
 {
-	if (c->sched_kept >= SCHED_KEPT_MAX || shared.cycles == c->sched_cycles_seen ||
-	    !scheduler_has_work(true))
-		return false;
-	c->sched_kept++;
-	scheduler_pauses(now);
-	scheduler_begins(now);
-	note_scheduler_run(c);
-	task_set_slice(prev, SCHED_SLICE_NS);
-	return true;
+	u64 weight = p->scx.weight ? p->scx.weight : 1;
+	u64 least_ns = vtime_now() - config.slice_ns, vtime_ns = least_ns;
+	u64 used_ns = t->total_runtime_ns - t->queued_runtime_ns;
+
+	forget_other_policies(t);
+	if (t->vtime_known)
+		vtime_ns = p->scx.dsq_vtime;
+	t->vtime_known = 1;
+	if ((s64)(vtime_ns - least_ns) < 0)
+		vtime_ns = least_ns;
+	/* More than a slice was used while nobody waited, and is no debt to anyone. */
+	vtime_ns += (used_ns < config.slice_ns ? used_ns : config.slice_ns) * 100 / weight;
+	t->queue = QUEUE_DECIDED;
+	t->decided_ns = now_ns();
+	t->queued_runtime_ns = t->total_runtime_ns;
+	dsq_insert_vtime(p, SHARED_DSQ, weighted_slice(p, config.slice_min_ns),
+			 clamp_vtime(vtime_ns), enq_flags);
 }
 
 #endif

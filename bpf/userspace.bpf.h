@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * When user space runs: whether it has work, whether it is worth a CPU now, and what is
+ * noted of its cycles.
+ */
+#ifndef PYLAND_USERSPACE_BPF_H
+#define PYLAND_USERSPACE_BPF_H
+
+#include "state.bpf.h"
+
+static bool scheduler_waits(void)
+{
+	return scx_bpf_dsq_nr_queued(SCHED_DSQ) > 0;
+}
+
+static long is_held_in_llc(u64 llc, void *context)
+{
+	bool *some = context;
+
+	*some = scx_bpf_dsq_nr_queued(HOLDING_DSQ + llc) > 0;
+	return *some;
+}
+
+static bool some_task_is_held(void)
+{
+	bool some = false;
+
+	bpf_loop(config.nr_llcs, is_held_in_llc, &some, 0);
+	return some;
+}
+
+/*
+ * Records of tasks that have all moved on meanwhile are no reason to run user space, unless
+ * the ring fills: the heartbeat will do. Nor are tasks that the policy keeps, on the CPU
+ * where it has just ended a cycle: it had its chance, and others wait.
+ */
+static bool scheduler_has_work(bool just_ran_here)
+{
+	u64 bytes;
+
+	if (shared.needed)
+		return true;
+	bytes = bpf_ringbuf_query(&queued, BPF_RB_AVAIL_DATA);
+	if (!bytes)
+		return shared.nr_held && !just_ran_here;
+	return (shared.wanted & ~(u32)PYLAND_WANT_EXTRAS) || some_task_is_held() ||
+	       bytes > bpf_ringbuf_query(&queued, BPF_RB_RING_SIZE) / 2;
+}
+
+/* How long after a cycle the next one is due although decided tasks wait. */
+static u64 pause_ns(void)
+{
+	u64 wanted_ns = shared.cycle_cost_ns * SCHED_PAUSE_CYCLES;
+
+	return wanted_ns < config.slice_min_ns ? wanted_ns : config.slice_min_ns;
+}
+
+/*
+ * While decided tasks wait, user space gets about a fifth of a CPU's time: records gather
+ * meanwhile, and a cycle for several of them costs little more than one for each. Nothing
+ * gathers where nothing waits, nor when somebody wakes up behind a task that computes.
+ */
+static bool scheduler_is_due(u64 now)
+{
+	return shared.needed || (s64)(now - shared.last_cycle_ns) >= (s64)pause_ns();
+}
+
+/* Is it long enough since a task was last interrupted for user space? */
+static bool may_interrupt(u64 now)
+{
+	return (s64)(now - shared.last_kick_ns) > (s64)(pause_ns() + WAKEUP_KICK_NS);
+}
+
+/* Has the queue's head computed for longer than it pays to let user space wait? */
+static bool head_computes(u64 dsq_id)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_ctx *t = NULL;
+	struct task_struct *p;
+	bool computes = false;
+
+	if (scx_bpf_dsq_nr_queued(dsq_id) <= 0)
+		return false;
+	if (!bpf_iter_scx_dsq_new(&it, dsq_id, 0)) {
+		p = bpf_iter_scx_dsq_next(&it);
+		t = p ? task_state(p) : NULL;
+		computes = t && t->awake_runtime_ns > pause_ns();
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	return computes;
+}
+
+/*
+ * A task that computes is not put on a CPU before those that have just woken up are
+ * decided: it would keep it until the next tick, and they may be ahead of it.
+ */
+static bool wakeups_go_first(s32 cpu)
+{
+	return shared.wakeup_waits && (head_computes(cpu) || head_computes(SHARED_DSQ));
+}
+
+/* User space begins to run, or goes on with a new cycle. */
+static void scheduler_begins(u64 now)
+{
+	shared.clock_ns = now;
+	if (shared.cycles != shared.cycles_begun) {
+		shared.cycles_begun = shared.cycles;
+		shared.cycle_begin_ns = now;
+	}
+}
+
+/* User space makes room, or would: has it come to the end of a cycle? */
+static void scheduler_pauses(u64 now)
+{
+	s64 ran_ns = now - shared.clock_ns;
+
+	if (ran_ns > 0)
+		shared.cycle_ran_ns += ran_ns;
+	if (shared.cycles == shared.cycles_seen)
+		return;
+	shared.cycles_seen = shared.cycles;
+	shared.last_cycle_ns = now;
+	shared.cycle_cost_ns = average(shared.cycle_cost_ns, shared.cycle_ran_ns);
+	shared.cycle_ran_ns = 0;
+	shared.decided_until_ns = shared.cycle_begin_ns;
+	shared.late = 0;
+}
+
+static void note_scheduler_run(struct pyland_cpu *c)
+{
+	shared.needed = 0;
+	shared.wakeup_waits = 0;
+	c->sched_runs++;
+	c->sched_ran_last = 1;
+	c->sched_cycles_seen = shared.cycles;
+}
+
+static bool run_scheduler(struct pyland_cpu *c, bool just_ran_here)
+{
+	if (!scheduler_has_work(just_ran_here) || !dsq_move_to_local(SCHED_DSQ))
+		return false;
+	c->sched_kept = 0;
+	note_scheduler_run(c);
+	return true;
+}
+
+/*
+ * User space has ended a cycle on this CPU, and is in no queue yet: it goes on where it
+ * is, without a switch, when somebody has woken up meanwhile. A few times, then others
+ * have a turn.
+ */
+static bool keep_scheduler(struct pyland_cpu *c, struct task_struct *prev, u64 now)
+{
+	if (c->sched_kept >= SCHED_KEPT_MAX || shared.cycles == c->sched_cycles_seen ||
+	    !scheduler_has_work(true))
+		return false;
+	c->sched_kept++;
+	scheduler_pauses(now);
+	scheduler_begins(now);
+	note_scheduler_run(c);
+	task_set_slice(prev, SCHED_SLICE_NS);
+	return true;
+}
+
+#endif
