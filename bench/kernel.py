@@ -20,7 +20,7 @@ from typing import Any
 from bench import machine
 from bench.report import summary
 from bench.results import load
-from bench.schedulers import DEFAULT, Contender, contenders, version
+from bench.schedulers import DEFAULT, Contender, Running, contenders, version
 from bench.workloads import WORKLOADS, Workload, services
 from tools.load import build
 from tools.load.scheduler import PYLAND, SCHED_EXT
@@ -51,8 +51,13 @@ def rotated(schedulers: Sequence[Contender], round_: int) -> list[Contender]:
 def turn(
     contender: Contender, workloads: Sequence[Workload], seconds: float, raw: Path, round_: int
 ) -> list[dict[str, Any]]:
-    """One scheduler's turn: all workloads, with what went wrong instead of figures."""
+    """One scheduler's turn: all workloads, with what went wrong instead of figures.
+
+    One that the kernel ends is started again for the workloads that are left.
+    """
+    say(f"round {round_ + 1}, {contender.name}")
     runs: list[dict[str, Any]] = []
+    raw = raw / f"{round_}-{re.sub(r'[^a-z0-9_]', '-', contender.name)}"
 
     def note(workload: Workload, metrics: Any, cost: Any, error: str) -> None:
         runs.append(
@@ -66,35 +71,46 @@ def turn(
             }
         )
 
-    try:
-        with contender.scheduling() as running:
-            for workload in workloads:
-                folder = raw / f"{round_}-{re.sub(r'[^a-z0-9_]', '-', contender.name)}"
-                folder = folder / workload.name
-                folder.mkdir(parents=True, exist_ok=True)
-                begin_s = time.monotonic()
-                metrics, error = {}, ""
-                with running.measured() as cost:
-                    try:
-                        metrics = workload.run(seconds, folder)
-                        running.check()
-                    except (OSError, RuntimeError, TimeoutError, ValueError) as failed:
-                        metrics, error = {}, str(failed).splitlines()[0]
-                main = workload.metrics[0].name
-                took_s = time.monotonic() - begin_s
-                say(
-                    f"round {round_ + 1}, {contender.name}, {workload.name}: "
-                    + (error or f"{main} {metrics[main]:.6g}")
-                    + f" ({took_s:.0f} s)"
-                )
-                note(workload, metrics, cost, error)
-    except (OSError, RuntimeError) as failed:
-        say(f"round {round_ + 1}, {contender.name}: {failed}")
-        done = {run["workload"] for run in runs}
-        for workload in workloads:
-            if workload.name not in done:
-                note(workload, {}, None, str(failed).splitlines()[0])
+    left = list(workloads)
+    while left:
+        before = len(runs)
+        try:
+            with contender.scheduling() as running:
+                while left and not running.has_ended():
+                    note(left[0], *measure(running, left[0], seconds, raw / left[0].name))
+                    del left[0]
+        except (OSError, RuntimeError) as failed:
+            error = str(failed).splitlines()[0]
+            say(f"{error}")
+            if len(runs) > before and runs[-1]["error"]:
+                continue  # noted where it happened
+            # The one that it did not survive; all, if it did not even start.
+            lost = left[: 1 if len(runs) > before else len(left)]
+            for workload in lost:
+                note(workload, {}, None, error)
+            del left[: len(lost)]
     return runs
+
+
+def measure(
+    running: Running, workload: Workload, seconds: float, folder: Path
+) -> tuple[dict[str, float], dict[str, Any], str]:
+    """One run: metrics, cost, and what went wrong; raises OSError when the scheduler is gone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    begin_s = time.monotonic()
+    metrics, error = {}, ""
+    with running.measured() as cost:
+        try:
+            metrics = workload.run(seconds, folder)
+        except (OSError, RuntimeError, TimeoutError, ValueError) as failed:
+            error = str(failed).splitlines()[0]
+    if running.has_ended():
+        # Whatever was measured then was measured of the default scheduler.
+        metrics, error = {}, "the kernel ended the scheduler meanwhile"
+    main = workload.metrics[0].name
+    took_s = time.monotonic() - begin_s
+    say(f"{workload.name}: {error or f'{main} {metrics[main]:.6g}'} ({took_s:.0f} s)")
+    return metrics, cost, error
 
 
 def main(words: Sequence[str]) -> int:

@@ -35,10 +35,9 @@ class Running:
         self._pyland = pyland
         self._loaded = (kernel_state(), kernel_state("enable_seq"))
 
-    def check(self) -> None:
-        """Raises RuntimeError if the kernel has ended it meanwhile."""
-        if (kernel_state(), kernel_state("enable_seq")) != self._loaded:
-            raise RuntimeError("the kernel ended the scheduler meanwhile")
+    def has_ended(self) -> bool:
+        """Whether the kernel has ended it meanwhile."""
+        return (kernel_state(), kernel_state("enable_seq")) != self._loaded
 
     @contextmanager
     def measured(self) -> Iterator[dict[str, Any]]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from bench import cost, kernel, schedulers
-from bench.schedulers import DEFAULT, Contender, contenders
+from bench.schedulers import DEFAULT, Contender, Running, contenders
+from bench.workloads import Metric, Workload
 
 
 def snapshot(decisions: int, user_ns: int, **counters: int) -> cost._Snapshot:
@@ -91,3 +95,40 @@ def test_the_complaint_of_a_scheduler_is_its_error() -> None:
     )
     assert schedulers._complaint(output) == "Error: Failed to load Caused by: EINVAL"
     assert schedulers._complaint("") == "it said nothing"
+
+
+class Mortal(Contender):
+    """A scheduler that the kernel ends during each second workload."""
+
+    starts: ClassVar[int] = 0
+
+    @contextmanager
+    def scheduling(self) -> Iterator[Running]:
+        type(self).starts += 1
+        running = Running()
+        done = 0
+
+        def has_ended() -> bool:
+            nonlocal done
+            done += 1
+            return done > 3
+
+        running.has_ended = has_ended  # type: ignore[method-assign]
+        yield running
+        raise RuntimeError("ended by itself: Error: stall\nmore")
+
+
+def test_a_scheduler_that_ends_is_started_again_and_nothing_is_counted_twice(
+    tmp_path: Path,
+) -> None:
+    metric = Metric("time_s", "lower", "time")
+    loads = [
+        Workload(name, "", (metric,), contended=True, needs=(), run=lambda *_: {"time_s": 1.0})
+        for name in "abcde"
+    ]
+    Mortal.starts = 0
+    runs = kernel.turn(Mortal("scx_mortal"), loads, 1, tmp_path, 0)
+    assert [run["workload"] for run in runs] == list("abcde")
+    assert Mortal.starts > 1
+    assert all(bool(run["metrics"]) != bool(run["error"]) for run in runs)
+    assert any(run["error"] for run in runs)
