@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -148,7 +149,7 @@ def main(words: Sequence[str]) -> int:
     for name, reason in left_out.items():
         say(f"left out: {name}: {reason}")
 
-    results = machine.described(f"make bench-kernel BENCH_ARGS='{' '.join(words)}'".strip())
+    results = machine.described(f'make bench-kernel BENCH_ARGS="{shlex.join(words)}"')
     results |= {
         "rounds": options.rounds,
         "seconds": options.seconds,
