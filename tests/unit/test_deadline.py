@@ -147,7 +147,7 @@ def test_endless_newcomers_do_not_starve_a_hog() -> None:
         assert waited_ms < 2_500
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(
     batches=st.lists(
         st.lists(
