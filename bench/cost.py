@@ -2,8 +2,10 @@
 """What a user-space scheduler costs, read from outside and alike for all of them.
 
 A decision is a record in the user ring buffer through which it reaches BPF: the ring's
-position, in memory that the scheduler shares with the kernel, counts them. CPU time is the
-kernel's own account of the process. The run time of BPF programs is counted only where
+position, in memory that the scheduler shares with the kernel, counts them. A dispatched task is
+one that was put on a CPU, as the kernel counts it (the last figure of a CPU in /proc/schedstat),
+but for the scheduler's own processes: how many of those a decision serves differs. CPU time is
+the kernel's own account of the process. The run time of BPF programs is counted only where
 `kernel.bpf_stats_enabled` says so: reading a clock twice per program costs as much as the
 program does, so it is no part of a measurement of anything else.
 """
@@ -41,6 +43,7 @@ SPLIT = {
 class _Snapshot:
     time_ns: int
     decisions: int
+    dispatched: int
     user_ns: int
     others_ns: int
     bpf_ns: int
@@ -61,12 +64,14 @@ class Meter:
 
     def read(self, counters: Mapping[str, int] | None = None) -> _Snapshot:
         """All that is counted, now; with it what the scheduler itself counts."""
-        bpf = _bpf_programs((self._dispatcher, *self._others))
+        everyone = (self._dispatcher, *self._others)
+        bpf = _bpf_programs(everyone)
         return _Snapshot(
             time_ns=time.monotonic_ns(),
             decisions=struct.unpack_from("=Q", self._position)[0] // self._step,
-            user_ns=_cpu_ns(self._dispatcher),
-            others_ns=sum(map(_cpu_ns, self._others)),
+            dispatched=_dispatched() - sum(_scheduled(pid)[1] for pid in everyone),
+            user_ns=_scheduled(self._dispatcher)[0],
+            others_ns=sum(_scheduled(pid)[0] for pid in self._others),
             bpf_ns=sum(run_ns for run_ns, _ in bpf.values()),
             bpf_runs=sum(runs for _, runs in bpf.values()),
             faults=_faults(self._dispatcher),
@@ -92,6 +97,7 @@ def between(before: _Snapshot, after: _Snapshot) -> dict[str, Any]:
     return {
         "seconds": (after.time_ns - before.time_ns) / 1e9,
         "decisions": after.decisions - before.decisions,
+        "dispatched": after.dispatched - before.dispatched,
         "user_ns": after.user_ns - before.user_ns,
         "others_ns": after.others_ns - before.others_ns,
         "bpf_ns": after.bpf_ns - before.bpf_ns,
@@ -123,13 +129,20 @@ def _tree(pid: int) -> list[int]:
     return found
 
 
-def _cpu_ns(pid: int) -> int:
-    """CPU time of all threads of a process."""
-    total = 0
+def _scheduled(pid: int) -> tuple[int, int]:
+    """CPU time of all threads of a process in ns, and how often they were put on a CPU."""
+    cpu_ns = times = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         with suppress(OSError):
-            total += int((task / "schedstat").read_text(encoding="ascii").split()[0])
-    return total
+            ran_ns, _, turns = (task / "schedstat").read_text(encoding="ascii").split()
+            cpu_ns, times = cpu_ns + int(ran_ns), times + int(turns)
+    return cpu_ns, times
+
+
+def _dispatched() -> int:
+    """How often any task was put on a CPU since the machine began."""
+    lines = Path("/proc/schedstat").read_text(encoding="ascii").splitlines()
+    return sum(int(line.split()[-1]) for line in lines if line.startswith("cpu"))
 
 
 def _faults(pid: int) -> int:

@@ -141,16 +141,16 @@ def _stacked(
 
 
 def cost(results: Results, path: Path) -> bool:
-    """User-space and BPF cost per decision, by load and scheduler."""
+    """User-space and BPF cost per dispatched task, by load and scheduler."""
     groups = results.by_load
     if not groups:
         return False
     labels = [f"{level} load, {scheduler}" for level, scheduler in groups]
     parts = [
         (name, [middle(getattr(each, field) for each in of) or 0.0 for of in groups.values()])
-        for name, field in (("user space", "user"), ("BPF", "bpf"))
+        for name, field in (("user space", "user_each"), ("BPF", "bpf_each"))
     ]
-    return _stacked(labels, parts, "instructions per decision", path)
+    return _stacked(labels, parts, "instructions per dispatched task", path)
 
 
 def split(results: Results, path: Path) -> bool:

@@ -48,8 +48,10 @@ TARGETS = f"""For `{PYLAND}`; {NONE} where something was not measured."""
 RINGS_COMMAND = "make bench BENCH_ARGS=--benchmark-json=build/bench/rings.json"
 COST_TITLES = (
     "runs",
+    "user ns per dispatched task",
+    "BPF ns per dispatched task",
     "user ns per decision",
-    "BPF ns per decision",
+    "dispatched tasks per decision",
     "decisions per second",
     "decisions per cycle",
     "user-space share of a CPU",
@@ -150,7 +152,7 @@ def _workloads(results: Results) -> Iterator[str]:
 def _cost_row(costs: Sequence[Cost]) -> list[str]:
     """Medians over the runs, of page faults the sum; see COST_TITLES."""
     faults = [cost.page_faults for cost in costs if cost.page_faults is not None]
-    names = ("user", "bpf", "rate", "batch")
+    names = ("user_each", "bpf_each", "user", "served", "rate", "batch")
     return [
         str(len(costs)),
         *(number(middle(getattr(cost, name) for cost in costs)) for name in names),

@@ -63,6 +63,7 @@ class Cost:
     bpf_ns: int
     bpf_runs: int
     cycles: int | None = None
+    dispatched: int | None = None
     page_faults: int | None = None
     split: Split | None = None
 
@@ -75,6 +76,21 @@ class Cost:
     def bpf(self) -> float | None:
         """BPF ns per decision; None where the kernel did not count them."""
         return self.bpf_ns / self.decisions if self.bpf_runs else None
+
+    @property
+    def user_each(self) -> float | None:
+        """User-space ns per dispatched task; None where those were not counted."""
+        return self.user_ns / self.dispatched if self.dispatched else None
+
+    @property
+    def bpf_each(self) -> float | None:
+        """BPF ns per dispatched task; None where either was not counted."""
+        return self.bpf_ns / self.dispatched if self.bpf_runs and self.dispatched else None
+
+    @property
+    def served(self) -> float | None:
+        """Dispatched tasks per decision; None where they were not counted."""
+        return self.dispatched / self.decisions if self.dispatched else None
 
     @property
     def total(self) -> float:

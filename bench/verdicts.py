@@ -56,9 +56,10 @@ def _compared(
 
 
 def _by_round(results: Results, level: str, scheduler: str) -> dict[int, float]:
-    """User-space ns per decision at a load."""
+    """User-space ns per dispatched task at a load."""
     runs = [run for run in results.cost if (run.load, run.scheduler) == (level, scheduler)]
-    return {run.round: cost.user for run in runs if (cost := run.deciding) and cost.user_ns}
+    costs = ((run.round, run.deciding) for run in runs)
+    return {round_: each for round_, cost in costs if cost and (each := cost.user_each)}
 
 
 def _felt(results: Results) -> Iterator[Verdict]:
@@ -99,7 +100,7 @@ def verdicts(results: Results) -> list[Verdict]:
         mine, theirs = (_by_round(results, level, each) for each in (PYLAND, RUSTLAND))
         ratio = Spread.of(mine[each] / theirs[each] for each in mine.keys() & theirs.keys())
         for most, text in ((1.0, f"at most {RUSTLAND}'s"), (0.5, "half of that")):
-            target = f"user-space CPU per decision at {level} load: {text}"
+            target = f"user-space CPU per dispatched task at {level} load: {text}"
             got: tuple[str, bool] | tuple[()] = ()
             if ratio:
                 ns = [number(median(each.values())) for each in (mine, theirs)]

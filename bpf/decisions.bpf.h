@@ -6,6 +6,8 @@
 #ifndef PYLAND_DECISIONS_BPF_H
 #define PYLAND_DECISIONS_BPF_H
 
+#include "holding.bpf.h"
+#include "preemption.bpf.h"
 #include "queues.bpf.h"
 
 /* What one drain of the decisions needs to know. */
@@ -67,33 +69,6 @@ static bool domain_has_cpu(const struct task_struct *p, u32 domain)
 
 	bpf_loop(config.nr_cpu_ids, serves_domain, &find, 0);
 	return find.found;
-}
-
-/*
- * Shall the task that runs there make room for one of this key? It does when it is due
- * later by more than a shortest slice, unless it has only just begun.
- */
-static bool is_due_before_running(u64 vtime_ns, s32 cpu, u64 now)
-{
-	struct pyland_cpu *c = cpu_state(cpu);
-	s64 ran_ns;
-
-	if (!c || !c->running_since_ns)
-		return false;
-	ran_ns = now - c->running_since_ns;
-	if (ran_ns < (s64)pause_ns())
-		return false;
-	return (s64)(c->running_vtime_ns + ran_ns - vtime_ns) > (s64)config.slice_min_ns;
-}
-
-/* Does the CPU look into this queue, and may the task run there? */
-static bool takes_from(s32 cpu, u64 dsq_id, const struct task_struct *p)
-{
-	struct pyland_cpu *c = cpu_state(cpu);
-
-	if (!c || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
-		return false;
-	return dsq_id == SHARED_DSQ || dsq_id == (u64)cpu || dsq_id == DOMAIN_DSQ + c->domain;
 }
 
 static void apply_decision(struct task_struct *p, const struct pyland_decision *d,
@@ -171,6 +146,7 @@ static void apply_decision(struct task_struct *p, const struct pyland_decision *
 	}
 	t->queue = QUEUE_DECIDED;
 	t->vtime_known = 1;
+	let_hold(p, t, d->cpu == PYLAND_CPU_ANY ? slice_ns : 0);
 	c->user_dispatched++;
 	shared.decided++;
 	delay_ns = t->decided_ns - t->enqueue_ns;
@@ -186,14 +162,10 @@ static void apply_decision(struct task_struct *p, const struct pyland_decision *
 	if (t->woke_up && (cpu >= 0 || kick < 0)) {
 		s32 there = cpu >= 0 ? cpu : prev_cpu;
 
-		if (cpu < 0 && drain->takes_one && takes_from(drain->cpu, dsq_id, p)) {
+		if (cpu < 0 && drain->takes_one && takes_from(drain->cpu, dsq_id, p))
 			drain->takes_one = false;
-		} else if (there != drain->cpu && takes_from(there, dsq_id, p) &&
-			   is_due_before_running(vtime_ns, there, t->decided_ns)) {
-			preempt = true;
-			kick = there;
-			c->preemptions++;
-		}
+		else if (there != drain->cpu && takes_from(there, dsq_id, p))
+			interrupt_for(vtime_ns, there, t->decided_ns);
 	}
 	if (kick >= 0 && kick != drain->cpu)
 		scx_bpf_kick_cpu(kick, preempt ? kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT) :

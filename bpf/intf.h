@@ -105,6 +105,7 @@ struct pyland_cpu {
 	unsigned long long fallback_lag;	/* user space was late */
 	unsigned long long fallback_idle;	/* a CPU would have idled */
 	unsigned long long alone;		/* the one task there was for a free CPU */
+	unsigned long long continued;		/* went on within a decision that still held */
 	unsigned long long late;		/* decisions for a task that had moved on */
 	unsigned long long bounced;		/* decisions for a CPU the task may not use */
 	unsigned long long failed;		/* attempts that the kernel refused outright */
@@ -117,6 +118,7 @@ struct pyland_cpu {
 	unsigned long long heartbeats;
 	unsigned long long wakeup_kicks;	/* preemptions so that user space sees a wakeup */
 	unsigned long long preemptions;	/* by a task that woke up, of one due later */
+	unsigned long long sliced;		/* slices that ended between two ticks */
 	unsigned long long delay_ns;		/* enqueue to decision, summed over user_dispatched */
 	unsigned long long delay_max_ns;
 	unsigned long long wait_user_ns;	/* the part of delay_ns until user space had a CPU */
@@ -149,9 +151,11 @@ struct pyland_cpu {
 	unsigned long long lag_check_ns;	/* next look at the oldest held task */
 	unsigned long long running_since_ns;	/* 0: no task, or user space */
 	unsigned long long running_vtime_ns;
+	unsigned long long running_slice_ns;
+	unsigned long long running_awake_ns;	/* CPU time since it slept, when it was put on */
 	unsigned int running_computes;	/* it did for long before it was put on, and did not sleep */
-	unsigned int pad;
-	unsigned long long pad_cache_line[1];
+	unsigned int slice_timed;	/* its timer is on the way */
+	unsigned long long pad_cache_line[5];
 };
 
 /* Set before the object is loaded, constant to the verifier. */
@@ -178,7 +182,9 @@ struct pyland_shared {
 	unsigned int wanted;			/* PYLAND_WANT_* */
 	unsigned int request;			/* goes up when the supervisor wants something */
 	unsigned int pad;
-	unsigned long long user_pad[3];
+	unsigned long long holds_ns;		/* how long the policy's decisions hold */
+	unsigned long long margin_ns;		/* by which a task is ahead of one that it interrupts */
+	unsigned long long user_pad[1];
 
 	/* Written by BPF. */
 	unsigned long long sched_tgid;
@@ -192,6 +198,7 @@ struct pyland_shared {
 	unsigned long long cycle_cost_ns;	/* average of what a cycle takes its CPU */
 	unsigned long long cycle_ran_ns;	/* what the present one has had, before an interruption */
 	unsigned long long vtime_now;		/* the highest vtime that has run */
+	unsigned long long slice_ns;		/* of the latest decision, at weight 100 */
 	unsigned long long clock_ns;		/* when user space last got a CPU */
 	unsigned long long distrust_until_ns;	/* the policy is not asked: it left tasks undecided */
 	unsigned long long distrust_ns;		/* for how long the last time */
@@ -204,6 +211,8 @@ struct pyland_shared {
 	unsigned int decided;			/* tasks since undecided_since_ns */
 	unsigned int pad2;
 	unsigned int wakeup_waits;		/* a task woke up, and user space has not run since */
+	unsigned int hurry;			/* somebody may be due before those that are decided */
+	unsigned int pad3;
 	unsigned int late;			/* user space is behind: records pause */
 	unsigned int needed;			/* run user space at the next occasion */
 	unsigned int drain_error;		/* errno of a drain that found the ring broken */

@@ -117,6 +117,7 @@ struct sched_ext_ops {
 	void (*enqueue)(struct task_struct *p, u64 enq_flags);
 	void (*dispatch)(s32 cpu, struct task_struct *prev);
 	void (*tick)(struct task_struct *p);
+	bool (*yield)(struct task_struct *from, struct task_struct *to);
 	void (*runnable)(struct task_struct *p, u64 enq_flags);
 	void (*running)(struct task_struct *p);
 	void (*stopping)(struct task_struct *p, bool runnable);
@@ -170,6 +171,7 @@ enum scx_ent_flags {
 
 /* Fixed by the user-space ABI of the kernel (include/linux/sched.h since 2.6). */
 #define PF_KTHREAD 0x00200000
+#define TIMER_CPU_PIN 2 /* BPF_F_TIMER_CPU_PIN, which headers before 6.7 have not */
 #define NICE_0_PRIO 120
 
 #endif

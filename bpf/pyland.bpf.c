@@ -10,9 +10,11 @@
 #include <linux/bpf.h>
 #include "decisions.bpf.h"
 #include "heartbeat.bpf.h"
+#include "holding.bpf.h"
 #include "queues.bpf.h"
 #include "records.bpf.h"
 #include "setup.bpf.h"
+#include "slices.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 char _license[] SEC("license") = "GPL";
@@ -100,6 +102,11 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		}
 	}
 
+	if (go_on(p, t, cpu, now, enq_flags)) {
+		c->continued++;
+		time_slice(cpu, task_cpu);
+		return;
+	}
 	if (shared.late || (s64)(shared.distrust_until_ns - now) > 0) {
 		c->fallback_lag++;
 		enqueue_undecided(p, t, enq_flags);
@@ -113,9 +120,13 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	c->forwarded++;
+	if (t->woke_up || !t->vtime_known ||
+	    (s64)(next_vtime(p, t, p->scx.dsq_vtime) - vtime_now()) <= 0)
+		shared.hurry = 1;
 	t->queued_runtime_ns = t->total_runtime_ns;
 	dsq_insert(p, HOLDING_DSQ + t->holding_llc, weighted_slice(p, config.slice_min_ns),
 		   enq_flags);
+	time_slice(cpu, task_cpu);
 
 	/*
 	 * Every CPU may be in the middle of a long slice, and nobody would run user
@@ -233,6 +244,20 @@ void BPF_PROG(pyland_tick, struct task_struct *p)
 	task_set_slice(p, 0);
 }
 
+/* There is nobody to yield to by name: the kernel asks that for its own class alone. */
+SEC("struct_ops/pyland_yield")
+bool BPF_PROG(pyland_yield, struct task_struct *from, struct task_struct *to)
+{
+	struct task_ctx *t = task_state(from);
+
+	if (to)
+		return false;
+	if (t)
+		t->yielded = 1;
+	task_set_slice(from, 0);
+	return true;
+}
+
 SEC("struct_ops/pyland_runnable")
 void BPF_PROG(pyland_runnable, struct task_struct *p, u64 enq_flags)
 {
@@ -260,6 +285,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	struct pyland_cpu *c = this_cpu_state(), *task_cpu = cpu_state(scx_bpf_task_cpu(p));
 	struct task_ctx *t;
 	bool decided;
+	u64 slice_ns;
 
 	if (is_scheduler(p)) {
 		scheduler_begins(now_ns());
@@ -278,11 +304,19 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	c->nr_running++;
 	/* By the task's CPU: another one calls here when its nice value or affinity changes. */
 	task_cpu->running_since_ns = t->start_ns;
+	task_cpu->running_awake_ns = t->awake_runtime_ns;
 	task_cpu->running_computes = t->awake_runtime_ns > pause_ns();
+	/* Who waited for nobody has a longest slice: when others come, it is as long as theirs. */
+	slice_ns = p->scx.slice;
+	if (!decided && shared.slice_ns && shared.slice_ns < slice_ns)
+		slice_ns = shared.slice_ns;
+	task_cpu->running_slice_ns = slice_ns > config.slice_min_ns ? slice_ns : config.slice_min_ns;
+	time_slice(scx_bpf_task_cpu(p), task_cpu);
 	/* One that did not have to wait has no key of now, and is due after all that do. */
 	task_cpu->running_vtime_ns = decided && t->generation == shared.generation ?
 		p->scx.dsq_vtime : vtime_now() + config.slice_ns;
-	if (t->generation == shared.generation && t->vtime_known &&
+	/* Not of one that no order put here. */
+	if (decided && t->generation == shared.generation && t->vtime_known &&
 	    shared.handed_over == shared.generation &&
 	    (s64)(p->scx.dsq_vtime - shared.vtime_now) > 0)
 		shared.vtime_now = p->scx.dsq_vtime;
@@ -309,6 +343,7 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 	if (delta_ns > 0) {
 		t->awake_runtime_ns += delta_ns;
 		t->total_runtime_ns += delta_ns;
+		t->left_ns -= t->left_ns < (u64)delta_ns ? t->left_ns : delta_ns;
 	}
 	tell(PYLAND_WANT_STOPPED, PYLAND_EVENT_STOPPED, p, delta_ns > 0 ? delta_ns : 0);
 }
@@ -395,6 +430,7 @@ s32 BPF_PROG(pyland_init)
 		return -22;
 	bpf_timer_init(&h->timer, &heartbeats, 1 /* CLOCK_MONOTONIC */);
 	bpf_timer_set_callback(&h->timer, beat);
+	bpf_loop(config.nr_cpu_ids, init_slice_timer, NULL, 0);
 	return bpf_timer_start(&h->timer, config.heartbeat_ns, 0);
 }
 
@@ -427,6 +463,7 @@ struct sched_ext_ops pyland_ops = {
 	.enqueue = (void *)pyland_enqueue,
 	.dispatch = (void *)pyland_dispatch,
 	.tick = (void *)pyland_tick,
+	.yield = (void *)pyland_yield,
 	.runnable = (void *)pyland_runnable,
 	.running = (void *)pyland_running,
 	.stopping = (void *)pyland_stopping,

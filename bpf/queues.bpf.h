@@ -250,25 +250,30 @@ static bool work_is_queued(s32 cpu, u32 llc, u32 domain)
 	       (scheduler_waits() && scheduler_has_work(false));
 }
 
+/* A task's last key, gone on by what it used since it was queued with it. */
+static u64 next_vtime(const struct task_struct *p, const struct task_ctx *t, u64 last_ns)
+{
+	u64 weight = p->scx.weight ? p->scx.weight : 1;
+	u64 used_ns = t->total_runtime_ns - t->queued_runtime_ns;
+
+	/* More than a slice was used while nobody waited, and is no debt to anyone. */
+	return last_ns + (used_ns < config.slice_ns ? used_ns : config.slice_ns) * 100 / weight;
+}
+
 /*
- * Into the shared queue without asking: user space cannot answer for this task. Its
- * key goes on from the last one by what it used, so that tasks which are queued over
- * and over share fairly with those that were decided before.
+ * Into the shared queue without asking: user space cannot answer for this task. Tasks
+ * that are queued so over and over share fairly with those that were decided before.
  */
 static void enqueue_undecided(struct task_struct *p, struct task_ctx *t, u64 enq_flags)
 {
-	u64 weight = p->scx.weight ? p->scx.weight : 1;
-	u64 least_ns = vtime_now() - config.slice_ns, vtime_ns = least_ns;
-	u64 used_ns = t->total_runtime_ns - t->queued_runtime_ns;
+	u64 least_ns = vtime_now() - config.slice_ns, vtime_ns;
 
 	forget_other_policies(t);
-	if (t->vtime_known)
-		vtime_ns = p->scx.dsq_vtime;
-	t->vtime_known = 1;
+	vtime_ns = t->vtime_known ? p->scx.dsq_vtime : least_ns;
 	if ((s64)(vtime_ns - least_ns) < 0)
 		vtime_ns = least_ns;
-	/* More than a slice was used while nobody waited, and is no debt to anyone. */
-	vtime_ns += (used_ns < config.slice_ns ? used_ns : config.slice_ns) * 100 / weight;
+	vtime_ns = next_vtime(p, t, vtime_ns);
+	t->vtime_known = 1;
 	t->queue = QUEUE_DECIDED;
 	t->decided_ns = now_ns();
 	t->queued_runtime_ns = t->total_runtime_ns;

@@ -22,6 +22,13 @@
 #define SLICE_CEIL_NS	(100 * NSEC_PER_MSEC)
 #define WEIGHT_MAX	10000ULL
 
+/* Ticks do for slices as long as this; and nobody is interrupted for less than that. */
+#define SLICE_TIMED_NS	(10 * NSEC_PER_MSEC)
+#define SLICE_SLACK_NS	(50 * NSEC_PER_USEC)
+
+/* A task that is interrupted goes on for so long. */
+#define INTERRUPT_NS	(30 * NSEC_PER_USEC)
+
 /* How many times the length of a cycle is between two while decided tasks wait. */
 #define SCHED_PAUSE_CYCLES 4
 
@@ -83,6 +90,8 @@ struct task_ctx {
 	u64 wakeup_ns;
 	u64 enqueue_ns;
 	u64 decided_ns;
+	u64 holds_until_ns;		/* its last decision does, if some of the slice is left */
+	u64 left_ns;			/* of that slice */
 	u64 slept_ns;
 	u64 woke_other_ns;
 	u64 wakeup_interval_ns;
@@ -97,6 +106,8 @@ struct task_ctx {
 	u32 holding_llc;
 	u32 kernel_helper;
 	u32 woke_up;			/* its last enqueue was a wakeup */
+	u32 holds_asleep;		/* its last decision was for a wakeup, and holds for more */
+	u32 yielded;			/* it gives way to all that are queued, once */
 };
 
 struct {
@@ -131,6 +142,17 @@ struct {
 	__uint(key_size, sizeof(u32));
 	__uint(value_size, 8);
 } exit_dump SEC(".maps");
+
+struct slice_timer {
+	struct bpf_timer timer;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct slice_timer);
+} slice_timers SEC(".maps");
 
 struct heartbeat {
 	struct bpf_timer timer;

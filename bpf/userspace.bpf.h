@@ -59,10 +59,15 @@ static u64 pause_ns(void)
  * While decided tasks wait, user space gets about a fifth of a CPU's time: records gather
  * meanwhile, and a cycle for several of them costs little more than one for each. Nothing
  * gathers where nothing waits, nor when somebody wakes up behind a task that computes.
+ * Tasks that only have had their turn, and are due after those that wait, can wait for half
+ * of the lag limit: they would not run before.
  */
 static bool scheduler_is_due(u64 now)
 {
-	return shared.needed || (s64)(now - shared.last_cycle_ns) >= (s64)pause_ns();
+	s64 since_ns = now - shared.last_cycle_ns;
+	bool hurry = shared.hurry || shared.nr_held || (shared.wanted & ~(u32)PYLAND_WANT_EXTRAS);
+
+	return shared.needed || since_ns >= (s64)(hurry ? pause_ns() : config.lag_ns / 2);
 }
 
 /* Is it long enough since a task was last interrupted for user space? */
@@ -129,6 +134,7 @@ static void scheduler_pauses(u64 now)
 static void note_scheduler_run(struct pyland_cpu *c)
 {
 	shared.needed = 0;
+	shared.hurry = 0;
 	shared.wakeup_waits = 0;
 	c->sched_runs++;
 	c->sched_ran_last = 1;

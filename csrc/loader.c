@@ -192,6 +192,7 @@ static int set_sizes(struct pyland_object *o, const struct pyland_load_options *
 		{ "queued", options->queued_bytes },
 		{ "dispatched", options->dispatched_bytes },
 		{ "cpus", options->config.nr_cpu_ids },
+		{ "slice_timers", options->config.nr_cpu_ids },
 	};
 
 	if (!config || size < sizeof(options->config))

@@ -67,7 +67,8 @@ struct pyland_batch *pyland_batch_memory(struct pyland_rings *r);
 struct pyland_event *pyland_event_memory(struct pyland_rings *r);
 struct pyland_queued *pyland_record(struct pyland_rings *r, unsigned int i);
 unsigned int pyland_record_size(struct pyland_rings *r);
-void pyland_want(struct pyland_rings *r, unsigned int wanted);
+void pyland_want(struct pyland_rings *r, unsigned int wanted, unsigned long long holds_ns,
+		 unsigned long long margin_ns);
 struct pyland_decision *pyland_decision_memory(struct pyland_rings *r);
 int pyland_cycle(struct pyland_rings *r, unsigned int nr_decisions, unsigned int nr_held,
 		 unsigned int max_records);

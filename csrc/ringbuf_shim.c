@@ -226,9 +226,15 @@ unsigned int pyland_record_size(struct pyland_rings *r)
 	return r->record_size;
 }
 
-/* What BPF shall collect from now on: PYLAND_WANT_*. */
-void pyland_want(struct pyland_rings *r, unsigned int wanted)
+/*
+ * What BPF shall do for the policy from now on: what it collects (PYLAND_WANT_*), how long
+ * decisions hold, and how far ahead a task is of one that it interrupts.
+ */
+void pyland_want(struct pyland_rings *r, unsigned int wanted, unsigned long long holds_ns,
+		 unsigned long long margin_ns)
 {
+	r->shared->holds_ns = holds_ns;
+	r->shared->margin_ns = margin_ns;
 	r->record_size = wanted & PYLAND_WANT_EXTRAS ? sizeof(struct pyland_queued) :
 						       PYLAND_BASE_RECORD;
 	__atomic_store_n(&r->shared->wanted, wanted, __ATOMIC_RELEASE);

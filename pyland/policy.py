@@ -109,11 +109,29 @@ class Policy:
     interval_ns: ClassVar[int] = 0
     """`tick` is called about so often; 0: never. No more often than the scheduler runs."""
 
+    holds_ns: ClassVar[int] = 0
+    """How long a decision holds; 0: until the task stops running.
+
+    A task that sleeps with some of its slice left, and wakes up within this time of the
+    decision, goes on with what is left: at its key plus the CPU time that it has used, and
+    the policy is not asked. The next record has all of that in `used_ns`. So does one that
+    was interrupted; one that yields goes behind all that are queued. A policy whose keys are
+    virtual times loses nothing by it, and is asked once a slice, where tasks that wake up
+    all the time would have it asked a hundred times. Decisions that name a CPU or a domain
+    hold until the task stops.
+    """
+
     uses_numpy: ClassVar[bool] = False
     """Whether `Batch.array` is wanted, and NumPy therefore imported."""
 
     machine: Machine
     """Time, topology, idle CPUs, randomness, and what can be done to a CPU."""
+
+    margin_ns: int = 0
+    """A task that wakes up interrupts one that is due later by more than this; 0: a shortest slice.
+
+    A task is due at its key, and while it runs at its key plus the time that it has run.
+    """
 
     nr_held: int = 0
     """Tasks that the policy has seen and not decided yet.

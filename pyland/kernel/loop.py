@@ -93,12 +93,18 @@ class DispatchLoop:
             fields=wire.places("pyland_queued", self.policy.fields),
         )
 
+    def _want(self) -> None:
+        """Tell BPF what the policy asks of it."""
+        policy = self.policy
+        margin_ns = policy.margin_ns or self._machine.slices.shortest_ns
+        lib.pyland_want(self._rings, self._wanted, policy.holds_ns, margin_ns)
+
     def run(self) -> Stop:
         """Drain, decide and submit until something stops it; what the policy raises goes up.
 
         It can be run again after that; the tasks of the failed batch are left to BPF.
         """
-        lib.pyland_want(self._rings, self._wanted)
+        self._want()
         exchange = self._exchange()
         told = bool(self.policy.interval_ns or self._wanted & ~lib.PYLAND_WANT_EXTRAS)
         try:
@@ -159,7 +165,7 @@ class DispatchLoop:
         """
         batch, scheduling = self._batch, self.policy
         self.policy = policy
-        lib.pyland_want(self._rings, self._wanted)
+        self._want()
         for nr in (1, 2, 64, MAX_BATCH):
             for index in range(nr):
                 record = lib.pyland_record(self._rings, index)

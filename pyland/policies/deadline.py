@@ -36,6 +36,7 @@ class Deadline(Policy):
     """
 
     fields = ("seq", "pid", "cpu", "weight", "used_ns", "awake_runtime_ns", "state")
+    holds_ns = 100_000_000
 
     percpu_local: bool = option(False, "keep a task on the CPU where it ran last")
 
@@ -43,8 +44,8 @@ class Deadline(Policy):
         """V starts where no task has been."""
         slices = self.machine.slices
         self._longest_ns, self._shortest_ns = slices.longest_ns, slices.shortest_ns
+        self.margin_ns = slices.longest_ns
         self._nr_cpus = len(self.machine.topology.online)
-        self._constant = (slices.longest_ns, slices.longest_ns, self.percpu_local)
         # How much V advances at least for the time used, in 2**-20.
         self._least_rate = (slices.shortest_ns << _RATE_SHIFT) // (
             slices.longest_ns * self._nr_cpus
@@ -55,13 +56,14 @@ class Deadline(Policy):
     def _look(self, batch: Batch) -> None:
         """What follows from the number and the weight of all tasks; both change seldom."""
         self._nr_runnable, self._weight_runnable = batch.nr_runnable, batch.weight_runnable
-        self._slice_ns = self._longest_ns
+        self._slice_ns = self._first_ns = self._longest_ns
         if batch.nr_runnable > self._nr_cpus:
-            # All have a turn within a quarter of the longest slice, as far as the tick lets them.
-            share_ns = self._longest_ns * self._nr_cpus // (4 * batch.nr_runnable)
-            self._slice_ns = max(share_ns, self._shortest_ns)
+            # All have a turn within half of the longest slice.
+            share_ns = self._longest_ns * self._nr_cpus // (2 * batch.nr_runnable)
+            self._slice_ns = max(share_ns, 2 * self._shortest_ns)
+            self._first_ns = self._slice_ns // 2
         rate = (100 << _RATE_SHIFT) // batch.weight_runnable
-        self._rate = max(rate, self._least_rate)
+        self._rate, self._pull = max(rate, self._least_rate), min(rate, 1 << _RATE_SHIFT)
 
     def decide(self, batch: Batch) -> list[int]:
         """Decides every task at once; its state is its virtual time.
@@ -72,8 +74,9 @@ class Deadline(Policy):
         """
         if batch.weight_runnable != self._weight_runnable or batch.nr_runnable != self._nr_runnable:
             self._look(batch)
-        longest_ns, most_ns, local = self._constant
-        slice_ns = self._slice_ns
+        longest_ns, local = self._longest_ns, self.percpu_local
+        slice_ns, first_ns = self._slice_ns, self._first_ns
+        rate, pull = self._rate, self._pull
         vtime_now = self._vtime_now
         floor_ns = vtime_now - longest_ns
         used_sum_ns = 0
@@ -83,23 +86,26 @@ class Deadline(Policy):
             if state < floor_ns:
                 vtime_ns = floor_ns if state else vtime_now
             elif state > vtime_now:
-                vtime_now = state
+                vtime_now += (state - vtime_now) * pull >> _RATE_SHIFT
             charged_ns = used_ns
             if used_ns > longest_ns:
                 charged_ns = min(used_ns, longest_ns * max(weight, 100) // 100)
             used_sum_ns = used_sum_ns + charged_ns if used_sum_ns else charged_ns
-            mine_ns = slice_ns
+            if awake_ns:
+                mine_ns, key_ns = slice_ns, awake_ns if awake_ns < longest_ns else longest_ns
+            else:
+                mine_ns, key_ns = first_ns, -longest_ns if state else 0
             if weight == 100:
                 vtime_ns += charged_ns
             else:
                 vtime_ns += charged_ns * 100 // weight
-                mine_ns = slice_ns * weight // 100
+                mine_ns = mine_ns * weight // 100
             decision = [
                 seq,
                 pid,
                 cpu if local else CPU_ANY,
                 mine_ns,
-                vtime_ns + (awake_ns if awake_ns < most_ns else most_ns),
+                vtime_ns + key_ns,
                 vtime_ns,
                 0,
             ]
@@ -107,5 +113,5 @@ class Deadline(Policy):
                 out += decision
             else:
                 out = decision
-        self._vtime_now = vtime_now + (used_sum_ns * self._rate >> _RATE_SHIFT)
+        self._vtime_now = vtime_now + (used_sum_ns * rate >> _RATE_SHIFT)
         return out

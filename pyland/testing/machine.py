@@ -11,15 +11,25 @@ from typing import Any
 from pyland.machine import NR_DOMAINS, Machine, Slices
 from pyland.policy import CPU_ANY, DECISION_FIELDS, FIELDS, Batch, Policy, flat_decisions
 from pyland.task import WAKEUP
+from pyland.testing.holding import SLICE_FLOOR_NS, Holds
 from pyland.testing.queues import SHARED, Queues, cpu_queue, domain_queue
 from pyland.testing.task import OfflineTask
 from pyland.testing.trace import Decision, Trace
 from pyland.topology import Topology
 
-SLICE_FLOOR_NS = 100_000
 SLICE_CEIL_NS = 100_000_000
 _WIDTH = len(DECISION_FIELDS)
 _KICK = 2
+_COUNTED = (
+    "direct",
+    "forwarded",
+    "decided",
+    "continued",
+    "fallback",
+    "late",
+    "bounced",
+    "bad_decisions",
+)
 
 
 class _Cpu:
@@ -69,10 +79,9 @@ class OfflineMachine(Machine):
         self.tasks: dict[int, OfflineTask] = {}
         self.decisions: list[Decision] = []
         self.trace = Trace()
-        self.counters = dict.fromkeys(
-            ("direct", "forwarded", "decided", "fallback", "late", "bounced", "bad_decisions"), 0
-        )
+        self.counters = dict.fromkeys(_COUNTED, 0)
         self.policy = policy.create(self, **options)
+        self._holds = Holds(self.policy, self.slices.longest_ns)
         if self.policy.interval_ns:
             self._at(self.policy.interval_ns, self._tick)
 
@@ -137,7 +146,7 @@ class OfflineMachine(Machine):
             self.counters["direct"] += 1
             self._start(idle, task)
         else:
-            self._forward(task)
+            self._enqueue(task)
             self._ask()
 
     def sleep(self, task: OfflineTask) -> None:
@@ -226,7 +235,7 @@ class OfflineMachine(Machine):
             self.sleep(task)
         elif self._queues.waiting(cpu.number, cpu.domain) or self._held:
             self._stop(cpu)
-            self._forward(task)
+            self._enqueue(task)
             self._ask()
             self._fill()
         else:
@@ -251,6 +260,20 @@ class OfflineMachine(Machine):
         self._held.pop(task.pid, None)
 
     # Between CPUs.
+
+    def _enqueue(self, task: OfflineTask) -> None:
+        """Back into a queue when its decision still holds; else the policy is asked."""
+        if not self._holds.go_on(task, self._now_ns):
+            self._forward(task)
+            return
+        task.seq += 1
+        task.enqueue_ns = self._now_ns
+        self.counters["continued"] += 1
+        queue = cpu_queue(min(task.cpus)) if len(task.cpus) == 1 else SHARED
+        self._queue(task, queue)
+        self._log(f"{task.name} goes on -> {queue}, for {task.slice_ns / 1e6:g} ms more")
+        if task.enq_flags & WAKEUP:
+            self._hurry(task, task.cpu)
 
     def _forward(self, task: OfflineTask) -> None:
         task.where = "held"
@@ -364,6 +387,7 @@ class OfflineMachine(Machine):
         task.state, task.vtime_ns = state, vtime_ns
         least_ns = self.slices.shortest_ns * task.weight // 100
         task.slice_ns = self._clamped(slice_ns or least_ns)
+        self._holds.let_hold(task, cpu, self._now_ns)
         queue = self._place(task, cpu)
         self._queue(task, queue)
         self._log(f"{task.name} -> {queue}, vtime {vtime_ns}, slice {task.slice_ns / 1e6:g} ms")
@@ -387,7 +411,7 @@ class OfflineMachine(Machine):
         return cpu_queue(min(task.cpus)) if len(task.cpus) == 1 else SHARED
 
     def _hurry(self, task: OfflineTask, number: int) -> None:
-        """A task that woke up interrupts one that is due later by more than a shortest slice."""
+        """A task that woke up interrupts one that is due later by more than the margin."""
         running = self._cpus[number].task
         if running is None or number not in task.cpus:
             return
@@ -396,7 +420,8 @@ class OfflineMachine(Machine):
         if due_ns is None:  # it never had to wait: after all that do
             due_ns = self._vtime_now_ns + self.slices.longest_ns
         assert task.vtime_ns is not None
-        if ran_ns > 0 and due_ns + ran_ns - task.vtime_ns > self.slices.shortest_ns:
+        margin_ns = self.policy.margin_ns or self.slices.shortest_ns
+        if ran_ns > 0 and due_ns + ran_ns - task.vtime_ns > margin_ns:
             self._kick(number, True)
 
     def _kick(self, number: int, preempt: bool) -> None:
@@ -407,7 +432,7 @@ class OfflineMachine(Machine):
             task = cpu.task
             self._log(f"{task.name} makes room on CPU {number}")
             self._stop(cpu)
-            self._forward(task)
+            self._enqueue(task)
             taken = self._queues.take(cpu.number, cpu.domain)
             if taken:
                 self._start(cpu, taken)

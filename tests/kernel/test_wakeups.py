@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.kernel.harness import Record, Start, ended_well, scaled, undisturbed
-from tools.load.programs import Command, Hogs, Sleeper, Stress, available
+from tools.load.programs import Command, Crowd, Hogs, Sleeper, Stress, available
 
 
 def test_it_interrupts_a_task_that_is_due_later(start: Start, record: Record) -> None:
@@ -40,8 +41,11 @@ def test_the_only_task_for_a_free_cpu_is_not_decided(start: Start, record: Recor
 
 @pytest.mark.skipif(not available("hackbench"), reason="no hackbench here")
 def test_records_gather_while_decided_tasks_wait(start: Start, record: Record) -> None:
-    """Eighty processes that talk to each other: one cycle decides for several of them."""
-    scheduler = start()
+    """Eighty processes that talk to each other: one cycle decides for several of them.
+
+    With `fifo`, which is asked about each of their wakeups.
+    """
+    scheduler = start("--policy", "fifo")
     with undisturbed(scheduler), Command("hackbench", "-P", "-g", "2", "-l", "100") as bench:
         assert bench.wait(120) == 0, bench.output
     end = scheduler.end()
@@ -49,3 +53,50 @@ def test_records_gather_while_decided_tasks_wait(start: Start, record: Record) -
     record(per_cycle=totals["forwarded"] / totals["cycles"], totals=dict(totals.counts))
     ended_well(end)
     assert totals["forwarded"] > 3 * totals["cycles"]
+
+
+@pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
+def test_a_decision_holds_for_its_slice(start: Start, record: Record) -> None:
+    """Pairs that wake each other thousands of times a second: one decision for many of them."""
+    scheduler = start()
+    with undisturbed(scheduler), Stress("--switch 8", scaled(20)) as stress:
+        assert stress.wait(scaled(20) + 90) == 0, stress.output
+    end = scheduler.end()
+    totals = end.totals
+    record(per_decision=totals["continued"] / totals["forwarded"], totals=dict(totals.counts))
+    ended_well(end)
+    assert totals["continued"] > 10 * totals["forwarded"]
+
+
+def turns(pid: int) -> dict[str, int]:
+    """How often each thread of a process was put on a CPU."""
+    files = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return {file.parent.name: int(file.read_text().split()[2]) for file in files}
+
+
+def test_who_yields_lets_all_go_first_that_are_queued(start: Start, record: Record) -> None:
+    """Eight that give their CPU away every 50 us take turns, and need no decision for that."""
+    scheduler = start()
+    with undisturbed(scheduler), Crowd(600, 8) as crowd:
+        time.sleep(scaled(4))
+        before = turns(crowd.pid)
+        time.sleep(scaled(10))
+        after = turns(crowd.pid)
+    end = scheduler.end()
+    each = sorted(after[thread] - before[thread] for thread in before if thread != str(crowd.pid))
+    record(turns=each, totals=dict(end.totals.counts))
+    ended_well(end)
+    assert len(each) == 8
+    assert each[-1] < 2 * each[0]
+    assert sum(each) > 5 * end.totals["forwarded"]
+
+
+def test_a_slice_ends_between_two_ticks(start: Start, record: Record) -> None:
+    """Six hogs, slices of a millisecond: no tick is as often as that with 250 in a second."""
+    scheduler = start("--policy", "vtime", "--slice-us-min", "1000")
+    with undisturbed(scheduler), Hogs(600, [0] * 6):
+        time.sleep(scaled(10))
+    end = scheduler.end()
+    record(totals=dict(end.totals.counts))
+    ended_well(end)
+    assert end.totals["sliced"] > 0

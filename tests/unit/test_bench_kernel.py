@@ -21,6 +21,7 @@ def snapshot(decisions: int, user_ns: int, **counters: int) -> cost._Snapshot:
     return cost._Snapshot(
         time_ns=decisions * 1_000_000,
         decisions=decisions,
+        dispatched=2 * decisions,
         user_ns=user_ns,
         others_ns=0,
         bpf_ns=2 * user_ns,

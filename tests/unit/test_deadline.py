@@ -117,13 +117,36 @@ def test_time_used_alone_is_no_debt_to_those_who_come_later() -> None:
 def test_slices_shrink_with_the_number_that_wait() -> None:
     def slice_ms(nr_runnable: int, weight: int = 100) -> float:
         policy = deadline(2)
-        return decide(policy, task(1, weight=weight), nr_runnable=nr_runnable)[0].slice_ns / MS
+        hog = task(1, weight=weight, used=MS, awake=5 * MS)
+        return decide(policy, hog, nr_runnable=nr_runnable)[0].slice_ns / MS
 
     assert slice_ms(1) == slice_ms(2) == 20
-    assert slice_ms(3) == pytest.approx(3.33, abs=0.01)
-    assert slice_ms(8) == 1.25
-    assert slice_ms(1000) == 1
-    assert slice_ms(8, weight=200) == 2.5
+    assert slice_ms(3) == pytest.approx(6.67, abs=0.01)
+    assert slice_ms(8) == 2.5
+    assert slice_ms(1000) == 2
+    assert slice_ms(8, weight=200) == 5
+
+
+def test_who_wakes_up_goes_first_for_half_a_slice() -> None:
+    policy = deadline()
+    state = decide(policy, task(1, used=MS, awake=MS), nr_runnable=3)[0].state
+    woken, others = decide(
+        policy, task(1, state=state), task(2, awake=MS, state=state), nr_runnable=3
+    )
+    assert 2 * woken.slice_ns == others.slice_ns
+    assert others.vtime_ns - woken.vtime_ns > Slices().longest_ns
+    assert woken.state == others.state
+
+
+def test_one_task_ahead_of_all_does_not_take_the_queue_with_it() -> None:
+    policy = deadline()
+    ahead, newcomer = decide(
+        policy,
+        task(1, state=decide(policy, task(2), nr_runnable=8)[0].state + 80 * MS),
+        task(3),
+        nr_runnable=8,
+    )
+    assert ahead.state - newcomer.state == 70 * MS
 
 
 def test_percpu_local_keeps_the_cpu() -> None:

@@ -32,10 +32,11 @@ WORKLOADS = {
 
 
 def _cost(user: int = 4000, bpf: int = 1000, faults: int | None = 0) -> dict[str, Any]:
-    """That much per decision, for 1,000 decisions of 100 ms."""
+    """That much per decision, for 1,000 decisions of 100 ms, each of two dispatched tasks."""
     return {
         "seconds": 0.1,
         "decisions": 1000,
+        "dispatched": 2000,
         "user_ns": 1000 * user,
         "bpf_ns": 1000 * bpf,
         "bpf_runs": 5000 if bpf else 0,
@@ -191,8 +192,8 @@ def test_half_the_cost_is_a_target_of_its_own(tmp_path: Path, user: int, half: b
     for run in files["cost"]["runs"]:
         run["cost"] = _cost(user if run["scheduler"] == PYLAND else 9000)
     reached = _reached(_write(tmp_path, files))
-    assert reached["user-space CPU per decision at full load: at most scx_rustland's"]
-    assert reached["user-space CPU per decision at full load: half of that"] is half
+    assert reached["user-space CPU per dispatched task at full load: at most scx_rustland's"]
+    assert reached["user-space CPU per dispatched task at full load: half of that"] is half
 
 
 @pytest.mark.parametrize(("contended", "share"), [(True, 0.95), (False, 0.98)])
@@ -214,11 +215,11 @@ def test_the_page_has_every_figure(tmp_path: Path) -> None:
         f"| {PYLAND} | 3 | 300 | 100 to 700 | 2.000 (2.000 to 2.000) | 51.0 |",
         f"| {RUSTLAND} | 3 | 480 | 160 to 1,120 | 1.250 (1.250 to 1.250) | 49.0 |",
         f"| {PYLAND} | 3 | 330 | 141 to 990 | 0.990 (0.990 to 0.990) |",
-        f"| low | {PYLAND} | 2 | 4,000 | 1,000 | 10,000 | 2.50 | 4.0% | 0 |",
-        f"| full | {RUSTLAND} | 2 | 9,000 | 1,000 | 10,000 | 2.50 | 9.0% | 0 |",
-        f"| schbench | {PYLAND} | 3 | 4,000 | 1,000 | 10,000 | 2.50 | 4.0% | 0 |",
+        f"| low | {PYLAND} | 2 | 2,000 | 500 | 4,000 | 2.00 | 10,000 | 2.50 | 4.0% | 0 |",
+        f"| full | {RUSTLAND} | 2 | 4,500 | 500 | 9,000 | 2.00 | 10,000 | 2.50 | 9.0% | 0 |",
+        f"| schbench | {PYLAND} | 3 | 2,000 | 500 | 4,000 | 2.00 | 10,000 | 2.50 | 4.0% | 0 |",
         f"| low | {RUSTLAND} | 1.00 | 21.0 | 32.0 | 43.0 |",
-        f"| {PYLAND} | 4 | 10,000 | 1 | 4,300 | 1,000 | 10,000 | 2.50 | 4.3% | 0 |",
+        f"| {PYLAND} | 4 | 10,000 | 1 | 2,150 | 500 | 4,300 | 2.00 | 10,000 | 2.50 | 4.3% | 0 |",
         "| cycle | deadline | 10,000 | 3.71 | 0.830 |",
         "| policy | deadline | 64 | 0.410 | 0.470 |",
         "| scx_lavd | not on PATH |",
@@ -243,7 +244,7 @@ def test_a_bpf_part_that_was_not_counted_is_no_zero(tmp_path: Path) -> None:
     for run in files["cost"]["runs"]:
         run["cost"] = _cost(bpf=0)
     text = report.page(_write(tmp_path, files), "", {})
-    assert f"| low | {PYLAND} | 2 | 4,000 | - |" in text
+    assert f"| low | {PYLAND} | 2 | 2,000 | - |" in text
 
 
 def test_a_summary_for_the_terminal(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ TOTALS = (
     "fallback_full",
     "fallback_lag",
     "fallback_idle",
+    "continued",
+    "sliced",
     "late",
     "bounced",
     "failed",

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Decisions that still hold: a task that comes back with some of its slice left goes on
+ * with that, at the place that it had, and user space is not asked again.
+ *
+ * The kernel's own EEVDF keeps a deadline likewise until its slice is used up. A task that
+ * sleeps and wakes up every few microseconds costs one decision for a slice, not for each time.
+ */
+#ifndef PYLAND_HOLDING_BPF_H
+#define PYLAND_HOLDING_BPF_H
+
+#include "preemption.bpf.h"
+#include "queues.bpf.h"
+
+static u64 at_weight_100(const struct task_struct *p, u64 slice_ns)
+{
+	return slice_ns * 100 / (p->scx.weight ? p->scx.weight : 100);
+}
+
+/* A decision of so long a slice; without one it is over when the task stops. */
+static void let_hold(const struct task_struct *p, struct task_ctx *t, u64 slice_ns)
+{
+	t->left_ns = shared.holds_ns ? slice_ns : 0;
+	t->holds_until_ns = t->decided_ns + shared.holds_ns;
+	t->holds_asleep = t->woke_up;
+	t->yielded = 0;
+	if (slice_ns)
+		shared.slice_ns = at_weight_100(p, slice_ns);
+}
+
+/*
+ * Not if it is an earlier policy's, or less is left than a switch is worth. Nor after the
+ * first sleep since the task computed, for its place was that of one that computes. Nor if
+ * slices are shorter now: when it was made, fewer tasks wanted a CPU.
+ */
+static bool still_holds(const struct task_struct *p, const struct task_ctx *t, u64 now)
+{
+	return t->left_ns >= SLICE_FLOOR_NS && shared.holds_ns &&
+	       (s64)(t->holds_until_ns - now) > 0 && (!t->woke_up || t->holds_asleep) &&
+	       t->generation == shared.generation && shared.handed_over == shared.generation &&
+	       at_weight_100(p, t->left_ns) <= shared.slice_ns;
+}
+
+/* The highest key in a queue; false when the queue is empty. */
+static bool last_vtime(u64 dsq_id, u64 *vtime_ns)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p = NULL;
+
+	if (!bpf_iter_scx_dsq_new(&it, dsq_id, kernel_enum(scx_dsq_iter_flags, SCX_DSQ_ITER_REV))) {
+		p = bpf_iter_scx_dsq_next(&it);
+		if (p)
+			*vtime_ns = p->scx.dsq_vtime;
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	return p;
+}
+
+/* Queues a task again whose decision holds; false when user space has to be asked. */
+static bool go_on(struct task_struct *p, struct task_ctx *t, s32 cpu, u64 now, u64 enq_flags)
+{
+	u64 dsq_id = p->nr_cpus_allowed == 1 ? cpu : SHARED_DSQ, vtime_ns, last_ns;
+
+	if (!still_holds(p, t, now))
+		return false;
+	vtime_ns = next_vtime(p, t, p->scx.dsq_vtime);
+	/* Who yields lets all go first that are queued. */
+	if (t->yielded && last_vtime(dsq_id, &last_ns) && (s64)(last_ns - vtime_ns) >= 0)
+		vtime_ns = last_ns + 1;
+	t->yielded = 0;
+	t->queue = QUEUE_DECIDED;
+	t->decided_ns = now;
+	t->queued_runtime_ns = t->total_runtime_ns;
+	vtime_ns = clamp_vtime(vtime_ns);
+	dsq_insert_vtime(p, dsq_id, t->left_ns, vtime_ns, enq_flags);
+	if (t->woke_up)
+		interrupt_for(vtime_ns, cpu, now);
+	return true;
+}
+
+#endif

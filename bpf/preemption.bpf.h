@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * When a task that wakes up interrupts the one that runs.
+ */
+#ifndef PYLAND_PREEMPTION_BPF_H
+#define PYLAND_PREEMPTION_BPF_H
+
+#include "slices.bpf.h"
+#include "userspace.bpf.h"
+
+/*
+ * Shall the task that runs there make room for one of this key? It does when it is due
+ * later by more than the policy's margin. Unless it computes, it has a moment first: tasks
+ * that send each other messages would be interrupted at each of them.
+ */
+static void interrupt_for(u64 vtime_ns, s32 cpu, u64 now)
+{
+	struct pyland_cpu *c = cpu_state(cpu), *mine = this_cpu_state();
+	s64 ran_ns, ahead_ns;
+
+	if (!c || !mine || !c->running_since_ns)
+		return;
+	ran_ns = now - c->running_since_ns;
+	ahead_ns = c->running_vtime_ns + ran_ns - vtime_ns;
+	if (ahead_ns <= (s64)shared.margin_ns)
+		return;
+	if (ran_ns < (s64)pause_ns() && c->running_awake_ns + ran_ns <= config.slice_ns)
+		return;
+	interrupt_soon(cpu, c, now);
+	mine->preemptions++;
+}
+
+/* Does the CPU look into this queue, and may the task run there? */
+static bool takes_from(s32 cpu, u64 dsq_id, const struct task_struct *p)
+{
+	struct pyland_cpu *c = cpu_state(cpu);
+
+	if (!c || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+		return false;
+	return dsq_id == SHARED_DSQ || dsq_id == (u64)cpu || dsq_id == DOMAIN_DSQ + c->domain;
+}
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Slices that end between two ticks. The kernel ends a slice at a tick: with 250 of them a
+ * second, whoever waits behind a slice of 1 ms waits up to 4. While somebody waits for a CPU,
+ * a timer of its own looks there when the slice is over, a shortest slice at the least.
+ */
+#ifndef PYLAND_SLICES_BPF_H
+#define PYLAND_SLICES_BPF_H
+
+#include "queues.bpf.h"
+
+static bool somebody_waits(s32 cpu, const struct pyland_cpu *c)
+{
+	return work_is_queued(cpu, c->llc, c->domain % PYLAND_NR_DOMAINS);
+}
+
+static int slice_is_over(void *map, u32 *key, struct slice_timer *s)
+{
+	s32 cpu = *key;
+	struct pyland_cpu *c = cpu_state(cpu);
+	s64 left_ns;
+
+	if (!c)
+		return 0;
+	if (!c->running_since_ns || !somebody_waits(cpu, c)) {
+		c->slice_timed = 0;
+		return 0;
+	}
+	left_ns = c->running_since_ns + c->running_slice_ns - now_ns();
+	if (left_ns < (s64)SLICE_SLACK_NS) {
+		c->sliced++;
+		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
+		left_ns = config.slice_min_ns;
+	}
+	bpf_timer_start(&s->timer, left_ns, TIMER_CPU_PIN);
+	return 0;
+}
+
+static long init_slice_timer(u64 cpu, void *context)
+{
+	u32 key = cpu;
+	struct slice_timer *s = bpf_map_lookup_elem(&slice_timers, &key);
+
+	if (!s)
+		return 1;
+	bpf_timer_init(&s->timer, &slice_timers, 1 /* CLOCK_MONOTONIC */);
+	bpf_timer_set_callback(&s->timer, slice_is_over);
+	return 0;
+}
+
+static void look_in(s32 cpu, struct pyland_cpu *c, u64 after_ns)
+{
+	u32 key = cpu;
+	struct slice_timer *s = bpf_map_lookup_elem(&slice_timers, &key);
+
+	if (!s)
+		return;
+	c->slice_timed = 1;
+	bpf_timer_start(&s->timer, after_ns, TIMER_CPU_PIN);
+}
+
+/* Somebody may wait behind the task that runs on this CPU. */
+static void time_slice(s32 cpu, struct pyland_cpu *c)
+{
+	if (!c->slice_timed && c->running_since_ns && c->running_slice_ns < SLICE_TIMED_NS &&
+	    somebody_waits(cpu, c))
+		look_in(cpu, c, c->running_slice_ns);
+}
+
+/*
+ * The task that runs there makes room. In a moment, not at once: often it is the one that
+ * woke the other up and is about to sleep, and would have to wait to do only that.
+ */
+static void interrupt_soon(s32 cpu, struct pyland_cpu *c, u64 now)
+{
+	u64 ran_ns = now - c->running_since_ns;
+
+	if (c->running_slice_ns <= ran_ns + INTERRUPT_NS)
+		return;
+	c->running_slice_ns = ran_ns + INTERRUPT_NS;
+	look_in(cpu, c, INTERRUPT_NS);
+}
+
+#endif

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A decision holds for its slice, where the policy says so."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from pyland import CPU_ANY, Policy, Task
+from pyland.testing import OfflineMachine, OfflineTask, make_topology
+
+MS = 1_000_000
+US = 1_000
+
+
+class Lasting(Policy):
+    """Fair by time used; a decision is for 5 ms, and holds for 50."""
+
+    holds_ns = 50 * MS
+    cpu = CPU_ANY
+
+    def __init__(self) -> None:
+        self.asked: Counter[int] = Counter()
+        self.used_ns: Counter[int] = Counter()
+
+    def enqueue(self, task: Task) -> None:
+        self.asked[task.pid] += 1
+        self.used_ns[task.pid] += task.used_ns
+        self.dispatch(task, self.cpu, slice_ns=5 * MS, vtime_ns=task.total_runtime_ns)
+
+
+class Asking(Lasting):
+    """The same, asked each time."""
+
+    holds_ns = 0
+
+
+class Placing(Lasting):
+    """The same, and names the CPU."""
+
+    cpu = 0
+
+
+def talking(policy: type[Lasting]) -> tuple[OfflineMachine, OfflineTask, Lasting]:
+    """A CPU with two hogs, and a task that wakes up a thousand times a second."""
+    machine = OfflineMachine(make_topology(cpus=1), policy)
+    for number in range(2):
+        machine.wake(machine.add(f"hog{number}"))
+    talker = machine.add("talker", runs_ns=100 * US, sleeps_ns=900 * US)
+    machine.wake(talker)
+    machine.run(1_000 * MS)
+    made = machine.policy
+    assert isinstance(made, Lasting)
+    return machine, talker, made
+
+
+def test_a_task_that_wakes_up_all_the_time_is_asked_about_once_a_slice() -> None:
+    _, talker, asking = talking(Asking)
+    assert asking.asked[talker.pid] > 500
+    machine, talker, lasting = talking(Lasting)
+    turns = talker.total_runtime_ns // (100 * US)
+    assert turns > 500
+    assert lasting.asked[talker.pid] < turns / 20
+    assert machine.counters["continued"] > turns / 2
+
+
+def test_what_it_uses_meanwhile_is_told_with_the_next_record() -> None:
+    _, talker, lasting = talking(Lasting)
+    assert talker.total_runtime_ns - lasting.used_ns[talker.pid] <= 5 * MS
+
+
+def test_it_goes_on_behind_where_it_was_by_what_it_used() -> None:
+    machine = OfflineMachine(make_topology(cpus=1), Lasting)
+    machine.wake(machine.add("hog"))
+    talker = machine.add("talker", runs_ns=1 * MS, sleeps_ns=2 * MS)
+    machine.wake(talker)
+    machine.run(30 * MS)
+    decided = [each for each in machine.decisions if each.pid == talker.pid]
+    assert talker.vtime_ns is not None
+    assert 0 < talker.vtime_ns - decided[-1].vtime_ns <= 5 * MS
+
+
+def test_no_longer_than_it_says() -> None:
+    machine = OfflineMachine(make_topology(cpus=1), Lasting)
+    machine.wake(machine.add("hog"))
+    talker = machine.add("talker", runs_ns=10 * US, sleeps_ns=30 * MS)
+    machine.wake(talker)
+    machine.run(600 * MS)
+    lasting = machine.policy
+    assert isinstance(lasting, Lasting)
+    assert lasting.asked[talker.pid] >= 600 // (2 * 31)
+
+
+def test_a_decision_for_one_that_computes_is_over_when_it_sleeps() -> None:
+    machine = OfflineMachine(make_topology(cpus=1), Lasting)
+    hogs = [machine.add(f"hog{number}") for number in range(2)]
+    for hog in hogs:
+        machine.wake(hog)
+    machine.run(42 * MS)  # both have been decided at the end of a slice
+    sleeper = next(hog for hog in hogs if hog.where == "running")
+    lasting = machine.policy
+    assert isinstance(lasting, Lasting)
+    before = lasting.asked[sleeper.pid]
+    machine.sleep(sleeper)
+    machine.run(1 * MS)
+    machine.wake(sleeper)
+    assert lasting.asked[sleeper.pid] == before + 1
+
+
+def test_a_decision_that_names_a_cpu_is_for_one_time() -> None:
+    machine, _, placing = talking(Placing)
+    assert machine.counters["continued"] == 0
+    assert placing.asked.total() > 1000
+
+
+@pytest.mark.parametrize("policy", [Lasting, Asking])
+def test_shares_are_the_same(policy: type[Lasting]) -> None:
+    machine, talker, _ = talking(policy)
+    first, second = (t.total_runtime_ns for t in machine.tasks.values() if t is not talker)
+    assert first == pytest.approx(second, rel=0.1)
+    assert sum(t.total_runtime_ns for t in machine.tasks.values()) == 1_000 * MS
