@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.harness import Record, Start, ended_well, scaled, undisturbed
-from tools.load.programs import Command, Crowd, Hogs, Sleeper, Stress, available
+from tools.load.programs import Crowd, Hogs, Sleeper, Stress, available
 
 
 def test_it_interrupts_a_task_that_is_due_later(start: Start, record: Record) -> None:
@@ -39,15 +39,15 @@ def test_the_only_task_for_a_free_cpu_is_not_decided(start: Start, record: Recor
     assert end.totals["alone"] > 0
 
 
-@pytest.mark.skipif(not available("hackbench"), reason="no hackbench here")
+@pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
 def test_records_gather_while_decided_tasks_wait(start: Start, record: Record) -> None:
-    """Eighty processes that talk to each other: one cycle decides for several of them.
+    """Pairs that wake each other, more than CPUs: one cycle decides for several of them.
 
     With `fifo`, which is asked about each of their wakeups.
     """
     scheduler = start("--policy", "fifo")
-    with undisturbed(scheduler), Command("hackbench", "-P", "-g", "2", "-l", "100") as bench:
-        assert bench.wait(120) == 0, bench.output
+    with undisturbed(scheduler), Stress("--switch 8", scaled(20)) as stress:
+        assert stress.wait(scaled(20) + 90) == 0, stress.output
     end = scheduler.end()
     totals = end.totals
     record(per_cycle=totals["forwarded"] / totals["cycles"], totals=dict(totals.counts))
