@@ -24,8 +24,12 @@ static void let_hold(const struct task_struct *p, struct task_ctx *t, u64 slice_
 	t->holds_until_ns = t->decided_ns + shared.holds_ns;
 	t->holds_asleep = t->woke_up;
 	t->yielded = 0;
-	if (slice_ns)
-		shared.slice_ns = at_weight_100(p, slice_ns);
+	slice_ns = at_weight_100(p, slice_ns);
+	/* One short slice among longer ones is no sign that slices are shorter. */
+	if (slice_ns > shared.slice_ns)
+		shared.slice_ns = slice_ns;
+	else if (slice_ns)
+		shared.slice_ns = average(shared.slice_ns, slice_ns);
 }
 
 /*

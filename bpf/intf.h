@@ -198,7 +198,7 @@ struct pyland_shared {
 	unsigned long long cycle_cost_ns;	/* average of what a cycle takes its CPU */
 	unsigned long long cycle_ran_ns;	/* what the present one has had, before an interruption */
 	unsigned long long vtime_now;		/* the highest vtime that has run */
-	unsigned long long slice_ns;		/* of the latest decision, at weight 100 */
+	unsigned long long slice_ns;		/* of the latest decisions, at weight 100 */
 	unsigned long long clock_ns;		/* when user space last got a CPU */
 	unsigned long long distrust_until_ns;	/* the policy is not asked: it left tasks undecided */
 	unsigned long long distrust_ns;		/* for how long the last time */

@@ -145,7 +145,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	if (may_interrupt(now) && scheduler_waits()) {
 		c->wakeup_kicks++;
 		shared.last_kick_ns = now;
-		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
+		interrupt_soon(cpu, task_cpu, now);
 	}
 }
 

@@ -7,7 +7,9 @@ deadline is the virtual time plus the CPU time since the task last slept. So a t
 wakes, does little and sleeps again is served before those that compute. Of that CPU time
 a longest slice counts at most, where scx_rustland counts a hundred: more keeps a task that
 computes waiting for as long again behind those that do not (schbench with four threads for
-each CPU, 99th percentile of a request: 780 ms with 100 ms, 440 ms with 20 ms).
+each CPU, 99th percentile of a request: 780 ms with 100 ms, 440 ms with 20 ms). Instead, who
+has just woken up is another longest slice ahead, for half a slice: it answers soon, however
+much it has had, and computes in its turn.
 
 The queue's own virtual time, V, differs from scx_rustland's on purpose. There V is the
 sum of what every task used: it runs away from each of them, every task is clamped to
@@ -15,7 +17,9 @@ V minus one slice, and shares follow the slices alone, which the kernel's tick r
 4 ms. Here V advances as a fair share would: by the time used over the weight of all
 that is runnable. Virtual times keep their meaning, and weights hold on any tick. V
 never advances slower than lets a task wait about 100 longest slices behind an endless
-stream of newcomers. What a task used beyond one longest slice since its last record it
+stream of newcomers, and follows a task that is ahead of it by that task's part of the
+machine only: newcomers begin at V, and must not wait because one ran alone for long. What
+a task used beyond one longest slice since its last record it
 used while nobody waited for its CPU: no debt to those who come later.
 """
 
