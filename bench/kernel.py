@@ -114,6 +114,25 @@ def measure(
     return metrics, cost, error
 
 
+def added(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """Both results as one; the rounds of each have numbers of their own.
+
+    Ratios are of one round, so that they never cross boots.
+    """
+    if not earlier:
+        return later
+    both = {
+        name: {**earlier[name], **later[name]} for name in ("left_out", "versions", "workloads")
+    }
+    return {
+        **earlier,
+        **both,
+        "command": f"{earlier['command']}\n{later['command']}",
+        "rounds": earlier["rounds"] + later["rounds"],
+        "runs": [*earlier["runs"], *later["runs"]],
+    }
+
+
 def main(words: Sequence[str]) -> int:
     """0 when there are results, 2 for bad arguments."""
     parser = argparse.ArgumentParser(prog="bench.kernel", description=__doc__, allow_abbrev=False)
@@ -123,6 +142,7 @@ def main(words: Sequence[str]) -> int:
     add("--workloads", nargs="+", default=[], metavar="NAME", help="only these")
     add("--schedulers", nargs="+", default=[], metavar="NAME", help="only these, and the default")
     add("--results", type=Path, default=RESULTS, metavar="FOLDER", help="(build/bench)")
+    add("--add", action="store_true", help="as further rounds to the results that there are")
     options = parser.parse_args(words)
     if not SCHED_EXT.is_dir() or os.geteuid():
         say("it takes root on a kernel with sched_ext: `make bench-kernel` boots one")
@@ -170,13 +190,16 @@ def main(words: Sequence[str]) -> int:
     }
     options.results.mkdir(parents=True, exist_ok=True)
     file = options.results / "kernel.json"
+    earlier = json.loads(file.read_text(encoding="utf-8")) if options.add and file.exists() else {}
     with services(workloads):
-        for round_ in range(options.rounds):
+        first = earlier.get("rounds", 0)
+        for round_ in range(first, first + options.rounds):
             for contender in rotated(schedulers, round_):
                 raw = options.results / "raw"
                 results["runs"] += turn(contender, workloads, options.seconds, raw, round_)
                 # After each turn: what is measured is kept, whatever comes.
-                file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+                text = json.dumps(added(earlier, results), indent=1)
+                file.write_text(text + "\n", encoding="utf-8")
     print(summary(load(options.results)))
     return 0
 

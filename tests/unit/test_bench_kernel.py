@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -133,3 +133,19 @@ def test_a_scheduler_that_ends_is_started_again_and_nothing_is_counted_twice(
     assert Mortal.starts > 1
     assert all(bool(run["metrics"]) != bool(run["error"]) for run in runs)
     assert any(run["error"] for run in runs)
+
+
+def test_what_was_measured_before_is_kept() -> None:
+    def results(scheduler: str, first: int, rounds: int) -> dict[str, Any]:
+        runs = [{"round": first + at, "scheduler": scheduler} for at in range(rounds)]
+        workloads = {"pipe": {}}
+        about = {"command": f"--schedulers {scheduler}", "rounds": rounds, "workloads": workloads}
+        return {**about, "left_out": {}, "versions": {scheduler: ""}, "runs": runs}
+
+    first, second = results("a", 0, 3), results("b", 3, 2)
+    assert kernel.added({}, first) == first
+    both = kernel.added(first, second)
+    assert both["rounds"] == 5
+    assert [run["round"] for run in both["runs"]] == [0, 1, 2, 3, 4]
+    assert both["command"].splitlines() == ["--schedulers a", "--schedulers b"]
+    assert both["versions"].keys() == {"a", "b"}
