@@ -138,7 +138,7 @@ def test_a_scheduler_that_ends_is_started_again_and_nothing_is_counted_twice(
 def test_what_was_measured_before_is_kept() -> None:
     def results(scheduler: str, first: int, rounds: int) -> dict[str, Any]:
         runs = [{"round": first + at, "scheduler": scheduler} for at in range(rounds)]
-        workloads = {"pipe": {}}
+        workloads: dict[str, Any] = {"pipe": {}}
         about = {"command": f"--schedulers {scheduler}", "rounds": rounds, "workloads": workloads}
         return {**about, "left_out": {}, "versions": {scheduler: ""}, "runs": runs}
 
