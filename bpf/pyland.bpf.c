@@ -104,7 +104,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 
 	if (go_on(p, t, cpu, now, enq_flags)) {
 		c->continued++;
-		time_slice(cpu, task_cpu);
+		time_slice(cpu, task_cpu, now);
 		return;
 	}
 	if (shared.late || (s64)(shared.distrust_until_ns - now) > 0) {
@@ -126,7 +126,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	t->queued_runtime_ns = t->total_runtime_ns;
 	dsq_insert(p, HOLDING_DSQ + t->holding_llc, weighted_slice(p, config.slice_min_ns),
 		   enq_flags);
-	time_slice(cpu, task_cpu);
+	time_slice(cpu, task_cpu, now);
 
 	/*
 	 * Every CPU may be in the middle of a long slice, and nobody would run user
@@ -311,7 +311,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	if (!decided && shared.slice_ns && shared.slice_ns < slice_ns)
 		slice_ns = shared.slice_ns;
 	task_cpu->running_slice_ns = slice_ns > config.slice_min_ns ? slice_ns : config.slice_min_ns;
-	time_slice(scx_bpf_task_cpu(p), task_cpu);
+	time_slice(scx_bpf_task_cpu(p), task_cpu, t->start_ns);
 	/* One that did not have to wait has no key of now, and is due after all that do. */
 	task_cpu->running_vtime_ns = decided && t->generation == shared.generation ?
 		p->scx.dsq_vtime : vtime_now() + config.slice_ns;

@@ -60,11 +60,16 @@ static void look_in(s32 cpu, struct pyland_cpu *c, u64 after_ns)
 }
 
 /* Somebody may wait behind the task that runs on this CPU. */
-static void time_slice(s32 cpu, struct pyland_cpu *c)
+static void time_slice(s32 cpu, struct pyland_cpu *c, u64 now)
 {
-	if (!c->slice_timed && c->running_since_ns && c->running_slice_ns < SLICE_TIMED_NS &&
-	    somebody_waits(cpu, c))
-		look_in(cpu, c, c->running_slice_ns);
+	s64 left_ns;
+
+	if (c->slice_timed || !c->running_since_ns || c->running_slice_ns >= SLICE_TIMED_NS ||
+	    !somebody_waits(cpu, c))
+		return;
+	/* It may have gone on for long while nobody waited. */
+	left_ns = c->running_since_ns + c->running_slice_ns - now;
+	look_in(cpu, c, left_ns > (s64)INTERRUPT_NS ? left_ns : INTERRUPT_NS);
 }
 
 /*
@@ -73,11 +78,12 @@ static void time_slice(s32 cpu, struct pyland_cpu *c)
  */
 static void interrupt_soon(s32 cpu, struct pyland_cpu *c, u64 now)
 {
-	u64 ran_ns = now - c->running_since_ns;
+	u64 until_ns = now - c->running_since_ns + INTERRUPT_NS;
 
-	if (c->running_slice_ns <= ran_ns + INTERRUPT_NS)
+	if (c->running_slice_ns > until_ns)
+		c->running_slice_ns = until_ns;
+	else if (c->slice_timed)
 		return;
-	c->running_slice_ns = ran_ns + INTERRUPT_NS;
 	look_in(cpu, c, INTERRUPT_NS);
 }
 
