@@ -18,7 +18,8 @@ V minus one slice, and shares follow the slices alone, which the kernel's tick r
 that is runnable. Virtual times keep their meaning, and weights hold on any tick. V
 never advances slower than lets a task wait about 100 longest slices behind an endless
 stream of newcomers, and follows a task that is ahead of it by that task's part of the
-machine only: newcomers begin at V, and must not wait because one ran alone for long. What
+machine only: newcomers begin at V, and must not wait because one ran alone for long. That
+one is two longest slices ahead at most, for among thousands V takes seconds for that. What
 a task used beyond one longest slice since its last record it
 used while nobody waited for its CPU: no debt to those who come later.
 """
@@ -48,7 +49,7 @@ class Deadline(Policy):
         """V starts where no task has been."""
         slices = self.machine.slices
         self._longest_ns, self._shortest_ns = slices.longest_ns, slices.shortest_ns
-        self.margin_ns = slices.longest_ns
+        self.margin_ns = 3 * slices.longest_ns // 2
         self._nr_cpus = len(self.machine.topology.online)
         # How much V advances at least for the time used, in 2**-20.
         self._least_rate = (slices.shortest_ns << _RATE_SHIFT) // (
@@ -82,7 +83,7 @@ class Deadline(Policy):
         slice_ns, first_ns = self._slice_ns, self._first_ns
         rate, pull = self._rate, self._pull
         vtime_now = self._vtime_now
-        floor_ns = vtime_now - longest_ns
+        floor_ns, ahead_ns = vtime_now - longest_ns, 2 * longest_ns
         used_sum_ns = 0
         out: list[int] = []
         for seq, pid, cpu, weight, used_ns, awake_ns, state in batch.rows:
@@ -91,6 +92,8 @@ class Deadline(Policy):
                 vtime_ns = floor_ns if state else vtime_now
             elif state > vtime_now:
                 vtime_now += (state - vtime_now) * pull >> _RATE_SHIFT
+                if state > vtime_now + ahead_ns:
+                    vtime_ns = vtime_now + ahead_ns
             charged_ns = used_ns
             if used_ns > longest_ns:
                 charged_ns = min(used_ns, longest_ns * max(weight, 100) // 100)

@@ -146,7 +146,7 @@ def test_one_task_ahead_of_all_does_not_take_the_queue_with_it() -> None:
         task(3),
         nr_runnable=8,
     )
-    assert ahead.state - newcomer.state == 70 * MS
+    assert ahead.state - newcomer.state == 2 * Slices().longest_ns
 
 
 def test_percpu_local_keeps_the_cpu() -> None:
