@@ -24,7 +24,8 @@ def test_a_task_that_slept_interrupts_those_that_compute(policy: type[Policy]) -
     editor = machine.add("editor", runs_ns=1 * MS, sleeps_ns=20 * MS)
     machine.wake(editor)
     machine.run(1000 * MS)
-    assert editor.longest_wait_ns <= 2 * machine.slices.shortest_ns
+    # A slice among four, when nobody is far enough behind.
+    assert editor.longest_wait_ns <= 2.5 * machine.slices.shortest_ns
     assert min(hog.total_runtime_ns for hog in hogs) > 200 * MS
 
 
