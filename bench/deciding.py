@@ -75,6 +75,8 @@ def measure(
                 say(f"{contender.name}, {load}: {in_words(cost)}")
             for nr in tasks:
                 cost = crowded(running, seconds, nr)
+                if running.has_ended():
+                    raise RuntimeError("the kernel ended the scheduler meanwhile")
                 scales.append({**about, "cpus": os.cpu_count(), "tasks": nr, "cost": cost})
                 say(f"{contender.name}, {nr} tasks: {in_words(cost)}")
     except (OSError, RuntimeError, TimeoutError) as failed:
