@@ -55,11 +55,27 @@ def _compared(
     return Verdict(nr, target, text, ratio.median >= least)
 
 
-def _by_round(results: Results, level: str, scheduler: str) -> dict[int, float]:
-    """User-space ns per dispatched task at a load."""
+def _by_round(results: Results, level: str, scheduler: str, each: str) -> dict[int, float]:
+    """User-space ns at a load, for each of what the cost's attribute counts."""
     runs = [run for run in results.cost if (run.load, run.scheduler) == (level, scheduler)]
     costs = ((run.round, run.deciding) for run in runs)
-    return {round_: each for round_, cost in costs if cost and (each := cost.user_each)}
+    return {at: value for at, cost in costs if cost and (value := getattr(cost, each))}
+
+
+def _paid(results: Results) -> Iterator[Verdict]:
+    """Target 1: per dispatched task, and per decision, of which one may serve many tasks."""
+    for level in results.loads or ["low", "full"]:
+        for what, each in (("dispatched task", "user_each"), ("decision", "user")):
+            mine, theirs = (_by_round(results, level, name, each) for name in (PYLAND, RUSTLAND))
+            ratio = Spread.of(mine[at] / theirs[at] for at in mine.keys() & theirs.keys())
+            for most, text in ((1.0, f"at most {RUSTLAND}'s"), (0.5, "half of that")):
+                target = f"user-space CPU per {what} at {level} load: {text}"
+                got: tuple[str, bool] | tuple[()] = ()
+                if ratio:
+                    ns = [number(median(of.values())) for of in (mine, theirs)]
+                    measured = f"{factor(ratio)} times: {ns[0]} ns against {ns[1]}"
+                    got = (measured, ratio.median <= most)
+                yield Verdict(1, target, *got)
 
 
 def _felt(results: Results) -> Iterator[Verdict]:
@@ -95,17 +111,8 @@ def _even(by_tasks: dict[int, list[float]], what: str) -> Verdict:
 
 def verdicts(results: Results) -> list[Verdict]:
     """All targets, cost first, then what users feel; also those that were not measured."""
-    made = []
-    for level in results.loads or ["low", "full"]:
-        mine, theirs = (_by_round(results, level, each) for each in (PYLAND, RUSTLAND))
-        ratio = Spread.of(mine[each] / theirs[each] for each in mine.keys() & theirs.keys())
-        for most, text in ((1.0, f"at most {RUSTLAND}'s"), (0.5, "half of that")):
-            target = f"user-space CPU per dispatched task at {level} load: {text}"
-            got: tuple[str, bool] | tuple[()] = ()
-            if ratio:
-                ns = [number(median(each.values())) for each in (mine, theirs)]
-                got = (f"{factor(ratio)} times: {ns[0]} ns against {ns[1]}", ratio.median <= most)
-            made.append(Verdict(1, target, *got))
+    made = list(_paid(results))
+    got: tuple[str, bool] | tuple[()]
     made += _felt(results)
     for name, each in results.workloads.items():
         metric = each.main
