@@ -128,14 +128,14 @@ class NoNumbers(Deadline):
 
 
 class Eats(Deadline):
-    """Keeps two megabytes of each batch."""
+    """Keeps a megabyte of each batch."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stomach: list[bytearray] = []
 
     def decide(self, batch: Batch) -> list[int]:
-        self.stomach.append(bytearray(2 << 20))
+        self.stomach.append(bytearray(1 << 20))
         return super().decide(batch)
 
 
