@@ -30,7 +30,7 @@ class Holds:
     def __init__(self, policy: Policy, longest_ns: int) -> None:
         """None yet."""
         self._holds_ns, self._longest_ns = policy.holds_ns, longest_ns
-        self._slice_ns = 0  # of the latest decision, at weight 100
+        self._slice_ns = 0  # of the latest decisions, at weight 100
         self._by_pid: dict[int, _Hold] = {}
 
     def let_hold(self, task: OfflineTask, cpu: int, now_ns: int) -> None:
@@ -38,7 +38,10 @@ class Holds:
         self._by_pid.pop(task.pid, None)
         if cpu != CPU_ANY or not self._holds_ns:
             return
-        self._slice_ns = task.slice_ns * 100 // task.weight
+        slice_ns = task.slice_ns * 100 // task.weight
+        # One short slice among longer ones is no sign that slices are shorter.
+        fading_ns = self._slice_ns - self._slice_ns // 4 + slice_ns // 4
+        self._slice_ns = max(slice_ns, fading_ns)
         asleep = bool(task.enq_flags & WAKEUP)
         until_ns = now_ns + self._holds_ns
         self._by_pid[task.pid] = _Hold(until_ns, task.slice_ns, asleep, task.total_runtime_ns)

@@ -55,6 +55,18 @@ def talking(policy: type[Lasting]) -> tuple[OfflineMachine, OfflineTask, Lasting
     return machine, talker, made
 
 
+def beside_a_hog(
+    *, runs_ns: int, sleeps_ns: int, for_ns: int
+) -> tuple[OfflineMachine, OfflineTask]:
+    """A CPU with a hog and one task that sleeps, after so long."""
+    machine = OfflineMachine(make_topology(cpus=1), Lasting)
+    machine.wake(machine.add("hog"))
+    task = machine.add("talker", runs_ns=runs_ns, sleeps_ns=sleeps_ns)
+    machine.wake(task)
+    machine.run(for_ns)
+    return machine, task
+
+
 def test_a_task_that_wakes_up_all_the_time_is_asked_about_once_a_slice() -> None:
     _, talker, asking = talking(Asking)
     assert asking.asked[talker.pid] > 500
@@ -71,22 +83,14 @@ def test_what_it_uses_meanwhile_is_told_with_the_next_record() -> None:
 
 
 def test_it_goes_on_behind_where_it_was_by_what_it_used() -> None:
-    machine = OfflineMachine(make_topology(cpus=1), Lasting)
-    machine.wake(machine.add("hog"))
-    talker = machine.add("talker", runs_ns=1 * MS, sleeps_ns=2 * MS)
-    machine.wake(talker)
-    machine.run(30 * MS)
+    machine, talker = beside_a_hog(runs_ns=1 * MS, sleeps_ns=2 * MS, for_ns=30 * MS)
     decided = [each for each in machine.decisions if each.pid == talker.pid]
     assert talker.vtime_ns is not None
     assert 0 < talker.vtime_ns - decided[-1].vtime_ns <= 5 * MS
 
 
 def test_no_longer_than_it_says() -> None:
-    machine = OfflineMachine(make_topology(cpus=1), Lasting)
-    machine.wake(machine.add("hog"))
-    talker = machine.add("talker", runs_ns=10 * US, sleeps_ns=30 * MS)
-    machine.wake(talker)
-    machine.run(600 * MS)
+    machine, talker = beside_a_hog(runs_ns=10 * US, sleeps_ns=30 * MS, for_ns=600 * MS)
     lasting = machine.policy
     assert isinstance(lasting, Lasting)
     assert lasting.asked[talker.pid] >= 600 // (2 * 31)
