@@ -135,7 +135,7 @@ static void apply_decision(struct task_struct *p, const struct pyland_decision *
 	slice_ns = slice_ns ? clamp_slice(slice_ns) : weighted_slice(p, config.slice_min_ns);
 	t->state = d->state;
 	t->decided_ns = now_ns();
-	vtime_ns = clamp_vtime(d->vtime_ns);
+	vtime_ns = clamp_vtime(vtime_if_yielded(t, dsq_id, d->vtime_ns));
 	if (!move_decided(p, t, c, d->seq, dsq_id, slice_ns, vtime_ns)) {
 		/* A CPU took it from the holding queue meanwhile, or it is queued anew. */
 		c->late++;

@@ -23,7 +23,6 @@ static void let_hold(const struct task_struct *p, struct task_ctx *t, u64 slice_
 	t->left_ns = shared.holds_ns ? slice_ns : 0;
 	t->holds_until_ns = t->decided_ns + shared.holds_ns;
 	t->holds_asleep = t->woke_up;
-	t->yielded = 0;
 	slice_ns = at_weight_100(p, slice_ns);
 	/* One short slice among longer ones is no sign that slices are shorter. */
 	if (slice_ns > shared.slice_ns)
@@ -34,13 +33,14 @@ static void let_hold(const struct task_struct *p, struct task_ctx *t, u64 slice_
 
 /*
  * Not if it is an earlier policy's, or less is left than a switch is worth. Nor after the
- * first sleep since the task computed, for its place was that of one that computes. Nor if
- * slices are shorter now: when it was made, fewer tasks wanted a CPU.
+ * first sleep since the task computed, for its place was that of one that computes; nor after
+ * a sleep that ends late. Nor if slices are shorter now: when it was made, fewer tasks wanted
+ * a CPU.
  */
 static bool still_holds(const struct task_struct *p, const struct task_ctx *t, u64 now)
 {
 	return t->left_ns >= SLICE_FLOOR_NS && shared.holds_ns &&
-	       (s64)(t->holds_until_ns - now) > 0 && (!t->woke_up || t->holds_asleep) &&
+	       (!t->woke_up || (t->holds_asleep && (s64)(t->holds_until_ns - now) > 0)) &&
 	       t->generation == shared.generation && shared.handed_over == shared.generation &&
 	       at_weight_100(p, t->left_ns) <= shared.slice_ns;
 }
@@ -60,21 +60,32 @@ static bool last_vtime(u64 dsq_id, u64 *vtime_ns)
 	return p;
 }
 
-/* Queues a task again whose decision holds; false when user space has to be asked. */
+/* Who yields lets all go first that are queued. */
+static u64 vtime_if_yielded(const struct task_ctx *t, u64 dsq_id, u64 vtime_ns)
+{
+	u64 last_ns;
+
+	if (t->yielded && last_vtime(dsq_id, &last_ns) && (s64)(last_ns - vtime_ns) >= 0)
+		return last_ns + 1;
+	return vtime_ns;
+}
+
+/*
+ * Queues a task again whose decision holds; false when user space has to be asked. Who was
+ * interrupted has its turn still, and its key; who slept goes on from what it used.
+ */
 static bool go_on(struct task_struct *p, struct task_ctx *t, s32 cpu, u64 now, u64 enq_flags)
 {
-	u64 dsq_id = p->nr_cpus_allowed == 1 ? cpu : SHARED_DSQ, vtime_ns, last_ns;
+	u64 dsq_id = p->nr_cpus_allowed == 1 ? cpu : SHARED_DSQ, vtime_ns = p->scx.dsq_vtime;
 
 	if (!still_holds(p, t, now))
 		return false;
-	vtime_ns = next_vtime(p, t, p->scx.dsq_vtime);
-	/* Who yields lets all go first that are queued. */
-	if (t->yielded && last_vtime(dsq_id, &last_ns) && (s64)(last_ns - vtime_ns) >= 0)
-		vtime_ns = last_ns + 1;
-	t->yielded = 0;
+	if (t->woke_up || t->yielded) {
+		vtime_ns = vtime_if_yielded(t, dsq_id, next_vtime(p, t, vtime_ns));
+		t->queued_runtime_ns = t->total_runtime_ns;
+	}
 	t->queue = QUEUE_DECIDED;
 	t->decided_ns = now;
-	t->queued_runtime_ns = t->total_runtime_ns;
 	vtime_ns = clamp_vtime(vtime_ns);
 	dsq_insert_vtime(p, dsq_id, t->left_ns, vtime_ns, enq_flags);
 	if (t->woke_up)

@@ -301,6 +301,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 		c->waited_cpu++;
 	}
 	t->queue = QUEUE_NONE;
+	t->yielded = 0;
 	c->nr_running++;
 	/* By the task's CPU: another one calls here when its nice value or affinity changes. */
 	task_cpu->running_since_ns = t->start_ns;

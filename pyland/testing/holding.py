@@ -22,6 +22,8 @@ class _Hold:
     """It was for a wakeup, and holds for more of them."""
     total_runtime_ns: int
     """Of the task, when `left_ns` was true."""
+    keyed_runtime_ns: int
+    """Of the task, when its key was."""
 
 
 class Holds:
@@ -44,7 +46,8 @@ class Holds:
         self._slice_ns = max(slice_ns, fading_ns)
         asleep = bool(task.enq_flags & WAKEUP)
         until_ns = now_ns + self._holds_ns
-        self._by_pid[task.pid] = _Hold(until_ns, task.slice_ns, asleep, task.total_runtime_ns)
+        so_far_ns = task.total_runtime_ns
+        self._by_pid[task.pid] = _Hold(until_ns, task.slice_ns, asleep, so_far_ns, so_far_ns)
 
     def go_on(self, task: OfflineTask, now_ns: int) -> bool:
         """Give a task that is to be queued again the slice and the key that it still has.
@@ -54,18 +57,20 @@ class Holds:
         hold = self._by_pid.get(task.pid)
         if hold is None or task.vtime_ns is None:
             return False
-        used_ns = task.total_runtime_ns - hold.total_runtime_ns
-        hold.left_ns -= used_ns
+        hold.left_ns -= task.total_runtime_ns - hold.total_runtime_ns
         hold.total_runtime_ns = task.total_runtime_ns
         woke_up = bool(task.enq_flags & WAKEUP)
         if (
             hold.left_ns < SLICE_FLOOR_NS
-            or hold.until_ns <= now_ns
-            or (woke_up and not hold.asleep)
+            or (woke_up and not (hold.asleep and hold.until_ns > now_ns))
             or hold.left_ns * 100 // task.weight > self._slice_ns
         ):
             del self._by_pid[task.pid]
             return False
         task.slice_ns = hold.left_ns
-        task.vtime_ns += min(used_ns, self._longest_ns) * 100 // task.weight
+        # Who was interrupted has its turn still.
+        if woke_up:
+            used_ns = task.total_runtime_ns - hold.keyed_runtime_ns
+            hold.keyed_runtime_ns = task.total_runtime_ns
+            task.vtime_ns += min(used_ns, self._longest_ns) * 100 // task.weight
         return True

@@ -91,6 +91,22 @@ def test_who_yields_lets_all_go_first_that_are_queued(start: Start, record: Reco
     assert sum(each) > 5 * end.totals["forwarded"]
 
 
+def test_one_that_wakes_thousands_up_is_not_left_behind_them(start: Start, record: Record) -> None:
+    """The last to come to a barrier wakes up the others, which take turns from then on."""
+    scheduler = start()
+    with undisturbed(scheduler), Crowd(600, 2000) as crowd:
+        time.sleep(scaled(4))
+        before = turns(crowd.pid)
+        time.sleep(scaled(10))
+        after = turns(crowd.pid)
+    end = scheduler.end()
+    each = sorted(after[thread] - before[thread] for thread in before if thread != str(crowd.pid))
+    record(least=each[0], most=each[-1], totals=dict(end.totals.counts))
+    ended_well(end)
+    assert len(each) == 2000
+    assert each[0] > 0
+
+
 def test_a_slice_ends_between_two_ticks(start: Start, record: Record) -> None:
     """Six hogs, slices of a millisecond: no tick is as often as that with 250 in a second."""
     scheduler = start("--policy", "vtime", "--slice-us-min", "1000")

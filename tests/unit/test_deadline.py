@@ -149,6 +149,24 @@ def test_one_task_ahead_of_all_does_not_take_the_queue_with_it() -> None:
     assert ahead.state - newcomer.state == 2 * Slices().longest_ns
 
 
+def test_in_a_crowd_nobody_is_far_from_the_others() -> None:
+    """What is owed to 10,000 tasks takes no longer to give than what is owed to 32 on 2 CPUs."""
+
+    def distances_ns(nr_runnable: int) -> tuple[int, int, int]:
+        policy = deadline(2)
+        late, newcomer = decide(policy, task(1, awake=1, state=1), task(2), nr_runnable=nr_runnable)
+        far_ns = newcomer.state + 80 * MS
+        ahead, other = decide(
+            policy, task(3, awake=40 * MS, state=far_ns), task(4), nr_runnable=nr_runnable
+        )
+        behind_ns, ahead_ns = newcomer.state - late.state, ahead.state - other.state
+        return behind_ns, ahead_ns, ahead.vtime_ns - ahead.state
+
+    assert distances_ns(32) == (20 * MS, 40 * MS, 20 * MS)
+    few_ns = 20 * MS * 32 // 10_000
+    assert distances_ns(10_000) == (few_ns, 2 * few_ns, few_ns)
+
+
 def test_percpu_local_keeps_the_cpu() -> None:
     assert decide(deadline(), task(1), nr_runnable=1)[0].cpu == -1
     local = deadline(percpu_local=True)

@@ -89,6 +89,23 @@ def test_it_goes_on_behind_where_it_was_by_what_it_used() -> None:
     assert 0 < talker.vtime_ns - decided[-1].vtime_ns <= 5 * MS
 
 
+def test_who_is_interrupted_keeps_its_place_and_the_rest_of_its_slice() -> None:
+    machine = OfflineMachine(make_topology(cpus=1), Lasting)
+    for number in range(2):
+        machine.wake(machine.add(f"hog{number}"))
+    machine.run(42 * MS)  # both have been decided at the end of a slice
+    hog = next(task for task in machine.tasks.values() if task.where == "running")
+    lasting = machine.policy
+    assert isinstance(lasting, Lasting)
+    asked, decided = lasting.asked[hog.pid], [d for d in machine.decisions if d.pid == hog.pid][-1]
+    machine.wake(machine.add("newcomer", runs_ns=1 * MS, sleeps_ns=1_000 * MS))
+    machine.run(100 * US)
+    assert hog.where != "running"
+    assert hog.vtime_ns == decided.vtime_ns
+    assert 0 < hog.slice_ns < 5 * MS
+    assert lasting.asked[hog.pid] == asked
+
+
 def test_no_longer_than_it_says() -> None:
     machine, talker = beside_a_hog(runs_ns=10 * US, sleeps_ns=30 * MS, for_ns=600 * MS)
     lasting = machine.policy
