@@ -181,6 +181,16 @@ def test_modules_are_loaded_after_what_they_need(tmp_path: Path) -> None:
     assert [path.name for path in order] == ["9pnet.ko.xz", "fscache.ko", "netfs.ko.xz", "9p.ko.xz"]
 
 
+def test_the_guest_knows_how_its_kernel_was_built(tmp_path: Path) -> None:
+    (tmp_path / "modules").mkdir()
+    boot._give_config(tmp_path, None)
+    boot._give_config(tmp_path, tmp_path / "modules")
+    assert not (tmp_path / "config").exists()
+    (tmp_path / "modules/config").write_text("CONFIG_SCHED_CLASS_EXT=y\n")
+    boot._give_config(tmp_path, tmp_path / "modules")
+    assert (tmp_path / "config").read_text() == "CONFIG_SCHED_CLASS_EXT=y\n"
+
+
 def test_the_mirror_is_the_one_that_the_machine_is_configured_with(tmp_path: Path) -> None:
     (tmp_path / "sources.list").write_text(
         "deb http://security.example/debian-security bookworm-security main\n"

@@ -63,6 +63,7 @@ def run(guest: Guest, command: Sequence[str], timeout_s: float) -> int:
     with tempfile.TemporaryDirectory(prefix="pyland-vm-") as folder:
         control = Path(folder)
         _write_control(control, command)
+        _give_config(control, guest.kernel.modules)
         output, output_end = os.pipe()
         errors, errors_end = os.pipe()
         try:
@@ -163,6 +164,12 @@ def _write_control(control: Path, command: Sequence[str]) -> None:
     }
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     (control / "environment").write_text("\n".join(lines) + "\n")
+
+
+def _give_config(control: Path, modules: Path | None) -> None:
+    """How the kernel was built, for /boot: some scx_* schedulers are not loaded without it."""
+    if modules and (modules / "config").is_file():
+        shutil.copyfile(modules / "config", control / "config")
 
 
 def needs_share(folder: Path) -> bool:

@@ -26,6 +26,10 @@ for folder in tmp run var/tmp; do
 done
 $b mkdir -p /new/run/lab
 $b mount $nine,cache=none control /new/run/lab
+if [ -e /new/run/lab/config ]; then
+    $b mount -t tmpfs boot /new/boot
+    $b ln -s /run/lab/config "/new/boot/config-$($b uname -r)"
+fi
 $b mount -t proc proc /new/proc
 $b mount -t sysfs sys /new/sys
 $b mount -t cgroup2 cgroup2 /new/sys/fs/cgroup
