@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The queues, made when pyland is loaded: one for each CPU, LLC and domain, and the two
- * that all share.
+ * The begin and the end, of pyland and of a task. When pyland is loaded it makes its queues:
+ * one for each CPU, LLC and domain, and the two that all share.
  */
 #ifndef PYLAND_SETUP_BPF_H
 #define PYLAND_SETUP_BPF_H
 
-#include "state.bpf.h"
+#include <linux/bpf.h>
+#include "heartbeat.bpf.h"
+#include "slices.bpf.h"
+#include <bpf/bpf_tracing.h>
 
 static long create_cpu_dsq(u64 cpu, void *context)
 {
@@ -47,6 +50,75 @@ static s32 create_queues(void)
 	if (!error)
 		error = scx_bpf_create_dsq(SCHED_DSQ, -1);
 	return error;
+}
+
+/* Kernel threads that memory waits for: user space may need them to go on. */
+static bool is_memory_helper(const struct task_struct *p)
+{
+	if (!(p->flags & PF_KTHREAD))
+		return false;
+	return !bpf_strncmp(p->comm, 6, "kswapd") || !bpf_strncmp(p->comm, 8, "kcompact") ||
+	       !bpf_strncmp(p->comm, 10, "khugepaged");
+}
+
+SEC("struct_ops/pyland_init_task")
+s32 BPF_PROG(pyland_init_task, struct task_struct *p, struct scx_init_task_args *args)
+{
+	struct task_ctx *t = bpf_task_storage_get(&tasks, p, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+	if (!t)
+		return -12; /* -ENOMEM */
+	t->kernel_helper = is_memory_helper(p);
+	return 0;
+}
+
+SEC("struct_ops/pyland_exit_task")
+void BPF_PROG(pyland_exit_task, struct task_struct *p, struct scx_exit_task_args *args)
+{
+	tell(PYLAND_WANT_EXITED, PYLAND_EVENT_EXITED, p, 0);
+}
+
+SEC("struct_ops.s/pyland_init")
+s32 BPF_PROG(pyland_init)
+{
+	struct heartbeat *h;
+	u32 key = 0;
+	s32 error;
+
+	error = create_queues();
+	if (error)
+		return error;
+	shared.last_cycle_ns = now_ns();
+	h = bpf_map_lookup_elem(&heartbeats, &key);
+	if (!h)
+		return -22;
+	bpf_timer_init(&h->timer, &heartbeats, 1 /* CLOCK_MONOTONIC */);
+	bpf_timer_set_callback(&h->timer, beat);
+	bpf_loop(config.nr_cpu_ids, init_slice_timer, NULL, 0);
+	return bpf_timer_start(&h->timer, config.heartbeat_ns, 0);
+}
+
+SEC("struct_ops/pyland_exit")
+void BPF_PROG(pyland_exit, struct scx_exit_info *info)
+{
+	u32 key = 0;
+	char *dump = bpf_map_lookup_elem(&exit_dump, &key);
+
+	if (dump && config.exit_dump_len)
+		bpf_probe_read_kernel_str(dump, config.exit_dump_len, info->dump);
+	bpf_probe_read_kernel_str(shared.exit_reason, sizeof(shared.exit_reason), info->reason);
+	bpf_probe_read_kernel_str(shared.exit_message, sizeof(shared.exit_message), info->msg);
+	shared.exit_kind = info->kind;
+	shared.exit_code = info->exit_code;
+	shared.exited = 1;
+}
+
+/* Run once by the process that will schedule: its id as the kernel counts it. */
+SEC("syscall")
+int pyland_register(void *ctx)
+{
+	shared.sched_tgid = bpf_get_current_pid_tgid() >> 32;
+	return 0;
 }
 
 #endif

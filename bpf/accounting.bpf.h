@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What is noted of a task as it becomes runnable, runs, stops and sleeps.
+ */
+#ifndef PYLAND_ACCOUNTING_BPF_H
+#define PYLAND_ACCOUNTING_BPF_H
+
+#include <linux/bpf.h>
+#include "queues.bpf.h"
+#include "records.bpf.h"
+#include "slices.bpf.h"
+#include <bpf/bpf_tracing.h>
+
+SEC("struct_ops/pyland_runnable")
+void BPF_PROG(pyland_runnable, struct task_struct *p, u64 enq_flags)
+{
+	struct pyland_cpu *c = this_cpu_state();
+	struct task_ctx *t = task_state(p);
+
+	if (!t || !c || is_scheduler(p))
+		return;
+	if (enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_WAKEUP)) {
+		u64 now = now_ns();
+
+		if (shared.wanted & PYLAND_WANT_EXTRAS)
+			note_wakeup(t, now);
+		t->awake_runtime_ns = 0;
+		t->wakeup_ns = now;
+	}
+	t->weight_counted = p->scx.weight;
+	c->nr_runnable++;
+	c->weight_runnable += t->weight_counted;
+}
+
+SEC("struct_ops/pyland_running")
+void BPF_PROG(pyland_running, struct task_struct *p)
+{
+	struct pyland_cpu *c = this_cpu_state(), *task_cpu = cpu_state(scx_bpf_task_cpu(p));
+	struct task_ctx *t;
+	bool decided;
+	u64 slice_ns;
+
+	if (is_scheduler(p)) {
+		scheduler_begins(now_ns());
+		return;
+	}
+	t = task_state(p);
+	if (!t || !c || !task_cpu)
+		return;
+	t->start_ns = now_ns();
+	decided = t->queue == QUEUE_DECIDED;
+	if (decided && (s64)(t->start_ns - t->decided_ns) > 0) {
+		c->wait_cpu_ns += t->start_ns - t->decided_ns;
+		c->waited_cpu++;
+	}
+	t->queue = QUEUE_NONE;
+	t->yielded = 0;
+	c->nr_running++;
+	/* By the task's CPU: another one calls here when its nice value or affinity changes. */
+	task_cpu->running_since_ns = t->start_ns;
+	task_cpu->running_awake_ns = t->awake_runtime_ns;
+	task_cpu->running_computes = t->awake_runtime_ns > pause_ns();
+	/* Who waited for nobody has a longest slice: when others come, it is as long as theirs. */
+	slice_ns = p->scx.slice;
+	if (!decided && shared.slice_ns && shared.slice_ns < slice_ns)
+		slice_ns = shared.slice_ns;
+	task_cpu->running_slice_ns = slice_ns > config.slice_min_ns ? slice_ns : config.slice_min_ns;
+	time_slice(scx_bpf_task_cpu(p), task_cpu, t->start_ns);
+	/* One that did not have to wait has no key of now, and is due after all that do. */
+	task_cpu->running_vtime_ns = decided && t->generation == shared.generation ?
+		p->scx.dsq_vtime : vtime_now() + config.slice_ns;
+	/* Not of one that no order put here. */
+	if (decided && t->generation == shared.generation && t->vtime_known &&
+	    shared.handed_over == shared.generation &&
+	    (s64)(p->scx.dsq_vtime - shared.vtime_now) > 0)
+		shared.vtime_now = p->scx.dsq_vtime;
+}
+
+SEC("struct_ops/pyland_stopping")
+void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
+{
+	struct pyland_cpu *c = this_cpu_state(), *task_cpu = cpu_state(scx_bpf_task_cpu(p));
+	struct task_ctx *t;
+	s64 delta_ns;
+
+	if (is_scheduler(p)) {
+		scheduler_pauses(now_ns());
+		return;
+	}
+	t = task_state(p);
+	if (!t || !c || !task_cpu)
+		return;
+	t->stop_ns = now_ns();
+	delta_ns = t->stop_ns - t->start_ns;
+	c->nr_running--;
+	task_cpu->running_since_ns = 0;
+	if (delta_ns > 0) {
+		t->awake_runtime_ns += delta_ns;
+		t->total_runtime_ns += delta_ns;
+		t->left_ns -= t->left_ns < (u64)delta_ns ? t->left_ns : delta_ns;
+	}
+	tell(PYLAND_WANT_STOPPED, PYLAND_EVENT_STOPPED, p, delta_ns > 0 ? delta_ns : 0);
+}
+
+SEC("struct_ops/pyland_quiescent")
+void BPF_PROG(pyland_quiescent, struct task_struct *p, u64 deq_flags)
+{
+	struct pyland_cpu *c = this_cpu_state();
+	struct task_ctx *t = task_state(p);
+
+	if (!t || !c || is_scheduler(p))
+		return;
+	t->queue = QUEUE_NONE;
+	c->nr_runnable--;
+	c->weight_runnable -= t->weight_counted;
+	if (!(deq_flags & kernel_enum(scx_deq_flags, SCX_DEQ_SLEEP)))
+		return;
+	if (shared.wanted & PYLAND_WANT_EXTRAS) {
+		u64 now = now_ns();
+
+		if (t->slept_ns)
+			t->sleep_interval_ns = average(t->sleep_interval_ns, now - t->slept_ns);
+		t->slept_ns = now;
+		t->average_runtime_ns = average(t->average_runtime_ns, t->awake_runtime_ns);
+	}
+	tell(PYLAND_WANT_SLEPT, PYLAND_EVENT_SLEPT, p, 0);
+}
+
+#endif

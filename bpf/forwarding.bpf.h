@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A task that user space has to decide: its record, its place until then, and whether anybody
+ * makes room for user space because of it.
+ */
+#ifndef PYLAND_FORWARDING_BPF_H
+#define PYLAND_FORWARDING_BPF_H
+
+#include "preemption.bpf.h"
+#include "queues.bpf.h"
+#include "records.bpf.h"
+#include "slices.bpf.h"
+#include "userspace.bpf.h"
+
+/*
+ * Every CPU may be in the middle of a long slice, and nobody would run user space before its
+ * end. A task that wakes up is worth an interruption, though not too often, and only of a task
+ * that computes: others make room by themselves.
+ */
+static void make_room_for_user_space(s32 cpu, struct pyland_cpu *task_cpu, struct pyland_cpu *c,
+				     u64 now)
+{
+	if (!shared.wakeup_waits)
+		shared.wakeup_waits = 1;
+	if (!task_cpu->running_since_ns ||
+	    (!task_cpu->running_computes &&
+	     (s64)(now - task_cpu->running_since_ns) <= (s64)pause_ns()))
+		return;
+	shared.needed = 1;
+	if (may_interrupt(now) && scheduler_waits()) {
+		c->wakeup_kicks++;
+		shared.last_kick_ns = now;
+		interrupt_soon(cpu, task_cpu, now);
+	}
+}
+
+/* Into the holding DSQ, or by BPF's own order where user space cannot be asked. */
+static void ask_user_space(struct task_struct *p, struct task_ctx *t, s32 cpu,
+			   struct pyland_cpu *task_cpu, struct pyland_cpu *c, u64 now,
+			   u64 enq_flags)
+{
+	if (shared.late || (s64)(shared.distrust_until_ns - now) > 0) {
+		c->fallback_lag++;
+		enqueue_undecided(p, t, enq_flags);
+		return;
+	}
+	t->queue = QUEUE_HELD;
+	t->holding_llc = task_cpu->llc;
+	if (!forward(p, t, cpu, enq_flags)) {
+		c->fallback_full++;
+		enqueue_undecided(p, t, enq_flags);
+		return;
+	}
+	c->forwarded++;
+	if (t->woke_up || !t->vtime_known ||
+	    (s64)(next_vtime(p, t, p->scx.dsq_vtime) - vtime_now()) <= 0)
+		shared.hurry = 1;
+	t->queued_runtime_ns = t->total_runtime_ns;
+	dsq_insert(p, HOLDING_DSQ + t->holding_llc, weighted_slice(p, config.slice_min_ns),
+		   enq_flags);
+	time_slice(cpu, task_cpu, now);
+	if (t->woke_up)
+		make_room_for_user_space(cpu, task_cpu, c, now);
+}
+
+#endif
