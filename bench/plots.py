@@ -180,7 +180,7 @@ def _lines(axes: Axes, lines: Mapping[str, Mapping[int, float]]) -> None:
 
 
 def scale(results: Results, path: Path) -> bool:
-    """Cost per decision against tasks, and against CPUs, at the number of the other most seen."""
+    """User space per decision by tasks, and by CPUs, at the number of the other most seen."""
     runs = [run for run in results.scale if run.deciding]
     if not runs:
         return False
@@ -198,13 +198,12 @@ def scale(results: Results, path: Path) -> bool:
             each: {} for each in ordered(r.scheduler for r in runs)
         }
         for (scheduler, x), costs in groups.items():
-            lines[scheduler][x] = median(each.total for each in costs)
+            lines[scheduler][x] = median(each.user for each in costs)
         _lines(axes, lines)
         axes.set_ylim(0, 1.08 * max(y for points in lines.values() for y in points.values()))
         names = {"tasks": "tasks", "cpus": "CPUs"}
         axes.set_xlabel(f"{names[field]} ({held:,} {names[other]})")
-    counted = any(run.deciding and run.deciding.bpf for run in runs)
-    panels[0].set_ylabel(f"ns per decision, user space{' and BPF' if counted else ''}")
+    panels[0].set_ylabel("ns of user space per decision")
     _legend(figure, panels[0])
     return _save(figure, path)
 

@@ -93,9 +93,11 @@ class Cost:
         return self.dispatched / self.decisions if self.dispatched else None
 
     @property
-    def total(self) -> float:
-        """User-space ns per decision, and BPF's where they are counted."""
-        return self.user + (self.bpf or 0.0)
+    def all_each(self) -> float | None:
+        """User-space and BPF ns per dispatched task; None where one was not counted."""
+        if self.user_each is None or self.bpf_each is None:
+            return None
+        return self.user_each + self.bpf_each
 
     @property
     def rate(self) -> float:

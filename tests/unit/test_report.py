@@ -167,8 +167,8 @@ def test_all_targets_can_be_reached(tmp_path: Path) -> None:
     reached = _reached(_write(tmp_path, _files()))
     measured = {target for target, yes in reached.items() if yes is not None}
     assert all(reached[target] for target in measured)
-    # 1: two loads, two figures, twice; 2: two peers; 3: one workload; 4: kernel and rings; 5.
-    assert len(measured) == 8 + 2 + 1 + 2 + 1
+    # 1: two loads, two figures, twice; 2: two peers; 3: one; 4: kernel twice, and rings; 5.
+    assert len(measured) == 8 + 2 + 1 + 3 + 1
     # There is no game in it.
     assert {target.split(",")[0] for target in reached.keys() - measured} == {"game"}
 
