@@ -9,9 +9,10 @@ from itertools import count
 from typing import Any
 
 from pyland.machine import NR_DOMAINS, Machine, Slices
-from pyland.policy import CPU_ANY, DECISION_FIELDS, FIELDS, Batch, Policy, flat_decisions
+from pyland.policy import CPU_ANY, DECISION_FIELDS, FIELDS, Policy, flat_decisions
 from pyland.task import WAKEUP
 from pyland.testing.holding import SLICE_FLOOR_NS, Holds
+from pyland.testing.questions import Questions
 from pyland.testing.queues import SHARED, Queues, cpu_queue, domain_queue
 from pyland.testing.task import OfflineTask
 from pyland.testing.trace import Decision, Trace
@@ -69,18 +70,16 @@ class OfflineMachine(Machine):
         self._cpus = {cpu.id: _Cpu(cpu.id, cpu.llc % NR_DOMAINS) for cpu in topology.cpus}
         self._queues = Queues()
         self._held: dict[int, OfflineTask] = {}
-        self._records: list[dict[str, Any]] = []
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
         self._lag_ns = lag_ns
         self._vtime_now_ns = 0
-        self._batch = Batch()
-        self._deciding = False
         self.tasks: dict[int, OfflineTask] = {}
         self.decisions: list[Decision] = []
         self.trace = Trace()
         self.counters = dict.fromkeys(_COUNTED, 0)
         self.policy = policy.create(self, **options)
+        self._questions = Questions(self.policy, self.tasks)
         self._holds = Holds(self.policy, self.slices.longest_ns)
         if self.policy.interval_ns:
             self._at(self.policy.interval_ns, self._tick)
@@ -169,7 +168,7 @@ class OfflineMachine(Machine):
             self._leave(task)
         task.where = "gone"
         self._log(f"{task.name} exits")
-        self._records = [record for record in self._records if record["pid"] != task.pid]
+        self._questions.forget(task.pid)
         self.policy._forget(task.pid)
         self._tell("exited", task.pid)
         self._fill()
@@ -278,7 +277,7 @@ class OfflineMachine(Machine):
     def _forward(self, task: OfflineTask) -> None:
         task.where = "held"
         self._held[task.pid] = task
-        self._records.append(task.record(self._now_ns))
+        self._questions.add(task.record(self._now_ns))
         self.counters["forwarded"] += 1
         seq = task.seq
         self._at(self._lag_ns, lambda: self._lags(task, seq))
@@ -331,32 +330,11 @@ class OfflineMachine(Machine):
 
     def _ask(self) -> None:
         """Give the policy what has become runnable, and carry out what it decides."""
-        if self._deciding:
+        if self._questions.being_asked:
             return
-        self._deciding = True
-        try:
-            while self._records:
-                records, self._records = self._records, []
-                self._carry_out(self.policy.decide(self._filled(records)))
-        finally:
-            self._deciding = False
+        for decided in self._questions.answers():
+            self._carry_out(decided)
         self._fill()
-
-    def _filled(self, records: list[dict[str, Any]]) -> Batch:
-        batch = self._batch
-        runnable = [task for task in self.tasks.values() if task.runnable]
-        batch.nr = len(records)
-        batch.nr_runnable = max(len(runnable), 1)
-        batch.weight_runnable = max(sum(task.weight for task in runnable), 1)
-        fields = self.policy.fields
-        batch.rows = [tuple(record[name] for name in fields) for record in records]
-        if self.policy.uses_numpy:
-            import numpy as np
-
-            kinds = [(name, "S16" if name == "comm" else "i8") for name in FIELDS]
-            rows = [tuple(record[name] for name in FIELDS) for record in records]
-            batch._array = np.array(rows, dtype=kinds)
-        return batch
 
     def _carry_out(self, decided: Any) -> None:
         flat = decided if isinstance(decided, list | tuple) else flat_decisions(decided)
