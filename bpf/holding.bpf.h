@@ -60,14 +60,21 @@ static bool last_vtime(u64 dsq_id, u64 *vtime_ns)
 	return p;
 }
 
-/* Who yields lets all go first that are queued. */
+/*
+ * Who yields lets all go first that are queued; but a background task may be due in seconds,
+ * and is not waited for longer than a longest slice.
+ */
 static u64 vtime_if_yielded(const struct task_ctx *t, u64 dsq_id, u64 vtime_ns)
 {
 	u64 last_ns;
+	s64 ahead_ns;
 
-	if (t->yielded && last_vtime(dsq_id, &last_ns) && (s64)(last_ns - vtime_ns) >= 0)
-		return last_ns + 1;
-	return vtime_ns;
+	if (!t->yielded || !last_vtime(dsq_id, &last_ns))
+		return vtime_ns;
+	ahead_ns = last_ns - vtime_ns;
+	if (ahead_ns < 0)
+		return vtime_ns;
+	return ahead_ns < (s64)config.slice_ns ? last_ns + 1 : vtime_ns + config.slice_ns;
 }
 
 /*
