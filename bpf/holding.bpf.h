@@ -61,8 +61,8 @@ static bool last_vtime(u64 dsq_id, u64 *vtime_ns)
 }
 
 /*
- * Who yields lets all go first that are queued; but a background task may be due in seconds,
- * and is not waited for longer than a longest slice.
+ * Who yields lets all go first that are queued. But a background task may be due in seconds,
+ * and is not waited for longer than a longest slice, however often a task yields.
  */
 static u64 vtime_if_yielded(const struct task_ctx *t, u64 dsq_id, u64 vtime_ns)
 {
@@ -79,21 +79,21 @@ static u64 vtime_if_yielded(const struct task_ctx *t, u64 dsq_id, u64 vtime_ns)
 
 /*
  * Queues a task again whose decision holds; false when user space has to be asked. Who was
- * interrupted has its turn still, and its key; who slept goes on from what it used.
+ * interrupted has its turn still, and its key; others go on from what they used.
  */
 static bool go_on(struct task_struct *p, struct task_ctx *t, s32 cpu, u64 now, u64 enq_flags)
 {
-	u64 dsq_id = p->nr_cpus_allowed == 1 ? cpu : SHARED_DSQ, vtime_ns = p->scx.dsq_vtime;
+	u64 dsq_id = p->nr_cpus_allowed == 1 ? cpu : SHARED_DSQ, vtime_ns;
 
 	if (!still_holds(p, t, now))
 		return false;
 	if (t->woke_up || t->yielded) {
-		vtime_ns = vtime_if_yielded(t, dsq_id, next_vtime(p, t, vtime_ns));
+		t->vtime_ns = next_vtime(p, t, t->vtime_ns);
 		t->queued_runtime_ns = t->total_runtime_ns;
 	}
 	t->queue = QUEUE_DECIDED;
 	t->decided_ns = now;
-	vtime_ns = clamp_vtime(vtime_ns);
+	vtime_ns = clamp_vtime(vtime_if_yielded(t, dsq_id, t->vtime_ns));
 	dsq_insert_vtime(p, dsq_id, t->left_ns, vtime_ns, enq_flags);
 	if (t->woke_up)
 		interrupt_for(vtime_ns, cpu, now);
