@@ -66,12 +66,9 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 		slice_ns = shared.slice_ns;
 	task_cpu->running_slice_ns = slice_ns > config.slice_min_ns ? slice_ns : config.slice_min_ns;
 	time_slice(scx_bpf_task_cpu(p), task_cpu, t->start_ns);
-	/*
-	 * One that was interrupted goes on from what it used of its turn. One that did not have
-	 * to wait has no key of now, and is due after all that do.
-	 */
+	/* One that did not have to wait has no key of now, and is due after all that do. */
 	task_cpu->running_vtime_ns = decided && t->generation == shared.generation ?
-		next_vtime(p, t, p->scx.dsq_vtime) : vtime_now() + config.slice_ns;
+		p->scx.dsq_vtime : vtime_now() + config.slice_ns;
 	/* Not of one that no order put here. */
 	if (decided && t->generation == shared.generation && t->vtime_known &&
 	    shared.handed_over == shared.generation &&

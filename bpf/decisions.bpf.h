@@ -146,7 +146,6 @@ static void apply_decision(struct task_struct *p, const struct pyland_decision *
 	}
 	t->queue = QUEUE_DECIDED;
 	t->vtime_known = 1;
-	t->vtime_ns = d->vtime_ns;
 	let_hold(p, t, d->cpu == PYLAND_CPU_ANY ? slice_ns : 0);
 	c->user_dispatched++;
 	shared.decided++;

@@ -60,40 +60,33 @@ static bool last_vtime(u64 dsq_id, u64 *vtime_ns)
 	return p;
 }
 
-/*
- * Who yields lets all go first that are queued. But a background task may be due in seconds,
- * and is not waited for longer than a longest slice, however often a task yields.
- */
+/* Who yields lets all go first that are queued. */
 static u64 vtime_if_yielded(const struct task_ctx *t, u64 dsq_id, u64 vtime_ns)
 {
 	u64 last_ns;
-	s64 ahead_ns;
 
-	if (!t->yielded || !last_vtime(dsq_id, &last_ns))
-		return vtime_ns;
-	ahead_ns = last_ns - vtime_ns;
-	if (ahead_ns < 0)
-		return vtime_ns;
-	return ahead_ns < (s64)config.slice_ns ? last_ns + 1 : vtime_ns + config.slice_ns;
+	if (t->yielded && last_vtime(dsq_id, &last_ns) && (s64)(last_ns - vtime_ns) >= 0)
+		return last_ns + 1;
+	return vtime_ns;
 }
 
 /*
  * Queues a task again whose decision holds; false when user space has to be asked. Who was
- * interrupted has its turn still, and its key; others go on from what they used.
+ * interrupted has its turn still, and its key; who slept goes on from what it used.
  */
 static bool go_on(struct task_struct *p, struct task_ctx *t, s32 cpu, u64 now, u64 enq_flags)
 {
-	u64 dsq_id = p->nr_cpus_allowed == 1 ? cpu : SHARED_DSQ, vtime_ns;
+	u64 dsq_id = p->nr_cpus_allowed == 1 ? cpu : SHARED_DSQ, vtime_ns = p->scx.dsq_vtime;
 
 	if (!still_holds(p, t, now))
 		return false;
 	if (t->woke_up || t->yielded) {
-		t->vtime_ns = next_vtime(p, t, t->vtime_ns);
+		vtime_ns = vtime_if_yielded(t, dsq_id, next_vtime(p, t, vtime_ns));
 		t->queued_runtime_ns = t->total_runtime_ns;
 	}
 	t->queue = QUEUE_DECIDED;
 	t->decided_ns = now;
-	vtime_ns = clamp_vtime(vtime_if_yielded(t, dsq_id, t->vtime_ns));
+	vtime_ns = clamp_vtime(vtime_ns);
 	dsq_insert_vtime(p, dsq_id, t->left_ns, vtime_ns, enq_flags);
 	if (t->woke_up)
 		interrupt_for(vtime_ns, cpu, now);

@@ -92,7 +92,6 @@ struct task_ctx {
 	u64 decided_ns;
 	u64 holds_until_ns;		/* its last decision does, if some of the slice is left */
 	u64 left_ns;			/* of that slice */
-	u64 vtime_ns;			/* its key, gone on by what it used; without yields */
 	u64 slept_ns;
 	u64 woke_other_ns;
 	u64 wakeup_interval_ns;

@@ -116,10 +116,9 @@ class Policy:
     decision, goes on with what is left: at its key plus the CPU time that it has used, and
     the policy is not asked. The next record has all of that in `used_ns`. One that was
     interrupted goes on at its key, until its slice is used up; one that yields goes behind
-    all that are queued, by a longest slice at most. A policy whose keys are virtual times
-    loses nothing by it, and is asked once a slice, where tasks that wake up all the time
-    would have it asked a hundred times. Decisions that name a CPU or a domain hold until
-    the task stops.
+    all that are queued. A policy whose keys are virtual times loses nothing by it, and is
+    asked once a slice, where tasks that wake up all the time would have it asked a hundred
+    times. Decisions that name a CPU or a domain hold until the task stops.
     """
 
     uses_numpy: ClassVar[bool] = False

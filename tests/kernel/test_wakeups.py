@@ -91,27 +91,6 @@ def test_who_yields_lets_all_go_first_that_are_queued(start: Start, record: Reco
     assert sum(each) > 5 * end.totals["forwarded"]
 
 
-def cpu_time_ns(pid: int) -> int:
-    """Of all threads of a process."""
-    files = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(file.read_text().split()[0]) for file in files)
-
-
-def test_who_yields_is_not_left_behind_background_work(start: Start, record: Record) -> None:
-    """Hogs of nice 19 are due far later: they get what their weight is worth, not the CPUs."""
-    scheduler = start()
-    with undisturbed(scheduler), Hogs(600, [19] * 4) as hogs, Crowd(600, 2) as crowd:
-        time.sleep(scaled(4))
-        before = [cpu_time_ns(pid) for pid in (crowd.pid, *hogs.pids)]
-        time.sleep(scaled(10))
-        after = [cpu_time_ns(pid) for pid in (crowd.pid, *hogs.pids)]
-    end = scheduler.end()
-    crowd_ns, *hogs_ns = (now - then for now, then in zip(after, before, strict=True))
-    record(crowd_ns=crowd_ns, hogs_ns=sum(hogs_ns), totals=dict(end.totals.counts))
-    ended_well(end)
-    assert crowd_ns > sum(hogs_ns)
-
-
 def test_one_that_wakes_thousands_up_is_not_left_behind_them(start: Start, record: Record) -> None:
     """The last to come to a barrier wakes up the others, which take turns from then on."""
     scheduler = start()
