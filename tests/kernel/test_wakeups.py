@@ -11,6 +11,7 @@ import pytest
 
 from tests.kernel.harness import Record, Start, ended_well, scaled, undisturbed
 from tools.load.programs import Crowd, Hogs, Sleeper, Stress, available
+from tools.load.scheduler import Totals
 
 
 def test_it_interrupts_a_task_that_is_due_later(start: Start, record: Record) -> None:
@@ -74,27 +75,10 @@ def turns(pid: int) -> dict[str, int]:
     return {file.parent.name: int(file.read_text().split()[2]) for file in files}
 
 
-def test_who_yields_lets_all_go_first_that_are_queued(start: Start, record: Record) -> None:
-    """Eight that give their CPU away every 50 us take turns, and need no decision for that."""
+def turns_taken(start: Start, record: Record, tasks: int) -> tuple[list[int], Totals]:
+    """How often each of so many that yield every 50 us had a CPU, least first."""
     scheduler = start()
-    with undisturbed(scheduler), Crowd(600, 8) as crowd:
-        time.sleep(scaled(4))
-        before = turns(crowd.pid)
-        time.sleep(scaled(10))
-        after = turns(crowd.pid)
-    end = scheduler.end()
-    each = sorted(after[thread] - before[thread] for thread in before if thread != str(crowd.pid))
-    record(turns=each, totals=dict(end.totals.counts))
-    ended_well(end)
-    assert len(each) == 8
-    assert each[-1] < 2 * each[0]
-    assert sum(each) > 5 * end.totals["forwarded"]
-
-
-def test_one_that_wakes_thousands_up_is_not_left_behind_them(start: Start, record: Record) -> None:
-    """The last to come to a barrier wakes up the others, which take turns from then on."""
-    scheduler = start()
-    with undisturbed(scheduler), Crowd(600, 2000) as crowd:
+    with undisturbed(scheduler), Crowd(600, tasks) as crowd:
         time.sleep(scaled(4))
         before = turns(crowd.pid)
         time.sleep(scaled(10))
@@ -103,7 +87,20 @@ def test_one_that_wakes_thousands_up_is_not_left_behind_them(start: Start, recor
     each = sorted(after[thread] - before[thread] for thread in before if thread != str(crowd.pid))
     record(least=each[0], most=each[-1], totals=dict(end.totals.counts))
     ended_well(end)
-    assert len(each) == 2000
+    assert len(each) == tasks
+    return each, end.totals
+
+
+def test_who_yields_lets_all_go_first_that_are_queued(start: Start, record: Record) -> None:
+    """Eight that give their CPU away take turns, and need no decision for that."""
+    each, totals = turns_taken(start, record, 8)
+    assert each[-1] < 2 * each[0]
+    assert sum(each) > 5 * totals["forwarded"]
+
+
+def test_one_that_wakes_thousands_up_is_not_left_behind_them(start: Start, record: Record) -> None:
+    """The last to come to a barrier wakes up the others, which take turns from then on."""
+    each, _ = turns_taken(start, record, 2000)
     assert each[0] > 0
 
 
