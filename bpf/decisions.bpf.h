@@ -165,7 +165,7 @@ static void apply_decision(struct task_struct *p, const struct pyland_decision *
 		if (cpu < 0 && drain->takes_one && takes_from(drain->cpu, dsq_id, p))
 			drain->takes_one = false;
 		else if (there != drain->cpu && takes_from(there, dsq_id, p))
-			interrupt_for(vtime_ns, there, t->decided_ns);
+			interrupt_for(vtime_ns, there, t->decided_ns, false);
 	}
 	if (kick >= 0 && kick != drain->cpu)
 		scx_bpf_kick_cpu(kick, preempt ? kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT) :

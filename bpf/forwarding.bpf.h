@@ -20,6 +20,8 @@
 static void make_room_for_user_space(s32 cpu, struct pyland_cpu *task_cpu, struct pyland_cpu *c,
 				     u64 now)
 {
+	s64 wait_ns;
+
 	if (!shared.wakeup_waits)
 		shared.wakeup_waits = 1;
 	if (!task_cpu->running_since_ns ||
@@ -27,11 +29,13 @@ static void make_room_for_user_space(s32 cpu, struct pyland_cpu *task_cpu, struc
 	     (s64)(now - task_cpu->running_since_ns) <= (s64)pause_ns()))
 		return;
 	shared.needed = 1;
-	if (may_interrupt(now) && scheduler_waits()) {
-		c->wakeup_kicks++;
+	if (!scheduler_waits())
+		return;
+	c->wakeup_kicks++;
+	wait_ns = until_may_interrupt_ns(now);
+	if (wait_ns <= 0)
 		shared.last_kick_ns = now;
-		interrupt_soon(cpu, task_cpu, now);
-	}
+	interrupt_soon(cpu, task_cpu, now, wait_ns > 0 ? wait_ns : 0);
 }
 
 /* Into the holding DSQ, or by BPF's own order where user space cannot be asked. */

@@ -148,13 +148,14 @@ struct pyland_cpu {
 	unsigned int last_was_own;
 	unsigned int sched_ran_last;
 	unsigned int sched_kept;
+	unsigned int wakes_sync;	/* who wakes one up here says that it is about to sleep */
 	unsigned long long lag_check_ns;	/* next look at the oldest held task */
 	unsigned long long running_since_ns;	/* 0: no task, or user space */
 	unsigned long long running_vtime_ns;
 	unsigned long long running_slice_ns;
 	unsigned long long running_awake_ns;	/* CPU time since it slept, when it was put on */
 	unsigned int running_computes;	/* it did for long before it was put on, and did not sleep */
-	unsigned int slice_timed;	/* its timer is on the way */
+	unsigned int slice_timed_by;	/* which CPU has set its timer, + 1; 0: none */
 	unsigned long long pad_cache_line[5];
 };
 

@@ -142,6 +142,10 @@ enum scx_enq_flags {
 	SCX_ENQ_PREEMPT = 1ULL << 32,
 };
 
+enum scx_wake_flags {
+	SCX_WAKE_SYNC = 0x10,
+};
+
 enum scx_deq_flags {
 	SCX_DEQ_SLEEP = 1ULL,
 };

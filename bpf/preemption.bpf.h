@@ -11,10 +11,12 @@
 /*
  * Shall the task that runs there make room for one of this key? It does when it is due
  * later by more than the policy's margin. Unless it computes, it has a moment first: tasks
- * that send each other messages would be interrupted at each of them.
+ * that send each other messages would be interrupted at each of them. And a waker that
+ * says that it is about to sleep (@sync) has a shortest slice to do so: some never do.
  */
-static void interrupt_for(u64 vtime_ns, s32 cpu, u64 now)
+static void interrupt_for(u64 vtime_ns, s32 cpu, u64 now, bool sync)
 {
+	u64 least_ns = sync ? config.slice_min_ns : 0;
 	struct pyland_cpu *c = cpu_state(cpu), *mine = this_cpu_state();
 	s64 ran_ns, ahead_ns;
 
@@ -26,7 +28,7 @@ static void interrupt_for(u64 vtime_ns, s32 cpu, u64 now)
 		return;
 	if (ran_ns < (s64)pause_ns() && c->running_awake_ns + ran_ns <= config.slice_ns)
 		return;
-	interrupt_soon(cpu, c, now);
+	interrupt_soon(cpu, c, now, ran_ns < (s64)least_ns ? least_ns - ran_ns : 0);
 	mine->preemptions++;
 }
 

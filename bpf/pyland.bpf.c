@@ -33,8 +33,12 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	cpu = select_idle_cpu(p, prev_cpu, wake_flags, in_node);
 	if (cpu < 0 && in_node)
 		cpu = select_idle_cpu(p, prev_cpu, wake_flags, 0);
-	if (cpu < 0)
+	c = this_cpu_state();
+	if (cpu < 0) {
+		if (c)
+			c->wakes_sync = !!(wake_flags & kernel_enum(scx_wake_flags, SCX_WAKE_SYNC));
 		return prev_cpu;
+	}
 
 	/* Whoever waits for this CPU was there first. The kick wakes it for them. */
 	if (scx_bpf_dsq_nr_queued(cpu) > 0 || scx_bpf_dsq_nr_queued(SHARED_DSQ) > 0) {
@@ -43,7 +47,6 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	}
 	dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL),
 		   weighted_slice(p, config.slice_ns), 0);
-	c = this_cpu_state();
 	if (c)
 		c->direct++;
 	return cpu;
@@ -73,6 +76,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	s32 cpu = scx_bpf_task_cpu(p), idle_cpu;
 	struct pyland_cpu *c = this_cpu_state(), *task_cpu = cpu_state(cpu);
 	struct task_ctx *t;
+	bool sync;
 	u64 now;
 
 	if (is_scheduler(p)) {
@@ -84,6 +88,8 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		dsq_insert(p, local, weighted_slice(p, config.slice_min_ns), enq_flags);
 		return;
 	}
+	sync = c->wakes_sync;
+	c->wakes_sync = 0;
 	now = now_ns();
 	t->queue = QUEUE_NONE;
 	t->seq++;
@@ -108,7 +114,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		}
 	}
 
-	if (go_on(p, t, cpu, now, enq_flags)) {
+	if (go_on(p, t, cpu, now, enq_flags, sync)) {
 		c->continued++;
 		time_slice(cpu, task_cpu, now);
 		return;
@@ -203,7 +209,7 @@ void BPF_PROG(pyland_tick, struct task_struct *p)
 {
 	u64 now = now_ns();
 
-	if (is_scheduler(p) || !may_interrupt(now) || !scheduler_is_due(now) ||
+	if (is_scheduler(p) || until_may_interrupt_ns(now) > 0 || !scheduler_is_due(now) ||
 	    !scheduler_waits() || !scheduler_has_work(true))
 		return;
 	/* One CPU is enough, and ticks come to all at about the same time. */

@@ -23,7 +23,7 @@ static int slice_is_over(void *map, u32 *key, struct slice_timer *s)
 	if (!c)
 		return 0;
 	if (!c->running_since_ns || !somebody_waits(cpu, c)) {
-		c->slice_timed = 0;
+		c->slice_timed_by = 0;
 		return 0;
 	}
 	left_ns = c->running_since_ns + c->running_slice_ns - now_ns();
@@ -55,8 +55,19 @@ static void look_in(s32 cpu, struct pyland_cpu *c, u64 after_ns)
 
 	if (!s)
 		return;
-	c->slice_timed = 1;
+	c->slice_timed_by = bpf_get_smp_processor_id() + 1;
 	bpf_timer_start(&s->timer, after_ns, TIMER_CPU_PIN);
+}
+
+/*
+ * Is the timer on its way? One that another CPU has set rings there, and comes home when this
+ * CPU can set it: from there it takes an interrupt between the two.
+ */
+static bool is_timed(s32 cpu, const struct pyland_cpu *c)
+{
+	s32 here = bpf_get_smp_processor_id();
+
+	return c->slice_timed_by && (here != cpu || c->slice_timed_by == (u32)here + 1);
 }
 
 /* Somebody may wait behind the task that runs on this CPU. */
@@ -64,7 +75,7 @@ static void time_slice(s32 cpu, struct pyland_cpu *c, u64 now)
 {
 	s64 left_ns;
 
-	if (c->slice_timed || !c->running_since_ns || c->running_slice_ns >= SLICE_TIMED_NS ||
+	if (is_timed(cpu, c) || !c->running_since_ns || c->running_slice_ns >= SLICE_TIMED_NS ||
 	    !somebody_waits(cpu, c))
 		return;
 	/* It may have gone on for long while nobody waited. */
@@ -76,15 +87,18 @@ static void time_slice(s32 cpu, struct pyland_cpu *c, u64 now)
  * The task that runs there makes room. In a moment, not at once: often it is the one that
  * woke the other up and is about to sleep, and would have to wait to do only that.
  */
-static void interrupt_soon(s32 cpu, struct pyland_cpu *c, u64 now)
+static void interrupt_soon(s32 cpu, struct pyland_cpu *c, u64 now, u64 after_ns)
 {
-	u64 until_ns = now - c->running_since_ns + INTERRUPT_NS;
+	u64 until_ns;
 
+	if (after_ns < INTERRUPT_NS)
+		after_ns = INTERRUPT_NS;
+	until_ns = now - c->running_since_ns + after_ns;
 	if (c->running_slice_ns > until_ns)
 		c->running_slice_ns = until_ns;
-	else if (c->slice_timed)
+	else if (is_timed(cpu, c))
 		return;
-	look_in(cpu, c, INTERRUPT_NS);
+	look_in(cpu, c, after_ns);
 }
 
 #endif

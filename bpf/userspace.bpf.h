@@ -70,10 +70,10 @@ static bool scheduler_is_due(u64 now)
 	return shared.needed || since_ns >= (s64)(hurry ? pause_ns() : config.lag_ns / 2);
 }
 
-/* Is it long enough since a task was last interrupted for user space? */
-static bool may_interrupt(u64 now)
+/* How long until a task may be interrupted for user space again; 0 or less: it may be now. */
+static s64 until_may_interrupt_ns(u64 now)
 {
-	return (s64)(now - shared.last_kick_ns) > (s64)(pause_ns() + WAKEUP_KICK_NS);
+	return shared.last_kick_ns + pause_ns() + WAKEUP_KICK_NS - now;
 }
 
 /* Has the queue's head computed for longer than it pays to let user space wait? */
@@ -104,14 +104,20 @@ static bool wakeups_go_first(s32 cpu)
 	return shared.wakeup_waits && (head_computes(cpu) || head_computes(SHARED_DSQ));
 }
 
-/* User space begins to run, or goes on with a new cycle. */
+/*
+ * User space begins to run, or goes on with a new cycle. In the middle of one it has looked
+ * into its ring before: what was queued since then needs the next.
+ */
 static void scheduler_begins(u64 now)
 {
 	shared.clock_ns = now;
-	if (shared.cycles != shared.cycles_begun) {
-		shared.cycles_begun = shared.cycles;
-		shared.cycle_begin_ns = now;
-	}
+	if (shared.cycles == shared.cycles_begun)
+		return;
+	shared.cycles_begun = shared.cycles;
+	shared.cycle_begin_ns = now;
+	shared.needed = 0;
+	shared.hurry = 0;
+	shared.wakeup_waits = 0;
 }
 
 /* User space makes room, or would: has it come to the end of a cycle? */
@@ -133,9 +139,6 @@ static void scheduler_pauses(u64 now)
 
 static void note_scheduler_run(struct pyland_cpu *c)
 {
-	shared.needed = 0;
-	shared.hurry = 0;
-	shared.wakeup_waits = 0;
 	c->sched_runs++;
 	c->sched_ran_last = 1;
 	c->sched_cycles_seen = shared.cycles;

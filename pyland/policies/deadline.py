@@ -9,7 +9,8 @@ a longest slice counts at most, where scx_rustland counts a hundred: more keeps 
 computes waiting for as long again behind those that do not (schbench with four threads for
 each CPU, 99th percentile of a request: 780 ms with 100 ms, 440 ms with 20 ms). Instead, who
 has just woken up is another longest slice ahead, for half a slice: it answers soon, however
-much it has had, and computes in its turn.
+much it has had, and computes in its turn. A task that has never run has no such start: who
+makes many of them would be ahead of all others.
 
 The queue's own virtual time, V, differs from scx_rustland's on purpose. There V is the
 sum of what every task used: it runs away from each of them, every task is clamped to
@@ -113,7 +114,7 @@ class Deadline(Policy):
             if awake_ns:
                 mine_ns, key_ns = slice_ns, awake_ns if awake_ns < reach_ns else reach_ns
             else:
-                mine_ns, key_ns = first_ns, behind_ns if state else 0
+                mine_ns, key_ns = first_ns, behind_ns if state or used_ns else 0
             if weight == 100:
                 ahead_ns += charged_ns
             else:

@@ -138,6 +138,13 @@ def test_who_wakes_up_goes_first_for_half_a_slice() -> None:
     assert woken.state == others.state
 
 
+def test_a_task_that_slept_before_it_was_first_queued_has_its_head_start() -> None:
+    policy = deadline()
+    decide(policy, task(1), nr_runnable=8)
+    slept, forked = decide(policy, task(2, used=MS), task(3), nr_runnable=8)
+    assert forked.vtime_ns - slept.vtime_ns > Slices().longest_ns // 2
+
+
 def test_one_task_ahead_of_all_does_not_take_the_queue_with_it() -> None:
     policy = deadline()
     ahead, newcomer = decide(
