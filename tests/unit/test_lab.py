@@ -130,6 +130,8 @@ def test_many_cpus_take_turns_in_one_thread(
     words = boot.emulation(guest)
     assert words[:2] == ["-accel", accelerator]
     assert ("-icount" in words) == icount
+    # The clock chip that keeps turns short has to follow the counted time.
+    assert ("clock=vm" in words) == icount
 
 
 def test_each_cache_is_a_socket_and_each_node_has_its_memory() -> None:

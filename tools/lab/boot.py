@@ -62,7 +62,7 @@ def run(guest: Guest, command: Sequence[str], timeout_s: float) -> int:
             raise BootError(f"{program} is missing: `make setup` installs it")
     with tempfile.TemporaryDirectory(prefix="pyland-vm-") as folder:
         control = Path(folder)
-        _write_control(control, command)
+        _write_control(control, command, guest.icount)
         _give_config(control, guest.kernel.modules)
         output, output_end = os.pipe()
         errors, errors_end = os.pipe()
@@ -150,7 +150,7 @@ def _last_lines(control: Path) -> str:
     return "".join(f"\n  | {line}" for line in lines)
 
 
-def _write_control(control: Path, command: Sequence[str]) -> None:
+def _write_control(control: Path, command: Sequence[str], icount: bool) -> None:
     (control / "command").write_text(f"exec {shlex.join(command)}\n")
     (control / "guest.sh").write_text(initramfs.GUEST)
     path = f"{ROOT}/.venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -161,6 +161,7 @@ def _write_control(control: Path, command: Sequence[str]) -> None:
         "LAB_TREE": str(ROOT),
         "LAB_CWD": str(Path.cwd()),
         "LAB_SHARE": "yes" if needs_share(Path.cwd()) else "",
+        "LAB_SHORT_TURNS": "yes" if icount else "",
     }
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     (control / "environment").write_text("\n".join(lines) + "\n")
@@ -181,7 +182,7 @@ def needs_share(folder: Path) -> bool:
 
 def emulation(guest: Guest) -> list[str]:
     if guest.icount:
-        return ["-accel", "tcg", "-icount", "shift=0,sleep=off"]
+        return ["-accel", "tcg", "-icount", "shift=0,sleep=off", "-rtc", "clock=vm"]
     # Threads that are many more than the host's processors mostly wait for one that is not
     # running: on two, 64 CPUs took minutes to boot, and 50 s taking turns in one thread.
     many = guest.layout.cpus > 4 * (os.cpu_count() or 1)
