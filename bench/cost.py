@@ -49,7 +49,6 @@ class _Snapshot:
     bpf_ns: int
     bpf_runs: int
     faults: int
-    counters: Mapping[str, int]
 
 
 class Meter:
@@ -62,8 +61,8 @@ class Meter:
         self._step = _HEADER + (decision_bytes + 7) // 8 * 8
         self._position = _ring_position(dispatcher)
 
-    def read(self, counters: Mapping[str, int] | None = None) -> _Snapshot:
-        """All that is counted, now; with it what the scheduler itself counts."""
+    def read(self) -> _Snapshot:
+        """All that is counted, now."""
         everyone = (self._dispatcher, *self._others)
         bpf = _bpf_programs(everyone)
         return _Snapshot(
@@ -75,7 +74,6 @@ class Meter:
             bpf_ns=sum(run_ns for run_ns, _ in bpf.values()),
             bpf_runs=sum(runs for _, runs in bpf.values()),
             faults=_faults(self._dispatcher),
-            counters=counters or {},
         )
 
     def close(self) -> None:
@@ -83,13 +81,11 @@ class Meter:
         self._position.close()
 
 
-def between(before: _Snapshot, after: _Snapshot) -> dict[str, Any]:
-    """The cost of what happened between two readings, as `kernel.json` has it."""
-    counted = {
-        name: after.counters[name] - before.counters[name]
-        for name in after.counters
-        if name in before.counters
-    }
+def between(before: _Snapshot, after: _Snapshot, counted: Mapping[str, int]) -> dict[str, Any]:
+    """The cost of what happened between two readings, as `kernel.json` has it.
+
+    `counted` is by how much the scheduler's own counters have grown, as far as it has any.
+    """
     split = None
     if all(name in counted for name in SPLIT.values()):
         split = {part: counted[name] for part, name in SPLIT.items()}

@@ -48,9 +48,9 @@ TARGETS = f"""For `{PYLAND}`; {NONE} where something was not measured."""
 RINGS_COMMAND = "make bench BENCH_ARGS=--benchmark-json=build/bench/rings.json"
 COST_TITLES = (
     "runs",
-    "user ns per dispatched task",
+    "ns of all its processes per dispatched task",
     "BPF ns per dispatched task",
-    "user ns per decision",
+    "ns of the deciding one per decision",
     "dispatched tasks per decision",
     "decisions per second",
     "decisions per cycle",

@@ -55,7 +55,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Cost:
-    """What deciding cost in a run: CPU time of user space and of the BPF programs, in ns."""
+    """What deciding cost in a run: CPU time of user space and of the BPF programs, in ns.
+
+    `user_ns` is the deciding process's; what supervises it and prints is in `others_ns`.
+    """
 
     seconds: float
     decisions: int
@@ -65,11 +68,12 @@ class Cost:
     cycles: int | None = None
     dispatched: int | None = None
     page_faults: int | None = None
+    others_ns: int = 0
     split: Split | None = None
 
     @property
     def user(self) -> float:
-        """User-space ns per decision."""
+        """The deciding process's ns per decision."""
         return self.user_ns / self.decisions
 
     @property
@@ -79,8 +83,8 @@ class Cost:
 
     @property
     def user_each(self) -> float | None:
-        """User-space ns per dispatched task; None where those were not counted."""
-        return self.user_ns / self.dispatched if self.dispatched else None
+        """Ns of all its processes per dispatched task; None where those were not counted."""
+        return (self.user_ns + self.others_ns) / self.dispatched if self.dispatched else None
 
     @property
     def bpf_each(self) -> float | None:
@@ -106,8 +110,8 @@ class Cost:
 
     @property
     def share(self) -> float:
-        """User-space CPU time, as a part of one CPU."""
-        return self.user_ns / (self.seconds * 1e9)
+        """CPU time of all its processes, as a part of one CPU."""
+        return (self.user_ns + self.others_ns) / (self.seconds * 1e9)
 
     @property
     def batch(self) -> float | None:

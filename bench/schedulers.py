@@ -46,9 +46,13 @@ class Running:
         if self._meter is None:
             yield cost
             return
-        before = self._meter.read(self._counters())
+        counters = self._counters()
+        before = self._meter.read()
         yield cost
-        cost.update(between(before, self._meter.read(self._counters())))
+        # What it costs to ask for the counters is no part of it.
+        after = self._meter.read()
+        counted = {name: value - counters[name] for name, value in self._counters().items()}
+        cost.update(between(before, after, counted))
 
     def _counters(self) -> Mapping[str, int]:
         if not self._pyland:

@@ -152,8 +152,6 @@ static void apply_decision(struct task_struct *p, const struct pyland_decision *
 	delay_ns = t->decided_ns - t->enqueue_ns;
 	if (delay_ns > 0) {
 		c->delay_ns += delay_ns;
-		if (delay_ns > (s64)c->delay_max_ns)
-			c->delay_max_ns = delay_ns;
 		wait_ns = shared.clock_ns - t->enqueue_ns;
 		if (wait_ns > 0)
 			c->wait_user_ns += wait_ns < delay_ns ? wait_ns : delay_ns;

@@ -120,7 +120,6 @@ struct pyland_cpu {
 	unsigned long long preemptions;	/* by a task that woke up, of one due later */
 	unsigned long long sliced;		/* slices that ended between two ticks */
 	unsigned long long delay_ns;		/* enqueue to decision, summed over user_dispatched */
-	unsigned long long delay_max_ns;
 	unsigned long long wait_user_ns;	/* the part of delay_ns until user space had a CPU */
 	unsigned long long wait_cpu_ns;		/* decision to CPU, summed over waited_cpu */
 	unsigned long long waited_cpu;		/* tasks that ran from a queue of decided ones */
@@ -156,7 +155,7 @@ struct pyland_cpu {
 	unsigned long long running_awake_ns;	/* CPU time since it slept, when it was put on */
 	unsigned int running_computes;	/* it did for long before it was put on, and did not sleep */
 	unsigned int slice_timed_by;	/* which CPU has set its timer, + 1; 0: none */
-	unsigned long long pad_cache_line[5];
+	unsigned long long pad_cache_line[6];
 };
 
 /* Set before the object is loaded, constant to the verifier. */

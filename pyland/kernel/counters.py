@@ -48,11 +48,11 @@ class Counters:
 
     def __init__(self, rings: Any, pid: int) -> None:
         """`rings` as mapped by the shim; `pid` is the dispatching process."""
-        self._size = ffi.sizeof("struct pyland_cpu")
-        self._nr_cpus = lib.pyland_nr_cpus(rings)
-        self._cpus = ffi.buffer(lib.pyland_cpu_memory(rings), self._size * self._nr_cpus)
+        size = ffi.sizeof("struct pyland_cpu")
+        self._cpus = ffi.buffer(lib.pyland_cpu_memory(rings), size * lib.pyland_nr_cpus(rings))
         self._shared = lib.pyland_shared_memory(rings)
-        self._offsets = wire.numbers("pyland_cpu")
+        self._names = wire.numbers("pyland_cpu")
+        self._cpu = struct.Struct(wire.record_format("pyland_cpu", self._names, size))
         self._stat = Path(f"/proc/{pid}/stat")
         self._faults_before = 0
 
@@ -60,22 +60,22 @@ class Counters:
         """Page faults are counted from now on."""
         self._faults_before = self._faults()
 
-    def read(self) -> dict[str, int]:
-        """All totals, and `delay_max_ns` of the decisions."""
-        memory = bytes(self._cpus)
-        values = {}
-        for name, offset in self._offsets.items():
-            column = [
-                struct.unpack_from("=q", memory, cpu * self._size + offset)[0]
-                for cpu in range(self._nr_cpus)
-            ]
-            values[name] = max(column) if name.endswith("_max_ns") else sum(column)
+    def counts(self) -> dict[str, int]:
+        """What BPF counts: all totals but the page faults.
+
+        From memory and for all CPUs at once: the supervisor looks every second.
+        """
+        columns = zip(*self._cpu.iter_unpack(bytes(self._cpus)), strict=True)
+        values = dict(zip(self._names, map(sum, columns), strict=True))
         values["running"] = max(values["nr_running"], 0)
         values["cycles"] = self._shared.cycles
-        answered = sum(values[name] for name in ("user_dispatched", "late", "failed"))
+        answered = values["user_dispatched"] + values["late"] + values["failed"]
         values["held"] = max(values["forwarded"] - answered, 0)
-        values["page_faults"] = self._faults() - self._faults_before
         return values
+
+    def read(self) -> dict[str, int]:
+        """All totals."""
+        return {**self.counts(), "page_faults": self._faults() - self._faults_before}
 
     def _faults(self) -> int:
         try:

@@ -26,6 +26,7 @@ from pyland.kernel.reporter import Reporter
 from pyland.kernel.worker import LAST_RESORT, MESSAGE_MAX, Wanted
 
 _LOOK_EVERY_S = 0.25
+_COMPLAIN_EVERY_S = 1.0
 _END_WITHIN_S = 0.7
 """A worker that was asked to end and has not is killed after this: Ctrl-C takes a second."""
 _START_WITHIN_S = 60.0
@@ -117,7 +118,7 @@ class Supervisor:
         self._options: dict[str, Any] = {}
         self._failures = 0
         self._begin_s = time.monotonic()
-        self._stop_by_s = 0.0
+        self._stop_by_s = self._complain_s = 0.0
         self._last_words: dict[str, Any] = {}
         self._asked: list[tuple[Request, Wanted]] = []
         self._done: list[tuple[Request, Mapping[str, Any]]] = []
@@ -189,7 +190,7 @@ class Supervisor:
         kind = message["kind"]
         if kind in ("started", "swapped", "replaced"):
             self._policy, self._options = message["policy"], message["options"]
-            self._complaints.start_anew(self._counters.read())
+            self._complaints.start_anew(self._counters.counts())
         if kind == "started":
             self._counters.start_counting_faults()
             locked = memory.locked_mib(self._pid)
@@ -250,7 +251,10 @@ class Supervisor:
             raise ScheduleError(f"policy {self._policy} does not return and cannot be interrupted")
         if stuck_s > guard.TOO_LONG_S:
             self._signal(guard.INTERRUPT)
-        for complaint in self._complaints.new(self._counters.read()):
+        if now_s < self._complain_s:
+            return
+        self._complain_s = now_s + _COMPLAIN_EVERY_S
+        for complaint in self._complaints.new(self._counters.counts()):
             self._reporter.say(f"pyland: policy {self._policy}: {complaint}")
 
     def _answer(self, control: ControlServer, request: Request) -> None:
@@ -311,22 +315,23 @@ class _Progress:
         self._pid = pid
         self._cycles = -1
         self._since_s = self._looked_s = 0.0
-        self._cpu_s = 0.0
+        self._cpu_s: float | None = None
 
     def stuck_s(self, cycles: int, now_s: float) -> float:
         """How long the present cycle has had: CPU time if it computes, else time asleep.
 
-        A worker that is stopped, or waits for a CPU, is not stuck.
+        A worker that is stopped, or waits for a CPU, is not stuck. A cycle's time counts from
+        the first look at which it was no new one.
         """
-        state, cpu_s = _process_state(self._pid)
         # Who was not looking for a while was stopped or frozen, and so was the worker.
         absent, self._looked_s = now_s - self._looked_s > 4 * _LOOK_EVERY_S, now_s
-        if cycles != self._cycles or absent or state in ("T", "t", ""):
-            self._cycles, self._since_s, self._cpu_s = cycles, now_s, cpu_s
+        if cycles != self._cycles or absent:
+            self._cycles, self._since_s, self._cpu_s = cycles, now_s, None
             return 0.0
-        if state == "R":
-            return cpu_s - self._cpu_s
-        return now_s - self._since_s
+        state, cpu_s = _process_state(self._pid)
+        if self._cpu_s is None or state in ("T", "t", ""):
+            self._since_s, self._cpu_s = now_s, cpu_s
+        return cpu_s - self._cpu_s if state == "R" else now_s - self._since_s
 
 
 def _process_state(pid: int) -> tuple[str, float]:

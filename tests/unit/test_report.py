@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench import report, results
-from bench.results import PYLAND, RUSTLAND
+from bench.results import PYLAND, RUSTLAND, Cost
 from bench.verdicts import verdicts
 
 MACHINE = {"cpu_model": "A CPU", "cpus": 4, "memory_mib": 2048, "kernel": "7.3.4", "emulated": True}
@@ -286,3 +287,10 @@ def test_a_page_and_its_plots(tmp_path: Path) -> None:
     # Made again from the same files, it is the same to the letter.
     again = report.page(found, "", {name: f"performance/{name}.png" for name in names})
     assert output.read_text(encoding="utf-8") == again
+
+
+def test_what_supervises_counts_too() -> None:
+    alone = Cost(seconds=1, decisions=10, dispatched=20, user_ns=4000, bpf_ns=0, bpf_runs=0)
+    watched = replace(alone, others_ns=2000)
+    assert (alone.user_each, watched.user_each) == (200, 300)
+    assert watched.user == alone.user == 400
