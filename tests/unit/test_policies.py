@@ -115,14 +115,15 @@ def test_who_sleeps_much_waits_less_than_who_computes(name: str) -> None:
     assert sleeper.total_runtime_ns - before > 50 * MS
 
 
+@pytest.mark.parametrize("lifetime_ms", [1, 2])
 @pytest.mark.parametrize("name", BUILTINS)
-def test_an_endless_stream_of_newcomers_starves_nobody(name: str) -> None:
+def test_an_endless_stream_of_newcomers_starves_nobody(name: str, lifetime_ms: int) -> None:
     machine = OfflineMachine(make_topology(cpus=1), policy(name))
     hog = machine.add("hog")
     machine.wake(hog)
-    for number in range(1500):
-        machine.wake(machine.add(f"new{number}", runs_ns=2 * MS))
-        machine.run(2 * MS)
+    for number in range(3000 // lifetime_ms):
+        machine.wake(machine.add(f"new{number}", runs_ns=lifetime_ms * MS))
+        machine.run(lifetime_ms * MS)
     assert hog.longest_wait_ns < 2_500 * MS
     assert hog.total_runtime_ns > 20 * MS
 
