@@ -73,12 +73,13 @@ static u64 vtime_if_yielded(const struct task_ctx *t, u64 dsq_id, u64 vtime_ns)
 /*
  * Queues a task again whose decision holds; false when user space has to be asked. Who was
  * interrupted has its turn still, and its key; who slept goes on from what it used. One whose
- * waker is about to sleep (@sync) takes the waker's place, if any CPU's.
+ * waker is about to sleep (@sync) needs no other place than the waker's, if it may run there.
  */
 static bool go_on(struct task_struct *p, struct task_ctx *t, s32 cpu, u64 now, u64 enq_flags,
 		  bool sync)
 {
 	u64 dsq_id = p->nr_cpus_allowed == 1 ? cpu : SHARED_DSQ, vtime_ns = p->scx.dsq_vtime;
+	s32 here = bpf_get_smp_processor_id();
 
 	if (!still_holds(p, t, now))
 		return false;
@@ -90,8 +91,9 @@ static bool go_on(struct task_struct *p, struct task_ctx *t, s32 cpu, u64 now, u
 	t->decided_ns = now;
 	vtime_ns = clamp_vtime(vtime_ns);
 	dsq_insert_vtime(p, dsq_id, t->left_ns, vtime_ns, enq_flags);
+	sync = sync && takes_from(here, dsq_id, p);
 	if (t->woke_up)
-		interrupt_for(vtime_ns, sync ? (s32)bpf_get_smp_processor_id() : cpu, now, sync);
+		interrupt_for(vtime_ns, sync ? here : cpu, now, sync);
 	return true;
 }
 
