@@ -25,6 +25,15 @@ class Raises(Policy):
         raise ValueError(f"no idea what to do with {task.comm}")
 
 
+class RaisesAtHogs(Policy):
+    """Does well until there is a hog."""
+
+    def enqueue(self, task: Task) -> None:
+        if task.comm == "hogs":
+            raise ValueError("no idea what to do with hogs")
+        self.dispatch(task)
+
+
 class RaisesAtTimes(Deadline):
     """Fails with one batch of fifty, in a new place."""
 
