@@ -38,11 +38,12 @@ struct exchange {
 	unsigned int record_size;
 	unsigned int nr_fields;
 	struct field fields[FIELDS_MAX];
-	long long nr, nr_runnable, weight_runnable;	/* as the batch has them */
+	long long nr, nr_runnable, weight_runnable, now_ns;	/* as the batch has them */
 	int stop;
 };
 
-static PyObject *name_nr, *name_nr_runnable, *name_weight_runnable, *name_rows, *name_nr_held;
+static PyObject *name_nr, *name_nr_runnable, *name_weight_runnable, *name_now_ns, *name_rows,
+		*name_nr_held;
 
 static int set_number(PyObject *batch, PyObject *name, long long *seen, long long value)
 {
@@ -212,7 +213,8 @@ static int cycle(struct exchange *x, PyObject *flat, long held, long room)
 	if (set_number(x->batch, name_nr, &x->nr, nr) ||
 	    set_number(x->batch, name_nr_runnable, &x->nr_runnable, x->memory->nr_runnable) ||
 	    set_number(x->batch, name_weight_runnable, &x->weight_runnable,
-		       x->memory->weight_runnable))
+		       x->memory->weight_runnable) ||
+	    set_number(x->batch, name_now_ns, &x->now_ns, x->memory->now_ns))
 		return FAILED;
 	return nr;
 }
@@ -374,7 +376,7 @@ static int exchange_init(struct exchange *x, PyObject *args, PyObject *keywords)
 	x->memory = (void *)(uintptr_t)memory;
 	x->decisions = (void *)(uintptr_t)decisions;
 	Py_XSETREF(x->batch, Py_NewRef(batch));
-	x->nr = x->nr_runnable = x->weight_runnable = -1;
+	x->nr = x->nr_runnable = x->weight_runnable = x->now_ns = -1;
 	return 0;
 }
 
@@ -424,9 +426,11 @@ PyMODINIT_FUNC PyInit__exchange(void)
 	name_nr = PyUnicode_InternFromString("nr");
 	name_nr_runnable = PyUnicode_InternFromString("nr_runnable");
 	name_weight_runnable = PyUnicode_InternFromString("weight_runnable");
+	name_now_ns = PyUnicode_InternFromString("now_ns");
 	name_rows = PyUnicode_InternFromString("rows");
 	name_nr_held = PyUnicode_InternFromString("nr_held");
-	if (!name_nr || !name_nr_runnable || !name_weight_runnable || !name_rows || !name_nr_held)
+	if (!name_nr || !name_nr_runnable || !name_weight_runnable || !name_now_ns || !name_rows ||
+	    !name_nr_held)
 		return NULL;
 	m = PyModule_Create(&module);
 	if (m && PyModule_AddType(m, &exchange_type)) {

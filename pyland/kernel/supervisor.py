@@ -127,12 +127,14 @@ class Supervisor:
 
     def watch(self, control: ControlServer, signals: Signals) -> Ended:
         """Until the worker has ended; raises UsageError or ScheduleError if not as wanted."""
+        own = [self._pidfd, self._channel.fileno(), signals.fileno()]
+        polled: list[int] = []
+        # Four times a second nothing is ready: what is done then is a part of what pyland costs.
         while True:
-            poll = select.poll()
-            for source in (self._pidfd, self._channel.fileno(), signals.fileno()):
-                poll.register(source, select.POLLIN)
-            for source in control.sources():
-                poll.register(source, select.POLLIN)
+            if (sources := own + control.sources()) != polled:
+                polled, poll = sources, select.poll()
+                for source in sources:
+                    poll.register(source, select.POLLIN)
             ready = {fd for fd, _ in poll.poll(_LOOK_EVERY_S * 1000)}
             now_s = time.monotonic()
             if signals.fileno() in ready:
@@ -140,11 +142,11 @@ class Supervisor:
             if signals.got and not self._stop_by_s:
                 self._stop_by_s = now_s + _END_WITHIN_S
                 self._signal(signal.SIGTERM)
-            self._hear()
-            if self._pidfd in ready:
+            if self._channel.fileno() in ready or self._pidfd in ready:
                 self._hear()
+            if self._pidfd in ready:
                 return self._ended(signals)
-            for fd in ready & set(control.sources()):
+            for fd in ready.difference(own):
                 control.handle(fd, now_s)
             control.expire(now_s)
             for request in control.requests():

@@ -41,6 +41,7 @@ class Questions:
 
     def _filled(self, records: list[dict[str, Any]]) -> Batch:
         batch, policy = self._batch, self._policy
+        batch.now_ns = policy.machine.now_ns
         runnable = [task for task in self._tasks.values() if task.runnable]
         batch.nr = len(records)
         batch.nr_runnable = max(len(runnable), 1)

@@ -138,3 +138,4 @@ def test_the_batch_has_the_gauges_of_its_moment(rings: Rings) -> None:
     for _ in range(4):
         exchange.cycle([], 0, 512)
     assert (loop._batch.nr_runnable, loop._batch.weight_runnable) == (7, 700)
+    assert loop._batch.now_ns == loop._machine.now_ns > 0

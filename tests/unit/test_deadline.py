@@ -40,6 +40,7 @@ def decide(
     batch = Batch()
     batch.rows, batch.nr, batch.nr_runnable = tasks, len(tasks), nr_runnable
     batch.weight_runnable = weight or nr_runnable * 100
+    batch.now_ns = policy.machine.now_ns
     flat = policy.decide(batch)
     rows = [flat[n : n + WIDTH] for n in range(0, len(flat), WIDTH)]
     return [Decision(*row) for row in rows]
