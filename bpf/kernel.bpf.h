@@ -62,6 +62,7 @@ struct cred {
 };
 
 struct task_struct {
+	unsigned int __state;
 	unsigned int flags;
 	int static_prio;
 	int pid;
@@ -118,13 +119,12 @@ struct sched_ext_ops {
 	void (*dispatch)(s32 cpu, struct task_struct *prev);
 	void (*tick)(struct task_struct *p);
 	bool (*yield)(struct task_struct *from, struct task_struct *to);
-	void (*runnable)(struct task_struct *p, u64 enq_flags);
 	void (*running)(struct task_struct *p);
 	void (*stopping)(struct task_struct *p, bool runnable);
-	void (*quiescent)(struct task_struct *p, u64 deq_flags);
 	void (*update_idle)(s32 cpu, bool idle);
 	s32 (*init_task)(struct task_struct *p, struct scx_init_task_args *args);
 	void (*exit_task)(struct task_struct *p, struct scx_exit_task_args *args);
+	void (*disable)(struct task_struct *p);
 	s32 (*init)(void);
 	void (*exit)(struct scx_exit_info *info);
 	u32 dispatch_max_batch;
@@ -143,11 +143,8 @@ enum scx_enq_flags {
 };
 
 enum scx_wake_flags {
+	SCX_WAKE_TTWU = 0x08,
 	SCX_WAKE_SYNC = 0x10,
-};
-
-enum scx_deq_flags {
-	SCX_DEQ_SLEEP = 1ULL,
 };
 
 enum scx_dsq_id_flags {

@@ -23,6 +23,7 @@ SEC("struct_ops/pyland_select_cpu")
 s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
 	struct pyland_cpu *c;
+	struct task_ctx *t;
 	u64 in_node = 0;
 	s32 cpu;
 
@@ -47,8 +48,12 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	}
 	dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL),
 		   weighted_slice(p, config.slice_ns), 0);
-	if (c)
+	t = task_state(p);
+	if (c && t) {
 		c->direct++;
+		note_runnable(p, t, c, wake_flags & kernel_enum(scx_wake_flags, SCX_WAKE_TTWU),
+			      now_ns());
+	}
 	return cpu;
 }
 
@@ -76,7 +81,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	s32 cpu = scx_bpf_task_cpu(p), idle_cpu;
 	struct pyland_cpu *c = this_cpu_state(), *task_cpu = cpu_state(cpu);
 	struct task_ctx *t;
-	bool sync;
+	bool sync, wakes_up;
 	u64 now;
 
 	if (is_scheduler(p)) {
@@ -84,17 +89,20 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	t = task_state(p);
+	now = now_ns();
+	wakes_up = enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_WAKEUP);
+	if (t && c)
+		note_runnable(p, t, c, wakes_up, now);
 	if (!t || !c || !task_cpu || is_migration_disabled(p)) {
 		dsq_insert(p, local, weighted_slice(p, config.slice_min_ns), enq_flags);
 		return;
 	}
 	sync = c->wakes_sync;
 	c->wakes_sync = 0;
-	now = now_ns();
 	t->queue = QUEUE_NONE;
 	t->seq++;
 	t->enqueue_ns = now;
-	t->woke_up = !!(enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_WAKEUP));
+	t->woke_up = wakes_up;
 	if (t->kernel_helper || ((p->flags & PF_KTHREAD) && p->nr_cpus_allowed == 1)) {
 		c->kernel++;
 		enqueue_kernel_work(p, t, enq_flags);
@@ -254,11 +262,10 @@ struct sched_ext_ops pyland_ops = {
 	.dispatch = (void *)pyland_dispatch,
 	.tick = (void *)pyland_tick,
 	.yield = (void *)pyland_yield,
-	.runnable = (void *)pyland_runnable,
 	.running = (void *)pyland_running,
 	.stopping = (void *)pyland_stopping,
-	.quiescent = (void *)pyland_quiescent,
 	.update_idle = (void *)pyland_update_idle,
+	.disable = (void *)pyland_disable,
 	.init_task = (void *)pyland_init_task,
 	.exit_task = (void *)pyland_exit_task,
 	.init = (void *)pyland_init,

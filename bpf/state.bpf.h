@@ -101,7 +101,7 @@ struct task_ctx {
 	u32 generation;			/* of the policy that state and vtime are of */
 	u32 vtime_known;
 	s32 waker_pid;
-	u32 weight_counted;
+	u32 weight_counted;		/* in a CPU's gauges, while it is runnable; else 0 */
 	u32 queue;
 	u32 holding_llc;
 	u32 kernel_helper;
