@@ -80,6 +80,8 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	t->yielded = 0;
 	c->nr_running++;
 	/* By the task's CPU: another one calls here when its nice value or affinity changes. */
+	if (task_cpu->idle)
+		note_idle(task_cpu, false);
 	task_cpu->running_since_ns = t->start_ns;
 	task_cpu->running_awake_ns = t->awake_runtime_ns;
 	task_cpu->running_computes = t->awake_runtime_ns > pause_ns();

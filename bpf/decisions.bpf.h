@@ -172,17 +172,11 @@ static void apply_decision(struct task_struct *p, const struct pyland_decision *
 
 static void kick_for_policy(const struct pyland_decision *d, struct pyland_cpu *c)
 {
-	const struct cpumask *online;
-	bool is_online;
-
 	if (d->cpu < 0 || d->cpu >= (s32)config.nr_cpu_ids) {
 		c->bad_decisions++;
 		return;
 	}
-	online = scx_bpf_get_online_cpumask();
-	is_online = bpf_cpumask_test_cpu(d->cpu, online);
-	scx_bpf_put_cpumask(online);
-	if (is_online)
+	if (is_online(d->cpu))
 		scx_bpf_kick_cpu(d->cpu, d->flags & PYLAND_DECISION_PREEMPT ?
 				 kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT) :
 				 kernel_enum(scx_kick_flags, SCX_KICK_IDLE));

@@ -10,7 +10,7 @@
 #include "records.bpf.h"
 
 /* Puts tasks that were decided long ago and not taken since back to be taken next. */
-static void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now)
+static void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now, u64 after_ns)
 {
 	struct bpf_iter_scx_dsq it;
 	struct task_struct *p;
@@ -25,7 +25,7 @@ static void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now)
 			if (!p)
 				break;
 			t = task_state(p);
-			if (!t || (s64)(now - t->decided_ns) < (s64)RESCUE_NS)
+			if (!t || (s64)(now - t->decided_ns) < (s64)after_ns)
 				continue;
 			if (dsq_move(&it, p, HOLDING_DSQ + c->llc))
 				c->rescued++;
@@ -37,10 +37,14 @@ static void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now)
 static long rescue_cpu(u64 cpu, void *context)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
+	u64 now = *(u64 *)context, after_ns = RESCUE_NS;
 
 	if (!c)
 		return 1;
-	rescue_starved(cpu, c, *(u64 *)context);
+	/* It does something of a higher class, and no policy wants them to wait for that. */
+	if (!shared.places && (s64)(now - c->lag_check_ns) > (s64)config.lag_ns)
+		after_ns = config.lag_ns;
+	rescue_starved(cpu, c, now, after_ns);
 	return 0;
 }
 
@@ -132,7 +136,7 @@ static long rescue_domain(u64 domain, void *context)
 	struct pyland_cpu *c = this_cpu_state();
 
 	if (c)
-		rescue_starved(DOMAIN_DSQ + domain, c, *(u64 *)context);
+		rescue_starved(DOMAIN_DSQ + domain, c, *(u64 *)context, RESCUE_NS);
 	return !c;
 }
 
@@ -152,7 +156,7 @@ static int beat(void *map, u32 *key, struct heartbeat *h)
 	if (c) {
 		c->heartbeats++;
 		hand_over(c);
-		rescue_starved(SHARED_DSQ, c, now);
+		rescue_starved(SHARED_DSQ, c, now, RESCUE_NS);
 	}
 	bpf_loop(config.nr_cpu_ids, rescue_cpu, &now, 0);
 	if (shared.domains_used)

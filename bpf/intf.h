@@ -203,13 +203,14 @@ struct pyland_shared {
 	unsigned long long distrust_until_ns;	/* the policy is not asked: it left tasks undecided */
 	unsigned long long distrust_ns;		/* for how long the last time */
 	unsigned long long undecided_since_ns;
+	unsigned long long own_queued_ns;	/* when a task last waited for its own CPU, about */
 	unsigned int handed_over;		/* the generation that knows all queued tasks */
 	unsigned int domains_used;		/* some decision named a domain */
 	unsigned int places;			/* the present policy names CPUs or domains */
 	unsigned int undecided;			/* tasks since undecided_since_ns */
 	unsigned int neglected;			/* tasks that were kept while a CPU would idle */
 	unsigned int decided;			/* tasks since undecided_since_ns */
-	unsigned int pad2;
+	int nr_idle;				/* CPUs that idle */
 	unsigned int wakeup_waits;		/* a task woke up, and user space has not run since */
 	unsigned int hurry;			/* somebody may be due before those that are decided */
 	unsigned int pad3;

@@ -29,11 +29,15 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 
 	if (is_scheduler(p))
 		return prev_cpu;
-	if (config.numa_local && config.idle_per_node)
-		in_node = kernel_enum(scx_pick_idle_cpu_flags, SCX_PICK_IDLE_IN_NODE);
-	cpu = select_idle_cpu(p, prev_cpu, wake_flags, in_node);
-	if (cpu < 0 && in_node)
-		cpu = select_idle_cpu(p, prev_cpu, wake_flags, 0);
+	/* Where none idles, the kernel's search would take 400 instructions to say so. */
+	cpu = -1;
+	if (shared.nr_idle > 0) {
+		if (config.numa_local && config.idle_per_node)
+			in_node = kernel_enum(scx_pick_idle_cpu_flags, SCX_PICK_IDLE_IN_NODE);
+		cpu = select_idle_cpu(p, prev_cpu, wake_flags, in_node);
+		if (cpu < 0 && in_node)
+			cpu = select_idle_cpu(p, prev_cpu, wake_flags, 0);
+	}
 	c = this_cpu_state();
 	if (cpu < 0) {
 		if (c)
@@ -122,7 +126,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		}
 	}
 
-	if (go_on(p, t, cpu, now, enq_flags, sync)) {
+	if (go_on(p, t, cpu, task_cpu, now, enq_flags, sync)) {
 		c->continued++;
 		time_slice(cpu, task_cpu, now);
 		return;
@@ -198,7 +202,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 						    config.slice_ns));
 		return;
 	}
-	if (take_of_any_domain())
+	if (take_of_any_domain() || take_of_any_cpu(now))
 		return;
 	enqueue_ns = oldest_held_ns(c->llc);
 	if (take_held(cpu)) {
@@ -250,7 +254,7 @@ void BPF_PROG(pyland_update_idle, s32 cpu, bool idle)
 	struct pyland_cpu *c = cpu_state(cpu);
 
 	if (c)
-		c->idle = idle;
+		note_idle(c, idle);
 	if (idle && c && work_is_queued(cpu, c->llc, c->domain % PYLAND_NR_DOMAINS))
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 }

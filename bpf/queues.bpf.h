@@ -54,26 +54,38 @@ static bool take_of_domain(s32 cpu, u64 domain_dsq)
 	return dsq_move_to_local(domain_dsq);
 }
 
+/*
+ * Is the head of the CPU's own queue due before that of the shared one? They take turns where
+ * both are due at once. Each look searches a queue by its number, which takes 150 instructions.
+ */
+static bool own_goes_first(s32 cpu, const struct pyland_cpu *c)
+{
+	u64 own_ns = 0, shared_ns = 0;
+	s64 ahead_ns;
+
+	if (scx_bpf_dsq_nr_queued(SHARED_DSQ) <= 0)
+		return true;
+	if (scx_bpf_dsq_nr_queued(cpu) <= 0 || !head_vtime(cpu, &own_ns))
+		return false;
+	if (!head_vtime(SHARED_DSQ, &shared_ns))
+		return true;
+	ahead_ns = shared_ns - own_ns;
+	return ahead_ns > 0 || (!ahead_ns && !c->last_was_own);
+}
+
 /* The CPU's own queue, its domain's and the shared one: whichever head is due first. */
 APART int take_decided(s32 cpu)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
-	u64 own_ns = 0, shared_ns = 0, domain_dsq;
-	bool own_first = true;
+	bool own_first;
+	u64 domain_dsq;
 
 	if (!c)
 		return false;
 	domain_dsq = DOMAIN_DSQ + c->domain % PYLAND_NR_DOMAINS;
 	if (shared.domains_used && take_of_domain(cpu, domain_dsq))
 		return true;
-	if (scx_bpf_dsq_nr_queued(cpu) <= 0) {
-		own_first = false;
-	} else if (scx_bpf_dsq_nr_queued(SHARED_DSQ) > 0 && head_vtime(cpu, &own_ns) &&
-		   head_vtime(SHARED_DSQ, &shared_ns)) {
-		s64 ahead_ns = shared_ns - own_ns;
-
-		own_first = ahead_ns > 0 || (!ahead_ns && !c->last_was_own);
-	}
+	own_first = own_goes_first(cpu, c);
 	if (own_first && dsq_move_to_local(cpu)) {
 		c->last_was_own = 1;
 		return true;
@@ -99,6 +111,24 @@ static bool take_of_any_domain(void)
 
 	if (shared.domains_used)
 		bpf_loop(PYLAND_NR_DOMAINS, take_of_other_domain, &taken, 0);
+	return taken;
+}
+
+static long take_of_other_cpu(u64 cpu, void *context)
+{
+	bool *taken = context;
+
+	*taken = scx_bpf_dsq_nr_queued(cpu) > 0 && dsq_move_to_local(cpu);
+	return *taken;
+}
+
+/* Who waits for its own CPU because that was free soon, for a CPU that would idle. */
+static bool take_of_any_cpu(u64 now)
+{
+	bool taken = false;
+
+	if (!shared.places && (s64)(now - shared.own_queued_ns) < (s64)OWN_QUEUED_NS)
+		bpf_loop(config.nr_cpu_ids, take_of_other_cpu, &taken, 0);
 	return taken;
 }
 

@@ -17,6 +17,8 @@ static long create_cpu_dsq(u64 cpu, void *context)
 	s32 *error = context;
 
 	*error = c ? scx_bpf_create_dsq(cpu, -1) : -22; /* -EINVAL */
+	if (c && is_online(cpu))
+		note_idle(c, true);
 	return *error != 0;
 }
 

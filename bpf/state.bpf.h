@@ -38,6 +38,9 @@
 /* How often in a row user space goes on without giving way, for wakeups. */
 #define SCHED_KEPT_MAX 3
 
+/* An idle CPU looks for tasks that wait for their own one for so long since the last did. */
+#define OWN_QUEUED_NS	(50 * NSEC_PER_MSEC)
+
 /* User space gives way after this much of one cycle, then others run once. */
 #define SCHED_SLICE_NS	(5 * NSEC_PER_MSEC)
 
@@ -175,6 +178,22 @@ static struct pyland_cpu *cpu_state(s32 cpu)
 static struct pyland_cpu *this_cpu_state(void)
 {
 	return cpu_state(bpf_get_smp_processor_id());
+}
+
+static bool is_online(s32 cpu)
+{
+	const struct cpumask *online = scx_bpf_get_online_cpumask();
+	bool is = bpf_cpumask_test_cpu(cpu, online);
+
+	scx_bpf_put_cpumask(online);
+	return is;
+}
+
+/* By the CPU itself; at the begin all are taken for idle, until a task runs there. */
+static void note_idle(struct pyland_cpu *c, bool idle)
+{
+	if (__sync_lock_test_and_set(&c->idle, idle) != idle)
+		__sync_fetch_and_add(&shared.nr_idle, idle ? 1 : -1);
 }
 
 static struct task_ctx *task_state(struct task_struct *p)
