@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.cycle import Cycle
 from bench.results import (
     PARTS,
     PYLAND,
@@ -247,7 +248,24 @@ def _failures(results: Results) -> Iterator[str]:
     yield table(["where", "scheduler", "failed", "of", "first error"], rows, 9) if rows else "None."
 
 
-def page(results: Results, remarks: str, plots: Mapping[str, str]) -> str:
+def _cycle(cycle: Cycle | None) -> Iterator[str]:
+    """A flame graph's figures."""
+    if not cycle:
+        return
+    yield (
+        f"Every instruction of {cycle.cycles} cycles of `pyland {cycle.options}` on one CPU, with "
+        "three hogs and a task that sleeps, by the function that it is in: who is called hangs "
+        "below its caller. Each cycle decides one or two tasks and carries that out "
+        f"(`{cycle.COMMAND}`; what has no symbol has its file's name)."
+    )
+    whole = cycle.instructions
+    rows = [[name, f"{each:,.0f}", f"{each / whole:.0%}"] for name, each in cycle.parts().items()]
+    yield table(["part", "instructions of a cycle", "share"], [*rows, ["all", f"{whole:,.0f}", ""]])
+
+
+def page(
+    results: Results, remarks: str, plots: Mapping[str, str], cycle: Cycle | None = None
+) -> str:
     """The Markdown page; plots are links to images by the names of bench.plots' functions."""
     words = {True: "yes", False: "**no**", None: NONE}
     judged = [
@@ -261,6 +279,7 @@ def page(results: Results, remarks: str, plots: Mapping[str, str]) -> str:
         ("Against the targets", "", targets),
         ("Workloads", "ratio", _workloads(results)),
         ("Cost of deciding", "cost", _cost(results)),
+        ("Where a cycle's instructions go", "cycle", _cycle(cycle)),
         ("Where a task's time goes", "split", _split(results)),
         ("Scale", "scale", _scale(results)),
         ("Rings", "rings", _rings(results)),
@@ -309,13 +328,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from bench import plots  # what it needs is not there in every environment
 
         drawn = plots.draw(results, options.plots)
+        if cycle := Cycle.read(options.results):
+            drawn.append(cycle.draw(options.plots / "cycle.png"))
         remarks = options.remarks.read_text(encoding="utf-8") if options.remarks.exists() else ""
     except (OSError, ResultsError, ImportError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
     links = {path.stem: os.path.relpath(path, options.output.parent) for path in drawn}
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(page(results, remarks, links), encoding="utf-8")
+    options.output.write_text(page(results, remarks, links, cycle), encoding="utf-8")
     print(options.output)
     return 0
 

@@ -49,7 +49,7 @@ _CROWD = 16
 @lru_cache(maxsize=256)
 def _distances(
     longest_ns: int, shortest_ns: int, nr_cpus: int, nr_runnable: int, weight_runnable: int
-) -> tuple[int, ...]:
+) -> tuple[int, int, int, int, int, int, int]:
     """What follows from the number and the weight of all tasks."""
     slice_ns = reach_ns = longest_ns
     if nr_runnable > nr_cpus:

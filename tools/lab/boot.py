@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.lab import initramfs, kvm, qemu, topology
+from tools.lab.instructions import Recorder
 from tools.lab.kernels import ROOT, Kernel
 
 TIMED_OUT = 124
@@ -51,6 +52,7 @@ class Guest:
     icount: bool = False
     append: str = ""
     verbose: bool = False
+    instructions: Path | None = None
 
 
 def run(guest: Guest, command: Sequence[str], timeout_s: float) -> int:
@@ -64,11 +66,15 @@ def run(guest: Guest, command: Sequence[str], timeout_s: float) -> int:
         control = Path(folder)
         _write_control(control, command, guest.icount)
         _give_config(control, guest.kernel.modules)
+        recorder = Recorder(control, guest.instructions) if guest.instructions else None
         output, output_end = os.pipe()
         errors, errors_end = os.pipe()
         try:
             process = subprocess.Popen(
-                _qemu(guest, control, output_end, errors_end),
+                [
+                    *_qemu(guest, control, output_end, errors_end),
+                    *(recorder.arguments() if recorder else ()),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=(control / "qemu.log").open("wb"),
                 stderr=subprocess.STDOUT,
@@ -78,6 +84,8 @@ def run(guest: Guest, command: Sequence[str], timeout_s: float) -> int:
         finally:
             os.close(output_end)
             os.close(errors_end)
+        if recorder:
+            recorder.start()
         try:
             return _follow(guest, process, (output, errors), control, timeout_s)
         finally:

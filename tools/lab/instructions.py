@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which instructions a guest executes, one after the other: an exact profile of a few cycles.
+
+A sampler sees nothing of what runs with interrupts off, which most of scheduling does; the
+emulator sees all. It is told to translate each instruction by itself and to log its address,
+which takes a microsecond for each, from when the guest makes the file `record` in its folder
+/run/lab until it removes it. `recording` is there meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+import threading
+import time
+from array import array
+from pathlib import Path
+
+_LOOK_EVERY_S = 0.05
+# QEMU writes to the pipe until it is told to stop, and a moment longer.
+_QUIET_S = 1.0
+
+
+class Recorder(threading.Thread):
+    """Waits for the guest's wish; the addresses go to a file, eight bytes for each."""
+
+    def __init__(self, control: Path, output: Path) -> None:
+        super().__init__(daemon=True)
+        self._control, self._output = control, output
+        self._monitor = control / "monitor"
+        self._pipe = control / "instructions"
+        os.mkfifo(self._pipe)
+
+    def arguments(self) -> list[str]:
+        """What QEMU has to be started with."""
+        path = str(self._monitor).replace(",", ",,")
+        return ["-monitor", f"unix:{path},server=on,wait=off"]
+
+    def run(self) -> None:
+        """Ends with the first record, or with the guest."""
+        wish = self._control / "record"
+        while not wish.exists():
+            time.sleep(_LOOK_EVERY_S)
+        # Open for both: neither waits for the other end, and there is none at first.
+        pipe = os.open(self._pipe, os.O_RDWR)
+        addresses = array("Q")
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.connect(str(self._monitor))
+            self._tell(monitor, f"logfile {self._pipe}", "one-insn-per-tb on", "log exec,nochain")
+            (self._control / "recording").touch()
+            rest, stopped = b"", False
+            while select.select([pipe], [], [], _QUIET_S)[0]:
+                *lines, rest = (rest + os.read(pipe, 1 << 20)).split(b"\n")
+                addresses.extend(filter(None, map(_address, lines)))
+                if not stopped and not wish.exists():
+                    stopped = True
+                    self._tell(monitor, "log none", "one-insn-per-tb off")
+        self._output.write_bytes(addresses.tobytes())
+        (self._control / "recording").unlink()
+        os.close(pipe)
+
+    def _tell(self, monitor: socket.socket, *commands: str) -> None:
+        for command in commands:
+            monitor.sendall(command.encode() + b"\n")
+
+
+def _address(line: bytes) -> int:
+    """Of a line such as `Trace 0: 0x7f0012345678 [00000000/ffffffff81790562/18c0c2b0/ff022201]`."""
+    if not line.startswith(b"Trace "):
+        return 0
+    return int(line.split(b"/", 2)[1], 16)
+
+
+def read(path: Path) -> array[int]:
+    """The addresses that a recorder wrote, in their order."""
+    addresses = array("Q", path.read_bytes())
+    if sys.byteorder == "big":
+        addresses.byteswap()
+    return addresses
