@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from pyland.policy import BASE_FIELDS, EXTRA_FIELDS, Policy, Task, domain_queue
+from statistics import median
+
+from pyland.policies.deadline import Deadline
+from pyland.policy import BASE_FIELDS, EXTRA_FIELDS, Batch, Policy, Task, domain_queue, option
 
 
 class ByDomain(Policy):
@@ -74,3 +77,30 @@ class Curious(Policy):
             assert not missing, f"never heard of: {missing}"
             assert len(self.alive) < 1000, "tasks that exited are still here"
             raise SystemExit("all is well")
+
+
+class Gauging(Deadline):
+    """After so many milliseconds it says how many tasks were runnable since half of them."""
+
+    interval_ns = 1_000_000
+    after_ms: int = option(8000, "when it says so", least=2)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, int]] = []
+        self.begin_ns = 0
+        self.now: tuple[int, int] | None = None
+
+    def decide(self, batch: Batch) -> list[int]:
+        self.now = batch.nr_runnable, batch.weight_runnable
+        return super().decide(batch)
+
+    def tick(self) -> None:
+        if not self.begin_ns:
+            self.begin_ns = self.machine.now_ns
+        ran_ns = self.machine.now_ns - self.begin_ns
+        if self.now and ran_ns > self.after_ms * 500_000:
+            self.seen.append(self.now)
+        if ran_ns > self.after_ms * 1_000_000:
+            nr, weight = (median(each) for each in zip(*self.seen, strict=True))
+            raise SystemExit(f"runnable: {nr:.0f}, weight: {weight:.0f}")

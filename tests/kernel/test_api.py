@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -46,3 +49,25 @@ def test_everything_that_can_be_known_is_plausible(start: Start, record: Record)
     record(output=scheduler.output[-2500:])
     assert "raised SystemExit: all is well" in scheduler.output, scheduler.about()
     assert status == 1
+
+
+def test_what_is_runnable_is_counted_whatever_becomes_of_it(start: Start, record: Record) -> None:
+    """Eight hogs: four change their nice value, four leave for another class and stop there."""
+    options = ("--policy", f"{PLACING}:Gauging", "--policy-opt", "after_ms=12000")
+    with Hogs(600, [0] * 8) as hogs:
+        scheduler = start("--strict", *options)
+        for pid in hogs.pids[:4]:
+            os.setpriority(os.PRIO_PROCESS, pid, 5)
+        for pid in hogs.pids[4:]:
+            # Most of them wait for a CPU then, and are in no queue of pyland's from then on.
+            os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
+            os.kill(pid, signal.SIGSTOP)
+        status = scheduler.wait(120)
+    record(output=scheduler.output[-2500:])
+    said = re.search(r"raised SystemExit: runnable: (\d+), weight: (\d+)", scheduler.output)
+    assert said, scheduler.about()
+    assert status == 1
+    nr, weight = map(int, said.groups())
+    assert nr in (4, 5)  # and this test itself
+    nice_5 = 100 * 335 // 1024
+    assert 4 * nice_5 <= weight <= 4 * (nice_5 + 1) + 100

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import time
 from pathlib import Path
 
@@ -67,6 +69,35 @@ def test_a_decision_holds_for_its_slice(start: Start, record: Record) -> None:
     record(per_decision=totals["continued"] / totals["forwarded"], totals=dict(totals.counts))
     ended_well(end)
     assert totals["continued"] > 2 * totals["forwarded"]
+
+
+def moves(name: str) -> tuple[int, int]:
+    """How often the processes of a name that begins so had a CPU, and how often another one."""
+    switches = migrations = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (folder / "comm").read_text().startswith(name):
+                about = (folder / "sched").read_text()
+                switches += int(re.findall(r"^nr_switches\s*:\s*(\d+)", about, re.M)[0])
+                migrations += int(re.findall(r"^se\.nr_migrations\s*:\s*(\d+)", about, re.M)[0])
+    return switches, migrations
+
+
+@pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
+def test_who_goes_on_waits_for_its_own_cpu(start: Start, record: Record) -> None:
+    """Pairs that wake each other, two for each CPU: half of the turns would move a task."""
+    scheduler = start()
+    with undisturbed(scheduler), Stress(f"--switch {2 * (os.cpu_count() or 1)}", 600):
+        time.sleep(scaled(5))
+        before = moves("stress-ng-swit")
+        time.sleep(scaled(15))
+        after = moves("stress-ng-swit")
+    end = scheduler.end()
+    switches, migrations = (b - a for a, b in zip(before, after, strict=True))
+    record(switches=switches, migrations=migrations, totals=dict(end.totals.counts))
+    ended_well(end)
+    assert switches > 1000
+    assert migrations < 0.1 * switches
 
 
 def turns(pid: int) -> dict[str, int]:
