@@ -80,9 +80,9 @@ static bool is_free_soon(const struct pyland_cpu *c, u64 now)
 /*
  * Who goes on waits for its own CPU where that is free soon: in the shared queue, half of the
  * tasks that take turns would change CPUs each time, and those that take turns with a lock
- * would meet at it (MariaDB: 209 to 254 transactions, 247 to 255 since). Who yields
- * has just left it. Not if the policy names CPUs: what it puts into a CPU's queue
- * is not for others, and this is.
+ * would meet at it (MariaDB: 199 to 254 transactions a second, 251 to 255 since). Who yields
+ * has just left it. Not if the policy names CPUs: what it puts into a CPU's queue is not for
+ * others, and this is.
  */
 static u64 queue_to_go_on(const struct task_struct *p, const struct task_ctx *t, s32 cpu,
 			  const struct pyland_cpu *c, u64 now)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import select
 import socket
-import sys
 import threading
 import time
 from array import array
@@ -51,9 +50,12 @@ class Recorder(threading.Thread):
             self._tell(monitor, f"logfile {self._pipe}", "one-insn-per-tb on", "log exec,nochain")
             (self._control / "recording").touch()
             rest, stopped = b"", False
-            while select.select([pipe], [], [], _QUIET_S)[0]:
-                *lines, rest = (rest + os.read(pipe, 1 << 20)).split(b"\n")
-                addresses.extend(filter(None, map(_address, lines)))
+            while True:
+                if select.select([pipe], [], [], _QUIET_S)[0]:
+                    *lines, rest = (rest + os.read(pipe, 1 << 20)).split(b"\n")
+                    addresses.extend(filter(None, map(_address, lines)))
+                elif stopped:
+                    break
                 if not stopped and not wish.exists():
                     stopped = True
                     self._tell(monitor, "log none", "one-insn-per-tb off")
@@ -75,7 +77,4 @@ def _address(line: bytes) -> int:
 
 def read(path: Path) -> array[int]:
     """The addresses that a recorder wrote, in their order."""
-    addresses = array("Q", path.read_bytes())
-    if sys.byteorder == "big":
-        addresses.byteswap()
-    return addresses
+    return array("Q", path.read_bytes())
