@@ -148,13 +148,14 @@ class Stack:
 def fold(addresses: Iterable[int], symbols: Symbols) -> tuple[int, Counter[tuple[str, ...]]]:
     """Cycles, and instructions by stack, of the process whose maps these are."""
     counts: Counter[tuple[str, ...]] = Counter()
+    ours = [(begin, end) for begin, end, file in symbols.mapped if file == _OURS]
     cycles = 0
     user, kernel = Stack("exchange_run"), Stack()
     turn: list[int] = []
     seen = 0
     for address in addresses:
         if address & _HIGH and symbols.look_up(address) == (_SWITCH, True):
-            if any(not each & _HIGH and symbols.file(each) == _OURS for each in turn):
+            if any(begin <= each < end for begin, end in ours for each in turn):
                 # The first turn may have begun before the record did, and only shows the way.
                 seen += 1
                 for each in turn:
