@@ -78,18 +78,18 @@ static bool is_free_soon(const struct pyland_cpu *c, u64 now)
 }
 
 /*
- * Who has woken up and goes on waits for its own CPU where that is free soon: in the shared queue, half of the
- * tasks that take turns would change CPUs each time, and those that take turns with a lock
- * would meet at it (MariaDB: 199 to 254 transactions a second, 251 to 255 since).
- * Not if the policy names CPUs: what it puts into a CPU's queue is not for others, and this is.
- * Nor who yields: it has to go behind all, and would go behind those of one queue.
+ * Who has woken up and goes on waits for its own CPU where that is free soon: in the shared
+ * queue, half of the tasks that take turns would change CPUs each time, and those that take
+ * turns with a lock would meet at it (MariaDB: 199 to 254 transactions a second, 251 to 255
+ * since). Not if the policy names CPUs: what it puts into a CPU's queue is not for others, and
+ * this is. Nor who yields: it has to go behind all, and would go behind those of one queue.
  */
 static u64 queue_to_go_on(const struct task_struct *p, const struct task_ctx *t, s32 cpu,
 			  const struct pyland_cpu *c, u64 now)
 {
 	if (p->nr_cpus_allowed == 1)
 		return cpu;
-	if (shared.places || !t->woke_up || t->yielded || !is_free_soon(c, now))
+	if (shared.places || !t->woke_up || !is_free_soon(c, now))
 		return SHARED_DSQ;
 	if ((s64)(now - shared.own_queued_ns) > (s64)NSEC_PER_MSEC)
 		shared.own_queued_ns = now;
