@@ -13,7 +13,7 @@
 #include "slices.bpf.h"
 #include <bpf/bpf_tracing.h>
 
-/* As it is queued, or goes to a CPU at once. One that waits may be queued anew, with another weight. */
+/* As it is queued, or goes to a CPU at once. Who waits may be queued anew, with another weight. */
 static void note_runnable(const struct task_struct *p, struct task_ctx *t, struct pyland_cpu *c,
 			  bool wakes_up, u64 now)
 {
@@ -79,9 +79,9 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	t->queue = QUEUE_NONE;
 	t->yielded = 0;
 	c->nr_running++;
-	/* By the task's CPU: another one calls here when its nice value or affinity changes. */
 	if (task_cpu->idle)
 		note_idle(task_cpu, false);
+	/* By the task's CPU: another one calls here when its nice value or affinity changes. */
 	task_cpu->running_since_ns = t->start_ns;
 	task_cpu->running_awake_ns = t->awake_runtime_ns;
 	task_cpu->running_computes = t->awake_runtime_ns > pause_ns();

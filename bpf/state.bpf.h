@@ -189,7 +189,7 @@ static bool is_online(s32 cpu)
 	return is;
 }
 
-/* By the CPU itself; at the begin all are taken for idle, until a task runs there. */
+/* At the begin all CPUs are taken for idle, until a task runs there. */
 static void note_idle(struct pyland_cpu *c, bool idle)
 {
 	if (__sync_lock_test_and_set(&c->idle, idle) != idle)
