@@ -11,19 +11,21 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from pyland.caller import VARIABLES, calling_user
+
 _LINKS_MAX = 40  # as many as the kernel follows
 
 
 def trusted_users() -> frozenset[int] | None:
     """Root and the calling user, when there is more at stake than the user's own rights.
 
-    None when an ordinary user runs what that user may run anyway. Under sudo it is a set
-    even after the process has become the calling user.
+    None when an ordinary user runs what that user may run anyway. Under sudo and the like
+    it is a set even after the process has become the calling user. Raises UsageError.
     """
-    sudo = os.environ.get("SUDO_UID", "")
-    if os.geteuid() != 0 and not sudo:
+    # A variable that the user wrote makes it only stricter.
+    if os.geteuid() != 0 and not any(map(os.environ.get, VARIABLES)):
         return None
-    return frozenset({0, int(sudo) if sudo.isdecimal() else os.getuid()})
+    return frozenset({0, calling_user().uid})
 
 
 def untrusted(path: Path, callers: frozenset[int]) -> str | None:
@@ -50,18 +52,6 @@ def untrusted(path: Path, callers: frozenset[int]) -> str | None:
     except OSError as error:
         return f"{error.filename}: {error.strerror}"
     return None
-
-
-def become_caller() -> None:
-    """Under sudo become the calling user for good; for commands that only show something."""
-    uid, gid = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
-    if os.geteuid() != 0 or not (uid.isdecimal() and gid.isdecimal()):
-        return
-    os.setgroups([])
-    with suppress(KeyError):
-        os.initgroups(pwd.getpwuid(int(uid)).pw_name, int(gid))
-    os.setgid(int(gid))
-    os.setuid(int(uid))
 
 
 def _on_the_way(path: Path) -> Iterator[Path]:

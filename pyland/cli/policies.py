@@ -5,9 +5,9 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
+from pyland.caller import become_caller
 from pyland.cli.parser import Parser, current_folder, shown
 from pyland.finder import available
-from pyland.trust import become_caller
 
 
 def command(arguments: Sequence[str]) -> int:

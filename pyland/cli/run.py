@@ -6,11 +6,11 @@ import inspect
 import sys
 from collections.abc import Sequence
 
+from pyland.caller import become_caller
 from pyland.cli.parser import Parser, add_policy, current_folder, shown
 from pyland.errors import ScheduleError
 from pyland.finder import choose
 from pyland.kernel.settings import Settings
-from pyland.trust import become_caller
 
 DEFAULT_POLICY = "deadline"
 _DEFAULTS = Settings()

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import os
-import pwd
 import resource
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from pyland.caller import Caller
 from pyland.errors import UsageError
 from pyland.kernel import loader
 from pyland.kernel._native import lib
@@ -19,29 +18,6 @@ GROWTH_MIB = 256
 """How much a policy may allocate after the start, before it gets a MemoryError."""
 _RESERVE_MIB = 32
 """More, for what has to be done after that."""
-
-
-@dataclass(frozen=True)
-class Caller:
-    """The user who started pyland: under sudo that one, else root."""
-
-    uid: int
-    gid: int
-
-    @property
-    def name(self) -> str:
-        """Its login name, or its number where it has none."""
-        with suppress(KeyError):
-            return pwd.getpwuid(self.uid).pw_name
-        return str(self.uid)
-
-
-def caller(environment: Mapping[str, str] = os.environ) -> Caller:
-    """From sudo's variables; root where there are none, or they make no sense."""
-    try:
-        return Caller(int(environment["SUDO_UID"]), int(environment["SUDO_GID"]))
-    except (KeyError, ValueError):
-        return Caller(0, 0)
 
 
 @contextmanager

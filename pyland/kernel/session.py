@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from pyland.caller import calling_user
 from pyland.errors import UsageError
 from pyland.finder import choose
 from pyland.kernel import checks, privileges
@@ -52,7 +53,7 @@ class Session:
         Raises UsageError when it cannot start, ScheduleError when the kernel or the
         policy ended it. Either way every task is with the default scheduler afterwards.
         """
-        control = ControlServer(owner=privileges.caller().uid)
+        control = ControlServer(owner=calling_user().uid)
         try:
             with Signals() as signals:
                 while True:
@@ -144,7 +145,7 @@ def _check_policy(wanted: Wanted) -> None:
         try:
             os.close(reading)
             lib.pyland_die_with_parent()
-            privileges.drop(privileges.caller())
+            privileges.drop(calling_user())
             choose(wanted.spec, wanted.given, folder=Path(wanted.folder))
         except UsageError as refused:
             error = str(refused)

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from pyland.caller import VARIABLES
 from tests.unit.policy_files import MINE, write
 from tests.unit.served import Served
 
 
 @pytest.fixture(autouse=True)
 def _own_user(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv("SUDO_UID", raising=False)
-    monkeypatch.delenv("SUDO_GID", raising=False)
+    for variable in ("SUDO_GID", *VARIABLES):
+        monkeypatch.delenv(variable, raising=False)
     umask = os.umask(0o022)
     yield
     os.umask(umask)

@@ -9,7 +9,6 @@ from pyland import Policy, Task
 from pyland.kernel import guard
 from pyland.kernel.complaints import Complaints
 from pyland.kernel.counters import TOTALS
-from pyland.kernel.privileges import Caller, caller
 from pyland.testing import OfflineMachine, make_topology
 
 
@@ -107,9 +106,3 @@ def test_what_happens_to_any_policy_is_no_reason_to_complain(
     values: dict[str, int], wrong: bool
 ) -> None:
     assert bool(list(Complaints().new(counts(**values)))) == wrong
-
-
-def test_the_caller_is_sudos_and_else_root() -> None:
-    assert caller({"SUDO_UID": "1000", "SUDO_GID": "100"}) == Caller(1000, 100)
-    assert caller({}) == Caller(0, 0)
-    assert caller({"SUDO_UID": "x", "SUDO_GID": "100"}) == Caller(0, 0)

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The user who started pyland through sudo, doas, run0 or pkexec; else the process's own user."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from pyland.errors import UsageError
+
+VARIABLES = ("SUDO_UID", "DOAS_USER", "PKEXEC_UID")
+"""Each names the calling user; run0 sets sudo's. SUDO_GID goes with the first."""
+
+_NO_ID = 2**32 - 1
+"""-1 as the kernel's uid_t: set*id() reads it as "leave it as it is", so root would stay root."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A user, with the primary group that its processes have."""
+
+    uid: int
+    gid: int
+    name: str
+
+    @classmethod
+    def of(cls, uid: int, gid: int) -> Self:
+        """With the login name, or the number where the user database has no entry."""
+        entry = _entry(uid)
+        return cls(uid, gid, entry.pw_name if entry else str(uid))
+
+
+def calling_user(environment: Mapping[str, str] = os.environ) -> Caller:
+    """The user who called sudo, doas or pkexec; the process's own where none was called.
+
+    Only root believes `environment`: any other user could have written into it. Where two
+    programs ran one in the other, the variable that names root says only that root called
+    one of them, and the other names the user. Two other users contradict each other: the
+    one would run as the other. Raises UsageError for that, and for a value that is no user.
+    """
+    if os.geteuid() != 0:
+        return Caller.of(os.geteuid(), os.getegid())
+    found = dict(_named(environment))
+    users = {caller.uid for caller in found.values()} - {0}
+    if len(users) > 1:
+        told = ", ".join(f"{name}={environment[name]}" for name in found)
+        raise UsageError(f"the calling user is not clear: {told}; unset what is wrong")
+    for caller in found.values():
+        if caller.uid in users:
+            return caller
+    return Caller.of(0, 0)
+
+
+def become_caller() -> None:
+    """Started by another user as root, become that user for good; raises UsageError.
+
+    For commands that only show something: what they import runs as the calling user.
+    """
+    caller = calling_user()
+    if os.geteuid() != 0 or caller.uid == 0:
+        return
+    try:
+        os.setgroups([])
+        if (entry := _entry(caller.uid)) is not None:
+            os.initgroups(entry.pw_name, caller.gid)
+        os.setresgid(*(caller.gid,) * 3)
+        os.setresuid(*(caller.uid,) * 3)
+    except OSError as error:
+        raise UsageError(f"becoming user {caller.name}: {error.strerror}") from None
+
+
+def _named(environment: Mapping[str, str]) -> Iterator[tuple[str, Caller]]:
+    """The callers that the variables name; an empty variable is none."""
+    if text := environment.get("SUDO_UID"):
+        uid = _number("SUDO_UID", text)
+        group = environment.get("SUDO_GID")
+        gid = _number("SUDO_GID", group) if group else _gid_of("SUDO_UID", uid)
+        yield "SUDO_UID", Caller.of(uid, gid)
+    if text := environment.get("DOAS_USER"):
+        try:
+            entry = pwd.getpwnam(text)
+        except (KeyError, ValueError):
+            raise UsageError(f"DOAS_USER is {text!r}, and there is no such user") from None
+        yield "DOAS_USER", Caller(entry.pw_uid, entry.pw_gid, entry.pw_name)
+    if text := environment.get("PKEXEC_UID"):
+        uid = _number("PKEXEC_UID", text)
+        yield "PKEXEC_UID", Caller.of(uid, _gid_of("PKEXEC_UID", uid))
+
+
+def _number(variable: str, text: str) -> int:
+    # Not what int() takes: signs, blanks, underscores and other alphabets' digits.
+    if text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) < _NO_ID:
+        return int(text)
+    raise UsageError(f"{variable} is {text!r}: it takes a number from 0 to {_NO_ID - 1}")
+
+
+def _gid_of(variable: str, uid: int) -> int:
+    if (entry := _entry(uid)) is None:
+        raise UsageError(f"{variable} is {uid}: the user database does not say which group it has")
+    return entry.pw_gid
+
+
+def _entry(uid: int) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwuid(uid)
+    except KeyError:
+        return None
