@@ -61,7 +61,7 @@ def test_the_caller_is_who_called_sudo_doas_or_pkexec(
         ({"SUDO_UID": "9" * 5000, "SUDO_GID": "0"}, "SUDO_UID is '9"),
         ({"SUDO_UID": "1_0", "SUDO_GID": "100"}, "SUDO_UID is '1_0'"),
         ({"SUDO_UID": " 10", "SUDO_GID": "100"}, "SUDO_UID is ' 10'"),
-        ({"SUDO_UID": "١٠", "SUDO_GID": "100"}, "SUDO_UID is "),
+        ({"SUDO_UID": "\u0661\u0660", "SUDO_GID": "100"}, "SUDO_UID is "),
         ({"SUDO_UID": "61000"}, "SUDO_UID is 61000: the user database does not say which group"),
         ({"PKEXEC_UID": "61000"}, "PKEXEC_UID is 61000: the user database"),
         ({"PKEXEC_UID": "1e3"}, "PKEXEC_UID is '1e3'"),
