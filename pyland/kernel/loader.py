@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Opens, loads and attaches the BPF object, and says how the kernel ended it."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pyland.errors import ScheduleError, UsageError
 from pyland.kernel._native import ffi, lib
+from pyland.kernel.problems import load_problem
 from pyland.kernel.settings import Settings
 from pyland.topology import Topology
 
@@ -116,17 +116,6 @@ class LoadedScheduler:
 def error() -> str:
     """What the native side said about its last failure."""
     return str(ffi.string(lib.pyland_error()).decode(errors="replace"))
-
-
-def load_problem(libbpf_said: str) -> str:
-    """Why the object was not loaded, and what would be right."""
-    if "incompatible with vmlinux" in libbpf_said:
-        return (
-            f"the running kernel ({os.uname().release}) describes its sched_ext functions wrongly, "
-            "so that no scheduler can be loaded: it takes one whose BTF was made by pahole 1.31 "
-            "or later (--verbose names the function)"
-        )
-    return f"{libbpf_said} (--verbose shows the verifier's log)"
 
 
 def ring_capacities() -> tuple[int, int]:

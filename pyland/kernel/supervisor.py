@@ -22,10 +22,10 @@ from pyland.kernel.complaints import Complaints
 from pyland.kernel.control import ControlServer, Request, StatusRequest
 from pyland.kernel.counters import TOTALS, Counters
 from pyland.kernel.loader import LoadedScheduler
+from pyland.kernel.progress import LOOK_EVERY_S, Progress
 from pyland.kernel.reporter import Reporter
 from pyland.kernel.worker import LAST_RESORT, MESSAGE_MAX, Wanted
 
-_LOOK_EVERY_S = 0.25
 _COMPLAIN_EVERY_S = 1.0
 _END_WITHIN_S = 0.7
 """A worker that was asked to end and has not is killed after this: Ctrl-C takes a second."""
@@ -113,7 +113,7 @@ class Supervisor:
         self._reporter = reporter
         self._started = started
         self._complaints = Complaints()
-        self._progress = _Progress(pid)
+        self._progress = Progress(pid)
         self._policy = ""
         self._options: dict[str, Any] = {}
         self._failures = 0
@@ -135,7 +135,7 @@ class Supervisor:
                 polled, poll = sources, select.poll()
                 for source in sources:
                     poll.register(source, select.POLLIN)
-            ready = {fd for fd, _ in poll.poll(_LOOK_EVERY_S * 1000)}
+            ready = {fd for fd, _ in poll.poll(LOOK_EVERY_S * 1000)}
             now_s = time.monotonic()
             if signals.fileno() in ready:
                 signals.drain()
@@ -308,40 +308,3 @@ class Supervisor:
             "swaps": self.swaps,
             "counters": {name: counts[name] for name in TOTALS},
         }
-
-
-class _Progress:
-    """Notices a worker that is in the middle of one cycle for too long."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._cycles = -1
-        self._since_s = self._looked_s = 0.0
-        self._cpu_s: float | None = None
-
-    def stuck_s(self, cycles: int, now_s: float) -> float:
-        """How long the present cycle has had: CPU time if it computes, else time asleep.
-
-        A worker that is stopped, or waits for a CPU, is not stuck. A cycle's time counts from
-        the first look at which it was no new one.
-        """
-        # Who was not looking for a while was stopped or frozen, and so was the worker.
-        absent, self._looked_s = now_s - self._looked_s > 4 * _LOOK_EVERY_S, now_s
-        if cycles != self._cycles or absent:
-            self._cycles, self._since_s, self._cpu_s = cycles, now_s, None
-            return 0.0
-        state, cpu_s = _process_state(self._pid)
-        if self._cpu_s is None or state in ("T", "t", ""):
-            self._since_s, self._cpu_s = now_s, cpu_s
-        return cpu_s - self._cpu_s if state == "R" else now_s - self._since_s
-
-
-def _process_state(pid: int) -> tuple[str, float]:
-    """The state's letter, and the CPU time in seconds; an empty letter for no process."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            # The name in brackets may hold blanks.
-            fields = file.read().rpartition(")")[2].split()
-    except OSError:
-        return "", 0.0
-    return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

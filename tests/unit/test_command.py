@@ -15,7 +15,8 @@ import pytest
 from pyland.cli import status, swap
 from pyland.cli.main import main
 from pyland.errors import UsageError
-from pyland.kernel import checks, control, loader
+from pyland.kernel import checks, control
+from pyland.kernel.problems import load_problem
 from pyland.kernel.settings import Settings
 from pyland.policies import BUILTINS
 
@@ -121,8 +122,8 @@ def test_a_scheduler_that_is_loaded_is_named(
 
 def test_a_kernel_that_no_scheduler_can_be_loaded_on_is_explained() -> None:
     libbpf = "libbpf: extern 'scx_bpf_kick_cpu': func_proto [7] incompatible with vmlinux [9]"
-    assert "BTF was made by pahole 1.31 or later" in loader.load_problem(libbpf)
-    assert loader.load_problem("no memory").startswith("no memory (--verbose")
+    assert "BTF was made by pahole 1.31 or later" in load_problem(libbpf)
+    assert load_problem("no memory").startswith("no memory (--verbose")
 
 
 def test_what_a_policy_does_is_shown_without_a_kernel(
