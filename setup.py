@@ -31,6 +31,11 @@ class BuildNative(build_ext):
             native.extra_link_args.append("-Wl,-rpath,$ORIGIN")
             super().run()
             package = Path(self.get_ext_fullpath(native.name)).parent
+            (package / "_layout.py").write_text(
+                f'"""Made by the build, to be compared with the native parts."""\n\n'
+                f"LAYOUT = {toolchain.layout().removesuffix('ULL')}\n",
+                encoding="utf-8",
+            )
             library = package / "libbpf.so.1"
             library.unlink(missing_ok=True)  # a running pyland keeps the one it has mapped
             shutil.copyfile(libbpf.library, library)
@@ -49,6 +54,7 @@ EXCHANGE = Extension(
     ["csrc/exchange.c"],
     depends=["bpf/intf.h", "csrc/pyland_native.h"],
     include_dirs=["bpf", "csrc"],
+    define_macros=[("PYLAND_LAYOUT", toolchain.layout())],
     extra_compile_args=["-O2", "-std=gnu11", "-Wall", "-Wextra"],
 )
 

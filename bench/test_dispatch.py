@@ -35,7 +35,7 @@ def until_answered(policy: type[Policy], rings: Rings) -> type[Policy]:
         def decide(self, batch: Batch) -> Any:
             self.left -= batch.nr
             if self.left <= 0:
-                rings.shared.exited = 1
+                rings.user.exited = 1
             return super().decide(batch)
 
     return UntilAnswered
@@ -51,14 +51,14 @@ def measure(benchmark: Any, rings: Rings, name: str, batch: int, queued: int = R
     machine.pending.clear()
 
     def fresh_start() -> None:
-        rings.shared.exited = 1
+        rings.user.exited = 1
 
     def fresh_round() -> None:
         while rings.consume(queued) > 0:
             pass
         made.left = rings.produce(queued)
         assert made.left == queued
-        rings.shared.exited = 0
+        rings.user.exited = 0
 
     rounds = ROUNDS if queued > 1000 else ROUNDS * 25
     starting_s = median(timeit.repeat(loop.run, fresh_start, number=1, repeat=100))

@@ -14,37 +14,45 @@
 #include <bpf/bpf_tracing.h>
 
 /* As it is queued, or goes to a CPU at once. Who waits may be queued anew, with another weight. */
-static void note_runnable(const struct task_struct *p, struct task_ctx *t, struct pyland_cpu *c,
-			  bool wakes_up, u64 now)
+static void note_runnable(const struct task_struct *p, struct task_ctx *t, bool wakes_up, u64 now)
 {
 	u32 weight = p->scx.weight ? p->scx.weight : 1;
+	struct pyland_user_cpu *gauges;
 
 	if (wakes_up) {
-		if (shared.wanted & PYLAND_WANT_EXTRAS)
+		if (user.wanted & PYLAND_WANT_EXTRAS)
 			note_wakeup(t, now);
 		t->awake_runtime_ns = 0;
 		t->wakeup_ns = now;
 	}
 	if (t->weight_counted == weight)
 		return;
+	gauges = user_cpu(bpf_get_smp_processor_id());
+	if (!gauges)
+		return;
 	if (!t->weight_counted)
-		c->nr_runnable++;
-	c->weight_runnable += (s64)weight - t->weight_counted;
+		gauges->nr_runnable++;
+	gauges->weight_runnable += (s64)weight - t->weight_counted;
 	t->weight_counted = weight;
 }
 
-static void note_not_runnable(struct task_ctx *t, struct pyland_cpu *c)
+static void note_not_runnable(struct task_ctx *t)
 {
+	struct pyland_user_cpu *gauges;
+
 	if (!t->weight_counted)
 		return;
-	c->nr_runnable--;
-	c->weight_runnable -= t->weight_counted;
+	gauges = user_cpu(bpf_get_smp_processor_id());
+	if (!gauges)
+		return;
+	gauges->nr_runnable--;
+	gauges->weight_runnable -= t->weight_counted;
 	t->weight_counted = 0;
 }
 
 static void note_sleep(const struct task_struct *p, struct task_ctx *t)
 {
-	if (shared.wanted & PYLAND_WANT_EXTRAS) {
+	if (user.wanted & PYLAND_WANT_EXTRAS) {
 		u64 now = now_ns();
 
 		if (t->slept_ns)
@@ -80,7 +88,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	t->yielded = 0;
 	c->nr_running++;
 	if (task_cpu->idle)
-		note_idle(task_cpu, false);
+		note_idle(scx_bpf_task_cpu(p), task_cpu, false);
 	/* By the task's CPU: another one calls here when its nice value or affinity changes. */
 	task_cpu->running_since_ns = t->start_ns;
 	task_cpu->running_awake_ns = t->awake_runtime_ns;
@@ -92,11 +100,11 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	task_cpu->running_slice_ns = slice_ns > config.slice_min_ns ? slice_ns : config.slice_min_ns;
 	time_slice(scx_bpf_task_cpu(p), task_cpu, t->start_ns);
 	/* One that did not have to wait has no key of now, and is due after all that do. */
-	task_cpu->running_vtime_ns = decided && t->generation == shared.generation ?
+	task_cpu->running_vtime_ns = decided && t->generation == user.generation ?
 		p->scx.dsq_vtime : vtime_now() + config.slice_ns;
 	/* Not of one that no order put here. */
-	if (decided && t->generation == shared.generation && t->vtime_known &&
-	    shared.handed_over == shared.generation &&
+	if (decided && t->generation == user.generation && t->vtime_known &&
+	    shared.handed_over == user.generation &&
 	    (s64)(p->scx.dsq_vtime - shared.vtime_now) > 0)
 		shared.vtime_now = p->scx.dsq_vtime;
 }
@@ -127,7 +135,7 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 	tell(PYLAND_WANT_STOPPED, PYLAND_EVENT_STOPPED, p, delta_ns > 0 ? delta_ns : 0);
 	if (runnable)
 		return;
-	note_not_runnable(t, c);
+	note_not_runnable(t);
 	/* A change of its nice value or affinity stops it for a moment, too. */
 	if (p->__state)
 		note_sleep(p, t);
@@ -137,13 +145,12 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 SEC("struct_ops/pyland_disable")
 void BPF_PROG(pyland_disable, struct task_struct *p)
 {
-	struct pyland_cpu *c = this_cpu_state();
 	struct task_ctx *t = task_state(p);
 
-	if (!t || !c)
+	if (!t)
 		return;
 	t->queue = QUEUE_NONE;
-	note_not_runnable(t, c);
+	note_not_runnable(t);
 }
 
 #endif

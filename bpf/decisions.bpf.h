@@ -55,9 +55,8 @@ struct find_cpu {
 static long serves_domain(u64 cpu, void *context)
 {
 	struct find_cpu *find = context;
-	struct pyland_cpu *c = cpu_state(cpu);
 
-	find->found = c && c->domain == find->domain &&
+	find->found = domain_of(cpu) == find->domain &&
 		      bpf_cpumask_test_cpu(cpu, find->p->cpus_ptr);
 	return find->found;
 }
@@ -240,7 +239,7 @@ APART int apply_decisions(s32 cpu, bool prev_runnable)
 	long ret;
 
 	/* An empty drain takes 200 instructions and an atomic exchange, and is the rule. */
-	if (shared.submitted == shared.drained || shared.drain_error)
+	if (user.submitted == shared.drained || shared.drain_error)
 		return true;
 	drain.cpu_is_free = !prev_runnable && !scx_bpf_dsq_nr_queued(cpu) &&
 			    !scx_bpf_dsq_nr_queued(SHARED_DSQ);
@@ -250,8 +249,10 @@ APART int apply_decisions(s32 cpu, bool prev_runnable)
 	if (ret > 0)
 		__sync_fetch_and_add(&shared.drained, ret);
 	/* -EBUSY: another CPU drains at this moment. Else the ring is beyond repair. */
-	if (ret < 0 && ret != -EBUSY)
+	if (ret < 0 && ret != -EBUSY) {
 		shared.drain_error = -ret;
+		user.ring_broken = 1;
+	}
 	return ret != -EBUSY;
 }
 

@@ -63,7 +63,7 @@ static void hand_over_queue(u64 dsq_id, bool decided, struct pyland_cpu *c)
 	if (!bpf_iter_scx_dsq_new(&it, dsq_id, 0)) {
 		while ((p = bpf_iter_scx_dsq_next(&it))) {
 			t = task_state(p);
-			if (!t || t->generation == shared.generation)
+			if (!t || t->generation == user.generation)
 				continue;
 			if (decided) {
 				if (!dsq_move(&it, p, HOLDING_DSQ + c->llc))
@@ -114,7 +114,7 @@ static long hand_over_domain(u64 domain, void *context)
 /* After a swap, once: what is queued was the old policy's. */
 static void hand_over(struct pyland_cpu *c)
 {
-	u32 generation = shared.generation;
+	u32 generation = user.generation;
 
 	if (shared.handed_over == generation)
 		return;

@@ -20,8 +20,8 @@ static u64 at_weight_100(const struct task_struct *p, u64 slice_ns)
 /* A decision of so long a slice; without one it is over when the task stops. */
 static void let_hold(const struct task_struct *p, struct task_ctx *t, u64 slice_ns)
 {
-	t->left_ns = shared.holds_ns ? slice_ns : 0;
-	t->holds_until_ns = t->decided_ns + shared.holds_ns;
+	t->left_ns = user.holds_ns ? slice_ns : 0;
+	t->holds_until_ns = t->decided_ns + user.holds_ns;
 	t->holds_asleep = t->woke_up;
 	slice_ns = at_weight_100(p, slice_ns);
 	/* One short slice among longer ones is no sign that slices are shorter. */
@@ -39,9 +39,9 @@ static void let_hold(const struct task_struct *p, struct task_ctx *t, u64 slice_
  */
 static bool still_holds(const struct task_struct *p, const struct task_ctx *t, u64 now)
 {
-	return t->left_ns >= SLICE_FLOOR_NS && shared.holds_ns &&
+	return t->left_ns >= SLICE_FLOOR_NS && user.holds_ns &&
 	       (!t->woke_up || (t->holds_asleep && (s64)(t->holds_until_ns - now) > 0)) &&
-	       t->generation == shared.generation && shared.handed_over == shared.generation &&
+	       t->generation == user.generation && shared.handed_over == user.generation &&
 	       at_weight_100(p, t->left_ns) <= shared.slice_ns;
 }
 

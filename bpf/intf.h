@@ -124,23 +124,15 @@ struct pyland_cpu {
 	unsigned long long wait_cpu_ns;		/* decision to CPU, summed over waited_cpu */
 	unsigned long long waited_cpu;		/* tasks that ran from a queue of decided ones */
 
-	/* Gauges; summed over the CPUs, for a task may leave elsewhere than it came. */
-	long long nr_runnable;
-	long long weight_runnable;
-	long long nr_running;
+	long long nr_running;			/* a gauge; see pyland_user_cpu for the sum's meaning */
 
 	/* Set by the loader. */
 	unsigned int llc;
 	unsigned int node;
 
-	/* Set by the policy. */
-	unsigned int domain;		/* whose queue the CPU serves */
-	unsigned int performance;	/* target, 0 to 1024, plus 1; 0: never set */
-
-	/* For the policy. */
-	unsigned int idle;
-
 	/* BPF's own. */
+	unsigned int idle;
+	unsigned int pad;
 	unsigned long long sched_cycles_seen;	/* user-space cycles when it last ran here */
 	unsigned int performance_applied;
 	unsigned int last_was_fallback;
@@ -155,11 +147,29 @@ struct pyland_cpu {
 	unsigned long long running_awake_ns;	/* CPU time since it slept, when it was put on */
 	unsigned int running_computes;	/* it did for long before it was put on, and did not sleep */
 	unsigned int slice_timed_by;	/* which CPU has set its timer, + 1; 0: none */
-	unsigned long long pad_cache_line[6];
+	unsigned long long pad_cache_line[9];
+};
+
+/*
+ * One per possible CPU, the only state of a CPU that the process which decides can map. Whatever
+ * it writes here, BPF must survive: a domain is taken modulo their number, the gauges are not read.
+ */
+struct pyland_user_cpu {
+	/* Gauges; summed over the CPUs, for a task may leave elsewhere than it came. */
+	long long nr_runnable;
+	long long weight_runnable;
+	unsigned int idle;
+
+	/* Set by the policy. */
+	unsigned int domain;		/* whose queue the CPU serves */
+	unsigned int performance;	/* target, 0 to 1024, plus 1; 0: never set */
+	unsigned int pad;
+	unsigned long long pad_cache_line[4];
 };
 
 /* Set before the object is loaded, constant to the verifier. */
 struct pyland_config {
+	unsigned long long layout;		/* of the build that made the object */
 	unsigned long long slice_ns;		/* longest slice, at weight 100 */
 	unsigned long long slice_min_ns;	/* shortest slice, at weight 100 */
 	unsigned long long lag_ns;		/* how long a held task waits for user space */
@@ -172,21 +182,32 @@ struct pyland_config {
 	unsigned int pad;
 };
 
-/* Memory that BPF and user space both map. */
-struct pyland_shared {
-	/* Written by user space. */
+/*
+ * What BPF and the process that decides both map. Policy code can write all of it: BPF takes each
+ * value for a wish, and the supervisor believes none.
+ */
+struct pyland_user {
 	unsigned long long nr_held;		/* tasks the policy has not decided yet */
 	unsigned long long cycles;		/* drain, decide, submit: done so often */
 	unsigned long long submitted;		/* decisions written to the ring */
 	unsigned int generation;		/* of the policy: goes up with each swap */
 	unsigned int wanted;			/* PYLAND_WANT_* */
-	unsigned int request;			/* goes up when the supervisor wants something */
-	unsigned int pad;
 	unsigned long long holds_ns;		/* how long the policy's decisions hold */
 	unsigned long long margin_ns;		/* by which a task is ahead of one that it interrupts */
-	unsigned long long user_pad[1];
 
 	/* Written by BPF. */
+	unsigned long long clock_ns;		/* when user space last got a CPU */
+	unsigned int exited;			/* the kernel has ended the scheduler */
+	unsigned int ring_broken;		/* a drain found the ring of decisions broken */
+
+	/* Written by the supervisor. */
+	unsigned int request;			/* goes up when it has sent a message */
+	unsigned int pad;
+	unsigned long long pad_cache_line[7];
+};
+
+/* BPF's own state, which root alone can map. */
+struct pyland_shared {
 	unsigned long long sched_tgid;
 	unsigned long long drained;		/* decisions taken from the ring */
 	unsigned long long last_cycle_ns;	/* when a finished cycle was last seen */
@@ -228,5 +249,13 @@ struct pyland_shared {
 
 _Static_assert(__builtin_offsetof(struct pyland_queued, ppid) == PYLAND_BASE_RECORD,
 	       "the base record ends before ppid");
+
+/*
+ * The build gives each of its parts this number, made from the headers that they share and the
+ * version: parts of two builds are refused when they meet.
+ */
+#ifndef PYLAND_LAYOUT
+#error "the build defines PYLAND_LAYOUT (csrc/toolchain.py)"
+#endif
 
 #endif

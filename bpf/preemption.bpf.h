@@ -24,7 +24,7 @@ static void interrupt_for(u64 vtime_ns, s32 cpu, u64 now, bool sync)
 		return;
 	ran_ns = now - c->running_since_ns;
 	ahead_ns = c->running_vtime_ns + ran_ns - vtime_ns;
-	if (ahead_ns <= (s64)shared.margin_ns)
+	if (ahead_ns <= (s64)user.margin_ns)
 		return;
 	if (ran_ns < (s64)pause_ns() && c->running_awake_ns + ran_ns <= config.slice_ns)
 		return;
@@ -35,11 +35,9 @@ static void interrupt_for(u64 vtime_ns, s32 cpu, u64 now, bool sync)
 /* Does the CPU look into this queue, and may the task run there? */
 static bool takes_from(s32 cpu, u64 dsq_id, const struct task_struct *p)
 {
-	struct pyland_cpu *c = cpu_state(cpu);
-
-	if (!c || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+	if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
 		return false;
-	return dsq_id == SHARED_DSQ || dsq_id == (u64)cpu || dsq_id == DOMAIN_DSQ + c->domain;
+	return dsq_id == SHARED_DSQ || dsq_id == (u64)cpu || dsq_id == DOMAIN_DSQ + domain_of(cpu);
 }
 
 #endif

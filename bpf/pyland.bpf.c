@@ -55,8 +55,7 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	t = task_state(p);
 	if (c && t) {
 		c->direct++;
-		note_runnable(p, t, c, wake_flags & kernel_enum(scx_wake_flags, SCX_WAKE_TTWU),
-			      now_ns());
+		note_runnable(p, t, wake_flags & kernel_enum(scx_wake_flags, SCX_WAKE_TTWU), now_ns());
 	}
 	return cpu;
 }
@@ -96,7 +95,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	now = now_ns();
 	wakes_up = enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_WAKEUP);
 	if (t && c)
-		note_runnable(p, t, c, wakes_up, now);
+		note_runnable(p, t, wakes_up, now);
 	if (!t || !c || !task_cpu || is_migration_disabled(p)) {
 		dsq_insert(p, local, weighted_slice(p, config.slice_min_ns), enq_flags);
 		return;
@@ -137,7 +136,8 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 /* Here and not where the policy asks: the kernel wants it done by the CPU itself. */
 static void apply_performance(struct pyland_cpu *c, s32 cpu)
 {
-	u32 wanted = c->performance;
+	struct pyland_user_cpu *u = user_cpu(cpu);
+	u32 wanted = u ? u->performance : 0;
 
 	if (wanted == c->performance_applied)
 		return;
@@ -158,7 +158,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	/* User space that used its turn up without ending a cycle lets others go first. */
 	now = now_ns();
 	just_ran = c->sched_ran_last;
-	hogs = just_ran && shared.cycles == c->sched_cycles_seen &&
+	hogs = just_ran && user.cycles == c->sched_cycles_seen &&
 	       shared.cycle_ran_ns + now - shared.clock_ns >= SCHED_SLICE_NS;
 	c->sched_ran_last = 0;
 	apply_performance(c, cpu);
@@ -254,8 +254,8 @@ void BPF_PROG(pyland_update_idle, s32 cpu, bool idle)
 	struct pyland_cpu *c = cpu_state(cpu);
 
 	if (c)
-		note_idle(c, idle);
-	if (idle && c && work_is_queued(cpu, c->llc, c->domain % PYLAND_NR_DOMAINS))
+		note_idle(cpu, c, idle);
+	if (idle && c && work_is_queued(cpu, c->llc))
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 }
 

@@ -78,13 +78,15 @@ APART int take_decided(s32 cpu)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
 	bool own_first;
-	u64 domain_dsq;
+	u64 domain_dsq = 0;
 
 	if (!c)
 		return false;
-	domain_dsq = DOMAIN_DSQ + c->domain % PYLAND_NR_DOMAINS;
-	if (shared.domains_used && take_of_domain(cpu, domain_dsq))
-		return true;
+	if (shared.domains_used) {
+		domain_dsq = DOMAIN_DSQ + domain_of(cpu);
+		if (take_of_domain(cpu, domain_dsq))
+			return true;
+	}
 	own_first = own_goes_first(cpu, c);
 	if (own_first && dsq_move_to_local(cpu)) {
 		c->last_was_own = 1;
@@ -272,11 +274,11 @@ APART int held_too_long(s32 cpu, u64 now, bool hogs, bool applied)
 }
 
 /* Nothing that is queued may wait for a CPU that has decided to sleep. */
-static bool work_is_queued(s32 cpu, u32 llc, u32 domain)
+static bool work_is_queued(s32 cpu, u32 llc)
 {
 	return scx_bpf_dsq_nr_queued(cpu) > 0 || scx_bpf_dsq_nr_queued(SHARED_DSQ) > 0 ||
 	       scx_bpf_dsq_nr_queued(HOLDING_DSQ + llc) > 0 ||
-	       (shared.domains_used && scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain) > 0) ||
+	       (shared.domains_used && scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain_of(cpu)) > 0) ||
 	       (scheduler_waits() && scheduler_has_work(false));
 }
 

@@ -10,9 +10,9 @@
 /* What an earlier policy left with the task means nothing to the present one. */
 static void forget_other_policies(struct task_ctx *t)
 {
-	if (t->generation == shared.generation)
+	if (t->generation == user.generation)
 		return;
-	t->generation = shared.generation;
+	t->generation = user.generation;
 	t->state = 0;
 	t->vtime_known = 0;
 }
@@ -23,7 +23,7 @@ static void tell(u32 wanted, u32 kind, const struct task_struct *p, u64 ran_ns)
 	struct pyland_cpu *c;
 	struct pyland_event *e;
 
-	if (!(shared.wanted & wanted))
+	if (!(user.wanted & wanted))
 		return;
 	e = bpf_ringbuf_reserve(&queued, sizeof(*e), 0);
 	if (!e) {
@@ -81,7 +81,7 @@ static bool forward(struct task_struct *p, struct task_ctx *t, s32 cpu, u64 enq_
 
 	forget_other_policies(t);
 	/* Twice the same, for the verifier wants to know the size at each. */
-	if (shared.wanted & PYLAND_WANT_EXTRAS) {
+	if (user.wanted & PYLAND_WANT_EXTRAS) {
 		r = bpf_ringbuf_reserve(&queued, sizeof(*r), 0);
 		if (!r)
 			return false;

@@ -18,7 +18,7 @@ static long create_cpu_dsq(u64 cpu, void *context)
 
 	*error = c ? scx_bpf_create_dsq(cpu, -1) : -22; /* -EINVAL */
 	if (c && is_online(cpu))
-		note_idle(c, true);
+		note_idle(cpu, c, true);
 	return *error != 0;
 }
 
@@ -113,6 +113,7 @@ void BPF_PROG(pyland_exit, struct scx_exit_info *info)
 	shared.exit_kind = info->kind;
 	shared.exit_code = info->exit_code;
 	shared.exited = 1;
+	user.exited = 1;
 }
 
 /* Run once by the process that will schedule: its id as the kernel counts it. */

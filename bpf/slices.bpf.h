@@ -11,7 +11,7 @@
 
 static bool somebody_waits(s32 cpu, const struct pyland_cpu *c)
 {
-	return work_is_queued(cpu, c->llc, c->domain % PYLAND_NR_DOMAINS);
+	return work_is_queued(cpu, c->llc);
 }
 
 static int slice_is_over(void *map, u32 *key, struct slice_timer *s)

@@ -71,9 +71,13 @@
  */
 #define APART __attribute__((noinline))
 
-/* The one variable of .rodata and of .bss each: the loader finds them by section. */
-const volatile struct pyland_config config = {};
+/*
+ * The one variable of each section: the loader finds them by that. The process that decides can
+ * map `user` alone.
+ */
+const volatile struct pyland_config config = { .layout = PYLAND_LAYOUT };
 struct pyland_shared shared = {};
+struct pyland_user user SEC(".data.user") = {};
 
 enum task_queue {
 	QUEUE_NONE,
@@ -141,6 +145,14 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct pyland_user_cpu);
+} user_cpus SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__uint(key_size, sizeof(u32));
 	__uint(value_size, 8);
@@ -180,6 +192,21 @@ static struct pyland_cpu *this_cpu_state(void)
 	return cpu_state(bpf_get_smp_processor_id());
 }
 
+static struct pyland_user_cpu *user_cpu(s32 cpu)
+{
+	u32 key = cpu;
+
+	return bpf_map_lookup_elem(&user_cpus, &key);
+}
+
+/* Whose queue the CPU serves, as the policy said. */
+static u32 domain_of(s32 cpu)
+{
+	struct pyland_user_cpu *u = user_cpu(cpu);
+
+	return u ? u->domain % PYLAND_NR_DOMAINS : 0;
+}
+
 static bool is_online(s32 cpu)
 {
 	const struct cpumask *online = scx_bpf_get_online_cpumask();
@@ -190,10 +217,14 @@ static bool is_online(s32 cpu)
 }
 
 /* At the begin all CPUs are taken for idle, until a task runs there. */
-static void note_idle(struct pyland_cpu *c, bool idle)
+static void note_idle(s32 cpu, struct pyland_cpu *c, bool idle)
 {
+	struct pyland_user_cpu *u = user_cpu(cpu);
+
 	if (__sync_lock_test_and_set(&c->idle, idle) != idle)
 		__sync_fetch_and_add(&shared.nr_idle, idle ? 1 : -1);
+	if (u)
+		u->idle = idle;
 }
 
 static struct task_ctx *task_state(struct task_struct *p)
@@ -235,7 +266,7 @@ static u64 weighted_slice(const struct task_struct *p, u64 slice_ns)
  */
 static u64 vtime_now(void)
 {
-	return shared.handed_over == shared.generation ? shared.vtime_now : 0;
+	return shared.handed_over == user.generation ? shared.vtime_now : 0;
 }
 
 APART u64 clamp_vtime(u64 vtime_ns)

@@ -42,8 +42,8 @@ static bool scheduler_has_work(bool just_ran_here)
 		return true;
 	bytes = bpf_ringbuf_query(&queued, BPF_RB_AVAIL_DATA);
 	if (!bytes)
-		return shared.nr_held && !just_ran_here;
-	return (shared.wanted & ~(u32)PYLAND_WANT_EXTRAS) || some_task_is_held() ||
+		return user.nr_held && !just_ran_here;
+	return (user.wanted & ~(u32)PYLAND_WANT_EXTRAS) || some_task_is_held() ||
 	       bytes > bpf_ringbuf_query(&queued, BPF_RB_RING_SIZE) / 2;
 }
 
@@ -65,7 +65,7 @@ static u64 pause_ns(void)
 static bool scheduler_is_due(u64 now)
 {
 	s64 since_ns = now - shared.last_cycle_ns;
-	bool hurry = shared.hurry || shared.nr_held || (shared.wanted & ~(u32)PYLAND_WANT_EXTRAS);
+	bool hurry = shared.hurry || user.nr_held || (user.wanted & ~(u32)PYLAND_WANT_EXTRAS);
 
 	return shared.needed || since_ns >= (s64)(hurry ? pause_ns() : config.lag_ns / 2);
 }
@@ -111,9 +111,10 @@ static bool wakeups_go_first(s32 cpu)
 static void scheduler_begins(u64 now)
 {
 	shared.clock_ns = now;
-	if (shared.cycles == shared.cycles_begun)
+	user.clock_ns = now;
+	if (user.cycles == shared.cycles_begun)
 		return;
-	shared.cycles_begun = shared.cycles;
+	shared.cycles_begun = user.cycles;
 	shared.cycle_begin_ns = now;
 	shared.needed = 0;
 	shared.hurry = 0;
@@ -127,9 +128,9 @@ static void scheduler_pauses(u64 now)
 
 	if (ran_ns > 0)
 		shared.cycle_ran_ns += ran_ns;
-	if (shared.cycles == shared.cycles_seen)
+	if (user.cycles == shared.cycles_seen)
 		return;
-	shared.cycles_seen = shared.cycles;
+	shared.cycles_seen = user.cycles;
 	shared.last_cycle_ns = now;
 	shared.cycle_cost_ns = average(shared.cycle_cost_ns, shared.cycle_ran_ns);
 	shared.cycle_ran_ns = 0;
@@ -141,7 +142,7 @@ static void note_scheduler_run(struct pyland_cpu *c)
 {
 	c->sched_runs++;
 	c->sched_ran_last = 1;
-	c->sched_cycles_seen = shared.cycles;
+	c->sched_cycles_seen = user.cycles;
 }
 
 static bool run_scheduler(struct pyland_cpu *c, bool just_ran_here)
@@ -160,7 +161,7 @@ static bool run_scheduler(struct pyland_cpu *c, bool just_ran_here)
  */
 static bool keep_scheduler(struct pyland_cpu *c, struct task_struct *prev, u64 now)
 {
-	if (c->sched_kept >= SCHED_KEPT_MAX || shared.cycles == c->sched_cycles_seen ||
+	if (c->sched_kept >= SCHED_KEPT_MAX || user.cycles == c->sched_cycles_seen ||
 	    !scheduler_has_work(true))
 		return false;
 	c->sched_kept++;

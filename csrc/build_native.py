@@ -9,6 +9,7 @@ this file must work on a machine that has none, for an sdist is made there too.
 
 from pathlib import Path
 
+import toolchain
 from cffi import FFI
 
 BEGIN = "/* cffi: begin */"
@@ -16,7 +17,14 @@ END = "/* cffi: end */"
 
 # setuptools runs this file from the top of the tree, and an sdist wants relative paths.
 HEADERS = ("bpf/intf.h", "csrc/pyland_native.h")
-SOURCES = ("csrc/loader.c", "csrc/memory.c", "csrc/privileges.c", "csrc/ringbuf_shim.c")
+SOURCES = (
+    "csrc/confinement.c",
+    "csrc/loader.c",
+    "csrc/memory.c",
+    "csrc/privileges.c",
+    "csrc/ringbuf_shim.c",
+    "csrc/state.c",
+)
 
 
 def declarations(header: str) -> str:
@@ -36,6 +44,7 @@ ffibuilder.set_source(
     sources=list(SOURCES),
     depends=[*HEADERS],
     include_dirs=["bpf", "csrc"],
+    define_macros=[("PYLAND_LAYOUT", toolchain.layout())],
     extra_compile_args=["-O2", "-std=gnu11", "-Wall", "-Wextra"],
     # memory.c replaces CPython's arena allocator, which the limited API does not have.
     py_limited_api=False,

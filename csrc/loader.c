@@ -83,6 +83,12 @@ static int fail_libbpf(int error, const char *what)
 			   first_warning[0] ? ": " : "", first_warning);
 }
 
+/* Which build this is, as the BPF object and the Python package have it too. */
+unsigned long long pyland_layout(void)
+{
+	return PYLAND_LAYOUT;
+}
+
 int pyland_map_fd(struct pyland_object *o, const char *name, unsigned int *max_entries)
 {
 	struct bpf_map *map = bpf_object__find_map_by_name(o->object, name);
@@ -192,13 +198,15 @@ static int set_sizes(struct pyland_object *o, const struct pyland_load_options *
 		{ "queued", options->queued_bytes },
 		{ "dispatched", options->dispatched_bytes },
 		{ "cpus", options->config.nr_cpu_ids },
+		{ "user_cpus", options->config.nr_cpu_ids },
 		{ "slice_timers", options->config.nr_cpu_ids },
 	};
 
-	if (!config || size < sizeof(options->config))
-		return pyland_fail(-EINVAL, "the BPF object is of another version: .rodata has "
-				   "%zu bytes, not %zu", size, sizeof(options->config));
+	if (!config || size < sizeof(options->config) || *(unsigned long long *)config != PYLAND_LAYOUT)
+		return pyland_fail(-EINVAL, "the BPF object pyland.bpf.o is of another build than "
+				   "the rest of pyland: install pyland again");
 	memcpy(config, &options->config, sizeof(options->config));
+	*(unsigned long long *)config = PYLAND_LAYOUT;
 	for (unsigned int i = 0; i < sizeof(sized) / sizeof(sized[0]); i++) {
 		struct bpf_map *map = bpf_object__find_map_by_name(o->object, sized[i].map);
 
@@ -219,24 +227,29 @@ static int set_sizes(struct pyland_object *o, const struct pyland_load_options *
 static int write_topology(struct pyland_object *o, unsigned int nr_cpus, const unsigned int *llc,
 			  const unsigned int *node)
 {
+	struct pyland_user_cpu user = { 0 };
 	struct pyland_cpu value = { 0 };
 	unsigned int entries;
 	int fd = pyland_map_fd(o, "cpus", &entries);
+	int user_fd = pyland_map_fd(o, "user_cpus", &entries);
 
 	for (unsigned int cpu = 0; cpu < nr_cpus; cpu++) {
 		value.llc = llc[cpu];
 		value.node = node[cpu];
-		value.domain = llc[cpu] % PYLAND_NR_DOMAINS;
-		if (bpf_map_update_elem(fd, &cpu, &value, BPF_ANY))
-			return pyland_fail(-errno, "map cpus, entry %u: %s", cpu, strerror(errno));
+		user.domain = llc[cpu] % PYLAND_NR_DOMAINS;
+		if (bpf_map_update_elem(fd, &cpu, &value, BPF_ANY) ||
+		    bpf_map_update_elem(user_fd, &cpu, &user, BPF_ANY))
+			return pyland_fail(-errno, "maps of CPU %u: %s", cpu, strerror(errno));
 	}
 	return 0;
 }
 
-static struct pyland_object *open_object(const char *path, int is_verbose)
+/* From a file, or from memory where there is no path. */
+static struct pyland_object *open_object(const char *path, const void *object, size_t size,
+					 int is_verbose)
 {
 	struct pyland_object *o = calloc(1, sizeof(*o));
-	LIBBPF_OPTS(bpf_object_open_opts, options);
+	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = path ? NULL : "pyland");
 
 	if (!o) {
 		pyland_fail(-ENOMEM, "no memory for the BPF object");
@@ -246,19 +259,22 @@ static struct pyland_object *open_object(const char *path, int is_verbose)
 	first_warning[0] = 0;
 	libbpf_set_print(print_libbpf);
 	options.kernel_log_level = verbose ? VERIFIER_STATS : 0;
-	o->object = bpf_object__open_file(path, &options);
+	o->object = path ? bpf_object__open_file(path, &options) :
+			   bpf_object__open_mem(object, size, &options);
 	if (!o->object) {
-		fail_libbpf(-errno, path);
+		fail_libbpf(-errno, path ? path : "the BPF object pyland.bpf.o");
 		free(o);
 		return NULL;
 	}
 	return o;
 }
 
-struct pyland_object *pyland_load(const char *path, const struct pyland_load_options *options,
+/* @object is the file's content: a restart loads what the first start has read. */
+struct pyland_object *pyland_load(const void *object, unsigned long size,
+				  const struct pyland_load_options *options,
 				  const unsigned int *cpu_llc, const unsigned int *cpu_node)
 {
-	struct pyland_object *o = open_object(path, options->verbose);
+	struct pyland_object *o = open_object(NULL, object, size, options->verbose);
 	struct btf *btf = NULL;
 	int ret = -1;
 
@@ -290,7 +306,7 @@ out:
 /* An object without a scheduler: the rings driven by programs, for tests and benchmarks. */
 struct pyland_object *pyland_load_programs(const char *path)
 {
-	struct pyland_object *o = open_object(path, 0);
+	struct pyland_object *o = open_object(path, NULL, 0, 0);
 	int ret;
 
 	if (!o)
@@ -319,10 +335,11 @@ int pyland_run_program(struct pyland_object *o, const char *name, void *context,
 }
 
 /*
- * From here on this process schedules. It joins SCHED_EXT itself: as a task of the
- * fair class it would never leave the CPU, since it only yields and never sleeps.
+ * This process will decide once the scheduler is attached; it takes root. It joins SCHED_EXT
+ * itself: as a task of the fair class it would never leave the CPU, since it only yields and
+ * never sleeps.
  */
-int pyland_attach(struct pyland_object *o)
+int pyland_join(struct pyland_object *o)
 {
 	struct sched_param param = { 0 };
 
@@ -330,6 +347,25 @@ int pyland_attach(struct pyland_object *o)
 		return -1;
 	if (sched_setscheduler(0, SCHED_EXT_POLICY, &param))
 		return pyland_fail(-errno, "sched_setscheduler(SCHED_EXT): %s", strerror(errno));
+	return 0;
+}
+
+/* The maps that the process which decides works with, and no others. */
+int pyland_ring_maps(struct pyland_object *o, struct pyland_ring_maps *maps)
+{
+	unsigned int one;
+
+	maps->queued = pyland_map_fd(o, "queued", &maps->queued_bytes);
+	maps->dispatched = pyland_map_fd(o, "dispatched", &maps->dispatched_bytes);
+	maps->user = pyland_map_fd(o, ".data.user", &one);
+	maps->user_cpus = pyland_map_fd(o, "user_cpus", &maps->nr_cpus);
+	return maps->queued < 0 || maps->dispatched < 0 || maps->user < 0 || maps->user_cpus < 0 ?
+	       -ENOENT : 0;
+}
+
+/* The link is this process's: whatever becomes of the others, the scheduler ends with it. */
+int pyland_attach(struct pyland_object *o)
+{
 	first_warning[0] = 0;
 	o->link = bpf_map__attach_struct_ops(o->ops);
 	if (o->link)

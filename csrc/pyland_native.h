@@ -6,6 +6,8 @@
 #ifndef PYLAND_NATIVE_H
 #define PYLAND_NATIVE_H
 
+#include <stddef.h>
+
 #include "intf.h"
 
 /* cffi: begin */
@@ -35,7 +37,27 @@ struct pyland_batch {
 	char records[];			/* one each pyland_record_size() bytes */
 };
 
-/* Both rings and the shared memory, mapped. */
+/* The maps that the process which decides needs: file descriptors, and their sizes. */
+struct pyland_ring_maps {
+	int queued;
+	int dispatched;
+	int user;
+	int user_cpus;
+	unsigned int queued_bytes;
+	unsigned int dispatched_bytes;
+	unsigned int nr_cpus;
+};
+
+/* What root alone maps: BPF's own state, and the user memory to look at. */
+struct pyland_state {
+	struct pyland_shared *shared;
+	struct pyland_cpu *cpus;
+	struct pyland_user *user;
+	struct pyland_user_cpu *user_cpus;
+	unsigned int nr_cpus;
+};
+
+/* Both rings and the user memory, mapped. */
 struct pyland_rings;
 /* A loaded BPF object, attached or not. */
 struct pyland_object;
@@ -44,25 +66,32 @@ const char *pyland_error(void);
 const char *pyland_libbpf_version(void);
 int pyland_build_libbpf_major(void);
 int pyland_build_libbpf_minor(void);
+unsigned long long pyland_layout(void);
 
 /* loader.c */
-struct pyland_object *pyland_load(const char *path, const struct pyland_load_options *options,
+struct pyland_object *pyland_load(const void *object, unsigned long size,
+				  const struct pyland_load_options *options,
 				  const unsigned int *cpu_llc, const unsigned int *cpu_node);
 struct pyland_object *pyland_load_programs(const char *path);
 int pyland_run_program(struct pyland_object *o, const char *name, void *context,
 		       unsigned int context_size, unsigned int repeat);
+int pyland_join(struct pyland_object *o);
 int pyland_attach(struct pyland_object *o);
+int pyland_ring_maps(struct pyland_object *o, struct pyland_ring_maps *maps);
 void pyland_close(struct pyland_object *o);
 int pyland_map_fd(struct pyland_object *o, const char *name, unsigned int *max_entries);
 int pyland_kernel_has_enum(const char *type, const char *name);
 int pyland_exit_dump(struct pyland_object *o, char *buffer, unsigned int size);
 
+/* state.c */
+struct pyland_state *pyland_map_state(struct pyland_object *o);
+void pyland_unmap_state(struct pyland_state *s);
+
 /* ringbuf_shim.c */
-struct pyland_rings *pyland_map_rings(struct pyland_object *o, unsigned int max_batch);
+struct pyland_rings *pyland_map_rings(const struct pyland_ring_maps *maps, unsigned int max_batch);
 void pyland_unmap_rings(struct pyland_rings *r);
-struct pyland_shared *pyland_shared_memory(struct pyland_rings *r);
-struct pyland_cpu *pyland_cpu_memory(struct pyland_rings *r);
-unsigned int pyland_nr_cpus(struct pyland_rings *r);
+struct pyland_user *pyland_user_memory(struct pyland_rings *r);
+struct pyland_user_cpu *pyland_user_cpu_memory(struct pyland_rings *r);
 struct pyland_batch *pyland_batch_memory(struct pyland_rings *r);
 struct pyland_event *pyland_event_memory(struct pyland_rings *r);
 struct pyland_queued *pyland_record(struct pyland_rings *r, unsigned int i);
@@ -89,9 +118,13 @@ unsigned int pyland_arenas_missed(void);
 int pyland_die_with_parent(void);
 int pyland_drop_privileges(unsigned int uid, unsigned int gid);
 
+/* confinement.c */
+int pyland_confine(int may_start_processes);
+
 /* cffi: end */
 
 /* For the C files among themselves. */
 int pyland_fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void *pyland_map_array(int fd, const char *name, size_t bytes, size_t *size);
 
 #endif

@@ -41,10 +41,10 @@ struct ring {
 struct pyland_rings {
 	struct ring queued;
 	struct ring dispatched;
-	struct pyland_shared *shared;
-	struct pyland_cpu *cpus;
+	struct pyland_user *user;
+	struct pyland_user_cpu *cpus;
 	unsigned int nr_cpus;
-	size_t shared_size, cpus_size;
+	size_t user_size, cpus_size;
 	unsigned int max_batch;
 	unsigned int record_size;	/* in the batch: a base record, or a whole one */
 	unsigned int request_seen;
@@ -84,14 +84,10 @@ void pyland_clear_signal(void)
  * that the kernel writes. In the queued ring user space owns the consumer's page,
  * in the dispatched ring the producer's page and the data.
  */
-static int map_ring(struct ring *ring, struct pyland_object *o, const char *name, int produces)
+static int map_ring(struct ring *ring, int fd, unsigned int size, const char *name, int produces)
 {
 	size_t page = sysconf(_SC_PAGESIZE);
-	unsigned int size;
-	int fd = pyland_map_fd(o, name, &size);
 
-	if (fd < 0)
-		return fd;
 	ring->sizes[0] = page;
 	ring->sizes[1] = page + 2 * (size_t)size;
 	ring->pages[0] = mmap(NULL, ring->sizes[0], produces ? PROT_READ : PROT_READ | PROT_WRITE,
@@ -122,29 +118,10 @@ static void unmap_ring(struct ring *ring)
 			munmap(ring->pages[i], ring->sizes[i]);
 }
 
-/* The kernel rounds the size of a mappable array up to whole pages. */
-static void *map_array(struct pyland_object *o, const char *name, size_t value_size,
-		       unsigned int *nr, size_t *size)
-{
-	size_t page = sysconf(_SC_PAGESIZE);
-	int fd = pyland_map_fd(o, name, nr);
-	void *memory;
-
-	if (fd < 0)
-		return NULL;
-	*size = (value_size * *nr + page - 1) & ~(page - 1);
-	memory = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (memory == MAP_FAILED) {
-		pyland_fail(-errno, "mmap of map %s: %s", name, strerror(errno));
-		return NULL;
-	}
-	return memory;
-}
-
-struct pyland_rings *pyland_map_rings(struct pyland_object *o, unsigned int max_batch)
+/* The descriptors can be closed afterwards. */
+struct pyland_rings *pyland_map_rings(const struct pyland_ring_maps *maps, unsigned int max_batch)
 {
 	struct pyland_rings *r = calloc(1, sizeof(*r));
-	unsigned int one;
 
 	if (!r || !max_batch) {
 		free(r);
@@ -162,12 +139,16 @@ struct pyland_rings *pyland_map_rings(struct pyland_object *o, unsigned int max_
 		goto fail;
 	}
 	r->batch->nr_runnable = r->batch->weight_runnable = 1;
-	if (map_ring(&r->queued, o, "queued", 0) || map_ring(&r->dispatched, o, "dispatched", 1))
+	if (map_ring(&r->queued, maps->queued, maps->queued_bytes, "queued", 0) ||
+	    map_ring(&r->dispatched, maps->dispatched, maps->dispatched_bytes, "dispatched", 1))
 		goto fail;
-	r->shared = map_array(o, ".bss", sizeof(*r->shared), &one, &r->shared_size);
-	r->cpus = map_array(o, "cpus", sizeof(*r->cpus), &r->nr_cpus, &r->cpus_size);
-	if (!r->shared || !r->cpus)
+	r->nr_cpus = maps->nr_cpus;
+	r->user = pyland_map_array(maps->user, ".data.user", sizeof(*r->user), &r->user_size);
+	r->cpus = pyland_map_array(maps->user_cpus, "user_cpus", sizeof(*r->cpus) * r->nr_cpus,
+				   &r->cpus_size);
+	if (!r->user || !r->cpus)
 		goto fail;
+	r->request_seen = r->user->request;
 	return r;
 fail:
 	pyland_unmap_rings(r);
@@ -180,8 +161,8 @@ void pyland_unmap_rings(struct pyland_rings *r)
 		return;
 	unmap_ring(&r->queued);
 	unmap_ring(&r->dispatched);
-	if (r->shared)
-		munmap(r->shared, r->shared_size);
+	if (r->user)
+		munmap(r->user, r->user_size);
 	if (r->cpus)
 		munmap(r->cpus, r->cpus_size);
 	free(r->decisions);
@@ -191,19 +172,14 @@ void pyland_unmap_rings(struct pyland_rings *r)
 	free(r);
 }
 
-struct pyland_shared *pyland_shared_memory(struct pyland_rings *r)
+struct pyland_user *pyland_user_memory(struct pyland_rings *r)
 {
-	return r->shared;
+	return r->user;
 }
 
-struct pyland_cpu *pyland_cpu_memory(struct pyland_rings *r)
+struct pyland_user_cpu *pyland_user_cpu_memory(struct pyland_rings *r)
 {
 	return r->cpus;
-}
-
-unsigned int pyland_nr_cpus(struct pyland_rings *r)
-{
-	return r->nr_cpus;
 }
 
 struct pyland_batch *pyland_batch_memory(struct pyland_rings *r)
@@ -233,11 +209,11 @@ unsigned int pyland_record_size(struct pyland_rings *r)
 void pyland_want(struct pyland_rings *r, unsigned int wanted, unsigned long long holds_ns,
 		 unsigned long long margin_ns)
 {
-	r->shared->holds_ns = holds_ns;
-	r->shared->margin_ns = margin_ns;
+	r->user->holds_ns = holds_ns;
+	r->user->margin_ns = margin_ns;
 	r->record_size = wanted & PYLAND_WANT_EXTRAS ? sizeof(struct pyland_queued) :
 						       PYLAND_BASE_RECORD;
-	__atomic_store_n(&r->shared->wanted, wanted, __ATOMIC_RELEASE);
+	__atomic_store_n(&r->user->wanted, wanted, __ATOMIC_RELEASE);
 }
 
 struct pyland_decision *pyland_decision_memory(struct pyland_rings *r)
@@ -279,7 +255,7 @@ static unsigned int write_decisions(struct pyland_rings *r, const struct pyland_
 	/* The kernel reads nothing beyond this position. */
 	__atomic_store_n(ring->producer_pos, pos, __ATOMIC_RELEASE);
 	/* BPF looks into the ring when this differs from what it has taken. */
-	__atomic_store_n(&r->shared->submitted, r->shared->submitted + nr, __ATOMIC_RELEASE);
+	__atomic_store_n(&r->user->submitted, r->user->submitted + nr, __ATOMIC_RELEASE);
 	return nr;
 }
 
@@ -365,7 +341,7 @@ int pyland_drain(struct pyland_rings *r, unsigned int max_records)
 	struct ring *ring = &r->queued;
 	unsigned long end = __atomic_load_n(ring->producer_pos, __ATOMIC_ACQUIRE);
 	unsigned long start = *ring->consumer_pos, pos = start;
-	unsigned long long now_ns = r->batch->now_ns, clock_ns = r->shared->clock_ns;
+	unsigned long long now_ns = r->batch->now_ns, clock_ns = r->user->clock_ns;
 	unsigned int nr = 0, nr_events = 0;
 
 	if (max_records > r->max_batch - r->nr_backlog)
@@ -421,17 +397,17 @@ int pyland_cycle(struct pyland_rings *r, unsigned int nr_decisions, unsigned int
 		if (ret < 0)
 			return ret;
 	}
-	r->shared->nr_held = nr_held + r->nr_backlog;
-	__atomic_store_n(&r->shared->cycles, r->shared->cycles + 1, __ATOMIC_RELEASE);
+	r->user->nr_held = nr_held + r->nr_backlog;
+	__atomic_store_n(&r->user->cycles, r->user->cycles + 1, __ATOMIC_RELEASE);
 	sched_yield();
 	if (stop_signal)
 		return PYLAND_STOP_SIGNAL;
-	if (__atomic_load_n(&r->shared->exited, __ATOMIC_ACQUIRE))
+	if (__atomic_load_n(&r->user->exited, __ATOMIC_ACQUIRE))
 		return PYLAND_STOP_KERNEL;
-	if (r->shared->drain_error)
+	if (r->user->ring_broken)
 		return PYLAND_STOP_RING;
-	if (r->shared->request != r->request_seen) {
-		r->request_seen = r->shared->request;
+	if (r->user->request != r->request_seen) {
+		r->request_seen = r->user->request;
 		return PYLAND_STOP_REQUEST;
 	}
 	return pyland_drain(r, max_records);

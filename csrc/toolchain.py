@@ -6,6 +6,7 @@ Every failure is a ToolchainError whose one line names what to install.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -16,6 +17,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
 CLANG_MIN = 16  # weak kfuncs and BTF declaration tags as the object uses them
 LIBBPF_MIN = (1, 4)  # the first with `.struct_ops.link` and optional struct_ops members
 CLANG_NEWEST_TRIED = 40
@@ -29,6 +31,16 @@ BPF_ARCHITECTURES = {
     "s390x": "s390",
     "loongarch64": "loongarch",
 }
+
+
+# What BPF, C and Python have in common; a build gives its parts a number made from these.
+LAYOUT_SOURCES = ("bpf/intf.h", "csrc/pyland_native.h", "pyproject.toml")
+
+
+def layout() -> str:
+    """The C literal of `PYLAND_LAYOUT`: other headers or another version, another number."""
+    digest = hashlib.sha256(b"\0".join((ROOT / name).read_bytes() for name in LAYOUT_SOURCES))
+    return f"0x{digest.hexdigest()[:16]}ULL"
 
 
 class ToolchainError(Exception):
@@ -150,6 +162,7 @@ def compile_bpf(source: Path, output: Path, libbpf: Libbpf, *include: Path) -> N
     command = [
         *(clang, "-O2", "-g", "-target", "bpf", "-mcpu=v3"),
         f"-D__TARGET_ARCH_{BPF_ARCHITECTURES[machine]}",
+        f"-DPYLAND_LAYOUT={layout()}",
         *("-Wall", "-Werror=implicit-function-declaration"),
         *(f"-I{folder}" for folder in (source.parent, *include, libbpf.include)),
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pyland.kernel import wire
-from pyland.kernel._native import ffi, lib
+from pyland.kernel._native import ffi
 
 TOTALS = (
     "direct",
@@ -46,11 +46,11 @@ TOTALS = (
 class Counters:
     """Reads the shared memory of a loaded scheduler; any process that maps it can."""
 
-    def __init__(self, rings: Any, pid: int) -> None:
-        """`rings` as mapped by the shim; `pid` is the dispatching process."""
+    def __init__(self, state: Any, pid: int) -> None:
+        """`state` as mapped by root; `pid` is the dispatching process."""
         size = ffi.sizeof("struct pyland_cpu")
-        self._cpus = ffi.buffer(lib.pyland_cpu_memory(rings), size * lib.pyland_nr_cpus(rings))
-        self._shared = lib.pyland_shared_memory(rings)
+        self._cpus = ffi.buffer(state.cpus, size * state.nr_cpus)
+        self._user = state.user
         self._names = wire.numbers("pyland_cpu")
         self._cpu = struct.Struct(wire.record_format("pyland_cpu", self._names, size))
         self._stat = Path(f"/proc/{pid}/stat")
@@ -68,7 +68,7 @@ class Counters:
         columns = zip(*self._cpu.iter_unpack(bytes(self._cpus)), strict=True)
         values = dict(zip(self._names, map(sum, columns), strict=True))
         values["running"] = max(values["nr_running"], 0)
-        values["cycles"] = self._shared.cycles
+        values["cycles"] = self._user.cycles
         answered = values["user_dispatched"] + values["late"] + values["failed"]
         values["held"] = max(values["forwarded"] - answered, 0)
         return values

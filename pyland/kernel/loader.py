@@ -20,7 +20,7 @@ MAX_BATCH = 512
 HEARTBEAT_NS = 50_000_000
 """User space runs at least so often; the design allows 100 ms."""
 
-_OBJECT = Path(__file__).with_name("pyland.bpf.o")
+_OBJECT = Path(__file__).with_name("pyland.bpf.o").read_bytes()
 _DEFAULT_DUMP_LEN = 32768  # the kernel's own default, for the buffer that receives it
 _ECODE_RESTART = 1 << 48  # SCX_ECODE_ACT_RESTART
 
@@ -66,27 +66,32 @@ class LoadedScheduler:
         for cpu in topology.cpus:
             llc[cpu.id], node[cpu.id] = cpu.llc, cpu.node
         self._object = lib.pyland_load(
-            str(_OBJECT).encode(),
+            _OBJECT,
+            len(_OBJECT),
             options,
             ffi.new("unsigned int[]", llc),
             ffi.new("unsigned int[]", node),
         )
         if not self._object:
             raise UsageError(load_problem(error()))
-        self.rings: Any = lib.pyland_map_rings(self._object, MAX_BATCH)
+        maps = ffi.new("struct pyland_ring_maps *")
+        self.rings: Any = ffi.NULL
+        self.state: Any = lib.pyland_map_state(self._object)
+        if self.state and not lib.pyland_ring_maps(self._object, maps):
+            self.rings = lib.pyland_map_rings(maps, MAX_BATCH)
         if not self.rings:
             problem = error()
-            self.detach()
+            self.close()
             raise UsageError(problem)
 
     def attach(self) -> None:
         """Let this process schedule; raises UsageError when the kernel refuses."""
-        if lib.pyland_attach(self._object):
+        if lib.pyland_join(self._object) or lib.pyland_attach(self._object):
             raise UsageError(error())
 
     def exit(self) -> KernelExit:
         """What the kernel said when it ended the scheduler; raises ScheduleError if it did not."""
-        shared = lib.pyland_shared_memory(self.rings)
+        shared = self.state.shared
         if not shared.exited:
             raise ScheduleError("the kernel has not ended the scheduler")
         buffer = ffi.new("char[]", self._dump_len)
@@ -111,6 +116,9 @@ class LoadedScheduler:
         if self.rings:
             lib.pyland_unmap_rings(self.rings)
             self.rings = ffi.NULL
+        if self.state:
+            lib.pyland_unmap_state(self.state)
+            self.state = ffi.NULL
 
 
 def error() -> str:

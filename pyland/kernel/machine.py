@@ -17,7 +17,7 @@ class KernelMachine(Machine):
         """`rings` as mapped by the shim."""
         super().__init__(topology, slices, seed)
         self._batch = lib.pyland_batch_memory(rings)
-        self._cpus = lib.pyland_cpu_memory(rings)
+        self._cpus = lib.pyland_user_cpu_memory(rings)
         self.reset()
 
     @property

@@ -94,7 +94,7 @@ class Session:
             signals.abandon()
             Worker(self._settings, topology, scheduler, other).live(self._wanted)
         other.close()
-        counters = Counters(scheduler.rings, pid)
+        counters = Counters(scheduler.state, pid)
         reporter = Reporter(
             counters,
             self._settings.stats_s,

@@ -17,7 +17,6 @@ from typing import Any, Self
 
 from pyland.errors import ScheduleError, UsageError
 from pyland.kernel import guard, memory, privileges
-from pyland.kernel._native import lib
 from pyland.kernel.complaints import Complaints
 from pyland.kernel.control import ControlServer, Request, StatusRequest
 from pyland.kernel.counters import TOTALS, Counters
@@ -108,7 +107,7 @@ class Supervisor:
         self._channel = channel
         channel.setblocking(False)
         self._scheduler = scheduler
-        self._shared = lib.pyland_shared_memory(scheduler.rings)
+        self._state = scheduler.state
         self._counters = counters
         self._reporter = reporter
         self._started = started
@@ -214,7 +213,7 @@ class Supervisor:
             self._last_words = message
 
     def _ended(self, signals: Signals) -> Ended:
-        shared, words = self._shared, self._last_words
+        shared, words = self._state.shared, self._last_words
         kind, how = words.get("kind"), words.get("how")
         self.kill()
         if kind in ("refused", "broken") and not self._policy:
@@ -248,7 +247,7 @@ class Supervisor:
                     f"policy {self.wanted.spec} was not constructed within {_START_WITHIN_S:g} s"
                 )
             return
-        stuck_s = self._progress.stuck_s(self._shared.cycles, now_s)
+        stuck_s = self._progress.stuck_s(self._state.user.cycles, now_s)
         if stuck_s > guard.TOO_LONG_S + _GIVE_UP_S:
             raise ScheduleError(f"policy {self._policy} does not return and cannot be interrupted")
         if stuck_s > guard.TOO_LONG_S:
@@ -282,7 +281,7 @@ class Supervisor:
             control.answer(request, {"ok": False, "error": "too many swaps at once"})
             return
         self._asked.append((request, wanted))
-        self._shared.request += 1
+        self._state.user.request += 1
 
     def _swap_done(self, message: dict[str, Any]) -> None:
         if not self._asked:

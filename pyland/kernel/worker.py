@@ -64,7 +64,7 @@ class Worker:
         self._settings = settings
         self._topology = topology
         self._scheduler = scheduler
-        self._shared = lib.pyland_shared_memory(scheduler.rings)
+        self._user = lib.pyland_user_memory(scheduler.rings)
         self._channel = channel
         self._caller = calling_user()
 
@@ -211,7 +211,7 @@ class Worker:
             os.sched_yield()
         self._loop, self._wanted = loop, wanted
         self._failures = guard.Failures()
-        self._shared.generation += 1
+        self._user.generation += 1
         # Old classes and modules refer to themselves; there are few, so this is short.
         gc.collect()
 

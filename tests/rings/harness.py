@@ -59,9 +59,11 @@ class Rings:
         if not self._object and "not permitted" in loader.error():
             raise RingsUnavailable(loader.error())
         assert self._object, loader.error()
-        self.shim: Any = lib.pyland_map_rings(self._object, max_batch)
+        maps = ffi.new("struct pyland_ring_maps *")
+        assert not lib.pyland_ring_maps(self._object, maps), loader.error()
+        self.shim: Any = lib.pyland_map_rings(maps, max_batch)
         assert self.shim, loader.error()
-        self.shared = lib.pyland_shared_memory(self.shim)
+        self.user = lib.pyland_user_memory(self.shim)
         self.max_batch = max_batch
         self.produced = 0
         self.consumed = 0

@@ -13,7 +13,7 @@ char _license[] SEC("license") = "GPL";
 
 #define SEEN_MAX 32768
 
-struct pyland_shared shared = {};
+struct pyland_user user SEC(".data.user") = {};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -30,8 +30,8 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 2);
 	__type(key, __u32);
-	__type(value, struct pyland_cpu);
-} cpus SEC(".maps");
+	__type(value, struct pyland_user_cpu);
+} user_cpus SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

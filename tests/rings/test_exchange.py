@@ -131,7 +131,7 @@ def test_a_list_that_changes_while_it_is_read_is_refused(rings: Rings) -> None:
 
 def test_the_batch_has_the_gauges_of_its_moment(rings: Rings) -> None:
     loop, exchange = loop_over(rings)
-    cpus = lib.pyland_cpu_memory(rings.shim)
+    cpus = lib.pyland_user_cpu_memory(rings.shim)
     cpus[0].nr_runnable, cpus[1].nr_runnable, cpus[0].weight_runnable = 3, 4, 700
     # A record's number is its time in us; the sums are taken once in a millisecond.
     rings.produce(2000)

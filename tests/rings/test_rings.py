@@ -59,7 +59,7 @@ def test_decisions_that_find_the_ring_full_go_out_in_the_next_cycle(rings: Rings
     left = seq + MAX_BATCH - DISPATCHED
     lib.pyland_cycle(rings.shim, MAX_BATCH, 0, MAX_BATCH)
     assert lib.pyland_backlog(rings.shim) == left
-    assert rings.shared.nr_held == left
+    assert rings.user.nr_held == left
     seq += MAX_BATCH
 
     seen: list[int] = []
@@ -116,7 +116,7 @@ def test_the_loop_answers_every_record_whatever_its_batch(max_batch: int) -> Non
         def decide(self, batch: Batch) -> list[int]:
             flat = super().decide(batch)
             self.left -= len(flat) // 7
-            rings.shared.exited = self.left <= 0
+            rings.user.exited = self.left <= 0
             return flat
 
     try:
@@ -155,13 +155,13 @@ def test_more_decisions_than_a_batch_go_out_in_several_cycles(rings: Rings) -> N
                     self.dispatch(one)
 
         def tick(self) -> None:
-            rings.shared.clock_ns += 1
+            rings.user.clock_ns += 1
             # All records were seen; the decisions need a few cycles more.
             self.ticks_after += len(self.kept) == 1500
-            rings.shared.exited = self.ticks_after > 6
+            rings.user.exited = self.ticks_after > 6
 
     rings.produce(1500)
-    rings.shared.clock_ns = 10**9
+    rings.user.clock_ns = 10**9
     made = run_until_kernel_ends_it(rings, Hoard)
     assert made.nr_held == 0
     seen: list[int] = []
@@ -183,7 +183,7 @@ def test_events_are_told_in_order_and_before_the_tasks(rings: Rings) -> None:
 
         def exited(self, pid: int) -> None:
             self.heard.append(("exited", pid))
-            rings.shared.exited = 1
+            rings.user.exited = 1
 
         def enqueue(self, task: Task) -> None:
             self.heard.append(("enqueued", task.pid))
@@ -208,7 +208,7 @@ def test_extra_fields_come_only_with_records_that_have_them(rings: Rings) -> Non
 
         def enqueue(self, task: Task) -> None:
             self.seen.append(task)
-            rings.shared.exited = len(self.seen) == 3
+            rings.user.exited = len(self.seen) == 3
 
     rings.produce(1)
     rings.produce_whole()
@@ -228,7 +228,7 @@ def test_a_whole_record_fits_a_policy_that_wants_the_base(rings: Rings) -> None:
 
 
 def test_a_request_stops_the_loop_once(rings: Rings) -> None:
-    rings.shared.request = 1
+    rings.user.request = 1
     assert lib.pyland_cycle(rings.shim, 0, 0, 64) == Stop.REQUEST
     assert lib.pyland_cycle(rings.shim, 0, 0, 64) == 0
 
