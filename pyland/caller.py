@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,6 +17,9 @@ VARIABLES = ("SUDO_UID", "DOAS_USER", "PKEXEC_UID")
 
 _NO_ID = 2**32 - 1
 """-1 as the kernel's uid_t: set*id() reads it as "leave it as it is", so root would stay root."""
+
+
+_NOBODY = 65534  # the kernel's own number for it (overflowuid)
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,30 @@ def calling_user(environment: Mapping[str, str] = os.environ) -> Caller:
         if caller.uid in users:
             return caller
     return Caller.of(0, 0)
+
+
+def policy_user(caller: Caller, wanted: str = "") -> Caller:
+    """As whom a policy runs: `wanted` by name or number, else the caller, and for root `nobody`.
+
+    Never root, whose files a process without capabilities could still write: raises UsageError
+    for that, and for a user that there is not.
+    """
+    if not wanted:
+        return caller if caller.uid else _nobody()
+    try:
+        entry = pwd.getpwuid(int(wanted)) if _is_number(wanted) else pwd.getpwnam(wanted)
+    except (KeyError, ValueError):
+        raise UsageError(f"--user {wanted!r}: there is no such user") from None
+    if entry.pw_uid == 0:
+        raise UsageError(f"--user {wanted}: a policy does not run as root; leave it out for nobody")
+    return Caller(entry.pw_uid, entry.pw_gid, entry.pw_name)
+
+
+def _nobody() -> Caller:
+    with suppress(KeyError):
+        entry = pwd.getpwnam("nobody")
+        return Caller(entry.pw_uid, entry.pw_gid, entry.pw_name)
+    return Caller(_NOBODY, _NOBODY, str(_NOBODY))
 
 
 def become_caller() -> None:
@@ -91,10 +119,14 @@ def _named(environment: Mapping[str, str]) -> Iterator[tuple[str, Caller]]:
 
 
 def _number(variable: str, text: str) -> int:
-    # Not what int() takes: signs, blanks, underscores and other alphabets' digits.
-    if text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) < _NO_ID:
+    if _is_number(text):
         return int(text)
     raise UsageError(f"{variable} is {text!r}: it takes a number from 0 to {_NO_ID - 1}")
+
+
+def _is_number(text: str) -> bool:
+    # Not what int() takes: signs, blanks, underscores and other alphabets' digits.
+    return text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) < _NO_ID
 
 
 def _gid_of(variable: str, uid: int) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pyland.caller import calling_user
+from pyland.caller import calling_user, policy_user
 from pyland.errors import UsageError
 from pyland.finder import choose
 from pyland.kernel import checks, privileges
@@ -145,7 +145,7 @@ def _check_policy(wanted: Wanted) -> None:
         try:
             os.close(reading)
             lib.pyland_die_with_parent()
-            privileges.drop(calling_user())
+            privileges.drop(policy_user(calling_user()))
             choose(wanted.spec, wanted.given, folder=Path(wanted.folder))
         except UsageError as refused:
             error = str(refused)

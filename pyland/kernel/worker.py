@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pyland.caller import calling_user
+from pyland.caller import calling_user, policy_user
 from pyland.errors import UsageError
 from pyland.finder import Choice, choose
 from pyland.kernel import guard, memory, privileges
@@ -66,7 +66,7 @@ class Worker:
         self._scheduler = scheduler
         self._user = lib.pyland_user_memory(scheduler.rings)
         self._channel = channel
-        self._caller = calling_user()
+        self._caller = policy_user(calling_user())
 
     def live(self, wanted: Wanted) -> NoReturn:
         """Schedule until something ends it; the process ends with it."""
