@@ -12,3 +12,8 @@ class UsageError(Exception):
 
 class ScheduleError(Exception):
     """A run ended by itself; the system is on its default scheduler again."""
+
+    def __init__(self, reason: str, dump: str = "") -> None:
+        """`dump` is what the kernel wrote down when it ended the scheduler, in many lines."""
+        super().__init__(reason)
+        self.dump = dump

@@ -4,6 +4,7 @@
 import sys
 from collections.abc import Sequence
 
+from pyland import printing
 from pyland.cli import policies, run, status, swap
 from pyland.errors import UsageError
 
@@ -12,12 +13,13 @@ COMMANDS = {"policies": policies.command, "status": status.command, "swap": swap
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code (0 as asked, 1 ended by the kernel, 2 bad input)."""
+    printing.prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = COMMANDS.get(arguments[0]) if arguments else None
     try:
         return command(arguments[1:]) if command else run.command(arguments)
     except UsageError as error:
-        print(f"pyland: {error}", file=sys.stderr)
+        printing.say(f"pyland: {printing.escape(str(error))}", "stderr")
         return 2
     except KeyboardInterrupt:
         return 0

@@ -5,6 +5,7 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
+from pyland import printing
 from pyland.errors import UsageError
 
 
@@ -13,6 +14,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        printing.show(message.rstrip("\n"))
 
 
 def add_policy(parser: argparse.ArgumentParser, default: str | None, text: str) -> None:
@@ -36,7 +40,7 @@ def current_folder() -> Path:
 
 
 def shown(value: object) -> str:
-    """A value for people, who write yes and no; without what could move a terminal's cursor."""
+    """A value for people, who write yes and no; in one line that does a terminal no harm."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "".join(c if c.isprintable() else "?" for c in str(value))
+    return printing.escape(str(value))

@@ -2,12 +2,12 @@
 """`pyland policies`: which policies there are."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 
 from pyland.caller import become_caller
 from pyland.cli.parser import Parser, current_folder, shown
 from pyland.finder import available
+from pyland.printing import as_json, show
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -22,7 +22,7 @@ def command(arguments: Sequence[str]) -> int:
     become_caller()  # the packages' code runs
     found = available(current_folder())
     if options.json:
-        print(json.dumps([dataclasses.asdict(one) for one in found], indent=2))
+        show(as_json([dataclasses.asdict(one) for one in found], indent=2))
         return 0
     rows = [
         (one.name, f"cannot be had: {one.error}" if one.error else one.summary, one.origin)
@@ -31,6 +31,5 @@ def command(arguments: Sequence[str]) -> int:
     rows = [(shown(a), shown(b), shown(c)) for a, b, c in rows]
     names = max(len(row[0]) for row in rows)
     summaries = max(len(row[1]) for row in rows)
-    for name, summary, origin in rows:
-        print(f"{name:{names}}  {summary:{summaries}}  {origin}")
+    show("\n".join(f"{a:{names}}  {b:{summaries}}  {c}" for a, b, c in rows))
     return 0

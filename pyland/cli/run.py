@@ -3,9 +3,9 @@
 
 import argparse
 import inspect
-import sys
 from collections.abc import Sequence
 
+from pyland import printing
 from pyland.caller import become_caller
 from pyland.cli.parser import Parser, add_policy, current_folder, shown
 from pyland.errors import ScheduleError
@@ -118,7 +118,7 @@ def command(arguments: Sequence[str]) -> int:
         # Only here: it imports as much as all the rest together.
         from importlib.metadata import version
 
-        print(f"pyland {version('pyland')}")
+        printing.show(f"pyland {version('pyland')}")
         return 0
     given = list(options.policy_opt)
     if options.percpu_local:
@@ -142,10 +142,12 @@ def command(arguments: Sequence[str]) -> int:
 def _help_policy(spec: str, given: Sequence[str]) -> int:
     become_caller()
     policy = choose(spec, given, folder=current_folder()).policy
-    print(f"{policy.name}: {inspect.cleandoc(policy.__doc__ or 'its author says nothing')}")
-    print("\noptions (--policy-opt NAME=VALUE):" if policy.options else "\nno options")
+    lines = [f"{policy.name}: {inspect.cleandoc(policy.__doc__ or 'its author says nothing')}", ""]
+    lines.append("options (--policy-opt NAME=VALUE):" if policy.options else "no options")
     for name, one in policy.options.items():
-        print(f"  {name}: {one.takes} (default {shown(one.default)})\n      {one.help}")
+        lines.append(f"  {name}: {shown(one.takes)} (default {shown(one.default)})")
+        lines.append(f"      {shown(one.help)}")
+    printing.show("\n".join(lines))
     return 0
 
 
@@ -157,15 +159,14 @@ def _schedule(settings: Settings, spec: str, given: Sequence[str]) -> int:
     checks.check_machine()
     from pyland.kernel.session import Session
 
+    printing.go_on_in_the_background()
     session = Session(settings, spec, given, current_folder())
     try:
         end, code = session.run(), 0
     except ScheduleError as error:
         end, code = str(error), 1
-    first, _, dump = end.partition("\n")
-    if dump:
-        print(dump, file=sys.stderr)
-    print(f"pyland: ended: {first}")
-    for name, value in session.totals().items():
-        print(f"  {name} {value}")
+        if error.dump:
+            printing.say(printing.block(f"pyland: the kernel's dump:\n{error.dump}"), "stderr")
+    totals = [f"  {name} {value}" for name, value in session.totals().items()]
+    printing.say("\n".join([f"pyland: ended: {printing.escape(end)}", *totals]))
     return code

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`pyland status`: what runs, and how it fares."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from pyland.cli.parser import Parser, shown
 from pyland.errors import UsageError
 from pyland.kernel.control import ask
+from pyland.printing import as_json, show
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -22,7 +22,7 @@ def command(arguments: Sequence[str]) -> int:
     if not answer["ok"]:
         raise UsageError(f"status: {shown(answer.get('error'))}")
     found = answer.get("status", {})
-    print(json.dumps(found) if options.json else "\n".join(_lines(found)))
+    show(as_json(found) if options.json else "\n".join(_lines(found)))
     return 0
 
 

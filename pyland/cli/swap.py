@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pyland.cli.parser import Parser, add_policy, current_folder, shown
 from pyland.errors import UsageError
 from pyland.kernel.control import ask
+from pyland.printing import say
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -43,5 +44,5 @@ def command(arguments: Sequence[str]) -> int:
     told = f"{answer.get('previous')} -> {answer.get('policy')}"
     if "handed_over" in answer:
         told += f", {answer['handed_over']} tasks handed over"
-    print(f"pyland: {shown(told)}, paused {shown(answer.get('pause_us'))} us")
+    say(f"pyland: {shown(told)}, paused {shown(answer.get('pause_us'))} us")
     return 0

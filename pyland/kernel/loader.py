@@ -9,6 +9,7 @@ from pyland.errors import ScheduleError, UsageError
 from pyland.kernel._native import ffi, lib
 from pyland.kernel.problems import load_problem
 from pyland.kernel.settings import Settings
+from pyland.printing import escape
 from pyland.topology import Topology
 
 QUEUE_CAP = 4096
@@ -36,7 +37,8 @@ class KernelExit:
     wants_restart: bool
 
     def __str__(self) -> str:
-        return f"{self.reason} ({self.message})" if self.message else self.reason
+        # Tasks' names are in it, which may hold newlines.
+        return escape(f"{self.reason} ({self.message})" if self.message else self.reason)
 
 
 class LoadedScheduler:

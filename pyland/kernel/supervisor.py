@@ -227,7 +227,7 @@ class Supervisor:
             if end.wants_restart and not signals.got:
                 return Ended("", again=True)
             if not end.wants_restart:
-                raise ScheduleError(f"the kernel ended it: {end}\n{end.dump}".rstrip())
+                raise ScheduleError(f"the kernel ended it: {end}", end.dump)
         if how == "RING":
             broken = os.strerror(shared.drain_error)
             raise ScheduleError(f"the ring of decisions is broken: {broken}")

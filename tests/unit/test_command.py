@@ -212,7 +212,7 @@ def test_a_refused_swap_is_told_in_one_line(
     assert main(["swap", "--reload"]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err == "pyland: swap: no??[2Jgood\n"
+    assert printed.err == "pyland: swap: no\\n\\x1b[2Jgood\n"
 
 
 def test_a_status_is_readable_or_json(
