@@ -14,7 +14,8 @@
 #include <bpf/bpf_tracing.h>
 
 /* As it is queued, or goes to a CPU at once. Who waits may be queued anew, with another weight. */
-static void note_runnable(const struct task_struct *p, struct task_ctx *t, bool wakes_up, u64 now)
+static __noinline void note_runnable(const struct task_struct *p, struct task_ctx *t, bool wakes_up,
+				     u64 now)
 {
 	u32 weight = p->scx.weight ? p->scx.weight : 1;
 	struct pyland_user_cpu *gauges;
@@ -36,7 +37,7 @@ static void note_runnable(const struct task_struct *p, struct task_ctx *t, bool 
 	t->weight_counted = weight;
 }
 
-static void note_not_runnable(struct task_ctx *t)
+static __always_inline void note_not_runnable(struct task_ctx *t)
 {
 	struct pyland_user_cpu *gauges;
 
@@ -50,7 +51,7 @@ static void note_not_runnable(struct task_ctx *t)
 	t->weight_counted = 0;
 }
 
-static void note_sleep(const struct task_struct *p, struct task_ctx *t)
+static __always_inline void note_sleep(const struct task_struct *p, struct task_ctx *t)
 {
 	if (user.wanted & PYLAND_WANT_EXTRAS) {
 		u64 now = now_ns();

@@ -47,7 +47,7 @@ void bpf_iter_scx_dsq_destroy(struct bpf_iter_scx_dsq *it) __ksym;
 /* 6.14: the runqueue's own clock, cheaper than bpf_ktime_get_ns (43 ns). */
 u64 scx_bpf_now(void) __ksym __weak;
 
-static inline u64 now_ns(void)
+static __always_inline u64 now_ns(void)
 {
 	return bpf_ksym_exists(scx_bpf_now) ? scx_bpf_now() : bpf_ktime_get_ns();
 }
@@ -60,7 +60,8 @@ void scx_bpf_dsq_insert___v1(struct task_struct *p, u64 dsq_id, u64 slice,
 void scx_bpf_dispatch___old(struct task_struct *p, u64 dsq_id, u64 slice,
 			    u64 enq_flags) __ksym __weak;
 
-static inline void dsq_insert(struct task_struct *p, u64 dsq_id, u64 slice_ns, u64 enq_flags)
+static __always_inline void dsq_insert(struct task_struct *p, u64 dsq_id, u64 slice_ns,
+				       u64 enq_flags)
 {
 	if (bpf_ksym_exists(scx_bpf_dsq_insert___v2___new))
 		scx_bpf_dsq_insert___v2___new(p, dsq_id, slice_ns, enq_flags);
@@ -78,8 +79,8 @@ void scx_bpf_dsq_insert_vtime___v1(struct task_struct *p, u64 dsq_id, u64 slice,
 void scx_bpf_dispatch_vtime___old(struct task_struct *p, u64 dsq_id, u64 slice, u64 vtime,
 				  u64 enq_flags) __ksym __weak;
 
-static inline void dsq_insert_vtime(struct task_struct *p, u64 dsq_id, u64 slice_ns,
-				    u64 vtime_ns, u64 enq_flags)
+static __always_inline void dsq_insert_vtime(struct task_struct *p, u64 dsq_id, u64 slice_ns,
+					     u64 vtime_ns, u64 enq_flags)
 {
 	if (bpf_core_type_exists(struct scx_bpf_dsq_insert_vtime_args)) {
 		struct scx_bpf_dsq_insert_vtime_args args = {
@@ -102,7 +103,7 @@ bool scx_bpf_dsq_move_to_local___v2___new(u64 dsq_id, u64 enq_flags) __ksym __we
 bool scx_bpf_dsq_move_to_local___v1(u64 dsq_id) __ksym __weak;
 bool scx_bpf_consume___old(u64 dsq_id) __ksym __weak;
 
-static inline bool dsq_move_to_local(u64 dsq_id)
+static __always_inline bool dsq_move_to_local(u64 dsq_id)
 {
 	if (bpf_ksym_exists(scx_bpf_dsq_move_to_local___v2___new))
 		return scx_bpf_dsq_move_to_local___v2___new(dsq_id, 0);
@@ -129,7 +130,7 @@ bool scx_bpf_dispatch_vtime_from_dsq___old(struct bpf_iter_scx_dsq *it__iter,
 					   u64 enq_flags) __ksym __weak;
 
 /* Moves a task from the iterator's queue to the tail of another. */
-static inline bool dsq_move(struct bpf_iter_scx_dsq *it, struct task_struct *p, u64 dsq_id)
+static __always_inline bool dsq_move(struct bpf_iter_scx_dsq *it, struct task_struct *p, u64 dsq_id)
 {
 	if (bpf_ksym_exists(scx_bpf_dsq_move___new))
 		return scx_bpf_dsq_move___new(it, p, dsq_id, 0);
@@ -137,8 +138,8 @@ static inline bool dsq_move(struct bpf_iter_scx_dsq *it, struct task_struct *p, 
 }
 
 /* Moves a task from the iterator's queue into another by vtime, with a new slice. */
-static inline bool dsq_move_vtime(struct bpf_iter_scx_dsq *it, struct task_struct *p,
-				  u64 dsq_id, u64 slice_ns, u64 vtime_ns)
+static __always_inline bool dsq_move_vtime(struct bpf_iter_scx_dsq *it, struct task_struct *p,
+					   u64 dsq_id, u64 slice_ns, u64 vtime_ns)
 {
 	if (bpf_ksym_exists(scx_bpf_dsq_move_vtime___new)) {
 		scx_bpf_dsq_move_set_slice___new(it, slice_ns);
@@ -157,7 +158,8 @@ s32 scx_bpf_select_cpu_and___v1(struct task_struct *p, s32 prev_cpu, u64 wake_fl
 				const struct cpumask *allowed, u64 flags) __ksym __weak;
 
 /* An idle CPU for a waking task, reserved for it; negative when there is none. */
-static inline s32 select_idle_cpu(struct task_struct *p, s32 prev_cpu, u64 wake_flags, u64 flags)
+static __always_inline s32 select_idle_cpu(struct task_struct *p, s32 prev_cpu, u64 wake_flags,
+					   u64 flags)
 {
 	bool is_idle = false;
 	s32 cpu;
@@ -183,7 +185,7 @@ s32 scx_bpf_pick_idle_cpu_node(const struct cpumask *allowed, s32 node, u64 flag
 /* 6.19 wants setters; direct stores warn from 7.0 on. */
 bool scx_bpf_task_set_slice___new(struct task_struct *p, u64 slice) __ksym __weak;
 
-static inline void task_set_slice(struct task_struct *p, u64 slice_ns)
+static __always_inline void task_set_slice(struct task_struct *p, u64 slice_ns)
 {
 	if (bpf_ksym_exists(scx_bpf_task_set_slice___new))
 		scx_bpf_task_set_slice___new(p, slice_ns);

@@ -26,8 +26,9 @@ struct drain {
  * before its task is in the queue (the insert follows the callback); then the move
  * waits for the runqueue's lock, is refused, and succeeds with a fresh iterator.
  */
-static bool move_decided(struct task_struct *p, struct task_ctx *t, struct pyland_cpu *c, u64 seq,
-			 u64 dsq_id, u64 slice_ns, u64 vtime_ns)
+static __always_inline bool move_decided(struct task_struct *p, struct task_ctx *t,
+					 struct pyland_cpu *c, u64 seq, u64 dsq_id, u64 slice_ns,
+					 u64 vtime_ns)
 {
 	bool moved = false;
 	int tries;
@@ -62,7 +63,7 @@ static long serves_domain(u64 cpu, void *context)
 }
 
 /* Has the domain a CPU that the task may use? Nearly all tasks may use any. */
-static bool domain_has_cpu(const struct task_struct *p, u32 domain)
+static __always_inline bool domain_has_cpu(const struct task_struct *p, u32 domain)
 {
 	struct find_cpu find = { .p = p, .domain = domain };
 
@@ -70,8 +71,8 @@ static bool domain_has_cpu(const struct task_struct *p, u32 domain)
 	return find.found;
 }
 
-static void apply_decision(struct task_struct *p, const struct pyland_decision *d,
-			   struct drain *drain, struct pyland_cpu *c)
+static __always_inline void apply_decision(struct task_struct *p, const struct pyland_decision *d,
+					   struct drain *drain, struct pyland_cpu *c)
 {
 	struct task_ctx *t = task_state(p);
 	s32 prev_cpu = scx_bpf_task_cpu(p), cpu = d->cpu, kick = -1;
@@ -169,7 +170,7 @@ static void apply_decision(struct task_struct *p, const struct pyland_decision *
 				 kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 }
 
-static void kick_for_policy(const struct pyland_decision *d, struct pyland_cpu *c)
+static __always_inline void kick_for_policy(const struct pyland_decision *d, struct pyland_cpu *c)
 {
 	if (d->cpu < 0 || d->cpu >= (s32)config.nr_cpu_ids) {
 		c->bad_decisions++;
@@ -218,7 +219,7 @@ static long drain_one(struct bpf_dynptr *dynptr, void *context)
  * Looked at once per drain: on a busy machine that saves two searches for each decision.
  * A CPU that goes idle meanwhile finds by itself what is queued (update_idle).
  */
-static bool some_cpu_idles(void)
+static __always_inline bool some_cpu_idles(void)
 {
 	const struct cpumask *idle;
 	bool some;

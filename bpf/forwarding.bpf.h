@@ -17,8 +17,8 @@
  * end. A task that wakes up is worth an interruption, though not too often, and only of a task
  * that computes: others make room by themselves.
  */
-static void make_room_for_user_space(s32 cpu, struct pyland_cpu *task_cpu, struct pyland_cpu *c,
-				     u64 now)
+static __always_inline void make_room_for_user_space(s32 cpu, struct pyland_cpu *task_cpu,
+						     struct pyland_cpu *c, u64 now)
 {
 	s64 wait_ns;
 
@@ -39,9 +39,9 @@ static void make_room_for_user_space(s32 cpu, struct pyland_cpu *task_cpu, struc
 }
 
 /* Into the holding DSQ, or by BPF's own order where user space cannot be asked. */
-static void ask_user_space(struct task_struct *p, struct task_ctx *t, s32 cpu,
-			   struct pyland_cpu *task_cpu, struct pyland_cpu *c, u64 now,
-			   u64 enq_flags)
+static __always_inline void ask_user_space(struct task_struct *p, struct task_ctx *t, s32 cpu,
+					   struct pyland_cpu *task_cpu, struct pyland_cpu *c,
+					   u64 now, u64 enq_flags)
 {
 	if (shared.late || (s64)(shared.distrust_until_ns - now) > 0) {
 		c->fallback_lag++;

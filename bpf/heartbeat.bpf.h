@@ -10,7 +10,7 @@
 #include "records.bpf.h"
 
 /* Puts tasks that were decided long ago and not taken since back to be taken next. */
-static void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now, u64 after_ns)
+static __noinline void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now, u64 after_ns)
 {
 	struct bpf_iter_scx_dsq it;
 	struct task_struct *p;
@@ -52,7 +52,7 @@ static long rescue_cpu(u64 cpu, void *context)
  * Tells a new policy of the tasks in a queue: those that the old one decided wait for
  * a decision again. A task that a CPU takes meanwhile makes that decision a late one.
  */
-static void hand_over_queue(u64 dsq_id, bool decided, struct pyland_cpu *c)
+static __noinline void hand_over_queue(u64 dsq_id, bool decided, struct pyland_cpu *c)
 {
 	struct bpf_iter_scx_dsq it;
 	struct task_struct *p;
@@ -112,7 +112,7 @@ static long hand_over_domain(u64 domain, void *context)
 }
 
 /* After a swap, once: what is queued was the old policy's. */
-static void hand_over(struct pyland_cpu *c)
+static __always_inline void hand_over(struct pyland_cpu *c)
 {
 	u32 generation = user.generation;
 

@@ -12,13 +12,13 @@
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
 
-static u64 at_weight_100(const struct task_struct *p, u64 slice_ns)
+static __always_inline u64 at_weight_100(const struct task_struct *p, u64 slice_ns)
 {
 	return slice_ns * 100 / (p->scx.weight ? p->scx.weight : 100);
 }
 
 /* A decision of so long a slice; without one it is over when the task stops. */
-static void let_hold(const struct task_struct *p, struct task_ctx *t, u64 slice_ns)
+static __always_inline void let_hold(const struct task_struct *p, struct task_ctx *t, u64 slice_ns)
 {
 	t->left_ns = user.holds_ns ? slice_ns : 0;
 	t->holds_until_ns = t->decided_ns + user.holds_ns;
@@ -37,7 +37,8 @@ static void let_hold(const struct task_struct *p, struct task_ctx *t, u64 slice_
  * a sleep that ends late. Nor if slices are shorter now: when it was made, fewer tasks wanted
  * a CPU.
  */
-static bool still_holds(const struct task_struct *p, const struct task_ctx *t, u64 now)
+static __always_inline bool still_holds(const struct task_struct *p, const struct task_ctx *t,
+					u64 now)
 {
 	return t->left_ns >= SLICE_FLOOR_NS && user.holds_ns &&
 	       (!t->woke_up || (t->holds_asleep && (s64)(t->holds_until_ns - now) > 0)) &&
@@ -46,7 +47,7 @@ static bool still_holds(const struct task_struct *p, const struct task_ctx *t, u
 }
 
 /* The highest key in a queue; false when the queue is empty. */
-static bool last_vtime(u64 dsq_id, u64 *vtime_ns)
+static __always_inline bool last_vtime(u64 dsq_id, u64 *vtime_ns)
 {
 	struct bpf_iter_scx_dsq it;
 	struct task_struct *p = NULL;
@@ -61,7 +62,7 @@ static bool last_vtime(u64 dsq_id, u64 *vtime_ns)
 }
 
 /* Who yields lets all go first that are queued. */
-static u64 vtime_if_yielded(const struct task_ctx *t, u64 dsq_id, u64 vtime_ns)
+static __always_inline u64 vtime_if_yielded(const struct task_ctx *t, u64 dsq_id, u64 vtime_ns)
 {
 	u64 last_ns;
 
@@ -71,7 +72,7 @@ static u64 vtime_if_yielded(const struct task_ctx *t, u64 dsq_id, u64 vtime_ns)
 }
 
 /* Is the task that runs there about to make room? One that sleeps often does. */
-static bool is_free_soon(const struct pyland_cpu *c, u64 now)
+static __always_inline bool is_free_soon(const struct pyland_cpu *c, u64 now)
 {
 	return c->running_since_ns && !c->running_computes &&
 	       (s64)(now - c->running_since_ns) < (s64)pause_ns();
@@ -84,8 +85,8 @@ static bool is_free_soon(const struct pyland_cpu *c, u64 now)
  * since). Not if the policy names CPUs: what it puts into a CPU's queue is not for others, and
  * this is. Nor who yields: it has to go behind all, and would go behind those of one queue.
  */
-static u64 queue_to_go_on(const struct task_struct *p, const struct task_ctx *t, s32 cpu,
-			  const struct pyland_cpu *c, u64 now)
+static __always_inline u64 queue_to_go_on(const struct task_struct *p, const struct task_ctx *t,
+					  s32 cpu, const struct pyland_cpu *c, u64 now)
 {
 	if (p->nr_cpus_allowed == 1)
 		return cpu;
@@ -101,8 +102,9 @@ static u64 queue_to_go_on(const struct task_struct *p, const struct task_ctx *t,
  * interrupted has its turn still, and its key; who slept goes on from what it used. One whose
  * waker is about to sleep (@sync) needs no other place than the waker's, if it may run there.
  */
-static bool go_on(struct task_struct *p, struct task_ctx *t, s32 cpu,
-		  const struct pyland_cpu *task_cpu, u64 now, u64 enq_flags, bool sync)
+static __always_inline bool go_on(struct task_struct *p, struct task_ctx *t, s32 cpu,
+				  const struct pyland_cpu *task_cpu, u64 now, u64 enq_flags,
+				  bool sync)
 {
 	u64 dsq_id, vtime_ns = p->scx.dsq_vtime;
 	s32 here = bpf_get_smp_processor_id();

@@ -14,7 +14,7 @@
  * that send each other messages would be interrupted at each of them. And a waker that
  * says that it is about to sleep (@sync) has a shortest slice to do so: some never do.
  */
-static void interrupt_for(u64 vtime_ns, s32 cpu, u64 now, bool sync)
+static __noinline void interrupt_for(u64 vtime_ns, s32 cpu, u64 now, bool sync)
 {
 	u64 least_ns = sync ? config.slice_min_ns : 0;
 	struct pyland_cpu *c = cpu_state(cpu), *mine = this_cpu_state();
@@ -33,7 +33,7 @@ static void interrupt_for(u64 vtime_ns, s32 cpu, u64 now, bool sync)
 }
 
 /* Does the CPU look into this queue, and may the task run there? */
-static bool takes_from(s32 cpu, u64 dsq_id, const struct task_struct *p)
+static __noinline bool takes_from(s32 cpu, u64 dsq_id, const struct task_struct *p)
 {
 	if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
 		return false;

@@ -64,7 +64,8 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
  * The machine's own work: user space itself may be waiting for it. But khugepaged may go on
  * for seconds: slice by slice, as all others.
  */
-static void enqueue_kernel_work(struct task_struct *p, struct task_ctx *t, u64 enq_flags)
+static __always_inline void enqueue_kernel_work(struct task_struct *p, struct task_ctx *t,
+						u64 enq_flags)
 {
 	if (t->kernel_helper && !t->woke_up) {
 		enqueue_undecided(p, t, enq_flags);
@@ -134,7 +135,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 }
 
 /* Here and not where the policy asks: the kernel wants it done by the CPU itself. */
-static void apply_performance(struct pyland_cpu *c, s32 cpu)
+static __always_inline void apply_performance(struct pyland_cpu *c, s32 cpu)
 {
 	struct pyland_user_cpu *u = user_cpu(cpu);
 	u32 wanted = u ? u->performance : 0;

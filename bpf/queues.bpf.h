@@ -9,7 +9,7 @@
 #include "userspace.bpf.h"
 
 /* Any idle CPU that @allowed has, reserved for the caller; negative when none. */
-static s32 pick_idle_cpu(const struct cpumask *allowed, s32 near_cpu)
+static __noinline s32 pick_idle_cpu(const struct cpumask *allowed, s32 near_cpu)
 {
 	if (config.idle_per_node && bpf_ksym_exists(scx_bpf_pick_idle_cpu_node)) {
 		struct pyland_cpu *near = cpu_state(near_cpu);
@@ -26,7 +26,7 @@ static s32 pick_idle_cpu(const struct cpumask *allowed, s32 near_cpu)
 }
 
 /* The vtime of a queue's head; false when the queue is empty. */
-static bool head_vtime(u64 dsq_id, u64 *vtime_ns)
+static __always_inline bool head_vtime(u64 dsq_id, u64 *vtime_ns)
 {
 	struct bpf_iter_scx_dsq it;
 	struct task_struct *p = NULL;
@@ -41,7 +41,7 @@ static bool head_vtime(u64 dsq_id, u64 *vtime_ns)
 }
 
 /* The domain's queue, when its head is due before those of the CPU's own and the shared one. */
-static bool take_of_domain(s32 cpu, u64 domain_dsq)
+static __always_inline bool take_of_domain(s32 cpu, u64 domain_dsq)
 {
 	u64 domain_ns = 0, other_ns = 0;
 
@@ -58,7 +58,7 @@ static bool take_of_domain(s32 cpu, u64 domain_dsq)
  * Is the head of the CPU's own queue due before that of the shared one? They take turns where
  * both are due at once. Each look searches a queue by its number, which takes 150 instructions.
  */
-static bool own_goes_first(s32 cpu, const struct pyland_cpu *c)
+static __always_inline bool own_goes_first(s32 cpu, const struct pyland_cpu *c)
 {
 	u64 own_ns = 0, shared_ns = 0;
 	s64 ahead_ns;
@@ -107,7 +107,7 @@ static long take_of_other_domain(u64 domain, void *context)
 }
 
 /* What other domains have waiting, for a CPU that would idle. */
-static bool take_of_any_domain(void)
+static __always_inline bool take_of_any_domain(void)
 {
 	bool taken = false;
 
@@ -125,7 +125,7 @@ static long take_of_other_cpu(u64 cpu, void *context)
 }
 
 /* Who waits for its own CPU because that was free soon, for a CPU that would idle. */
-static bool take_of_any_cpu(u64 now)
+static __noinline bool take_of_any_cpu(u64 now)
 {
 	bool taken = false;
 
@@ -167,7 +167,7 @@ APART int take_held(s32 cpu)
 }
 
 /* When the oldest held task was enqueued; 0 when none is held. */
-static u64 oldest_held_ns(u32 llc)
+static __noinline u64 oldest_held_ns(u32 llc)
 {
 	struct bpf_iter_scx_dsq it;
 	struct task_struct *p;
@@ -189,7 +189,7 @@ static u64 oldest_held_ns(u32 llc)
 }
 
 /* False when it is distrusted already. */
-static bool distrust(u64 now)
+static __always_inline bool distrust(u64 now)
 {
 	u64 for_ns = shared.distrust_ns * 4;
 
@@ -208,7 +208,7 @@ static bool distrust(u64 now)
 }
 
 /* What is counted against a policy is counted within a second. */
-static void count_anew_each_second(u64 now)
+static __always_inline void count_anew_each_second(u64 now)
 {
 	if ((s64)(now - shared.undecided_since_ns) <= (s64)DISTRUST_WINDOW_NS)
 		return;
@@ -219,7 +219,7 @@ static void count_anew_each_second(u64 now)
 }
 
 /* A task ran without a decision that user space had been able to make. */
-static void note_undecided(struct pyland_cpu *c, u64 now)
+static __always_inline void note_undecided(struct pyland_cpu *c, u64 now)
 {
 	/* Once in a while it happens to any policy, when its process is not given a CPU. */
 	count_anew_each_second(now);
@@ -232,7 +232,7 @@ static void note_undecided(struct pyland_cpu *c, u64 now)
  * A CPU that would idle takes a task that user space knows and keeps. A policy may do that;
  * but one that keeps nearly all has forgotten them, and its queue is in no order.
  */
-static void note_neglected(struct pyland_cpu *c, u64 enqueue_ns, u64 now)
+static __noinline void note_neglected(struct pyland_cpu *c, u64 enqueue_ns, u64 now)
 {
 	if (!enqueue_ns || (s64)(shared.decided_until_ns - enqueue_ns) <= 0)
 		return;
@@ -274,7 +274,7 @@ APART int held_too_long(s32 cpu, u64 now, bool hogs, bool applied)
 }
 
 /* Nothing that is queued may wait for a CPU that has decided to sleep. */
-static bool work_is_queued(s32 cpu, u32 llc)
+static __noinline bool work_is_queued(s32 cpu, u32 llc)
 {
 	return scx_bpf_dsq_nr_queued(cpu) > 0 || scx_bpf_dsq_nr_queued(SHARED_DSQ) > 0 ||
 	       scx_bpf_dsq_nr_queued(HOLDING_DSQ + llc) > 0 ||
@@ -283,7 +283,8 @@ static bool work_is_queued(s32 cpu, u32 llc)
 }
 
 /* A task's last key, gone on by what it used since it was queued with it. */
-static u64 next_vtime(const struct task_struct *p, const struct task_ctx *t, u64 last_ns)
+static __always_inline u64 next_vtime(const struct task_struct *p, const struct task_ctx *t,
+				      u64 last_ns)
 {
 	u64 weight = p->scx.weight ? p->scx.weight : 1;
 	u64 used_ns = t->total_runtime_ns - t->queued_runtime_ns;
@@ -296,7 +297,7 @@ static u64 next_vtime(const struct task_struct *p, const struct task_ctx *t, u64
  * Into the shared queue without asking: user space cannot answer for this task. Tasks
  * that are queued so over and over share fairly with those that were decided before.
  */
-static void enqueue_undecided(struct task_struct *p, struct task_ctx *t, u64 enq_flags)
+static __noinline void enqueue_undecided(struct task_struct *p, struct task_ctx *t, u64 enq_flags)
 {
 	u64 least_ns = vtime_now() - config.slice_ns, vtime_ns;
 

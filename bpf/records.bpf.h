@@ -8,7 +8,7 @@
 #include "state.bpf.h"
 
 /* What an earlier policy left with the task means nothing to the present one. */
-static void forget_other_policies(struct task_ctx *t)
+static __always_inline void forget_other_policies(struct task_ctx *t)
 {
 	if (t->generation == user.generation)
 		return;
@@ -18,7 +18,7 @@ static void forget_other_policies(struct task_ctx *t)
 }
 
 /* Tells the policy, if it wants to know. */
-static void tell(u32 wanted, u32 kind, const struct task_struct *p, u64 ran_ns)
+static __always_inline void tell(u32 wanted, u32 kind, const struct task_struct *p, u64 ran_ns)
 {
 	struct pyland_cpu *c;
 	struct pyland_event *e;
@@ -39,8 +39,8 @@ static void tell(u32 wanted, u32 kind, const struct task_struct *p, u64 ran_ns)
 }
 
 /* The part of a record that every policy gets. */
-static void fill_base(struct pyland_queued *r, const struct task_struct *p,
-		      const struct task_ctx *t, s32 cpu, u64 enq_flags)
+static __always_inline void fill_base(struct pyland_queued *r, const struct task_struct *p,
+				      const struct task_ctx *t, s32 cpu, u64 enq_flags)
 {
 	r->seq = t->seq;
 	r->pid = p->pid;
@@ -59,7 +59,8 @@ static void fill_base(struct pyland_queued *r, const struct task_struct *p,
 	__builtin_memcpy(r->comm, p->comm, sizeof(r->comm));
 }
 
-static void fill_extras(struct pyland_queued *r, struct task_struct *p, const struct task_ctx *t)
+static __always_inline void fill_extras(struct pyland_queued *r, struct task_struct *p,
+					const struct task_ctx *t)
 {
 	r->ppid = BPF_CORE_READ(p, real_parent, tgid);
 	r->uid = BPF_CORE_READ(p, cred, uid.val);
@@ -75,7 +76,7 @@ static void fill_extras(struct pyland_queued *r, struct task_struct *p, const st
 }
 
 /* Writes the task's record; false when the ring has no room. */
-static bool forward(struct task_struct *p, struct task_ctx *t, s32 cpu, u64 enq_flags)
+static __noinline bool forward(struct task_struct *p, struct task_ctx *t, s32 cpu, u64 enq_flags)
 {
 	struct pyland_queued *r;
 
@@ -100,7 +101,7 @@ static bool forward(struct task_struct *p, struct task_ctx *t, s32 cpu, u64 enq_
 }
 
 /* How often the task wakes up, who woke it, and how often that one wakes others. */
-static void note_wakeup(struct task_ctx *t, u64 now)
+static __always_inline void note_wakeup(struct task_ctx *t, u64 now)
 {
 	struct task_struct *waker = bpf_get_current_task_btf();
 	struct task_ctx *w = task_state(waker);

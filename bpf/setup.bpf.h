@@ -38,7 +38,7 @@ static long create_domain_dsq(u64 domain, void *context)
 	return *error != 0;
 }
 
-static s32 create_queues(void)
+static __always_inline s32 create_queues(void)
 {
 	s32 error = 0;
 
@@ -55,7 +55,7 @@ static s32 create_queues(void)
 }
 
 /* Kernel threads that memory waits for: user space may need them to go on. */
-static bool is_memory_helper(const struct task_struct *p)
+static __always_inline bool is_memory_helper(const struct task_struct *p)
 {
 	if (!(p->flags & PF_KTHREAD))
 		return false;

@@ -9,7 +9,7 @@
 
 #include "queues.bpf.h"
 
-static bool somebody_waits(s32 cpu, const struct pyland_cpu *c)
+static __always_inline bool somebody_waits(s32 cpu, const struct pyland_cpu *c)
 {
 	return work_is_queued(cpu, c->llc);
 }
@@ -48,7 +48,7 @@ static long init_slice_timer(u64 cpu, void *context)
 	return 0;
 }
 
-static void look_in(s32 cpu, struct pyland_cpu *c, u64 after_ns)
+static __always_inline void look_in(s32 cpu, struct pyland_cpu *c, u64 after_ns)
 {
 	u32 key = cpu;
 	struct slice_timer *s = bpf_map_lookup_elem(&slice_timers, &key);
@@ -63,7 +63,7 @@ static void look_in(s32 cpu, struct pyland_cpu *c, u64 after_ns)
  * Is the timer on its way? One that another CPU has set rings there, and comes home when this
  * CPU can set it: from there it takes an interrupt between the two.
  */
-static bool is_timed(s32 cpu, const struct pyland_cpu *c)
+static __always_inline bool is_timed(s32 cpu, const struct pyland_cpu *c)
 {
 	s32 here = bpf_get_smp_processor_id();
 
@@ -71,7 +71,7 @@ static bool is_timed(s32 cpu, const struct pyland_cpu *c)
 }
 
 /* Somebody may wait behind the task that runs on this CPU. */
-static void time_slice(s32 cpu, struct pyland_cpu *c, u64 now)
+static __always_inline void time_slice(s32 cpu, struct pyland_cpu *c, u64 now)
 {
 	s64 left_ns;
 
@@ -87,7 +87,7 @@ static void time_slice(s32 cpu, struct pyland_cpu *c, u64 now)
  * The task that runs there makes room. In a moment, not at once: often it is the one that
  * woke the other up and is about to sleep, and would have to wait to do only that.
  */
-static void interrupt_soon(s32 cpu, struct pyland_cpu *c, u64 now, u64 after_ns)
+static __always_inline void interrupt_soon(s32 cpu, struct pyland_cpu *c, u64 now, u64 after_ns)
 {
 	u64 until_ns;
 

@@ -66,10 +66,13 @@
 #define DISTRUST_MAX_NS	(32000 * NSEC_PER_MSEC)
 
 /*
- * A function of numbers alone that the verifier looks at once, by itself, and not again
- * on every path that leads to a call: dispatch would come close to a million steps.
+ * Every function says whether it is inlined, so that all compilers make the same object:
+ * what the verifier accepts, and how long it takes, depends on that. One that is called has
+ * five arguments at most, and the verifier goes through it anew for each call. One of numbers
+ * alone can be APART: looked at once, by itself, and not again on every path that leads to a
+ * call. Dispatch would come close to a million steps otherwise.
  */
-#define APART __attribute__((noinline))
+#define APART __noinline
 
 /*
  * The one variable of each section: the loader finds them by that. The process that decides can
@@ -180,19 +183,19 @@ struct {
 	__type(value, struct heartbeat);
 } heartbeats SEC(".maps");
 
-static struct pyland_cpu *cpu_state(s32 cpu)
+static __always_inline struct pyland_cpu *cpu_state(s32 cpu)
 {
 	u32 key = cpu;
 
 	return bpf_map_lookup_elem(&cpus, &key);
 }
 
-static struct pyland_cpu *this_cpu_state(void)
+static __always_inline struct pyland_cpu *this_cpu_state(void)
 {
 	return cpu_state(bpf_get_smp_processor_id());
 }
 
-static struct pyland_user_cpu *user_cpu(s32 cpu)
+static __always_inline struct pyland_user_cpu *user_cpu(s32 cpu)
 {
 	u32 key = cpu;
 
@@ -200,14 +203,14 @@ static struct pyland_user_cpu *user_cpu(s32 cpu)
 }
 
 /* Whose queue the CPU serves, as the policy said. */
-static u32 domain_of(s32 cpu)
+static __always_inline u32 domain_of(s32 cpu)
 {
 	struct pyland_user_cpu *u = user_cpu(cpu);
 
 	return u ? u->domain % PYLAND_NR_DOMAINS : 0;
 }
 
-static bool is_online(s32 cpu)
+static __always_inline bool is_online(s32 cpu)
 {
 	const struct cpumask *online = scx_bpf_get_online_cpumask();
 	bool is = bpf_cpumask_test_cpu(cpu, online);
@@ -217,7 +220,7 @@ static bool is_online(s32 cpu)
 }
 
 /* At the begin all CPUs are taken for idle, until a task runs there. */
-static void note_idle(s32 cpu, struct pyland_cpu *c, bool idle)
+static __always_inline void note_idle(s32 cpu, struct pyland_cpu *c, bool idle)
 {
 	struct pyland_user_cpu *u = user_cpu(cpu);
 
@@ -227,7 +230,7 @@ static void note_idle(s32 cpu, struct pyland_cpu *c, bool idle)
 		u->idle = idle;
 }
 
-static struct task_ctx *task_state(struct task_struct *p)
+static __always_inline struct task_ctx *task_state(struct task_struct *p)
 {
 	return bpf_task_storage_get(&tasks, p, 0, 0);
 }
@@ -236,12 +239,12 @@ static struct task_ctx *task_state(struct task_struct *p)
  * Every thread of the process, also one that a library started: a helper thread
  * that waited for Python while it holds the interpreter lock would be a deadlock.
  */
-static bool is_scheduler(const struct task_struct *p)
+static __always_inline bool is_scheduler(const struct task_struct *p)
 {
 	return p->tgid == (int)shared.sched_tgid;
 }
 
-static u64 average(u64 old, u64 new)
+static __always_inline u64 average(u64 old, u64 new)
 {
 	return old ? old - old / 4 + new / 4 : new;
 }
@@ -255,7 +258,7 @@ APART u64 clamp_slice(u64 slice_ns)
 	return slice_ns < ceil_ns ? slice_ns : ceil_ns;
 }
 
-static u64 weighted_slice(const struct task_struct *p, u64 slice_ns)
+static __always_inline u64 weighted_slice(const struct task_struct *p, u64 slice_ns)
 {
 	return clamp_slice(slice_ns * p->scx.weight / 100);
 }
@@ -264,7 +267,7 @@ static u64 weighted_slice(const struct task_struct *p, u64 slice_ns)
  * The key to measure others by: the highest that has run. A new policy has none until
  * it knows all tasks; what is queued without it meanwhile goes first.
  */
-static u64 vtime_now(void)
+static __always_inline u64 vtime_now(void)
 {
 	return shared.handed_over == user.generation ? shared.vtime_now : 0;
 }
@@ -287,7 +290,7 @@ APART u64 clamp_vtime(u64 vtime_ns)
  * kernels keep those to themselves. There the BPF prologue counts one for the
  * current task.
  */
-static bool is_migration_disabled(const struct task_struct *p)
+static __always_inline bool is_migration_disabled(const struct task_struct *p)
 {
 	const struct task_struct *current;
 

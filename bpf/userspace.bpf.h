@@ -8,7 +8,7 @@
 
 #include "state.bpf.h"
 
-static bool scheduler_waits(void)
+static __always_inline bool scheduler_waits(void)
 {
 	return scx_bpf_dsq_nr_queued(SCHED_DSQ) > 0;
 }
@@ -21,7 +21,7 @@ static long is_held_in_llc(u64 llc, void *context)
 	return *some;
 }
 
-static bool some_task_is_held(void)
+static __always_inline bool some_task_is_held(void)
 {
 	bool some = false;
 
@@ -34,7 +34,7 @@ static bool some_task_is_held(void)
  * the ring fills: the heartbeat will do. Nor are tasks that the policy keeps, on the CPU
  * where it has just ended a cycle: it had its chance, and others wait.
  */
-static bool scheduler_has_work(bool just_ran_here)
+static __always_inline bool scheduler_has_work(bool just_ran_here)
 {
 	u64 bytes;
 
@@ -48,7 +48,7 @@ static bool scheduler_has_work(bool just_ran_here)
 }
 
 /* How long after a cycle the next one is due although decided tasks wait. */
-static u64 pause_ns(void)
+static __always_inline u64 pause_ns(void)
 {
 	u64 wanted_ns = shared.cycle_cost_ns * SCHED_PAUSE_CYCLES;
 
@@ -62,7 +62,7 @@ static u64 pause_ns(void)
  * Tasks that only have had their turn, and are due after those that wait, can wait for half
  * of the lag limit: they would not run before.
  */
-static bool scheduler_is_due(u64 now)
+static __always_inline bool scheduler_is_due(u64 now)
 {
 	s64 since_ns = now - shared.last_cycle_ns;
 	bool hurry = shared.hurry || user.nr_held || (user.wanted & ~(u32)PYLAND_WANT_EXTRAS);
@@ -71,13 +71,13 @@ static bool scheduler_is_due(u64 now)
 }
 
 /* How long until a task may be interrupted for user space again; 0 or less: it may be now. */
-static s64 until_may_interrupt_ns(u64 now)
+static __always_inline s64 until_may_interrupt_ns(u64 now)
 {
 	return shared.last_kick_ns + pause_ns() + WAKEUP_KICK_NS - now;
 }
 
 /* Has the queue's head computed for longer than it pays to let user space wait? */
-static bool head_computes(u64 dsq_id)
+static __noinline bool head_computes(u64 dsq_id)
 {
 	struct bpf_iter_scx_dsq it;
 	struct task_ctx *t = NULL;
@@ -99,7 +99,7 @@ static bool head_computes(u64 dsq_id)
  * A task that computes is not put on a CPU before those that have just woken up are
  * decided: it would keep it until the next tick, and they may be ahead of it.
  */
-static bool wakeups_go_first(s32 cpu)
+static __always_inline bool wakeups_go_first(s32 cpu)
 {
 	return shared.wakeup_waits && (head_computes(cpu) || head_computes(SHARED_DSQ));
 }
@@ -108,7 +108,7 @@ static bool wakeups_go_first(s32 cpu)
  * User space begins to run, or goes on with a new cycle. In the middle of one it has looked
  * into its ring before: what was queued since then needs the next.
  */
-static void scheduler_begins(u64 now)
+static __always_inline void scheduler_begins(u64 now)
 {
 	shared.clock_ns = now;
 	user.clock_ns = now;
@@ -122,7 +122,7 @@ static void scheduler_begins(u64 now)
 }
 
 /* User space makes room, or would: has it come to the end of a cycle? */
-static void scheduler_pauses(u64 now)
+static __always_inline void scheduler_pauses(u64 now)
 {
 	s64 ran_ns = now - shared.clock_ns;
 
@@ -138,14 +138,14 @@ static void scheduler_pauses(u64 now)
 	shared.late = 0;
 }
 
-static void note_scheduler_run(struct pyland_cpu *c)
+static __always_inline void note_scheduler_run(struct pyland_cpu *c)
 {
 	c->sched_runs++;
 	c->sched_ran_last = 1;
 	c->sched_cycles_seen = user.cycles;
 }
 
-static bool run_scheduler(struct pyland_cpu *c, bool just_ran_here)
+static __noinline bool run_scheduler(struct pyland_cpu *c, bool just_ran_here)
 {
 	if (!scheduler_has_work(just_ran_here) || !dsq_move_to_local(SCHED_DSQ))
 		return false;
@@ -159,7 +159,7 @@ static bool run_scheduler(struct pyland_cpu *c, bool just_ran_here)
  * is, without a switch, when somebody has woken up meanwhile. A few times, then others
  * have a turn.
  */
-static bool keep_scheduler(struct pyland_cpu *c, struct task_struct *prev, u64 now)
+static __always_inline bool keep_scheduler(struct pyland_cpu *c, struct task_struct *prev, u64 now)
 {
 	if (c->sched_kept >= SCHED_KEPT_MAX || user.cycles == c->sched_cycles_seen ||
 	    !scheduler_has_work(true))
