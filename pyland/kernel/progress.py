@@ -1,46 +1,128 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whether the worker comes back from the policy."""
+"""Whether the worker comes back from the policy, and what holds it where the policy does not."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
 
 LOOK_EVERY_S = 0.25
 """The supervisor looks so often."""
+_ABSENT_S = 4 * LOOK_EVERY_S
+_HELD_S = 1.0
+"""What holds the worker for less is not worth a line."""
+
+_PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+# Where a frozen task waits: by cgroup v2 (the first may be inlined into the second), by v1.
+_FREEZERS = ("do_freezer_trap", "get_signal", "__refrigerator")
+
+
+class _Kind(Enum):
+    COMPUTES = auto()
+    SLEEPS = auto()
+    WAITS = auto()  # in the kernel, where no signal ends it, not even SIGKILL
+    HELD = auto()
+    GONE = auto()
+
+
+@dataclass(frozen=True)
+class _State:
+    kind: _Kind
+    cpu_s: float = 0.0
+    held_by: str = ""
 
 
 class Progress:
-    """Notices a worker that is in the middle of one cycle for too long."""
+    """How long the worker has been in the middle of one cycle by its own doing.
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
+    A debugger, a freezer or SIGSTOP hold it for as long as they like: that is not a policy
+    that does not come back. While it waits in the kernel, for a disk, killing it would be
+    in vain.
+    """
+
+    def __init__(self, pid: int, *, proc: Path = _PROC, cgroups: Path = _CGROUPS) -> None:
+        """`proc` and `cgroups` are where those file systems are mounted."""
+        self.busy_s = 0.0
+        """CPU time where it computes, else time asleep or waiting in the kernel."""
+        self.stuck_s = 0.0
+        """The same without the time in which it could not be killed."""
+        self._process, self._cgroups = proc / str(pid), cgroups
         self._cycles = -1
-        self._since_s = self._looked_s = 0.0
-        self._cpu_s: float | None = None
+        self._looked_s = self._cpu_s = self._held_s = 0.0
+        self._held_by = ""
+        self._told = False
 
-    def stuck_s(self, cycles: int, now_s: float) -> float:
-        """How long the present cycle has had: CPU time if it computes, else time asleep.
+    def look(self, cycles: int, now_s: float) -> None:
+        """Note the state at this time; `cycles` is how many cycles the worker has begun."""
+        passed_s, self._looked_s = now_s - self._looked_s, now_s
+        state = self._state()
+        used_s, self._cpu_s = state.cpu_s - self._cpu_s, state.cpu_s
+        if state.held_by != self._held_by:
+            self._held_by, self._held_s, self._told = state.held_by, 0.0, False
+        elif passed_s < _ABSENT_S:
+            self._held_s += passed_s
+        if cycles != self._cycles:
+            self._cycles, self.busy_s, self.stuck_s = cycles, 0.0, 0.0
+            return
+        # Without a look for so long, this process was stopped or frozen, and so was the worker.
+        if passed_s >= _ABSENT_S or state.kind in (_Kind.HELD, _Kind.GONE):
+            return
+        own_s = used_s if state.kind is _Kind.COMPUTES else passed_s
+        self.busy_s += own_s
+        if state.kind is not _Kind.WAITS:
+            self.stuck_s += own_s
 
-        A worker that is stopped, or waits for a CPU, is not stuck. A cycle's time counts from
-        the first look at which it was no new one.
-        """
-        # Who was not looking for a while was stopped or frozen, and so was the worker.
-        absent, self._looked_s = now_s - self._looked_s > 4 * LOOK_EVERY_S, now_s
-        if cycles != self._cycles or absent:
-            self._cycles, self._since_s, self._cpu_s = cycles, now_s, None
-            return 0.0
-        state, cpu_s = _process_state(self._pid)
-        if self._cpu_s is None or state in ("T", "t", ""):
-            self._since_s, self._cpu_s = now_s, cpu_s
-        return cpu_s - self._cpu_s if state == "R" else now_s - self._since_s
+    def news(self) -> str:
+        """What has held the worker for a second; once each time, empty when there is nothing."""
+        if self._told or not self._held_by or self._held_s < _HELD_S:
+            return ""
+        self._told = True
+        return self._held_by
+
+    def _state(self) -> _State:
+        try:
+            # The name in brackets may hold anything.
+            fields = _read(self._process / "stat").rpartition(")")[2].split()
+            letter, ticks = fields[0], int(fields[11]) + int(fields[12])
+        except (IndexError, ValueError):
+            return _State(_Kind.GONE)
+        cpu_s = ticks / os.sysconf("SC_CLK_TCK")
+        if letter in "ZXx":
+            return _State(_Kind.GONE)
+        if letter == "T":
+            return _State(_Kind.HELD, cpu_s, "stopped by a signal (SIGCONT lets it go on)")
+        if letter == "t":
+            return _State(_Kind.HELD, cpu_s, f"held by a debugger{self._tracer()}")
+        if letter == "R":
+            return _State(_Kind.COMPUTES, cpu_s)
+        place = _read(self._process / "wchan")
+        if place in _FREEZERS or self._cgroup_is_frozen():
+            return _State(_Kind.HELD, cpu_s, "frozen by its cgroup")
+        if letter != "D":
+            return _State(_Kind.SLEEPS, cpu_s)
+        where = f" ({place})" if place not in ("", "0") else ""
+        return _State(_Kind.WAITS, cpu_s, f"waiting in the kernel{where}, not to be interrupted")
+
+    def _tracer(self) -> str:
+        for line in _read(self._process / "status").splitlines():
+            if line.startswith("TracerPid:"):
+                return f" (process {line.split()[1]})"
+        return ""
+
+    def _cgroup_is_frozen(self) -> bool:
+        """The kernel's own word, for where it does not say in which function a task waits."""
+        for line in _read(self._process / "cgroup").splitlines():
+            number, _, path = line.split(":", 2)
+            if number == "0":
+                events = _read(self._cgroups / path.lstrip("/") / "cgroup.events")
+                return "frozen 1" in events.splitlines()
+        return False
 
 
-def _process_state(pid: int) -> tuple[str, float]:
-    """The state's letter, and the CPU time in seconds; an empty letter for no process."""
+def _read(path: Path) -> str:
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            # The name in brackets may hold blanks.
-            fields = file.read().rpartition(")")[2].split()
+        return path.read_text(errors="replace").strip()
     except OSError:
-        return "", 0.0
-    return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return ""

@@ -247,11 +247,15 @@ class Supervisor:
                     f"policy {self.wanted.spec} was not constructed within {_START_WITHIN_S:g} s"
                 )
             return
-        stuck_s = self._progress.stuck_s(self._state.user.cycles, now_s)
-        if stuck_s > guard.TOO_LONG_S + _GIVE_UP_S:
+        self._progress.look(self._state.user.cycles, now_s)
+        if self._progress.stuck_s > guard.TOO_LONG_S + _GIVE_UP_S:
             raise ScheduleError(f"policy {self._policy} does not return and cannot be interrupted")
-        if stuck_s > guard.TOO_LONG_S:
+        if self._progress.busy_s > guard.TOO_LONG_S:
             self._signal(guard.INTERRUPT)
+        if held_by := self._progress.news():
+            self._reporter.say(
+                f"pyland: the process that decides is {held_by}: tasks are scheduled without it"
+            )
         if now_s < self._complain_s:
             return
         self._complain_s = now_s + _COMPLAIN_EVERY_S
