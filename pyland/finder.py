@@ -6,20 +6,21 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-import re
 import stat
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pyland import telling
 from pyland.errors import UsageError
 from pyland.imports import NoSuchModule, SourceOnly, import_file, import_module, searching
 from pyland.options import Value, parse_options
 from pyland.policies import BUILTINS
 from pyland.policy import Policy
+from pyland.printing import escape
 from pyland.trust import untrusted
 
 if TYPE_CHECKING:
@@ -160,8 +161,9 @@ def _load(spec: str, place: _Place, folder: Path) -> type[Policy]:
         return _checked(found, place.attribute)
     except NoSuchModule as missing:
         raise UsageError(_unknown(spec, str(missing), folder)) from None
-    except UsageError as refused:
-        raise UsageError(f"--policy {spec}: {_one_line(str(refused))}") from None
+    except UsageError as error:
+        text = _one_line(_message(error))
+        raise UsageError(f"--policy {spec}: {text}") from None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a module may raise what it likes, SystemExit too
@@ -239,33 +241,37 @@ def _python_files(folder: Path) -> list[str]:
 
 def _describe(error: BaseException, module: str) -> str:
     """What importing raised: the exception, its message, and the line of the user's code."""
-    kind = type(error).__name__
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{kind}: {_one_line(error.msg)} ({error.filename}:{error.lineno or 0})"
-    frames = list(traceback.walk_tb(error.__traceback__))
+    kind = telling.kind(error)
+    if telling.is_a(error, SyntaxError):
+        wrong = telling.told(lambda: _wrong_syntax(error), "")
+        if wrong:
+            return f"{kind}: {_one_line(wrong)}"
+    frames = list(traceback.walk_tb(telling.traceback_of(error)))
     mine = [frame for frame in frames if _is_users(frame[0].f_globals, module)]
     frame, line = (mine or frames)[-1]
     at = f"({frame.f_code.co_filename}:{line})"
     text = _one_line(_message(error))
     defining = Policy.__init_subclass__.__func__.__code__  # type: ignore[attr-defined]
-    if isinstance(error, TypeError) and any(frame.f_code is defining for frame, _ in frames):
+    if telling.is_a(error, TypeError) and any(frame.f_code is defining for frame, _ in frames):
         return f"{text} {at}"
     return f"importing it raised {kind}{': ' if text else ''}{text} {at}"
 
 
-def _is_users(namespace: dict[str, object], module: str) -> bool:
-    if isinstance(namespace.get("__loader__"), SourceOnly):
-        return True
-    root = module.partition(".")[0]
-    return bool(root) and str(namespace.get("__name__")).partition(".")[0] == root
-
-
 def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as another:  # noqa: BLE001 - it is the user's class
-        return f"(its message raised {type(another).__name__})"
+    return telling.told(lambda: str(error), "its message")
+
+
+def _wrong_syntax(error: Any) -> str:
+    """Where a file is no Python; empty for an exception that names no file."""
+    return f"{error.msg} ({error.filename}:{error.lineno or 0})" if error.filename else ""
+
+
+def _is_users(namespace: dict[str, object], module: str) -> bool:
+    if telling.is_a(dict.get(namespace, "__loader__"), SourceOnly):
+        return True
+    root, name = module.partition(".")[0], dict.get(namespace, "__name__")
+    return bool(root) and type(name) is str and name.partition(".")[0] == root
 
 
 def _one_line(text: str) -> str:
-    return re.sub(r"[^\x20-\x7e\xa0-\U0010ffff]+", " ", text).strip()
+    return escape(" ".join(text.split()))

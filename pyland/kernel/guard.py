@@ -7,16 +7,23 @@ import collections
 import os
 import signal
 import struct
+import sys
 import traceback
-from types import CodeType, FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
+from pyland import telling
+from pyland.kernel.frames import TRANSPORT, policy_calls
 from pyland.kernel.loop import DispatchLoop
 from pyland.policy import DECISION_FIELDS
+from pyland.printing import escape
+from pyland.telling import PolicyTookTooLongError as PolicyTookTooLongError
 
 FAILURES_MAX = 10
 """So many failures within `WINDOW_S` seconds, and the policy is replaced by `deadline`."""
 WINDOW_S = 10.0
+TOLD_MAX = 100
+"""So many different failures of one policy are told."""
 TOO_LONG_COUNTS = 5
 """A call that took too long counts as so many failures: it takes a second and more each time."""
 
@@ -26,14 +33,8 @@ TOO_LONG_S = 1.0
 INTERRUPT = signal.SIGUSR1
 """What the supervising process sends for that."""
 
-_TRANSPORT: frozenset[CodeType] = frozenset(
-    method.__code__
-    for method in (DispatchLoop.run, DispatchLoop._rows, DispatchLoop._place, DispatchLoop._tell)
-)
-
-
-class PolicyTookTooLongError(BaseException):
-    """Raised inside a policy; no `except Exception` of its own keeps it."""
+_RECURSION = 1000
+"""Python's own limit: what is told of a policy must not need less because the policy did."""
 
 
 class Failures:
@@ -48,15 +49,20 @@ class Failures:
     def note(self, error: BaseException, now_s: float) -> str:
         """Count one; the report of it, empty when the same was reported before."""
         self.count += 1
-        took_too_long = isinstance(error, PolicyTookTooLongError)
+        if sys.getrecursionlimit() < _RECURSION:
+            sys.setrecursionlimit(_RECURSION)
+        calls = policy_calls(error)
+        key = (*calls.place, telling.kind(error))
+        if key in self._told or len(self._told) >= TOLD_MAX:
+            report, in_time = "", True
+        else:
+            self._told.add(key)
+            with telling.patience() as clock:
+                report = "\n".join([_describe(error), *map(escape, calls.lines())])
+            in_time = not clock.over
+        took_too_long = telling.is_a(error, PolicyTookTooLongError) or not in_time
         self._times_s.extend([now_s] * (TOO_LONG_COUNTS if took_too_long else 1))
-        frames = _policy_frames(error.__traceback__)
-        last = frames[-1] if frames else traceback.FrameSummary("?", 0, "?")
-        key = (last.filename, last.lineno or 0, type(error).__name__)
-        if key in self._told:
-            return ""
-        self._told.add(key)
-        return "\n".join([describe(error), *(line.rstrip() for line in _lines(error))])
+        return report
 
     @property
     def too_many(self) -> bool:
@@ -66,36 +72,24 @@ class Failures:
 
 
 def describe(error: BaseException) -> str:
-    """One line: the method, what it raised, and the task if it is known."""
-    unsendable = isinstance(error, TypeError | ValueError | OverflowError)
-    if unsendable and (wrong := _wrong_decision(error)):
-        return wrong
-    frames = _policy_frames(error.__traceback__)
-    method = f"{frames[0].name}()" if frames else "the policy"
-    text = f"{type(error).__name__}: {error}".rstrip(": ")
-    notes = ", ".join(getattr(error, "__notes__", ()))
-    return f"{method} raised {text}" + (f", {notes}" if notes else "")
+    """One line: the method, what it raised, and the task if it is known; never raises."""
+    with telling.patience():
+        return _describe(error)
 
 
-def _policy_frames(where: TracebackType | None) -> list[traceback.FrameSummary]:
-    """The frames from the policy's method on; none when the loop itself raised."""
-    walked = list(traceback.walk_tb(where))
-    inside = [index for index, (frame, _) in enumerate(walked) if frame.f_code in _TRANSPORT]
-    start = inside[-1] + 1 if inside else 0
-    kept = walked[start:]
-    # The default decide() only hands on to enqueue().
-    if len(kept) > 1 and kept[0][0].f_code.co_filename.endswith("pyland/policy.py"):
-        kept = kept[1:]
-    return list(traceback.StackSummary.extract(iter(kept)))
-
-
-def _lines(error: BaseException) -> list[str]:
-    return traceback.format_list(_policy_frames(error.__traceback__))
+def _describe(error: BaseException) -> str:
+    unsendable = telling.is_a(error, TypeError, ValueError, OverflowError)
+    if unsendable and (wrong := telling.attempt(lambda: _wrong_decision(error), "")):
+        return escape(wrong)
+    method = policy_calls(error).method
+    text = f"{telling.kind(error)}: {telling.message(error)}"
+    told = [text.rstrip(": "), *telling.notes(error)]
+    return escape(f"{f'{method}()' if method else 'the policy'} raised {', '.join(told)}")
 
 
 def _wrong_decision(error: BaseException) -> str:
     """Which decision cannot be sent, when it was the loop that failed to pack it."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
+    for frame, _ in traceback.walk_tb(telling.traceback_of(error)):
         flat = None
         if frame.f_code is DispatchLoop.run.__code__:
             flat = frame.f_locals["self"].refused
@@ -118,9 +112,12 @@ def find_wrong(flat: Any) -> str:
             code = formats.get(name, "Q")
             try:
                 struct.pack(f"={code}", value)
-            except Exception:  # noqa: BLE001 - what knows to be an integer may raise anything
+            except PolicyTookTooLongError:
+                raise
+            except BaseException:  # noqa: BLE001 - what knows to be an integer may raise anything
                 takes = "a 32-bit integer" if code == "i" else "an integer from 0 to 2**64 - 1"
-                return f"the decision for task {row[1]!r} has {name} = {value!r}: it takes {takes}"
+                task, found = telling.value(row[1]), telling.value(value)
+                return f"the decision for task {task} has {name} = {found}: it takes {takes}"
     return ""
 
 
@@ -132,10 +129,12 @@ def interrupt_policies() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    if frame is None or frame.f_code in _TRANSPORT:
+    if frame is None or frame.f_code in TRANSPORT:
         return
     above: FrameType | None = frame
     while above is not None:
-        if above.f_code is DispatchLoop.run.__code__:
+        # A finalizer of the policy's runs wherever its object goes.
+        finalizer = above.f_code.co_name == "__del__"
+        if finalizer or above.f_code in (DispatchLoop.run.__code__, telling.REGION):
             raise PolicyTookTooLongError(f"it took longer than {TOO_LONG_S:g} s")
         above = above.f_back

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pyland import telling
 from pyland.caller import calling_user, policy_user
 from pyland.errors import UsageError
 from pyland.finder import Choice, choose
@@ -127,7 +128,7 @@ class Worker:
     def _warm_up(self, choice: Choice) -> None:
         before = self._machine.settings()
         # What it raises here it raises again when it schedules, and is told then.
-        with suppress(Exception):
+        with suppress(BaseException):
             self._loop.warm_up(choice.policy.create(self._machine, **choice.options))
         self._machine.restore(before)
         self._machine.pending.clear()
@@ -157,7 +158,7 @@ class Worker:
             return False
         if self._failures.too_many:
             # The failed one goes first: it may be what holds all the memory.
-            error.__traceback__ = None
+            telling.forget_traceback(error)
             del self._loop
             self._swap(Wanted(LAST_RESORT, (), "/"))
             self._tell(

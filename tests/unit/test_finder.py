@@ -199,7 +199,7 @@ def test_what_is_found_instead_is_named(spec: str, words: str, folder: Path) -> 
         ("\nimport sys; sys.exit(3)", "raised SystemExit: 3 ({folder}/bad.py:2)"),
         ("import absent_module", "ModuleNotFoundError: No module named 'absent_module'"),
         ("\n\nclass", "SyntaxError: invalid syntax ({folder}/bad.py:3)"),
-        ("raise ValueError('a\\n\\x1b[2Jb')", "raised ValueError: a [2Jb ({folder}/bad.py:1)"),
+        ("raise ValueError('a\\n\\x1b[2Jb')", r"raised ValueError: a \x1b[2Jb ({folder}/bad.py:1)"),
         ("import worse", "raised KeyError: 'k' ({folder}/worse.py:2)"),
         ("x = '\0'", "{folder}/bad.py"),
         ("class E(Exception):\n def __str__(self): 1 / 0\nraise E", "raised E: (its message"),
