@@ -128,7 +128,7 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	}
 
 	slice_ns = d->slice_ns;
-	if (slice_ns > clamp_slice(~0ULL) * (WEIGHT_MAX / 100)) {
+	if (is_no_slice(slice_ns, config.slice_ns)) {
 		c->bad_decisions++;
 		slice_ns = 0;
 	}

@@ -12,38 +12,24 @@
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
 
-static __always_inline u64 at_weight_100(const struct task_struct *p, u64 slice_ns)
-{
-	return slice_ns * 100 / (p->scx.weight ? p->scx.weight : 100);
-}
-
 /* A decision of so long a slice; without one it is over when the task stops. */
 static __always_inline void let_hold(const struct task_struct *p, struct task_ctx *t, u64 slice_ns)
 {
 	t->left_ns = user.holds_ns ? slice_ns : 0;
 	t->holds_until_ns = t->decided_ns + user.holds_ns;
 	t->holds_asleep = t->woke_up;
-	slice_ns = at_weight_100(p, slice_ns);
-	/* One short slice among longer ones is no sign that slices are shorter. */
-	if (slice_ns > shared.slice_ns)
-		shared.slice_ns = slice_ns;
-	else if (slice_ns)
-		shared.slice_ns = average(shared.slice_ns, slice_ns);
+	shared.slice_ns = usual_slice_ns(shared.slice_ns,
+					 slice_at_weight_100(slice_ns, p->scx.weight));
 }
 
-/*
- * Not if it is an earlier policy's, or less is left than a switch is worth. Nor after the
- * first sleep since the task computed, for its place was that of one that computes; nor after
- * a sleep that ends late. Nor if slices are shorter now: when it was made, fewer tasks wanted
- * a CPU.
- */
+/* Not if it is an earlier policy's. */
 static __always_inline bool still_holds(const struct task_struct *p, const struct task_ctx *t,
 					u64 now)
 {
-	return t->left_ns >= SLICE_FLOOR_NS && user.holds_ns &&
-	       (!t->woke_up || (t->holds_asleep && (s64)(t->holds_until_ns - now) > 0)) &&
-	       t->generation == user.generation && shared.handed_over == user.generation &&
-	       at_weight_100(p, t->left_ns) <= shared.slice_ns;
+	return user.holds_ns && t->generation == user.generation &&
+	       shared.handed_over == user.generation &&
+	       slice_goes_on(t->left_ns, p->scx.weight, t->woke_up, t->holds_asleep,
+			     t->holds_until_ns, now, shared.slice_ns);
 }
 
 /* The highest key in a queue; false when the queue is empty. */

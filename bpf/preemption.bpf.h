@@ -18,13 +18,12 @@ static __noinline void interrupt_for(u64 vtime_ns, s32 cpu, u64 now, bool sync)
 {
 	u64 least_ns = sync ? config.slice_min_ns : 0;
 	struct pyland_cpu *c = cpu_state(cpu), *mine = this_cpu_state();
-	s64 ran_ns, ahead_ns;
+	s64 ran_ns;
 
 	if (!c || !mine || !c->running_since_ns)
 		return;
 	ran_ns = now - c->running_since_ns;
-	ahead_ns = c->running_vtime_ns + ran_ns - vtime_ns;
-	if (ahead_ns <= (s64)user.margin_ns)
+	if (!is_due_later(c->running_vtime_ns, ran_ns, vtime_ns, user.margin_ns))
 		return;
 	if (ran_ns < (s64)pause_ns() && c->running_awake_ns + ran_ns <= config.slice_ns)
 		return;

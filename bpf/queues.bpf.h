@@ -286,11 +286,9 @@ static __noinline bool work_is_queued(s32 cpu, u32 llc)
 static __always_inline u64 next_vtime(const struct task_struct *p, const struct task_ctx *t,
 				      u64 last_ns)
 {
-	u64 weight = p->scx.weight ? p->scx.weight : 1;
 	u64 used_ns = t->total_runtime_ns - t->queued_runtime_ns;
 
-	/* More than a slice was used while nobody waited, and is no debt to anyone. */
-	return last_ns + (used_ns < config.slice_ns ? used_ns : config.slice_ns) * 100 / weight;
+	return vtime_after(last_ns, used_ns, p->scx.weight, config.slice_ns);
 }
 
 /*

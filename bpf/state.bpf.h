@@ -6,6 +6,7 @@
 #define PYLAND_STATE_BPF_H
 
 #include "compat.bpf.h"
+#include "arithmetic.bpf.h"
 #include "intf.h"
 
 /* Queues. A CPU's own queue has the CPU's number. */
@@ -14,26 +15,9 @@
 #define HOLDING_DSQ	(1ULL << 21)	/* + LLC: forwarded, not decided yet */
 #define DOMAIN_DSQ	(1ULL << 22)	/* + domain: decided for a group of CPUs, by vtime */
 
-#define NSEC_PER_USEC	1000ULL
-#define NSEC_PER_MSEC	1000000ULL
-
-/* A year or a nanosecond from a policy becomes something a machine can live with. */
-#define SLICE_FLOOR_NS	(100 * NSEC_PER_USEC)
-#define SLICE_CEIL_NS	(100 * NSEC_PER_MSEC)
-#define WEIGHT_MAX	10000ULL
-
 /* Ticks do for slices as long as this; and nobody is interrupted for less than that. */
 #define SLICE_TIMED_NS	(10 * NSEC_PER_MSEC)
 #define SLICE_SLACK_NS	(50 * NSEC_PER_USEC)
-
-/* A task that is interrupted goes on for so long. */
-#define INTERRUPT_NS	(30 * NSEC_PER_USEC)
-
-/* How many times the length of a cycle is between two while decided tasks wait. */
-#define SCHED_PAUSE_CYCLES 4
-
-/* Wakeups interrupt running tasks so that user space sees them, at most so often. */
-#define WAKEUP_KICK_NS (100 * NSEC_PER_USEC)
 
 /* How often in a row user space goes on without giving way, for wakeups. */
 #define SCHED_KEPT_MAX 3
@@ -43,11 +27,6 @@
 
 /* User space gives way after this much of one cycle, then others run once. */
 #define SCHED_SLICE_NS	(5 * NSEC_PER_MSEC)
-
-/* Keys further from the running ones than this (18 minutes) would wrap comparisons. */
-#define VTIME_WINDOW_NS	(1ULL << 40)
-/* Where a policy's first keys may lie: time since boot is a natural choice. */
-#define VTIME_FIRST_MAX_NS	(1ULL << 62)
 
 /* A decided task that no CPU took for so long goes back to the holding DSQ. */
 #define RESCUE_NS	(2000 * NSEC_PER_MSEC)
@@ -244,23 +223,14 @@ static __always_inline bool is_scheduler(const struct task_struct *p)
 	return p->tgid == (int)shared.sched_tgid;
 }
 
-static __always_inline u64 average(u64 old, u64 new)
-{
-	return old ? old - old / 4 + new / 4 : new;
-}
-
 APART u64 clamp_slice(u64 slice_ns)
 {
-	u64 ceil_ns = config.slice_ns > SLICE_CEIL_NS ? config.slice_ns : SLICE_CEIL_NS;
-
-	if (slice_ns < SLICE_FLOOR_NS)
-		return SLICE_FLOOR_NS;
-	return slice_ns < ceil_ns ? slice_ns : ceil_ns;
+	return slice_within(slice_ns, config.slice_ns);
 }
 
 static __always_inline u64 weighted_slice(const struct task_struct *p, u64 slice_ns)
 {
-	return clamp_slice(slice_ns * p->scx.weight / 100);
+	return clamp_slice(slice_of_weight(slice_ns, p->scx.weight));
 }
 
 /*
@@ -274,15 +244,7 @@ static __always_inline u64 vtime_now(void)
 
 APART u64 clamp_vtime(u64 vtime_ns)
 {
-	u64 now = vtime_now();
-
-	if (!now && vtime_ns < VTIME_FIRST_MAX_NS)
-		return vtime_ns;
-	if ((s64)(vtime_ns - now) > (s64)VTIME_WINDOW_NS)
-		return now + VTIME_WINDOW_NS;
-	if ((s64)(vtime_ns - now) < -(s64)VTIME_WINDOW_NS)
-		return now - VTIME_WINDOW_NS;
-	return vtime_ns;
+	return vtime_within(vtime_ns, vtime_now());
 }
 
 /*

@@ -50,9 +50,7 @@ static __always_inline bool scheduler_has_work(bool just_ran_here)
 /* How long after a cycle the next one is due although decided tasks wait. */
 static __always_inline u64 pause_ns(void)
 {
-	u64 wanted_ns = shared.cycle_cost_ns * SCHED_PAUSE_CYCLES;
-
-	return wanted_ns < config.slice_min_ns ? wanted_ns : config.slice_min_ns;
+	return pause_after(shared.cycle_cost_ns, config.slice_min_ns);
 }
 
 /*
@@ -73,7 +71,7 @@ static __always_inline bool scheduler_is_due(u64 now)
 /* How long until a task may be interrupted for user space again; 0 or less: it may be now. */
 static __always_inline s64 until_may_interrupt_ns(u64 now)
 {
-	return shared.last_kick_ns + pause_ns() + WAKEUP_KICK_NS - now;
+	return interrupts_again_in(shared.last_kick_ns, pause_ns(), now);
 }
 
 /* Has the queue's head computed for longer than it pays to let user space wait? */

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The arithmetic of slices, keys and pauses: numbers in, a number out. No kernel type is used
+ * here, so the unit tests compile the same functions for the machine and try them with any number.
+ *
+ * Times are in nanoseconds. Points in time and keys may wrap at 2^64: they are compared by the
+ * sign of their difference. A weight is 1 to 10000, and 100 is that of nice 0.
+ */
+#ifndef PYLAND_ARITHMETIC_BPF_H
+#define PYLAND_ARITHMETIC_BPF_H
+
+#define NSEC_PER_USEC	1000ULL
+#define NSEC_PER_MSEC	1000000ULL
+
+/* A year or a nanosecond from a policy becomes something a machine can live with. */
+#define SLICE_FLOOR_NS	(100 * NSEC_PER_USEC)
+#define SLICE_CEIL_NS	(100 * NSEC_PER_MSEC)
+#define WEIGHT_MAX	10000ULL
+
+/* A task that is interrupted goes on for so long. */
+#define INTERRUPT_NS	(30 * NSEC_PER_USEC)
+
+/* How many times the length of a cycle is between two while decided tasks wait. */
+#define SCHED_PAUSE_CYCLES 4
+
+/* Wakeups interrupt running tasks so that user space sees them, at most so often. */
+#define WAKEUP_KICK_NS (100 * NSEC_PER_USEC)
+
+/* Keys further from the running ones than this (18 minutes) would wrap comparisons. */
+#define VTIME_WINDOW_NS	(1ULL << 40)
+/* Where a policy's first keys may lie: time since boot is a natural choice. */
+#define VTIME_FIRST_MAX_NS	(1ULL << 62)
+
+/* 3/4 old and 1/4 new, between the two; 0 is unknown. */
+static __always_inline u64 average(u64 old, u64 new)
+{
+	return old ? old - old / 4 + new / 4 : new;
+}
+
+/* The longest slice of any task, where @longest_ns is that of weight 100. */
+static __always_inline u64 slice_ceil_ns(u64 longest_ns)
+{
+	return longest_ns > SLICE_CEIL_NS ? longest_ns : SLICE_CEIL_NS;
+}
+
+static __always_inline u64 slice_within(u64 slice_ns, u64 longest_ns)
+{
+	u64 ceil_ns = slice_ceil_ns(longest_ns);
+
+	if (slice_ns < SLICE_FLOOR_NS)
+		return SLICE_FLOOR_NS;
+	return slice_ns < ceil_ns ? slice_ns : ceil_ns;
+}
+
+/* A slice that no weight explains is a mistake of the policy's. */
+static __always_inline bool is_no_slice(u64 slice_ns, u64 longest_ns)
+{
+	return slice_ns > slice_ceil_ns(longest_ns) * (WEIGHT_MAX / 100);
+}
+
+/* The slice of a task of this weight, where that of weight 100 is @slice_ns; not yet limited. */
+static __always_inline u64 slice_of_weight(u64 slice_ns, u64 weight)
+{
+	return slice_ns * weight / 100;
+}
+
+/* The other way round. A weight of 0 is not known yet. */
+static __always_inline u64 slice_at_weight_100(u64 slice_ns, u64 weight)
+{
+	return slice_ns * 100 / (weight ? weight : 100);
+}
+
+/* What slices are like, after one more of this length at weight 100. */
+static __always_inline u64 usual_slice_ns(u64 usual_ns, u64 slice_ns)
+{
+	/* One short slice among longer ones is no sign that slices are shorter. */
+	if (slice_ns > usual_ns)
+		return slice_ns;
+	return slice_ns ? average(usual_ns, slice_ns) : usual_ns;
+}
+
+/*
+ * Whether a decision with @left_ns of its slice left is one for the task's next turn. Not if less
+ * is left than a switch is worth. Nor after the first sleep since the task computed, for its place
+ * was that of one that computes; nor after a sleep that ends late. Nor if slices are shorter now:
+ * when it was made, fewer tasks wanted a CPU.
+ */
+static __always_inline bool slice_goes_on(u64 left_ns, u64 weight, bool woke_up, bool holds_asleep,
+					  u64 holds_until_ns, u64 now_ns, u64 usual_ns)
+{
+	return left_ns >= SLICE_FLOOR_NS &&
+	       (!woke_up || (holds_asleep && (s64)(holds_until_ns - now_ns) > 0)) &&
+	       slice_at_weight_100(left_ns, weight) <= usual_ns;
+}
+
+/* A key near @now_ns, the highest that has run. A policy's first keys, where that is 0, are free. */
+static __always_inline u64 vtime_within(u64 vtime_ns, u64 now_ns)
+{
+	if (!now_ns && vtime_ns < VTIME_FIRST_MAX_NS)
+		return vtime_ns;
+	if ((s64)(vtime_ns - now_ns) > (s64)VTIME_WINDOW_NS)
+		return now_ns + VTIME_WINDOW_NS;
+	if ((s64)(vtime_ns - now_ns) < -(s64)VTIME_WINDOW_NS)
+		return now_ns - VTIME_WINDOW_NS;
+	return vtime_ns;
+}
+
+/* A task's last key, gone on by what it used since it was queued with it. */
+static __always_inline u64 vtime_after(u64 last_ns, u64 used_ns, u64 weight, u64 longest_ns)
+{
+	/* More than a slice was used while nobody waited, and is no debt to anyone. */
+	if (used_ns > longest_ns)
+		used_ns = longest_ns;
+	return last_ns + used_ns * 100 / (weight ? weight : 1);
+}
+
+/* Is the task that runs due later than another, by more than a margin? It has run for @ran_ns. */
+static __always_inline bool is_due_later(u64 running_vtime_ns, u64 ran_ns, u64 vtime_ns,
+					 u64 margin_ns)
+{
+	return (s64)(running_vtime_ns + ran_ns - vtime_ns) > (s64)margin_ns;
+}
+
+/* How long after a cycle the next one is due although decided tasks wait. */
+static __always_inline u64 pause_after(u64 cycle_cost_ns, u64 shortest_ns)
+{
+	u64 wanted_ns = cycle_cost_ns * SCHED_PAUSE_CYCLES;
+
+	return wanted_ns < shortest_ns ? wanted_ns : shortest_ns;
+}
+
+/* How long until a task may be interrupted for user space again; 0 or less: it may be now. */
+static __always_inline s64 interrupts_again_in(u64 last_kick_ns, u64 pause_ns, u64 now_ns)
+{
+	return last_kick_ns + pause_ns + WAKEUP_KICK_NS - now_ns;
+}
+
+/* How long the timer of a CPU waits, whose task runs with this slice and others wait behind. */
+static __always_inline u64 slice_ends_in(u64 since_ns, u64 slice_ns, u64 now_ns)
+{
+	s64 left_ns = since_ns + slice_ns - now_ns;
+
+	return left_ns > (s64)INTERRUPT_NS ? left_ns : INTERRUPT_NS;
+}
+
+#endif
