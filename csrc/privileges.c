@@ -27,6 +27,14 @@ int pyland_die_with_parent(void)
 	return 0;
 }
 
+/* What loses its parent below this process becomes its child, and can be ended. */
+int pyland_adopt_descendants(void)
+{
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+		return pyland_fail(-errno, "prctl(PR_SET_CHILD_SUBREAPER): %s", strerror(errno));
+	return 0;
+}
+
 /*
  * The terminal that started pyland is not the policy's: with it as controlling terminal, a process
  * could type commands into root's shell (TIOCSTI). The process group stays, for Ctrl-Z.

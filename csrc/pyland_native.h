@@ -116,6 +116,7 @@ unsigned int pyland_arenas_missed(void);
 
 /* privileges.c */
 int pyland_die_with_parent(void);
+int pyland_adopt_descendants(void);
 int pyland_drop_privileges(unsigned int uid, unsigned int gid);
 
 /* confinement.c */

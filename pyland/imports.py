@@ -34,7 +34,9 @@ class SourceOnly(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         """Compile the source; raises UsageError when others could have written it."""
         check_trust(Path(self.path))
-        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        source = self.get_data(self.path)
+        code: CodeType = self.source_to_code(source, self.path)
+        _search.sources[self.path] = source
         return code
 
 
@@ -56,6 +58,7 @@ class _Search:
     def __init__(self) -> None:
         self.folder = ""
         self.names: set[str] = set()
+        self.sources: dict[str, bytes] = {}
         self._claimed: set[str] = set()
         self._appended = False
 
@@ -97,6 +100,17 @@ class _Search:
 _search = _Search()
 
 
+def edited_file() -> str:
+    """A user's file that says something else than when it was imported, or is gone; else ""."""
+    for path, source in _search.sources.items():
+        try:
+            if Path(path).read_bytes() != source:
+                return path
+        except OSError:
+            return path
+    return ""
+
+
 @contextmanager
 def searching(folder: Path, *, anew: str = "") -> Iterator[None]:
     """Inside, and after it, modules are also found in `folder`; if it raises, as before.
@@ -106,10 +120,12 @@ def searching(folder: Path, *, anew: str = "") -> Iterator[None]:
     """
     before = _search.folder, _search.claimed
     names = frozenset(_search.names)
+    sources = dict(_search.sources)
     old = {name: module for name, module in sys.modules.items() if _is_stale(name, anew)}
     for name in old:
         del sys.modules[name]
     _search.names.clear()
+    _search.sources.clear()
     _search.start(str(folder))
     try:
         yield
@@ -118,6 +134,8 @@ def searching(folder: Path, *, anew: str = "") -> Iterator[None]:
             sys.modules.pop(name, None)
         _search.names.clear()
         _search.names.update(names)
+        _search.sources.clear()
+        _search.sources.update(sources)
         _search.start(*before)
         sys.modules.update(old)
         raise

@@ -16,12 +16,23 @@ from pyland.caller import VARIABLES, calling_user
 _LINKS_MAX = 40  # as many as the kernel follows
 
 
+_remembered: frozenset[int] | None = None
+
+
+def remember_trusted_users() -> None:
+    """Let `trusted_users` say what it says now, also after this process has become nobody."""
+    global _remembered  # noqa: PLW0603 - one process has one answer
+    _remembered = trusted_users()
+
+
 def trusted_users() -> frozenset[int] | None:
     """Root and the calling user, when there is more at stake than the user's own rights.
 
     None when an ordinary user runs what that user may run anyway. Under sudo and the like
     it is a set even after the process has become the calling user. Raises UsageError.
     """
+    if _remembered is not None:
+        return _remembered
     # A variable that the user wrote makes it only stricter.
     if os.geteuid() != 0 and not any(map(os.environ.get, VARIABLES)):
         return None

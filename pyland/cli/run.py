@@ -101,6 +101,18 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="print a row of statistics at this interval",
     )
+    add(
+        "--user",
+        default="",
+        metavar="USER",
+        help="as whom the policy runs, by name or number (default: the user who called sudo, doas "
+        "or pkexec; nobody where root started pyland)",
+    )
+    add(
+        "--allow-processes",
+        action="store_true",
+        help="let the policy start other processes; they end with pyland",
+    )
     add("-v", "--verbose", action="store_true", help="show libbpf's and the verifier's log")
     add(
         "-V",
@@ -134,6 +146,8 @@ def command(arguments: Sequence[str]) -> int:
         exit_dump_len=options.exit_dump_len,
         stats_s=options.stats,
         strict=options.strict,
+        user=options.user,
+        allow_processes=options.allow_processes,
         verbose=options.verbose,
     )
     return _schedule(settings, options.policy, given)

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import collections
+import math
 import os
 import signal
 import struct
 import sys
+import time
 import traceback
+from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from pyland import telling
 from pyland.kernel.frames import TRANSPORT, policy_calls
@@ -35,6 +38,11 @@ INTERRUPT = signal.SIGUSR1
 
 _RECURSION = 1000
 """Python's own limit: what is told of a policy must not need less because the policy did."""
+
+SWAP_TOO_LONG_S = 10.0
+"""So long may the import and the constructor of a policy take that is swapped in."""
+
+_Made = TypeVar("_Made")
 
 
 class Failures:
@@ -128,6 +136,17 @@ def interrupt_policies() -> None:
     os.register_at_fork(after_in_child=lambda: os._exit(1))
 
 
+def making_a_policy(make: Callable[[], _Made]) -> _Made:
+    """What `make` returns; an `INTERRUPT` ends it when it has had `SWAP_TOO_LONG_S`.
+
+    For the import and the constructor of a policy while another one schedules.
+    """
+    until_s = time.monotonic() + SWAP_TOO_LONG_S  # read by _interrupt, from this frame
+    made = make()
+    del until_s
+    return made
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     if frame is None or frame.f_code in TRANSPORT:
         return
@@ -137,4 +156,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
         finalizer = above.f_code.co_name == "__del__"
         if finalizer or above.f_code in (DispatchLoop.run.__code__, telling.REGION):
             raise PolicyTookTooLongError(f"it took longer than {TOO_LONG_S:g} s")
+        if above.f_code is making_a_policy.__code__:
+            if time.monotonic() > above.f_locals.get("until_s", math.inf):
+                raise PolicyTookTooLongError(f"it took longer than {SWAP_TOO_LONG_S:g} s")
+            return
         above = above.f_back

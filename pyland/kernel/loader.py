@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Opens, loads and attaches the BPF object, and says how the kernel ended it."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pyland.errors import ScheduleError, UsageError
+from pyland.kernel._layout import LAYOUT
 from pyland.kernel._native import ffi, lib
 from pyland.kernel.problems import load_problem
 from pyland.kernel.settings import Settings
@@ -76,19 +80,32 @@ class LoadedScheduler:
         )
         if not self._object:
             raise UsageError(load_problem(error()))
-        maps = ffi.new("struct pyland_ring_maps *")
-        self.rings: Any = ffi.NULL
         self.state: Any = lib.pyland_map_state(self._object)
-        if self.state and not lib.pyland_ring_maps(self._object, maps):
-            self.rings = lib.pyland_map_rings(maps, MAX_BATCH)
-        if not self.rings:
+        if not self.state:
             problem = error()
             self.close()
             raise UsageError(problem)
 
+    def join(self) -> None:
+        """Say that this process will decide, as root; raises UsageError."""
+        if lib.pyland_join(self._object):
+            raise UsageError(error())
+
+    def ring_maps(self) -> tuple[tuple[int, int, int], list[int]]:
+        """Sizes and descriptors of what the process that decides maps, for `map_rings`."""
+        maps = ffi.new("struct pyland_ring_maps *")
+        if lib.pyland_ring_maps(self._object, maps):
+            raise UsageError(error())
+        sizes = (maps.queued_bytes, maps.dispatched_bytes, maps.nr_cpus)
+        return sizes, [maps.queued, maps.dispatched, maps.user, maps.user_cpus]
+
+    def decided_by(self, other: LoadedScheduler) -> None:
+        """Take over which process decides from the scheduler that was loaded before."""
+        self.state.shared.sched_tgid = other.state.shared.sched_tgid
+
     def attach(self) -> None:
-        """Let this process schedule; raises UsageError when the kernel refuses."""
-        if lib.pyland_join(self._object) or lib.pyland_attach(self._object):
+        """Let the kernel schedule with it; raises UsageError when the kernel refuses."""
+        if lib.pyland_attach(self._object):
             raise UsageError(error())
 
     def exit(self) -> KernelExit:
@@ -107,20 +124,36 @@ class LoadedScheduler:
         )
 
     def detach(self) -> None:
-        """Give every task back to the kernel's default scheduler; the rings stay mapped."""
+        """Give every task back to the kernel's default scheduler; the state stays mapped."""
         if self._object:
             lib.pyland_close(self._object)
             self._object = ffi.NULL
 
     def close(self) -> None:
-        """Detach and unmap the rings; counters cannot be read any more."""
+        """Detach and unmap the state; counters cannot be read any more."""
         self.detach()
-        if self.rings:
-            lib.pyland_unmap_rings(self.rings)
-            self.rings = ffi.NULL
         if self.state:
             lib.pyland_unmap_state(self.state)
             self.state = ffi.NULL
+
+
+def map_rings(sizes: tuple[int, int, int], descriptors: Sequence[int]) -> Any:
+    """The rings and the user memory, mapped; the descriptors can be closed. Raises UsageError."""
+    maps = ffi.new("struct pyland_ring_maps *")
+    maps.queued, maps.dispatched, maps.user, maps.user_cpus = descriptors
+    maps.queued_bytes, maps.dispatched_bytes, maps.nr_cpus = sizes
+    rings = lib.pyland_map_rings(maps, MAX_BATCH)
+    if not rings:
+        raise UsageError(error())
+    return rings
+
+
+def check_layout() -> None:
+    """Raise UsageError when package and native part are of different builds."""
+    if lib.pyland_layout() != LAYOUT:
+        raise UsageError(
+            "pyland's Python part and its native part are of different builds: install it again"
+        )
 
 
 def error() -> str:

@@ -20,18 +20,6 @@ _RESERVE_MIB = 32
 """More, for what has to be done after that."""
 
 
-@contextmanager
-def acting_as(user: Caller) -> Iterator[None]:
-    """What is read and run inside is read and run by this user."""
-    os.setegid(user.gid)
-    os.seteuid(user.uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-
-
 def drop(user: Caller) -> None:
     """Become this user for good, without any capability; raises UsageError."""
     if lib.pyland_drop_privileges(user.uid, user.gid):
@@ -43,7 +31,10 @@ def limit_memory() -> None:
     used_kib = _status_kib(os.getpid(), "VmData")
     most = (used_kib << 10) + (GROWTH_MIB << 20)
     resource.setrlimit(resource.RLIMIT_DATA, (most, most + (_RESERVE_MIB << 20)))
-    # Without CAP_IPC_LOCK what is allocated later could not be locked.
+
+
+def allow_locked_memory() -> None:
+    """Let this process lock what it allocates also without CAP_IPC_LOCK; as root."""
     resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
 
 

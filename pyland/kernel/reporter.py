@@ -49,8 +49,8 @@ class Reporter:
         os.set_blocking(self._pipe, False)
         sys.stdout.flush()
         sys.stderr.flush()
-        self._pid = os.fork()
-        if self._pid == 0:
+        self.pid = os.fork()
+        if self.pid == 0:
             os.close(self._pipe)
             for descriptor in close:
                 os.close(descriptor)
@@ -69,7 +69,7 @@ class Reporter:
         """Let the reporter put everything back and end; wait for it."""
         os.close(self._pipe)
         with suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
+            os.waitpid(self.pid, 0)
 
     def _send(self, text: str) -> None:
         # Nobody waits for a terminal that is stopped: what finds no room is not printed.

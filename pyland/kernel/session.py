@@ -1,34 +1,37 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One run of pyland on this machine's kernel, from the checks to the totals.
 
-Three processes share it. This one keeps root and runs no policy: it loads the BPF
-object, watches, answers at the control socket, and starts anew when the kernel wants
-that. The worker schedules, as the user who called. The reporter prints.
+Three processes share it. This one keeps root and runs no policy: it loads and attaches the BPF
+object, watches, answers at the control socket, and loads anew when the kernel wants that. The
+worker runs the policy, as a user without rights. The reporter prints.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 from pyland.caller import calling_user, policy_user
-from pyland.errors import UsageError
+from pyland.errors import ScheduleError, UsageError
 from pyland.finder import choose
-from pyland.kernel import checks, privileges
-from pyland.kernel._native import lib
+from pyland.kernel import checks, descendants
+from pyland.kernel.confined import ConfinedCall
 from pyland.kernel.control import ControlServer
 from pyland.kernel.counters import TOTALS, Counters
-from pyland.kernel.loader import QUEUE_CAP, LoadedScheduler, ring_capacities
+from pyland.kernel.loader import QUEUE_CAP, LoadedScheduler, check_layout, ring_capacities
 from pyland.kernel.reporter import Reporter
 from pyland.kernel.settings import Settings
-from pyland.kernel.supervisor import Ended, Signals, Supervisor
-from pyland.kernel.worker import MESSAGE_MAX, Wanted, Worker
-from pyland.policies import BUILTINS
-from pyland.topology import Topology, read_topology
+from pyland.kernel.signals import Signals
+from pyland.kernel.supervisor import Ended, Supervisor
+from pyland.kernel.trial import START_WITHIN_S, SWAP_WITHIN_S, needs_trial, trial
+from pyland.kernel.worker import Wanted, Worker
+from pyland.kernel.worker_process import WorkerProcess
+from pyland.topology import read_topology
+from pyland.trust import remember_trusted_users
 
 
 class Session:
@@ -40,9 +43,22 @@ class Session:
         `spec`, `given` and `folder` are those of `pyland.finder.choose`.
         """
         checks.check_machine()
+        check_layout()
         self._settings = settings
+        self._caller = calling_user()
+        self._policy_user = policy_user(self._caller, settings.user)
+        remember_trusted_users()
+        descendants.adopt()
         self._wanted = Wanted(spec, tuple(given), str(folder))
-        _check_policy(self._wanted)
+        self._topology = read_topology()
+        if needs_trial(self._wanted):
+            try:
+                self._try(self._wanted, False, START_WITHIN_S).wait()
+            except UsageError as error:
+                named = spec in str(error)
+                raise UsageError(str(error) if named else f"--policy {spec}: {error}") from None
+        else:
+            choose(spec, given, folder=folder)
         self._totals = dict.fromkeys(TOTALS, 0)
         self._restarts = 0
         self._swaps = 0
@@ -53,117 +69,102 @@ class Session:
         Raises UsageError when it cannot start, ScheduleError when the kernel or the
         policy ended it. Either way every task is with the default scheduler afterwards.
         """
-        control = ControlServer(owner=calling_user().uid)
-        try:
-            with Signals() as signals:
-                while True:
-                    ended = self._run_once(control, signals)
-                    if not ended.again:
-                        return ended.reason
-                    self._restarts += 1
-                    checks.wait_for_default_scheduler()
-        finally:
-            control.close()
+        with ExitStack() as stack:
+            control = ControlServer(owner=self._caller.uid)
+            stack.callback(control.close)
+            signals = stack.enter_context(Signals())
+            scheduler = LoadedScheduler(self._settings, self._topology)
+            try:
+                worker = WorkerProcess(lambda *ends: self._live(scheduler, *ends))
+                stack.callback(worker.kill)
+                ended = self._attached(worker, scheduler, control, signals)
+                while ended.again:
+                    scheduler = self._load_anew(scheduler)
+                    ended = self._attached(worker, scheduler, control, signals)
+            finally:
+                scheduler.close()
+        return ended.reason
 
     def totals(self) -> dict[str, int]:
         """What was counted, over all restarts, in the order of printing."""
         return self._totals | {"restarts": self._restarts, "swaps": self._swaps}
 
-    def _run_once(self, control: ControlServer, signals: Signals) -> Ended:
-        """One attachment."""
-        topology = read_topology()
-        scheduler = LoadedScheduler(self._settings, topology)
+    def _live(self, scheduler: LoadedScheduler, channel: socket.socket, output: int) -> NoReturn:
+        """The worker's life, in its own process."""
+        Worker(self._settings, self._policy_user, channel).live(scheduler, self._wanted, output)
+
+    def _load_anew(self, old: LoadedScheduler) -> LoadedScheduler:
+        """After a restart that the kernel asked for; whatever fails then is no bad input."""
+        self._restarts += 1
         try:
-            return self._attached(scheduler, topology, control, signals)
-        finally:
-            scheduler.close()
+            old.detach()
+            checks.wait_for_default_scheduler()
+            self._topology = read_topology()
+            scheduler = LoadedScheduler(self._settings, self._topology)
+            scheduler.decided_by(old)
+        except UsageError as error:
+            raise ScheduleError(f"it could not be loaded again: {error}") from None
+        old.close()
+        return scheduler
 
     def _attached(
         self,
+        worker: WorkerProcess,
         scheduler: LoadedScheduler,
-        topology: Topology,
         control: ControlServer,
         signals: Signals,
     ) -> Ended:
-        channel, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * MESSAGE_MAX)
-        pid = os.fork()
-        if pid == 0:
-            channel.close()
-            control.abandon()
-            signals.abandon()
-            Worker(self._settings, topology, scheduler, other).live(self._wanted)
-        other.close()
-        counters = Counters(scheduler.state, pid)
+        """One attachment."""
+        counters = Counters(scheduler.state, worker.pid)
         reporter = Reporter(
             counters,
             self._settings.stats_s,
-            close=(channel.fileno(), *control.sources(), *signals.descriptors()),
+            close=(*worker.descriptors(), *control.sources(), *signals.descriptors()),
         )
         supervisor = Supervisor(
-            pid,
-            channel,
+            worker,
             scheduler,
             counters,
             reporter,
             wanted=self._wanted,
-            started=self._started_line(topology),
+            started=self._started_line(),
+            start_trial=lambda wanted, reload: self._try(wanted, reload, SWAP_WITHIN_S),
         )
+        ended = Ended("")
         try:
+            worker.give_rings(scheduler, self._topology)
             ended = supervisor.watch(control, signals)
+        except UsageError as error:
+            if not self._restarts:
+                raise
+            raise ScheduleError(str(error)) from None
         finally:
-            supervisor.kill()
+            if not ended.again:
+                worker.kill(spare=(reporter.pid,))
+                scheduler.detach()
             self._wanted = supervisor.wanted
-            self._swaps += supervisor.swaps
-            for name, value in supervisor.totals().items():
+            for name, value in supervisor.close(control).items():
                 self._totals[name] += value
+            self._swaps += supervisor.swaps
             reporter.close()
-            channel.close()
         return ended
 
-    def _started_line(self, topology: Topology) -> str:
+    def _try(self, wanted: Wanted, reload: bool, within_s: float) -> ConfinedCall:
+        return trial(
+            wanted,
+            self._policy_user,
+            self._topology,
+            self._settings.slices,
+            reload=reload,
+            may_start_processes=self._settings.allow_processes,
+            within_s=within_s,
+        )
+
+    def _started_line(self) -> str:
+        topology = self._topology
         queued, dispatched = ring_capacities()
         return (
             f"on {len(topology.cpus)} CPUs"
             f" ({topology.nr_llcs} LLCs, {topology.nr_nodes} nodes), Linux {os.uname().release},"
             f" rings of {queued} records and {dispatched} decisions for {QUEUE_CAP} tasks"
         )
-
-
-def _check_policy(wanted: Wanted) -> None:
-    """Raise UsageError for a policy that cannot be had, before the slow part of starting.
-
-    A policy's module is not run as root, nor in this process: a child imports it.
-    """
-    if wanted.spec in BUILTINS:
-        choose(wanted.spec, wanted.given, folder=Path(wanted.folder))
-        return
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        error = ""
-        try:
-            os.close(reading)
-            lib.pyland_die_with_parent()
-            privileges.drop(policy_user(calling_user()))
-            choose(wanted.spec, wanted.given, folder=Path(wanted.folder))
-        except UsageError as refused:
-            error = str(refused)
-        except BaseException as raised:  # noqa: BLE001 - it must not return into the caller's code
-            error = f"policy {wanted.spec}: {type(raised).__name__}: {raised}"
-        finally:
-            with suppress(OSError):
-                os.write(writing, json.dumps(error).encode()[:4096])
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as answers:
-        answer = answers.read()
-    os.waitpid(pid, 0)
-    if not answer:
-        raise UsageError(f"policy {wanted.spec}: importing it ended the process")
-    try:
-        error = json.loads(answer)
-    except ValueError:
-        error = answer.decode(errors="replace")
-    if error:
-        raise UsageError(error)

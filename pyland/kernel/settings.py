@@ -26,6 +26,8 @@ class Settings:
     stats_s: float = 0
     strict: bool = False
     verbose: bool = False
+    user: str = ""
+    allow_processes: bool = False
 
     def __post_init__(self) -> None:
         _within("--slice-us", self.slice_us, 100, 1_000_000)

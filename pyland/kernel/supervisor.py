@@ -1,29 +1,34 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Watches over the worker: its end, its policy's failures, the user's signals and requests."""
+"""Root's side of one attachment: attaches, watches the worker, answers, and ends it.
+
+It runs no policy code and believes nothing that a process which does can say or write: whether
+the kernel has ended the scheduler is read from memory that only BPF writes.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
-import socket
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 from pyland.errors import ScheduleError, UsageError
-from pyland.kernel import guard, memory, privileges
+from pyland.kernel import guard, memory, messages, privileges
 from pyland.kernel.complaints import Complaints
+from pyland.kernel.confined import ConfinedCall
 from pyland.kernel.control import ControlServer, Request, StatusRequest
 from pyland.kernel.counters import TOTALS, Counters
 from pyland.kernel.loader import LoadedScheduler
 from pyland.kernel.progress import LOOK_EVERY_S, Progress
 from pyland.kernel.reporter import Reporter
-from pyland.kernel.worker import LAST_RESORT, MESSAGE_MAX, Wanted
+from pyland.kernel.signals import Signals
+from pyland.kernel.swaps import Swaps
+from pyland.kernel.worker import LAST_RESORT, Wanted
+from pyland.kernel.worker_process import WorkerProcess
+from pyland.printing import block, escape
 
 _COMPLAIN_EVERY_S = 1.0
 _END_WITHIN_S = 0.7
@@ -31,106 +36,67 @@ _END_WITHIN_S = 0.7
 _START_WITHIN_S = 60.0
 _GIVE_UP_S = 5.0
 """A policy that an interrupt does not bring back (it is in C code) has its process killed."""
+_SAID_EACH_SECOND = 50
+"""Lines that a policy causes and that are printed; the rest is dropped."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a worker ended when nothing was wrong."""
+    """How an attachment ended when nothing was wrong; `again`: it has to be loaded anew."""
 
     reason: str
     again: bool = False
 
 
-class Signals:
-    """SIGINT, SIGTERM and SIGHUP, to be polled for together with everything else."""
-
-    def __init__(self) -> None:
-        """Nothing is caught before the `with` block."""
-        self._before: dict[int, Any] = {}
-        self.got = 0
-
-    def __enter__(self) -> Self:
-        self._reading, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.abandon()
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        self.got = number
-
-    def fileno(self) -> int:
-        """Readable after a signal."""
-        return self._reading
-
-    def descriptors(self) -> tuple[int, int]:
-        """What a forked child has no use for."""
-        return self._reading, self._writing
-
-    def drain(self) -> None:
-        """Make it unreadable again."""
-        with suppress(BlockingIOError):
-            os.read(self._reading, 512)
-
-    def abandon(self) -> None:
-        """Close the descriptors, here or in a forked child."""
-        signal.set_wakeup_fd(-1)
-        with suppress(OSError):
-            os.close(self._reading)
-            os.close(self._writing)
-
-
 class Supervisor:
-    """One worker's overseer."""
+    """One attachment's overseer."""
 
     def __init__(
         self,
-        pid: int,
-        channel: socket.socket,
+        worker: WorkerProcess,
         scheduler: LoadedScheduler,
         counters: Counters,
         reporter: Reporter,
         *,
         wanted: Wanted,
         started: str,
+        start_trial: Callable[[Wanted, bool], ConfinedCall],
     ) -> None:
-        """`wanted` is the policy that the worker was started with."""
+        """`wanted` is the policy that the worker runs; `started` describes the machine."""
         self.wanted = wanted
-        self.swaps = 0
-        self._pid = pid
-        self._pidfd = os.pidfd_open(pid)
-        self._channel = channel
-        channel.setblocking(False)
+        self._worker = worker
         self._scheduler = scheduler
         self._state = scheduler.state
         self._counters = counters
         self._reporter = reporter
         self._started = started
+        self._done: list[tuple[Request, Mapping[str, Any]]] = []
+        self._swaps = Swaps(worker, self._state.user, start_trial, self._note_answer)
         self._complaints = Complaints()
-        self._progress = Progress(pid)
+        self._progress = Progress(worker.pid)
         self._policy = ""
-        self._options: dict[str, Any] = {}
+        self._options: messages.Options = {}
         self._failures = 0
         self._begin_s = time.monotonic()
-        self._stop_by_s = self._complain_s = 0.0
-        self._last_words: dict[str, Any] = {}
-        self._asked: list[tuple[Request, Wanted]] = []
-        self._done: list[tuple[Request, Mapping[str, Any]]] = []
-        self._reaped = False
-        self._totals: dict[str, int] | None = None
+        self._stop_by_s = self._look_s = self._complain_s = 0.0
+        self._said = 0
+        self._last_words: messages.WorkerMessage | None = None
+
+    @property
+    def swaps(self) -> int:
+        """How many there were."""
+        return self._swaps.done
 
     def watch(self, control: ControlServer, signals: Signals) -> Ended:
-        """Until the worker has ended; raises UsageError or ScheduleError if not as wanted."""
-        own = [self._pidfd, self._channel.fileno(), signals.fileno()]
+        """Until the attachment ends; raises UsageError or ScheduleError if not as wanted."""
+        worker = self._worker
+        own = [worker.pidfd, signals.fileno()]
         polled: list[int] = []
         # Four times a second nothing is ready: what is done then is a part of what pyland costs.
         while True:
-            if (sources := own + control.sources()) != polled:
+            now_s = time.monotonic()
+            sources = own + self._worker_sources() + control.sources() + self._swaps.sources()
+            if sources != polled:
                 polled, poll = sources, select.poll()
                 for source in sources:
                     poll.register(source, select.POLLIN)
@@ -140,118 +106,156 @@ class Supervisor:
                 signals.drain()
             if signals.got and not self._stop_by_s:
                 self._stop_by_s = now_s + _END_WITHIN_S
-                self._signal(signal.SIGTERM)
-            if self._channel.fileno() in ready or self._pidfd in ready:
+                worker.signal(signal.SIGTERM)
+            if not ready.isdisjoint((worker.channel.fileno(), worker.output, worker.pidfd)):
                 self._hear()
-            if self._pidfd in ready:
-                return self._ended(signals)
+            if (ended := self._ended(signals, died=worker.pidfd in ready)) is not None:
+                return ended
             for fd in ready.difference(own):
                 control.handle(fd, now_s)
             control.expire(now_s)
             for request in control.requests():
-                self._answer(control, request)
+                self._answer(request)
             self._look(now_s)
+            self._swaps.go_on(self.wanted)
             for request, answer in self._done:
                 control.answer(request, answer)
             self._done.clear()
 
-    def kill(self) -> None:
-        """End the worker if it is still there, and count for the last time."""
-        if self._reaped:
-            return
-        self._signal(signal.SIGKILL)
-        select.select([self._pidfd], [], [])
-        self._totals = self._counters.read()
-        with suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
-        os.close(self._pidfd)
-        self._reaped = True
-
-    def totals(self) -> dict[str, int]:
-        """What was counted, by the names of `TOTALS`; the worker must have been killed."""
-        values = self._totals or {}
+    def close(self, control: ControlServer) -> dict[str, int]:
+        """Answer what is left; what was counted, by the names of `TOTALS`."""
+        self._swaps.close()
+        for request, answer in self._done:
+            control.answer(request, answer)
+        values = self._counters.read()
         return {name: values.get(name, 0) for name in TOTALS}
 
-    def _signal(self, number: int) -> None:
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, number)
+    def _worker_sources(self) -> list[int]:
+        """A worker that says very much is listened to once in a while only."""
+        if self._said > _SAID_EACH_SECOND:
+            return []
+        return [self._worker.channel.fileno(), self._worker.output]
+
+    def _note_answer(self, request: Request, answer: Mapping[str, Any]) -> None:
+        self._done.append((request, answer))
 
     def _hear(self) -> None:
-        while True:
-            try:
-                text = self._channel.recv(MESSAGE_MAX)
-            except OSError:
-                return
-            if not text:
-                return
-            with suppress(ValueError):
-                self._take(json.loads(text))
+        for message in self._worker.hear():
+            self._said += 1
+            if message is not None:
+                self._take(message)
+        for line in self._worker.printed():
+            self._say(f"pyland: policy {self._policy or self.wanted.spec} printed: {escape(line)}")
 
-    def _take(self, message: dict[str, Any]) -> None:
-        kind = message["kind"]
-        if kind in ("started", "swapped", "replaced"):
-            self._policy, self._options = message["policy"], message["options"]
-            self._complaints.start_anew(self._counters.counts())
-        if kind == "started":
-            self._counters.start_counting_faults()
-            locked = memory.locked_mib(self._pid)
-            self._reporter.started(
-                f"pyland: scheduling with {self._policy} {self._started}, {locked:.0f} MiB locked"
-            )
-        elif kind == "failure":
-            self._failures += 1
-            self._reporter.say(f"pyland: policy {message['policy']}: {message['report']}")
-        elif kind == "replaced":
-            self.wanted = Wanted(LAST_RESORT, (), "/")
-            self._reporter.say(
-                f"pyland: policy {message['failed']} failed {message['failures']} times within "
-                f"{guard.WINDOW_S:g} s: going on with {self._policy}"
-            )
-        elif kind in ("swapped", "swap refused"):
-            self._swap_done(message)
-        else:
-            self._last_words = message
+    def _say(self, text: str) -> None:
+        self._said += 1
+        if self._said <= _SAID_EACH_SECOND:
+            self._reporter.say(text)
 
-    def _ended(self, signals: Signals) -> Ended:
-        shared, words = self._state.shared, self._last_words
-        kind, how = words.get("kind"), words.get("how")
-        self.kill()
-        if kind in ("refused", "broken") and not self._policy:
-            raise UsageError(words["error"])
-        if kind in ("refused", "broken"):
-            raise ScheduleError(f"policy {self._policy}: {words['error']}")
-        if kind == "strict":
-            raise ScheduleError(f"policy {words['policy']} failed, and --strict was given")
-        if how == "KERNEL":
+    def _take(self, message: messages.WorkerMessage) -> None:
+        match message:
+            case messages.Ready() if not self._policy:
+                self._attach(message)
+            case messages.Failure():
+                self._failures += 1
+                self._say(f"pyland: policy {escape(message.policy)}: {block(message.report)}")
+            case messages.Replaced():
+                self._changed(message.policy, message.options)
+                self.wanted = Wanted(LAST_RESORT, (), "/")
+                self._say(
+                    f"pyland: policy {escape(message.failed)} {escape(message.why)}: going on with "
+                    f"{self._policy}"
+                )
+            case messages.Edited():
+                self._say(
+                    f"pyland: policy {escape(message.policy)}: {escape(message.file)} is not what it was; "
+                    "what was loaded goes on (`pyland swap --reload` takes the file)"
+                )
+            case messages.Swapped():
+                if (wanted := self._swaps.swapped(message)) is not None:
+                    self.wanted = wanted
+                    self._changed(message.policy, message.options)
+            case messages.SwapRefused():
+                self._swaps.refused(message.error)
+            case messages.Stopped(how="KERNEL"):
+                pass  # the kernel says so itself, and this may be of the attachment before
+            case _:
+                self._last_words = message
+
+    def _attach(self, ready: messages.Ready) -> None:
+        self._scheduler.attach()
+        self._worker.go()
+        self._changed(ready.policy, ready.options)
+        self._counters.start_counting_faults()
+        locked = memory.locked_mib(self._worker.pid)
+        self._reporter.started(
+            f"pyland: scheduling with {self._policy} {self._started}, {locked:.0f} MiB locked"
+        )
+        if not ready.confined:
+            self._reporter.say("pyland: the kernel filters no system calls: the policy may use all")
+
+    def _changed(self, policy: str, options: messages.Options) -> None:
+        self._policy, self._options = policy, options
+        self._complaints.start_anew(self._counters.counts())
+
+    def _ended(self, signals: Signals, *, died: bool) -> Ended | None:
+        """How it ended, None while it goes on."""
+        words, state = self._last_words, self._state.shared
+        if state.exited:
             end = self._scheduler.exit()
-            if end.wants_restart and not signals.got:
+            if end.wants_restart and not signals.got and not died:
                 return Ended("", again=True)
             if not end.wants_restart:
                 raise ScheduleError(f"the kernel ended it: {end}", end.dump)
-        if how == "RING":
-            broken = os.strerror(shared.drain_error)
+        elif state.drain_error:
+            broken = os.strerror(state.drain_error)
             raise ScheduleError(f"the ring of decisions is broken: {broken}")
-        if how == "SIGNAL" or signals.got:
+        elif words is None and not died:
+            return None
+        if isinstance(words, messages.Refused | messages.Broken) and not self._policy:
+            raise UsageError(words.error)
+        if isinstance(words, messages.Refused | messages.Broken):
+            raise ScheduleError(f"policy {self._policy}: {words.error}")
+        if isinstance(words, messages.GaveUp):
+            raise ScheduleError(f"policy {words.policy} failed, and --strict was given")
+        if signals.got or (isinstance(words, messages.Stopped) and words.how == "SIGNAL"):
             return Ended("stopped by a signal")
-        raise ScheduleError(f"policy {self._policy}: the process that runs it died")
+        if died:
+            raise ScheduleError(
+                f"policy {self._policy or self.wanted.spec}: the process that runs it died"
+            )
+        if isinstance(words, messages.Ready):
+            self._last_words = None
+            return None
+        raise ScheduleError(f"policy {self._policy}: the process that runs it stopped scheduling")
 
     def _look(self, now_s: float) -> None:
         """What nobody tells: a worker that does not end, start, or come back."""
+        worker = self._worker
+        if now_s - self._look_s > 1:
+            self._look_s, self._said = now_s, 0
         if self._stop_by_s:
             if now_s > self._stop_by_s:
-                self._signal(signal.SIGKILL)
+                worker.signal(signal.SIGKILL)
             return
         if not self._policy:
-            if now_s - self._begin_s > _START_WITHIN_S:
+            took_s = now_s - self._begin_s
+            if took_s > _START_WITHIN_S:
                 raise UsageError(
                     f"policy {self.wanted.spec} was not constructed within {_START_WITHIN_S:g} s"
                 )
+            if took_s > guard.SWAP_TOO_LONG_S:
+                worker.signal(guard.INTERRUPT)
             return
+        swapping = self._swaps.is_at_worker
+        too_long_s = guard.SWAP_TOO_LONG_S if swapping else guard.TOO_LONG_S
         self._progress.look(self._state.user.cycles, now_s)
-        if self._progress.stuck_s > guard.TOO_LONG_S + _GIVE_UP_S:
-            raise ScheduleError(f"policy {self._policy} does not return and cannot be interrupted")
-        if self._progress.busy_s > guard.TOO_LONG_S:
-            self._signal(guard.INTERRUPT)
+        if self._progress.stuck_s > too_long_s + _GIVE_UP_S:
+            wanted = self._swaps.wanted if swapping else None
+            name = wanted.spec if wanted else self._policy
+            raise ScheduleError(f"policy {name} does not return and cannot be interrupted")
+        if self._progress.busy_s > too_long_s:
+            worker.signal(guard.INTERRUPT)
         if held_by := self._progress.news():
             self._reporter.say(
                 f"pyland: the process that decides is {held_by}: tasks are scheduled without it"
@@ -262,50 +266,23 @@ class Supervisor:
         for complaint in self._complaints.new(self._counters.counts()):
             self._reporter.say(f"pyland: policy {self._policy}: {complaint}")
 
-    def _answer(self, control: ControlServer, request: Request) -> None:
+    def _answer(self, request: Request) -> None:
         if isinstance(request.what, StatusRequest):
-            control.answer(request, {"ok": True, "status": self.status()})
-            return
-        swap = request.what
-        wanted = self.wanted
-        if not swap.reload and swap.policy is not None:
-            wanted = Wanted(swap.policy, tuple(swap.options), swap.folder)
-        if not self._policy or self._stop_by_s:
-            control.answer(request, {"ok": False, "error": "pyland is not scheduling now"})
-            return
-        message = {
-            "policy": wanted.spec,
-            "options": wanted.given,
-            "folder": wanted.folder,
-            "reload": swap.reload,
-        }
-        try:
-            self._channel.send(json.dumps(message).encode())
-        except OSError:
-            control.answer(request, {"ok": False, "error": "too many swaps at once"})
-            return
-        self._asked.append((request, wanted))
-        self._state.user.request += 1
-
-    def _swap_done(self, message: dict[str, Any]) -> None:
-        if not self._asked:
-            return
-        request, wanted = self._asked.pop(0)
-        if message["kind"] == "swap refused":
-            self._done.append((request, {"ok": False, "error": message["error"]}))
-            return
-        self.wanted = wanted
-        self.swaps += 1
-        self._done.append((request, {"ok": True, **message}))
+            self._note_answer(request, {"ok": True, "status": self.status()})
+        elif not self._policy or self._stop_by_s:
+            self._note_answer(request, {"ok": False, "error": "pyland is not scheduling now"})
+        else:
+            self._swaps.add(request, request.what, self.wanted)
 
     def status(self) -> dict[str, Any]:
         """What `pyland status` shows."""
         counts = self._counters.read()
+        pid = self._worker.pid
         return {
             "policy": self._policy,
             "as": self.wanted.spec,
             "options": self._options,
-            "process": {"pid": self._pid, **privileges.described(self._pid)},
+            "process": {"pid": pid, **privileges.described(pid)},
             "scheduling": f"{time.monotonic() - self._begin_s:.0f} s",
             "failures reported": self._failures,
             "swaps": self.swaps,
