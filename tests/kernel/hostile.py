@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import mmap
-import os
-import re
-import struct
+import ctypes
 import time
 from pathlib import Path
 
@@ -177,10 +174,9 @@ class Corrupt(Deadline):
     def decide(self, batch: Batch) -> list[int]:
         self.calls += 1
         if self.calls == 300:
-            with mmap.mmap(_user_ring(), mmap.PAGESIZE, offset=mmap.PAGESIZE) as ring:
-                # The producer's position, far ahead: the kernel would walk what is not there.
-                (position,) = struct.unpack_from("=Q", ring, 0)
-                struct.pack_into("=Q", ring, 0, position + (1 << 40) + 4)
+            # The producer's position, far ahead: the kernel would walk what is not there.
+            position = ctypes.c_uint64.from_address(_user_ring())
+            position.value += (1 << 40) + 4
         return super().decide(batch)
 
 
@@ -192,12 +188,11 @@ class Unmakeable(Deadline):
 
 
 def _user_ring() -> int:
-    """The descriptor of the ring that this process writes (map type 31)."""
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            about = Path(f"/proc/self/fdinfo/{name}").read_text()
-        except OSError:
-            continue
-        if re.search(r"^map_type:\s+31$", about, re.MULTILINE):
-            return int(name)
-    raise RuntimeError("no ring among the descriptors")
+    """Where the ring that this process writes begins: the largest BPF map that it can write."""
+    found = {}
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, mode, *_, name = line.split()
+        if name == "anon_inode:bpf-map" and mode.startswith("rw"):
+            begin, end = (int(one, 16) for one in span.split("-"))
+            found[end - begin] = begin
+    return found[max(found)]
