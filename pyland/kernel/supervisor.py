@@ -167,9 +167,10 @@ class Supervisor:
                     f"{self._policy}"
                 )
             case messages.Edited():
+                name, file = escape(message.policy), escape(message.file)
                 self._say(
-                    f"pyland: policy {escape(message.policy)}: {escape(message.file)} is not what it was; "
-                    "what was loaded goes on (`pyland swap --reload` takes the file)"
+                    f"pyland: policy {name}: {file} is not what it was; what was loaded goes on "
+                    "(`pyland swap --reload` takes the file)"
                 )
             case messages.Swapped():
                 if (wanted := self._swaps.swapped(message)) is not None:
@@ -195,7 +196,7 @@ class Supervisor:
             self._reporter.say("pyland: the kernel filters no system calls: the policy may use all")
 
     def _changed(self, policy: str, options: messages.Options) -> None:
-        self._policy, self._options = policy, options
+        self._policy, self._options = escape(policy), options
         self._complaints.start_anew(self._counters.counts())
 
     def _ended(self, signals: Signals, *, died: bool) -> Ended | None:
