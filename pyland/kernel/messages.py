@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, get_type_hints
+
+from pyland import telling
 
 MESSAGE_MAX = 60_000
 """Bytes of a worker's message; longer texts are cut."""
@@ -131,7 +133,7 @@ _TYPES = {kind: get_type_hints(kind) for kind in _KINDS.values()}
 
 def encode(message: WorkerMessage) -> bytes:
     """A message as it is sent, with texts cut so that it stays within `MESSAGE_MAX`."""
-    values = {name: _cut(value) for name, value in asdict(message).items()}
+    values = {one.name: _cut(getattr(message, one.name)) for one in fields(message)}
     text = json.dumps({"kind": type(message).__name__, **values})
     if len(text) > MESSAGE_MAX:
         values = {name: {} if isinstance(value, dict) else value for name, value in values.items()}
@@ -148,11 +150,11 @@ def _cut(value: object) -> object:
 
 
 def _option(value: object) -> str | int | float | bool:
-    if isinstance(value, bool) or (isinstance(value, int) and -(2**63) <= value < 2**64):
-        return value
-    if isinstance(value, float) and value - value == 0:
-        return value
-    return str(value)[:_OPTION_MAX]
+    found = telling.plain(value)
+    if type(found) is bool or type(found) is int or type(found) is float:
+        return found
+    text = found if type(found) is str else telling.told(lambda: str(value), "its text")
+    return text[:_OPTION_MAX]
 
 
 def decode(data: bytes) -> WorkerMessage:
