@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     # Only when asked for: it imports as much as all the rest together.
     from importlib.metadata import EntryPoint
 
-__all__ = ["GROUP", "Choice", "Listing", "available", "choose", "untrusted"]
+__all__ = ["GROUP", "NO_FOLDER", "Choice", "Listing", "available", "choose", "untrusted"]
 
 GROUP = "pyland.policies"
 """The group of entry points in which packages offer policies."""
+
+NO_FOLDER = Path("/dev/null")
+"""In place of a folder that is gone: it is there, and nothing can be in it."""
 
 _HOW = "a policy of yours is written module:Class or ./file.py:Class"
 
@@ -223,7 +226,10 @@ def _unknown(spec: str, module: str, folder: Path) -> str:
     files = [name.removesuffix(".py") for name in _python_files(folder)]
     near = _nearest(module, [*names, *files])
     if ":" in spec:
-        return f"--policy {spec}: there is no module {module!r}, installed or in {folder}{near}"
+        where = f"installed or in {folder}"
+        if folder == NO_FOLDER:
+            where = "installed, and the current folder is gone"
+        return f"--policy {spec}: there is no module {module!r}, {where}{near}"
     return f"--policy {spec}: there is no such policy{near}; `pyland policies` lists them, {_HOW}"
 
 

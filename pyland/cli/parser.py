@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from pyland import printing
 from pyland.errors import UsageError
+from pyland.finder import NO_FOLDER
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,12 +32,20 @@ def add_policy(parser: argparse.ArgumentParser, default: str | None, text: str) 
     )
 
 
-def current_folder() -> Path:
-    """Where a policy of the user's is looked for; raises UsageError."""
+def current_folder(spec: str | None = None) -> Path:
+    """Where a policy of the user's is looked for; raises UsageError when `spec` needs it.
+
+    A folder that was removed is `NO_FOLDER`: what is built in or installed is not in it.
+    """
     try:
         return Path.cwd()
     except OSError as error:
-        raise UsageError(f"the current folder: {error.strerror}") from None
+        file = (spec or "").partition(":")[0]
+        if not file.startswith("/") and ("/" in file or file.endswith(".py")):
+            raise UsageError(
+                f"--policy {spec}: the current folder: {error.strerror}; give the file's whole path"
+            ) from None
+        return NO_FOLDER
 
 
 def shown(value: object) -> str:

@@ -155,7 +155,7 @@ def command(arguments: Sequence[str]) -> int:
 
 def _help_policy(spec: str, given: Sequence[str]) -> int:
     become_caller()
-    policy = choose(spec, given, folder=current_folder()).policy
+    policy = choose(spec, given, folder=current_folder(spec)).policy
     lines = [f"{policy.name}: {inspect.cleandoc(policy.__doc__ or 'its author says nothing')}", ""]
     lines.append("options (--policy-opt NAME=VALUE):" if policy.options else "no options")
     for name, one in policy.options.items():
@@ -174,7 +174,7 @@ def _schedule(settings: Settings, spec: str, given: Sequence[str]) -> int:
     from pyland.kernel.session import Session
 
     printing.go_on_in_the_background()
-    session = Session(settings, spec, given, current_folder())
+    session = Session(settings, spec, given, current_folder(spec))
     try:
         end, code = session.run(), 0
     except ScheduleError as error:

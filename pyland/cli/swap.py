@@ -36,7 +36,7 @@ def command(arguments: Sequence[str]) -> int:
             "command": "swap",
             "policy": options.policy,
             "options": options.policy_opt,
-            "folder": str(current_folder()),
+            "folder": str(current_folder(options.policy)),
         }
         answer = ask(request)
     if not answer["ok"]:

@@ -30,6 +30,8 @@ REQUEST_WITHIN_S = 5.0
 """From the connection to the end of the line."""
 ANSWER_MAX = 1 << 20
 """Bytes of an answer that a client takes."""
+ENDS_WITHIN_S = 1.5
+"""A pyland that has been told to end is gone by then."""
 
 _ACCEPT_AT_ONCE = 64
 _ONLY = "only root and the user who started pyland may ask it"
@@ -215,11 +217,17 @@ def _take_folder(path: Path) -> int:
             os.close(folder)
     except OSError as error:
         raise UsageError(f"the control socket's folder {path.parent}: {error.strerror}") from None
-    try:
-        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise UsageError(f"another pyland runs here, and listens at {path}") from None
+    until_s = time.monotonic() + ENDS_WITHIN_S
+    while True:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > until_s:
+                os.close(lock)
+                raise UsageError(f"another pyland runs here, and listens at {path}") from None
+            time.sleep(0.02)
+        else:
+            break
     return lock
 
 

@@ -16,9 +16,9 @@ from pyland.cli import status, swap
 from pyland.cli.main import main
 from pyland.errors import UsageError
 from pyland.kernel import checks, control
-from pyland.kernel.problems import load_problem
 from pyland.kernel.settings import Settings
 from pyland.policies import BUILTINS
+from tests.unit.policy_files import MINE
 
 
 class Answers:
@@ -97,7 +97,11 @@ def test_what_the_machine_lacks_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(UsageError, match="needs root: run it with sudo"):
         checks.check_machine()
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(checks, "check_rights", lambda: None)
+    monkeypatch.setattr(checks, "KERNEL", tmp_path / "absent")
+    with pytest.raises(UsageError, match="/sys is not mounted: run `mount -t sysfs"):
+        checks.check_machine()
+    monkeypatch.setattr(checks, "KERNEL", tmp_path)
     monkeypatch.setattr(checks, "SCHED_EXT", tmp_path / "absent")
     with pytest.raises(UsageError, match=r"no sched_ext.*6\.12.*CONFIG_SCHED_CLASS_EXT"):
         checks.check_machine()
@@ -105,25 +109,6 @@ def test_what_the_machine_lacks_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(checks, "KERNEL_BTF", tmp_path / "absent")
     with pytest.raises(UsageError, match="no BTF"):
         checks.check_machine()
-
-
-def test_a_scheduler_that_is_loaded_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(checks, "SCHED_EXT", tmp_path)
-    (tmp_path / "state").write_text("disabled\n")
-    checks.check_no_scheduler()
-    (tmp_path / "state").write_text("enabled\n")
-    (tmp_path / "root").mkdir()
-    (tmp_path / "root/ops").write_text("lavd\n")
-    with pytest.raises(UsageError, match="another scheduler is loaded: lavd"):
-        checks.check_no_scheduler()
-
-
-def test_a_kernel_that_no_scheduler_can_be_loaded_on_is_explained() -> None:
-    libbpf = "libbpf: extern 'scx_bpf_kick_cpu': func_proto [7] incompatible with vmlinux [9]"
-    assert "BTF was made by pahole 1.31 or later" in load_problem(libbpf)
-    assert load_problem("no memory").startswith("no memory (--verbose")
 
 
 def test_what_a_policy_does_is_shown_without_a_kernel(
@@ -258,14 +243,33 @@ def test_the_policy_is_passed_on_unread(
     ]
 
 
-def test_a_folder_that_is_gone_is_told(
+def test_a_folder_that_is_gone_keeps_only_what_would_be_in_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "gone").mkdir()
+    (tmp_path / "mine.py").write_text(MINE.format(name="mine"))
+    (tmp_path / "mine.py").chmod(0o644)
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    assert main(["policies"]) == 2
-    assert capsys.readouterr().err == "pyland: the current folder: No such file or directory\n"
+    for arguments in (
+        ["policies"],
+        ["--help-policy", "--policy", "fifo"],
+        ["--help-policy", "--policy", f"{tmp_path}/mine.py"],
+    ):
+        assert main(arguments) == 0
+    answers = Answers({"ok": True, "previous": "a", "policy": "fifo", "pause_us": 1})
+    monkeypatch.setattr("pyland.cli.swap.ask", answers)
+    assert main(["swap", "--policy", "fifo"]) == 0
+    assert answers.asked[0]["folder"] == "/dev/null"
+    assert capsys.readouterr().err == ""
+    for command in (["--help-policy"], ["swap"]):
+        assert main([*command, "--policy", "./mine.py:Mine"]) == 2
+        assert capsys.readouterr().err == (
+            "pyland: --policy ./mine.py:Mine: the current folder: No such file or directory; give "
+            "the file's whole path\n"
+        )
+    assert main(["--help-policy", "--policy", "mine:Mine"]) == 2
+    assert "no module 'mine', installed, and the current folder is gone" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

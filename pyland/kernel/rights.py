@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Has this process the rights that it takes, or does a container keep some of them?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pyland.errors import UsageError
+
+_PROC = Path("/proc")
+_SYS_ADMIN = 21
+# What each is for: loading programs, and those that see tasks; becoming the policy's user,
+# giving that user the control socket, ending its process.
+_NEEDED = {"BPF": 39, "PERFMON": 38, "SETUID": 7, "SETGID": 6, "KILL": 5, "CHOWN": 0}
+_IN_SYS_ADMIN = ("BPF", "PERFMON")
+_EVERY_USER = ["0", "0", "4294967295"]
+
+
+def check_rights(proc: Path = _PROC) -> None:
+    """Raise UsageError when this process is no root, or one that lacks a right."""
+    if os.geteuid() != 0:
+        raise UsageError("attaching a scheduler needs root: run it with sudo")
+    if not (proc / "self/status").exists():
+        raise UsageError(f"{proc} is not mounted: run `mount -t proc proc {proc}`")
+    if (proc / "self/uid_map").read_text().split() != _EVERY_USER:
+        raise UsageError(
+            "root of a user namespace, as in a rootless container, has no rights over the "
+            "machine's CPUs: run it outside, with sudo"
+        )
+    has = capabilities(proc)
+    missing = [name for name, number in _NEEDED.items() if not has >> number & 1]
+    if has >> _SYS_ADMIN & 1:
+        missing = [name for name in missing if name not in _IN_SYS_ADMIN]
+    if missing:
+        raise UsageError(
+            f"this root lacks {', '.join(f'CAP_{name}' for name in missing)}: give a container "
+            f"{' '.join(f'--cap-add {name}' for name in missing)}, a service all in its "
+            "CapabilityBoundingSet="
+        )
+
+
+def capabilities(proc: Path = _PROC) -> int:
+    """The capabilities in effect, one bit each; 0 where /proc does not say."""
+    for line in (proc / "self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16)
+    return 0
