@@ -63,13 +63,17 @@ static void on_signal(int number)
 	stop_signal = number;
 }
 
-/* A handler in C: it costs nothing per cycle and no Python code runs in between. */
+/*
+ * A handler in C: it costs nothing per cycle and no Python code runs in between. What nohup has
+ * made ignored stays so.
+ */
 int pyland_catch_signals(void)
 {
-	struct sigaction action = { .sa_handler = on_signal };
+	struct sigaction hangup, action = { .sa_handler = on_signal };
 
 	if (sigaction(SIGINT, &action, NULL) || sigaction(SIGTERM, &action, NULL) ||
-	    sigaction(SIGHUP, &action, NULL))
+	    sigaction(SIGHUP, NULL, &hangup) ||
+	    (hangup.sa_handler != SIG_IGN && sigaction(SIGHUP, &action, NULL)))
 		return pyland_fail(-errno, "sigaction: %s", strerror(errno));
 	return 0;
 }

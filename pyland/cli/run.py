@@ -171,9 +171,11 @@ def _schedule(settings: Settings, spec: str, given: Sequence[str]) -> int:
     from pyland.kernel import checks
 
     checks.check_machine()
+    from pyland.kernel.compaction import Compaction
     from pyland.kernel.session import Session
 
     printing.go_on_in_the_background()
+    Compaction.of_this_process().put_back_in_any_case()
     session = Session(settings, spec, given, current_folder(spec))
     try:
         end, code = session.run(), 0

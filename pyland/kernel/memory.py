@@ -13,8 +13,6 @@ ARENA_MIB = 24
 HEAP_MIB = 8
 """Lists and buffers larger than 512 bytes."""
 
-_COMPACTION = Path("/proc/sys/vm/compact_unevictable_allowed")
-
 
 def prepare() -> None:
     """Fill the pools from which the loop will allocate; once per process."""
@@ -37,17 +35,3 @@ def locked_mib(pid: int) -> float:
         if line.startswith("VmLck:"):
             return int(line.split()[1]) / 1024
     return 0.0
-
-
-def set_compaction(value: str) -> str | None:
-    """Set `vm.compact_unevictable_allowed`; the value it had, None where there is none.
-
-    The kernel may otherwise move locked pages to compact memory, and whoever touches
-    one meanwhile waits.
-    """
-    try:
-        before = _COMPACTION.read_text().strip()
-        _COMPACTION.write_text(value)
-    except OSError:
-        return None
-    return before

@@ -19,6 +19,7 @@ from pyland.caller import calling_user, policy_user
 from pyland.errors import ScheduleError, UsageError
 from pyland.finder import choose
 from pyland.kernel import checks, descendants
+from pyland.kernel.compaction import Compaction
 from pyland.kernel.confined import ConfinedCall
 from pyland.kernel.control import ControlServer
 from pyland.kernel.counters import TOTALS, Counters
@@ -72,6 +73,7 @@ class Session:
         with ExitStack() as stack:
             control = ControlServer(owner=self._caller.uid)
             stack.callback(control.close)
+            stack.enter_context(Compaction.of_this_process().switched_off())
             signals = stack.enter_context(Signals())
             scheduler = LoadedScheduler(self._settings, self._topology)
             try:
@@ -116,11 +118,7 @@ class Session:
     ) -> Ended:
         """One attachment."""
         counters = Counters(scheduler.state, worker.pid)
-        reporter = Reporter(
-            counters,
-            self._settings.stats_s,
-            close=(*worker.descriptors(), *control.sources(), *signals.descriptors()),
-        )
+        reporter = Reporter(counters, self._settings.stats_s)
         supervisor = Supervisor(
             worker,
             scheduler,

@@ -11,7 +11,10 @@ from typing import Any, Self
 
 
 class Signals:
-    """SIGINT, SIGTERM and SIGHUP, to be polled for together with everything else."""
+    """SIGINT, SIGTERM and SIGHUP, to be polled for together with everything else.
+
+    SIGHUP stays ignored where it was, as nohup leaves it: the terminal's end is not pyland's.
+    """
 
     def __init__(self) -> None:
         """Nothing is caught before the `with` block."""
@@ -22,7 +25,8 @@ class Signals:
         self._reading, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            self._before[number] = signal.signal(number, self._note)
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -36,10 +40,6 @@ class Signals:
     def fileno(self) -> int:
         """Readable after a signal."""
         return self._reading
-
-    def descriptors(self) -> tuple[int, int]:
-        """What a forked child has no use for."""
-        return self._reading, self._writing
 
     def drain(self) -> None:
         """Make it unreadable again."""

@@ -117,6 +117,7 @@ class Supervisor:
             for request in control.requests():
                 self._answer(request)
             self._look(now_s)
+            self._reporter.mend(now_s)
             self._swaps.go_on(self.wanted)
             for request, answer in self._done:
                 control.answer(request, answer)

@@ -42,10 +42,6 @@ class WorkerProcess:
         self._line = b""
         self._reaped = False
 
-    def descriptors(self) -> tuple[int, ...]:
-        """What other children have no use for."""
-        return self.pidfd, self.channel.fileno(), self.output
-
     def give_rings(self, scheduler: LoadedScheduler, topology: Topology) -> bool:
         """Send the maps of a loaded scheduler; False when the worker is gone."""
         sizes, fds = scheduler.ring_maps()
