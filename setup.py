@@ -61,5 +61,7 @@ EXCHANGE = Extension(
 setup(
     cffi_modules=["csrc/build_native.py:ffibuilder"],
     ext_modules=[EXCHANGE],
+    # Not an entry point: it starts Python in isolated mode, and no generated script does.
+    scripts=["pyland/cli/pyland"],
     cmdclass={"build_ext": BuildNative},
 )

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`python -m pyland` is the `pyland` command."""
 
+import os
 import sys
+
+if os.geteuid() == 0 and not sys.flags.isolated:
+    # What Python reads before this line cannot be kept out here; what is imported later can.
+    os.execv(sys.executable, [sys.executable, "-I", "-m", "pyland", *sys.argv[1:]])
 
 from pyland.cli.main import main
 

@@ -82,24 +82,6 @@ def _nobody() -> Caller:
     return Caller(_NOBODY, _NOBODY, str(_NOBODY))
 
 
-def become_caller() -> None:
-    """Started by another user as root, become that user for good; raises UsageError.
-
-    For commands that only show something: what they import runs as the calling user.
-    """
-    caller = calling_user()
-    if os.geteuid() != 0 or caller.uid == 0:
-        return
-    try:
-        os.setgroups([])
-        if (entry := _entry(caller.uid)) is not None:
-            os.initgroups(entry.pw_name, caller.gid)
-        os.setresgid(*(caller.gid,) * 3)
-        os.setresuid(*(caller.uid,) * 3)
-    except OSError as error:
-        raise UsageError(f"becoming user {caller.name}: {error.strerror}") from None
-
-
 def _named(environment: Mapping[str, str]) -> Iterator[tuple[str, Caller]]:
     """The callers that the variables name; an empty variable is none."""
     if text := environment.get("SUDO_UID"):

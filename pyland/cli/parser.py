@@ -2,6 +2,8 @@
 """What the commands' parsers have in common."""
 
 import argparse
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -46,6 +48,19 @@ def current_folder(spec: str | None = None) -> Path:
                 f"--policy {spec}: the current folder: {error.strerror}; give the file's whole path"
             ) from None
         return NO_FOLDER
+
+
+def as_policies_run(function: Callable[[], str]) -> str:
+    """What the function returns, which runs code of policies: never with root's rights.
+
+    Raises UsageError with what it raises as one, or that it ended its process.
+    """
+    if os.geteuid() != 0:
+        return function()
+    # The native part only here: an ordinary user may look at policies without it.
+    from pyland.kernel.confined import as_policy_user
+
+    return as_policy_user(function)
 
 
 def shown(value: object) -> str:

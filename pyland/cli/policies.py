@@ -3,9 +3,9 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
-from pyland.caller import become_caller
-from pyland.cli.parser import Parser, current_folder, shown
+from pyland.cli.parser import Parser, as_policies_run, current_folder, shown
 from pyland.finder import available
 from pyland.printing import as_json, show
 
@@ -19,11 +19,15 @@ def command(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="for programs: a JSON array")
     options = parser.parse_args(arguments)
-    become_caller()  # the packages' code runs
-    found = available(current_folder())
-    if options.json:
-        show(as_json([dataclasses.asdict(one) for one in found], indent=2))
-        return 0
+    folder = current_folder()
+    show(as_policies_run(lambda: _listed(folder, as_array=options.json)))
+    return 0
+
+
+def _listed(folder: Path, *, as_array: bool) -> str:
+    found = available(folder)
+    if as_array:
+        return as_json([dataclasses.asdict(one) for one in found], indent=2)
     rows = [
         (one.name, f"cannot be had: {one.error}" if one.error else one.summary, one.origin)
         for one in found
@@ -31,5 +35,4 @@ def command(arguments: Sequence[str]) -> int:
     rows = [(shown(a), shown(b), shown(c)) for a, b, c in rows]
     names = max(len(row[0]) for row in rows)
     summaries = max(len(row[1]) for row in rows)
-    show("\n".join(f"{a:{names}}  {b:{summaries}}  {c}" for a, b, c in rows))
-    return 0
+    return "\n".join(f"{a:{names}}  {b:{summaries}}  {c}" for a, b, c in rows)

@@ -4,10 +4,10 @@
 import argparse
 import inspect
 from collections.abc import Sequence
+from pathlib import Path
 
 from pyland import printing
-from pyland.caller import become_caller
-from pyland.cli.parser import Parser, add_policy, current_folder, shown
+from pyland.cli.parser import Parser, add_policy, as_policies_run, current_folder, shown
 from pyland.errors import ScheduleError
 from pyland.finder import choose
 from pyland.kernel.settings import Settings
@@ -154,15 +154,19 @@ def command(arguments: Sequence[str]) -> int:
 
 
 def _help_policy(spec: str, given: Sequence[str]) -> int:
-    become_caller()
-    policy = choose(spec, given, folder=current_folder(spec)).policy
+    folder = current_folder(spec)
+    printing.show(as_policies_run(lambda: _described(spec, given, folder)))
+    return 0
+
+
+def _described(spec: str, given: Sequence[str], folder: Path) -> str:
+    policy = choose(spec, given, folder=folder).policy
     lines = [f"{policy.name}: {inspect.cleandoc(policy.__doc__ or 'its author says nothing')}", ""]
     lines.append("options (--policy-opt NAME=VALUE):" if policy.options else "no options")
     for name, one in policy.options.items():
         lines.append(f"  {name}: {shown(one.takes)} (default {shown(one.default)})")
         lines.append(f"      {shown(one.help)}")
-    printing.show("\n".join(lines))
-    return 0
+    return "\n".join(lines)
 
 
 def _schedule(settings: Settings, spec: str, given: Sequence[str]) -> int:

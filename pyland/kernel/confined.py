@@ -7,6 +7,7 @@ worker: the answer comes back as text, and whatever the code does ends with its 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -16,15 +17,22 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import NoReturn
 
-from pyland.caller import Caller
+from pyland.caller import Caller, calling_user, policy_user
 from pyland.errors import UsageError
 from pyland.kernel import guard, privileges
 from pyland.kernel._native import lib
+from pyland.trust import remember_trusted_users
 
 ANSWER_MAX = 1 << 20
 """Bytes of an answer; the code that sends more gets none."""
 WITHIN_S = 60.0
 """How long the code has where nothing else is said."""
+
+
+def as_policy_user(function: Callable[[], str]) -> str:
+    """What `function` returns, run by root's side as the user as whom policies run."""
+    remember_trusted_users()
+    return ConfinedCall(function, policy_user(calling_user())).wait()
 
 
 class ConfinedCall:
@@ -39,6 +47,7 @@ class ConfinedCall:
         within_s: float = WITHIN_S,
     ) -> None:
         """Fork; `function` runs as `user`, and what it raises as UsageError is the answer too."""
+        self._user = user
         self._until_s = time.monotonic() + within_s
         self._within_s = within_s
         self._data = b""
@@ -69,7 +78,7 @@ class ConfinedCall:
         self.close()
         if not ended:
             raise UsageError(f"it was not done after {self._within_s:g} s")
-        return _parse(self._data)
+        return _parse(self._data, self._user)
 
     def wait(self) -> str:
         """The answer, however long it takes within its time; raises UsageError."""
@@ -136,7 +145,7 @@ def _live(
         os._exit(0)
 
 
-def _parse(data: bytes) -> str:
+def _parse(data: bytes, user: Caller) -> str:
     found = None
     with suppress(ValueError, RecursionError):
         found = json.loads(data)
@@ -144,5 +153,7 @@ def _parse(data: bytes) -> str:
         if isinstance(value := found.get("value"), str):
             return value
         if isinstance(error := found.get("error"), str):
+            if error.endswith(os.strerror(errno.EACCES)):
+                error += f" for {user.name}, as whom the policy runs: let it be read, or see --user"
             raise UsageError(error)
     raise UsageError("it ended the process")

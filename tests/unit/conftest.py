@@ -25,6 +25,13 @@ def _own_user(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
+def readable(tmp_path: Path) -> None:
+    """Others than root can read what is below `tmp_path`: a policy never runs as root."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with a policy in it."""
     write(tmp_path / "mine.py", MINE.format(name="mine"))

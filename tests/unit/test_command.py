@@ -111,6 +111,7 @@ def test_what_the_machine_lacks_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pa
         checks.check_machine()
 
 
+@pytest.mark.usefixtures("readable")
 def test_what_a_policy_does_is_shown_without_a_kernel(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -243,6 +244,7 @@ def test_the_policy_is_passed_on_unread(
     ]
 
 
+@pytest.mark.usefixtures("readable")
 def test_a_folder_that_is_gone_keeps_only_what_would_be_in_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
