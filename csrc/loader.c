@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,6 +22,8 @@
 #include "pyland_native.h"
 
 #define SCHED_EXT_POLICY 7	/* SCHED_EXT, uapi/linux/sched.h since 6.12 */
+#define LOG_CHUNK 512
+#define LOG_WAIT_MS 250
 #define VERIFIER_STATS 4	/* BPF_LOG_STATS: one line per program */
 
 struct pyland_object {
@@ -64,6 +67,32 @@ int pyland_build_libbpf_minor(void)
 	return LIBBPF_MINOR_VERSION;
 }
 
+/*
+ * The log goes to standard error for as long as it takes more: a stopped terminal or a full pipe
+ * must not keep pyland from loading again. A blocking descriptor with room takes so little at once.
+ */
+static int print_log(const char *format, va_list args)
+{
+	struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
+	char *text;
+	int length = vasprintf(&text, format, args), done = 0;
+
+	if (length < 0)
+		return 0;
+	while (done < length && poll(&room, 1, LOG_WAIT_MS) > 0) {
+		int left = length - done;
+		ssize_t nr = write(STDERR_FILENO, text + done, left < LOG_CHUNK ? left : LOG_CHUNK);
+
+		if (nr < 0)
+			break;
+		done += nr;
+	}
+	if (done < length)
+		verbose = 0;	/* each of many more lines would wait as long */
+	free(text);
+	return length;
+}
+
 static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 {
 	if (level == LIBBPF_WARN && !first_warning[0]) {
@@ -74,7 +103,7 @@ static int print_libbpf(enum libbpf_print_level level, const char *format, va_li
 		va_end(copy);
 		first_warning[strcspn(first_warning, "\n")] = 0;
 	}
-	return verbose ? vfprintf(stderr, format, args) : 0;
+	return verbose ? print_log(format, args) : 0;
 }
 
 static int fail_libbpf(int error, const char *what)

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import socket
 import stat
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _CHUNK = 512
 """A blocking descriptor that is ready takes so much at once."""
@@ -106,3 +111,25 @@ class Outlet:
         if not poll.poll(0):
             raise BlockingIOError
         return os.write(self._fd, self._waiting[:_CHUNK])
+
+
+class Lossy(io.RawIOBase):
+    """A non-blocking descriptor as a raw file; what finds no room is lost, and not told.
+
+    Elsewhere, print() would raise BlockingIOError in the middle of what prints.
+    """
+
+    def __init__(self, fd: int) -> None:
+        """The descriptor stays open when the file is closed."""
+        self._fd = fd
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        with suppress(OSError):
+            os.write(self._fd, data)
+        return memoryview(data).nbytes

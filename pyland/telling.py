@@ -155,11 +155,11 @@ def patience() -> Iterator[Clock]:
         return
     before = signal.signal(signal.SIGALRM, interrupt)
     # Again and again: one of them may be caught on its way up.
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE_S, _AGAIN_S)
+    outer = signal.setitimer(signal.ITIMER_REAL, PATIENCE_S, _AGAIN_S)
     try:
         yield clock
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_REAL, *outer)
         signal.signal(signal.SIGALRM, signal.SIG_DFL if before is None else before)
 
 

@@ -85,6 +85,11 @@ def describe(error: BaseException) -> str:
         return _describe(error)
 
 
+def said(error: BaseException) -> str:
+    """What it says of itself; never raises."""
+    return telling.told(lambda: str(error), "its message")
+
+
 def _describe(error: BaseException) -> str:
     unsendable = telling.is_a(error, TypeError, ValueError, OverflowError)
     if unsendable and (wrong := telling.attempt(lambda: _wrong_decision(error), "")):
@@ -132,6 +137,7 @@ def find_wrong(flat: Any) -> str:
 def interrupt_policies() -> None:
     """Let `INTERRUPT` end a call of the policy that takes too long, wherever it is."""
     signal.signal(INTERRUPT, _interrupt)
+    sys.unraisablehook = _tell_unraisable
     # A policy that forks would leave a second process at the same rings.
     os.register_at_fork(after_in_child=lambda: os._exit(1))
 
@@ -145,6 +151,12 @@ def making_a_policy(make: Callable[[], _Made]) -> _Made:
     made = make()
     del until_s
     return made
+
+
+def _tell_unraisable(raised: sys.UnraisableHookArgs) -> None:
+    """What a finalizer raises is not the policy's failure; Python's own hook could not end."""
+    if raised.exc_value is not None:
+        print(describe(raised.exc_value), "(ignored)", file=sys.stderr)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

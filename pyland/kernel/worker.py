@@ -37,6 +37,7 @@ from pyland.kernel.loader import LoadedScheduler, map_rings
 from pyland.kernel.loop import DispatchLoop, Stop
 from pyland.kernel.machine import KernelMachine
 from pyland.kernel.settings import Settings
+from pyland.outlet import Lossy
 from pyland.policies import BUILTINS
 from pyland.policy import Policy
 from pyland.topology import Topology
@@ -82,7 +83,7 @@ class Worker:
             self._take_policy()
             self._run()
         except UsageError as error:
-            self._tell(messages.Refused(str(error)))
+            self._tell(messages.Refused(guard.said(error)))
         except BaseException as error:  # noqa: BLE001 - nothing may be left running
             self._tell(messages.Broken(guard.describe(error)))
         finally:
@@ -99,7 +100,7 @@ class Worker:
             os.dup2(output, standard)
         # A line at a time; and Python has no stdout at all where the caller had closed it.
         sys.stdout = sys.stderr = io.TextIOWrapper(
-            io.FileIO(1, "w", closefd=False),
+            io.BufferedWriter(Lossy(1)),
             encoding="utf-8",
             errors="backslashreplace",
             line_buffering=True,
@@ -257,7 +258,7 @@ class Worker:
             try:
                 self._swap(wanted, reload=reload)
             except UsageError as error:
-                self._tell(messages.SwapRefused(str(error)))
+                self._tell(messages.SwapRefused(guard.said(error)))
                 continue
             policy = self._loop.policy
             pause_us = (time.monotonic_ns() - begin_ns) // 1000

@@ -30,7 +30,6 @@ class WorkerProcess:
         """Fork. `live` gets its end of the channel, and a pipe for what policies print."""
         self.channel, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.output, output = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(output, True)
         self.channel.setblocking(False)
         self.channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * messages.MESSAGE_MAX)
         self.pid = os.fork()

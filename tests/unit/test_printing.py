@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from pyland import printing
-from pyland.outlet import Outlet
+from pyland.outlet import Lossy, Outlet
 
 PWNED = "\x1b]0;pwned\x07\n"
 
@@ -193,3 +194,18 @@ def test_a_file_is_written_to_where_it_ends(tmp_path: Path) -> None:
         output.flush()
         Outlet(output.fileno()).offer(b"after\n")
     assert file.read_bytes() == b"before\nafter\n"
+
+
+def test_a_print_that_finds_no_room_is_lost_and_does_not_raise() -> None:
+    reading, writing = os.pipe()
+    filled(writing)
+    os.set_blocking(writing, False)
+    output = io.TextIOWrapper(io.BufferedWriter(Lossy(writing)), line_buffering=True)
+    for _ in range(100):
+        print("x" * 1000, file=output)
+    os.read(reading, 1 << 16)
+    print("after", file=output)
+    assert os.read(reading, 1 << 16) == b"after\n"
+    os.close(reading)
+    print("nobody", file=output)
+    os.close(writing)

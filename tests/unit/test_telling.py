@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -219,3 +221,29 @@ def test_what_json_has_no_type_for_becomes_text() -> None:
         "object": "(its repr() took longer than 0.2 s)",
         "list": [1, None, 2.5, "nan", {"deep": "[[[[]]]]"}],
     }
+
+
+class Endless:
+    """An object that does not go."""
+
+    def __del__(self) -> None:
+        loops()
+
+
+def test_a_finalizer_that_loops_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs wherever its object goes, and so outside of the policy's methods."""
+    before = signal.getsignal(guard.INTERRUPT)
+    hook = sys.unraisablehook
+    told: list[str] = []
+    monkeypatch.setattr("builtins.print", lambda *words, **_: told.append(" ".join(words)))
+    monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
+    guard.interrupt_policies()
+    interrupts = subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -USR1 {os.getpid()}"])
+    try:
+        loop = Endless()
+        del loop
+    finally:
+        sys.unraisablehook = hook
+        signal.signal(guard.INTERRUPT, before)
+        interrupts.wait()
+    assert told == ["__del__() raised PolicyTookTooLongError: it took longer than 1 s (ignored)"]
