@@ -72,7 +72,7 @@ struct task_struct {
 	unsigned short migration_disabled;
 	char comm[16];
 	struct task_struct *real_parent;
-	const struct cred *cred;
+	struct cred *cred;	/* const there: variables of its fields' types would be too */
 	struct css_set *cgroups;
 	struct sched_ext_entity scx;
 };

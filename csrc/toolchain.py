@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,22 +73,38 @@ def clang_version(command: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def find_clang() -> str:
-    """The newest clang of the machine, or the one that CLANG names."""
+def _clangs() -> dict[int, str]:
+    """The command of each version that the machine has, or only what CLANG names."""
     wanted = os.environ.get("CLANG")
     names = [wanted] if wanted else ["clang"]
     if not wanted:
-        numbered = (f"clang-{number}" for number in range(CLANG_NEWEST_TRIED, CLANG_MIN - 1, -1))
+        numbered = (f"clang-{number}" for number in range(CLANG_MIN, CLANG_NEWEST_TRIED + 1))
         names += [name for name in numbered if shutil.which(name)]
-    versions = {name: version for name in names if (version := clang_version(name)) is not None}
-    best = max(versions, key=lambda name: versions[name], default=None)
-    if best is None or versions[best] < CLANG_MIN:
-        seen = f"{best} is version {versions[best]}" if best else f"no {names[0]} was found"
+    found: dict[int, str] = {}
+    for name in names:
+        version = clang_version(name)
+        if version is not None:
+            found.setdefault(version, name)
+    return dict(sorted(found.items()))
+
+
+def clangs() -> dict[int, str]:
+    """The command of each clang that can compile the BPF program, oldest first."""
+    return {version: name for version, name in _clangs().items() if version >= CLANG_MIN}
+
+
+def find_clang() -> str:
+    """The newest clang of the machine, or the one that CLANG names."""
+    found = _clangs()
+    newest = max(found, default=0)
+    if newest < CLANG_MIN:
+        wanted = os.environ.get("CLANG", "clang")
+        seen = f"{found[newest]} is version {newest}" if found else f"no {wanted} was found"
         raise ToolchainError(
             f"the BPF program needs clang {CLANG_MIN} or newer and {seen}: "
             f"apt-get install clang-{CLANG_MIN} (Debian 12) or clang, or set CLANG"
         )
-    return best
+    return found[newest]
 
 
 def find_strip(clang: str) -> str | None:
@@ -153,18 +170,27 @@ def find_libbpf() -> Libbpf:
     )
 
 
-def compile_bpf(source: Path, output: Path, libbpf: Libbpf, *include: Path) -> None:
+def compile_bpf(
+    source: Path,
+    output: Path,
+    libbpf: Libbpf,
+    *include: Path,
+    clang: str | None = None,
+    flags: Sequence[str] = (),
+) -> None:
     """Compile a BPF program with BTF and without DWARF; ``output`` appears whole or not at all."""
     machine = platform.machine()
     if machine not in BPF_ARCHITECTURES:
         raise ToolchainError(f"no BPF architecture is known for {machine}")
-    clang = find_clang()
+    clang = clang or find_clang()
     command = [
         *(clang, "-O2", "-g", "-target", "bpf", "-mcpu=v3"),
         f"-D__TARGET_ARCH_{BPF_ARCHITECTURES[machine]}",
         f"-DPYLAND_LAYOUT={layout()}",
+        f"-ffile-prefix-map={ROOT}=.",  # wherever it is built, the object is the same
         *("-Wall", "-Werror=implicit-function-declaration"),
         *(f"-I{folder}" for folder in (source.parent, *include, libbpf.include)),
+        *flags,
     ]
     multiarch = sysconfig.get_config_var("MULTIARCH")
     if multiarch:

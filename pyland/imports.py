@@ -89,7 +89,11 @@ class _Search:
             # Last: a json.py or numpy.py that lies around must not be taken for the real one.
             sys.path.append(folder)
             self._appended = True
-        importlib.invalidate_caches()
+        # Newer Pythons' importlib.invalidate_caches imports importlib.metadata, which takes longer
+        # than all else here. Folders are what may have changed.
+        for finder in list(sys.path_importer_cache.values()):
+            if finder is not None and hasattr(finder, "invalidate_caches"):
+                finder.invalidate_caches()
 
     def _hook(self, folder: str) -> _FolderFinder:
         if folder not in self._claimed:

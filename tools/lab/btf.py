@@ -17,6 +17,7 @@ _START = struct.pack("<HBBI", 0xEB9F, 1, 0, _HEADER.size)
 _TYPE = struct.Struct("<III")
 _MEMBER = struct.Struct("<II")
 _FUNC, _FUNC_PROTO = 12, 13
+_EXTERN = 2  # a function of the kernel's
 # Bytes that follow a type, and that follow it for each of its members, by kind (the kernel's
 # Documentation/bpf/btf.rst).
 _EXTRA = {1: 4, 3: 12, 14: 4, 17: 4}
@@ -29,7 +30,7 @@ def uncallable(kernel: bytes) -> list[str]:
     types, strings = _find(kernel)
     prototypes: dict[int, bytes] = {}  # the last argument's name
     functions: list[tuple[bytes, int]] = []
-    for number, (name, kind, target, members) in enumerate(_walk(types), 1):
+    for number, (name, kind, target, _, members) in enumerate(_walk(types), 1):
         if kind == _FUNC_PROTO and members:
             last, _ = _MEMBER.unpack(members[-_MEMBER.size :])
             prototypes[number] = _text(strings, last)
@@ -40,6 +41,19 @@ def uncallable(kernel: bytes) -> list[str]:
         for name, prototype in functions
         if prototypes.get(prototype) == b"aux" and not name.endswith(b"_impl")
     )
+
+
+def functions(program: bytes) -> dict[str, int]:
+    """The functions that a BPF object has, entries and those that are called: arguments of each."""
+    types, strings = _find(program)
+    arguments: dict[int, int] = {}
+    found: list[tuple[str, int]] = []
+    for number, (name, kind, target, linkage, members) in enumerate(_walk(types), 1):
+        if kind == _FUNC_PROTO:
+            arguments[number] = len(members) // _MEMBER.size
+        elif kind == _FUNC and linkage != _EXTERN:
+            found.append((_text(strings, name).decode(), target))
+    return {name: arguments[target] for name, target in found}
 
 
 def _find(kernel: bytes) -> tuple[bytes, bytes]:
@@ -57,15 +71,18 @@ def _find(kernel: bytes) -> tuple[bytes, bytes]:
     return largest
 
 
-def _walk(types: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """Name, kind, type and members of each type; the first has number 1."""
+def _walk(types: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
+    """Name, kind, type, number of members (a function's linkage) and prototype's members of each.
+
+    The first has number 1.
+    """
     at = 0
     while at < len(types):
         name, info, target = _TYPE.unpack_from(types, at)
         kind, nr = info >> 24 & 0x1F, info & 0xFFFF
         at += _TYPE.size
         size = _EXTRA.get(kind, 0) + _EXTRA_EACH.get(kind, 0) * nr
-        yield name, kind, target, types[at : at + size] if kind == _FUNC_PROTO else b""
+        yield name, kind, target, nr, types[at : at + size] if kind == _FUNC_PROTO else b""
         at += size
 
 
