@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import faulthandler
 import gc
-import importlib
 import io
 import json
 import os
@@ -25,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pyland import telling
+from pyland import policies, telling
 from pyland.caller import Caller
 from pyland.errors import UsageError
 from pyland.finder import Choice, choose
@@ -38,7 +37,6 @@ from pyland.kernel.loop import DispatchLoop, Stop
 from pyland.kernel.machine import KernelMachine
 from pyland.kernel.settings import Settings
 from pyland.outlet import Lossy
-from pyland.policies import BUILTINS
 from pyland.policy import Policy
 from pyland.topology import Topology
 
@@ -112,8 +110,7 @@ class Worker:
         faulthandler.enable()
         memory.prepare()
         # A swap to one of them, above all the last resort, must not wait for a disk.
-        for target in BUILTINS.values():
-            importlib.import_module(target.partition(":")[0])
+        policies.load_all()
 
     def _next_rings(self) -> tuple[Mapping[str, Any], list[int]]:
         """The supervisor's next message with file descriptors; ends with the supervisor."""

@@ -19,6 +19,7 @@ from tests.unit.served import Served
 def _own_user(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for variable in ("SUDO_GID", *VARIABLES):
         monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("pyland.trust._remembered", None)  # a command in this process does
     umask = os.umask(0o022)
     yield
     os.umask(umask)

@@ -62,8 +62,12 @@ class Answers:
     ],
 )
 def test_a_wrong_value_is_named_in_one_line(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir("/")  # where everybody can look
     assert main(arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""

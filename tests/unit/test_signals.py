@@ -13,11 +13,14 @@ from pyland.kernel.signals import Signals
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_is_noted(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    with Signals() as signals:
-        os.kill(os.getpid(), number)
-        assert signals.got == number
-    assert signal.getsignal(number) is before
+    outside = signal.signal(number, signal.default_int_handler)  # nohup's is another case
+    try:
+        with Signals() as signals:
+            os.kill(os.getpid(), number)
+            assert signals.got == number
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, outside)
 
 
 def test_a_hangup_that_nohup_made_ignored_stays_so() -> None:
