@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import linecache
+import os
+import stat
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ TRANSPORT: frozenset[CodeType] = frozenset(
 _FIRST, _LAST = 4, 8
 """Of more calls than these two together, those in between are only counted."""
 _LINE_MAX = 200
+_FILE_MAX = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,13 @@ def _call(at: TracebackType) -> Call:
 
 def _shown(call: Call) -> Iterator[str]:
     yield f'  File "{call.file}", line {call.line}, in {call.name}'
-    # A name that the policy made up may be that of a pipe or a device.
-    source = telling.attempt(lambda: linecache.getline(call.file, call.line), "").strip()
-    if source:
+    if source := telling.attempt(lambda: _source(call), ""):
         yield f"    {source[:_LINE_MAX]}"
+
+
+def _source(call: Call) -> str:
+    # A name that the policy made up may be that of a pipe or a device, which never ends.
+    found = os.stat(call.file)
+    if not stat.S_ISREG(found.st_mode) or found.st_size > _FILE_MAX:
+        return ""
+    return linecache.getline(call.file, call.line).strip()

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from pyland import telling
+from pyland.kernel import finalizers
 from pyland.kernel.frames import TRANSPORT, policy_calls
 from pyland.kernel.loop import DispatchLoop
 from pyland.policy import DECISION_FIELDS
@@ -68,8 +69,8 @@ class Failures:
             with telling.patience() as clock:
                 report = "\n".join([_describe(error), *map(escape, calls.lines())])
             in_time = not clock.over
-        took_too_long = telling.is_a(error, PolicyTookTooLongError) or not in_time
-        self._times_s.extend([now_s] * (TOO_LONG_COUNTS if took_too_long else 1))
+        too_long = [telling.is_a(error, PolicyTookTooLongError), not in_time, finalizers.overdue()]
+        self._times_s.extend([now_s] * (TOO_LONG_COUNTS if any(too_long) else 1))
         return report
 
     @property
@@ -137,7 +138,7 @@ def find_wrong(flat: Any) -> str:
 def interrupt_policies() -> None:
     """Let `INTERRUPT` end a call of the policy that takes too long, wherever it is."""
     signal.signal(INTERRUPT, _interrupt)
-    sys.unraisablehook = _tell_unraisable
+    finalizers.interrupt_what_calls_them()
     # A policy that forks would leave a second process at the same rings.
     os.register_at_fork(after_in_child=lambda: os._exit(1))
 
@@ -153,20 +154,13 @@ def making_a_policy(make: Callable[[], _Made]) -> _Made:
     return made
 
 
-def _tell_unraisable(raised: sys.UnraisableHookArgs) -> None:
-    """What a finalizer raises is not the policy's failure; Python's own hook could not end."""
-    if raised.exc_value is not None:
-        print(describe(raised.exc_value), "(ignored)", file=sys.stderr)
-
-
 def _interrupt(number: int, frame: FrameType | None) -> None:
     if frame is None or frame.f_code in TRANSPORT:
         return
     above: FrameType | None = frame
     while above is not None:
         # A finalizer of the policy's runs wherever its object goes.
-        finalizer = above.f_code.co_name == "__del__"
-        if finalizer or above.f_code in (DispatchLoop.run.__code__, telling.REGION):
+        if finalizers.is_one(above) or above.f_code in (DispatchLoop.run.__code__, telling.REGION):
             raise PolicyTookTooLongError(f"it took longer than {TOO_LONG_S:g} s")
         if above.f_code is making_a_policy.__code__:
             if time.monotonic() > above.f_locals.get("until_s", math.inf):
