@@ -15,15 +15,16 @@ from pathlib import Path
 from pyland.topology import parse_cpu_list
 
 _CPUS = Path("/sys/devices/system/cpu")
+_CGROUPS = Path("/sys/fs/cgroup")
 
 
 def widen() -> None:
     """Let this process, and what it starts, run on every CPU of the machine.
 
-    A CPU that comes online later is one of them. Those with `nohz_full` are left to
+    A CPU that comes online later is one of them. Those that are set apart are left to
     their tasks, unless the process was there already.
     """
-    wanted = _listed("possible") - _listed("nohz_full") | os.sched_getaffinity(0)
+    wanted = _listed("possible") - _set_apart() | os.sched_getaffinity(0)
     # The kernel takes what the cgroup's cpuset leaves; `Confinement` tells of the rest.
     with suppress(OSError):
         os.sched_setaffinity(0, wanted)
@@ -44,7 +45,7 @@ class Confinement:
         except OSError:
             return ""
         online = _listed("online")
-        missing = online - _listed("nohz_full") - own
+        missing = online - _set_apart() - own
         if missing == self._told:
             return ""
         self._told = missing
@@ -56,9 +57,15 @@ class Confinement:
         )
 
 
-def _listed(name: str) -> set[int]:
+def _set_apart() -> set[int]:
+    """CPUs without ticks, and those of isolated partitions."""
+    isolated = _listed("cpuset.cpus.isolated", _CGROUPS)
+    return _listed("nohz_full") | _listed("isolated") | isolated
+
+
+def _listed(name: str, folder: Path | None = None) -> set[int]:
     try:
-        text = (_CPUS / name).read_text().strip()
+        text = ((folder or _CPUS) / name).read_text().strip()
     except OSError:
         return set()
     # Without such CPUs `nohz_full` says "(null)".

@@ -53,7 +53,7 @@ def check_limits() -> None:
         )
     if not (_may_raise_limits() or _raised(resource.RLIMIT_MEMLOCK, MEMORY_MIB * _MIB)):
         raise UsageError(
-            f"locked memory is limited to {_hard(resource.RLIMIT_MEMLOCK) // _MIB} MiB (ulimit -l)"
+            f"locked memory is limited to {_hard(resource.RLIMIT_MEMLOCK) >> 10} KiB (ulimit -l)"
             f", and without CAP_SYS_RESOURCE pyland cannot raise that: it needs {MEMORY_MIB} MiB"
         )
     _check_memory()

@@ -11,7 +11,7 @@ from typing import Any
 from pyland.errors import ScheduleError, UsageError
 from pyland.kernel._layout import LAYOUT
 from pyland.kernel._native import ffi, lib
-from pyland.kernel.problems import load_problem
+from pyland.kernel.problems import attach_problem, load_problem
 from pyland.kernel.settings import Settings
 from pyland.printing import escape
 from pyland.topology import Topology
@@ -106,7 +106,7 @@ class LoadedScheduler:
     def attach(self) -> None:
         """Let the kernel schedule with it; raises UsageError when the kernel refuses."""
         if lib.pyland_attach(self._object):
-            raise UsageError(error())
+            raise UsageError(attach_problem(error()))
 
     def exit(self) -> KernelExit:
         """What the kernel said when it ended the scheduler; raises ScheduleError if it did not."""

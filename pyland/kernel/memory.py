@@ -2,6 +2,7 @@
 """Memory that never faults while it schedules (csrc/memory.c says how and why)."""
 
 import gc
+import os
 from pathlib import Path
 
 from pyland.errors import UsageError
@@ -27,6 +28,10 @@ def lock() -> None:
     gc.disable()
     if lib.pyland_lock_memory():
         raise UsageError(f"{loader.error()}: is RLIMIT_MEMLOCK or the cgroup too small?")
+    if (locked := locked_mib(os.getpid())) < ARENA_MIB + HEAP_MIB:
+        raise UsageError(
+            f"the kernel has locked {locked:.0f} MiB of memory only, and said that it is all"
+        )
 
 
 def locked_mib(pid: int) -> float:

@@ -43,13 +43,11 @@ def _reaches(user: Caller, folder: Path) -> bool:
 def limit_memory() -> None:
     """A policy that eats memory meets a MemoryError, and not the machine its end."""
     used_kib = _status_kib(os.getpid(), "VmData")
-    most = (used_kib << 10) + (GROWTH_MIB << 20)
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most + (_RESERVE_MIB << 20)))
-
-
-def allow_locked_memory() -> None:
-    """Let this process lock what it allocates also without CAP_IPC_LOCK; as root."""
-    resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
+    all_of_it = (used_kib << 10) + (GROWTH_MIB + _RESERVE_MIB << 20)
+    given = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if given != resource.RLIM_INFINITY:
+        all_of_it = min(all_of_it, given)
+    resource.setrlimit(resource.RLIMIT_DATA, (all_of_it - (_RESERVE_MIB << 20), all_of_it))
 
 
 @contextmanager

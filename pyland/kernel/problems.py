@@ -11,6 +11,8 @@ _JIT = Path("/proc/sys/net/core/bpf_jit_enable")
 _ISOLATED = Path("/sys/devices/system/cpu/isolated")
 _COMMAND_LINE = Path("/proc/cmdline")
 _LOCKDOWN = Path("/sys/kernel/security/lockdown")
+# Rights are looked at before, so it is none of those.
+_REFUSED = "the kernel refused it, as a container's seccomp profile or a security module may"
 _ENOTSUPP = 524  # the kernel's own, which no C library knows
 
 
@@ -27,9 +29,14 @@ def load_problem(libbpf_said: str) -> str:
             "the kernel's compiler for BPF is off, and no scheduler runs without it: run "
             "`sysctl net.core.bpf_jit_enable=1`"
         )
-    if os.strerror(errno.EPERM) in libbpf_said or "unknown func" in libbpf_said:
-        return f"{_refused()}: {libbpf_said} (--verbose shows the verifier's log)"
-    return f"{libbpf_said} (--verbose shows the verifier's log)"
+    said = f"{libbpf_said} (--verbose shows the verifier's log)"
+    # The verifier says no more than that a program may not call what it calls.
+    if _lockdown() == "confidentiality":
+        return (
+            "the kernel is locked down (confidentiality), and BPF may not read its memory then: it "
+            f"takes lockdown=integrity or none; {said}"
+        )
+    return f"{_REFUSED}: {said}" if os.strerror(errno.EPERM) in libbpf_said else said
 
 
 def attach_problem(libbpf_said: str) -> str:
@@ -42,16 +49,13 @@ def attach_problem(libbpf_said: str) -> str:
     if os.strerror(errno.EBUSY) in libbpf_said:
         return "another scheduler was loaded in this moment; the kernel takes one"
     if os.strerror(errno.EPERM) in libbpf_said:
-        return f"{_refused()}: {libbpf_said}"
+        return f"{_REFUSED}: {libbpf_said}"
     return libbpf_said
 
 
-def _refused() -> str:
-    """What keeps a root that has every capability from BPF."""
-    mode = _read(_LOCKDOWN).partition("[")[2].partition("]")[0]
-    if mode not in ("", "none"):
-        return f"the kernel is locked down ({mode}), as lockdown= or Secure Boot wants it"
-    return "the kernel refused it, as a container's seccomp profile or a security module may"
+def _lockdown() -> str:
+    """The mode in brackets, as in `none [integrity] confidentiality`; empty if not known."""
+    return _read(_LOCKDOWN).partition("[")[2].partition("]")[0]
 
 
 def _read(path: Path) -> str:

@@ -18,7 +18,7 @@ from typing import NoReturn
 from pyland.caller import calling_user, policy_user
 from pyland.errors import ScheduleError, UsageError
 from pyland.finder import choose
-from pyland.kernel import checks, descendants
+from pyland.kernel import affinity, checks, descendants
 from pyland.kernel.compaction import Compaction
 from pyland.kernel.confined import ConfinedCall
 from pyland.kernel.control import ControlServer
@@ -70,6 +70,7 @@ class Session:
         Raises UsageError when it cannot start, ScheduleError when the kernel or the
         policy ended it. Either way every task is with the default scheduler afterwards.
         """
+        affinity.widen()
         with ExitStack() as stack:
             control = ControlServer(owner=self._caller.uid)
             stack.callback(control.close)

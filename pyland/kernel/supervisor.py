@@ -17,6 +17,7 @@ from typing import Any
 
 from pyland.errors import ScheduleError, UsageError
 from pyland.kernel import guard, memory, messages, privileges
+from pyland.kernel.affinity import Confinement
 from pyland.kernel.complaints import Complaints
 from pyland.kernel.confined import ConfinedCall
 from pyland.kernel.control import ControlServer, Request, StatusRequest
@@ -33,6 +34,8 @@ from pyland.printing import block, escape
 _COMPLAIN_EVERY_S = 1.0
 _END_WITHIN_S = 0.7
 """A worker that was asked to end and has not is killed after this: Ctrl-C takes a second."""
+_KILLED_WITHIN_S = 1.0
+"""A worker that the kernel does not let go (a disk, a freezer) ends when it does."""
 _START_WITHIN_S = 60.0
 _GIVE_UP_S = 5.0
 """A policy that an interrupt does not bring back (it is in C code) has its process killed."""
@@ -74,6 +77,7 @@ class Supervisor:
         self._swaps = Swaps(worker, self._state.user, start_trial, self._note_answer)
         self._complaints = Complaints()
         self._progress = Progress(worker.pid)
+        self._confinement = Confinement(worker.pid)
         self._policy = ""
         self._options: messages.Options = {}
         self._failures = 0
@@ -111,6 +115,8 @@ class Supervisor:
                 self._hear()
             if (ended := self._ended(signals, died=worker.pidfd in ready)) is not None:
                 return ended
+            if self._stop_by_s and now_s > self._stop_by_s + _KILLED_WITHIN_S:
+                return Ended("stopped by a signal")
             for fd in ready.difference(own):
                 control.handle(fd, now_s)
             control.expire(now_s)
@@ -240,8 +246,13 @@ class Supervisor:
             if now_s > self._stop_by_s:
                 worker.signal(signal.SIGKILL)
             return
+        self._progress.look(self._state.user.cycles, now_s)
+        if held_by := self._progress.news():
+            self._reporter.say(
+                f"pyland: the process that decides is {held_by}: tasks are scheduled without it"
+            )
         if not self._policy:
-            took_s = now_s - self._begin_s
+            took_s = self._progress.busy_s
             if took_s > _START_WITHIN_S:
                 raise UsageError(
                     f"policy {self.wanted.spec} was not constructed within {_START_WITHIN_S:g} s"
@@ -251,20 +262,17 @@ class Supervisor:
             return
         swapping = self._swaps.is_at_worker
         too_long_s = guard.SWAP_TOO_LONG_S if swapping else guard.TOO_LONG_S
-        self._progress.look(self._state.user.cycles, now_s)
         if self._progress.stuck_s > too_long_s + _GIVE_UP_S:
             wanted = self._swaps.wanted if swapping else None
             name = wanted.spec if wanted else self._policy
             raise ScheduleError(f"policy {name} does not return and cannot be interrupted")
         if self._progress.busy_s > too_long_s:
             worker.signal(guard.INTERRUPT)
-        if held_by := self._progress.news():
-            self._reporter.say(
-                f"pyland: the process that decides is {held_by}: tasks are scheduled without it"
-            )
         if now_s < self._complain_s:
             return
         self._complain_s = now_s + _COMPLAIN_EVERY_S
+        if missing := self._confinement.news():
+            self._reporter.say(f"pyland: {missing}")
         for complaint in self._complaints.new(self._counters.counts()):
             self._reporter.say(f"pyland: policy {self._policy}: {complaint}")
 

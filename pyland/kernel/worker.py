@@ -29,7 +29,7 @@ from pyland.caller import Caller
 from pyland.errors import UsageError
 from pyland.finder import Choice, choose
 from pyland.imports import edited_file
-from pyland.kernel import guard, memory, messages, privileges
+from pyland.kernel import guard, limits, memory, messages, privileges
 from pyland.kernel._native import ffi, lib
 from pyland.kernel.confined import keep_only
 from pyland.kernel.loader import LoadedScheduler, map_rings
@@ -92,7 +92,7 @@ class Worker:
         if lib.pyland_die_with_parent() or lib.pyland_catch_signals():
             raise UsageError("signals cannot be set up")
         scheduler.join()
-        privileges.allow_locked_memory()
+        limits.allow_locked_memory()
         keep_only([self._channel.fileno(), output])
         for standard in (1, 2):
             os.dup2(output, standard)

@@ -19,6 +19,8 @@ from pyland.topology import Topology
 
 _HEARD_AT_ONCE = 32
 """Messages, and blocks of output, that are taken before other things get their turn."""
+_KILLED_WITHIN_S = 1.0
+"""Longer takes only what the kernel does not let go (a disk, a freezer); it ends when it does."""
 _OUTPUT_BLOCK = 4096
 _LINE_MAX = 500
 
@@ -91,9 +93,11 @@ class WorkerProcess:
             return
         self._reaped = True
         self.signal(signal.SIGKILL)
-        select.select([self.pidfd], [], [])
-        with suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+        if select.select([self.pidfd], [], [], _KILLED_WITHIN_S)[0]:
+            with suppress(ChildProcessError):
+                os.waitpid(self.pid, 0)
+        else:
+            spare = (*spare, self.pid)
         descendants.end_descendants(spare)
         os.close(self.pidfd)
         os.close(self.output)

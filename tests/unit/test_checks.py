@@ -144,7 +144,7 @@ def test_locked_memory_may_be_limited_where_pyland_can_raise_it() -> None:
     limit = ("MEMLOCK", 1 << 20, 1 << 20)
     assert run_limited(limit).returncode == 0
     told = run_limited(limit, root=False).stderr
-    assert "locked memory is limited to 1 MiB (ulimit -l), and without CAP_SYS_RESOURCE" in told
+    assert "locked memory is limited to 1024 KiB (ulimit -l), and without CAP_SYS_RESOURCE" in told
 
 
 def test_a_soft_limit_is_raised() -> None:
@@ -209,9 +209,11 @@ def test_what_the_kernel_refuses_has_a_cause(
     assert "isolated partition of a cpuset" in problems.attach_problem(invalid)
     denied = f"attaching the scheduler: {os.strerror(errno.EPERM)}"
     assert "a security module" in problems.attach_problem(denied)
+    assert "a security module" in problems.load_problem(denied)
+    (tmp_path / "_LOCKDOWN").write_text("none [integrity] confidentiality\n")
+    assert problems.load_problem("no memory").startswith("no memory")
     (tmp_path / "_LOCKDOWN").write_text("none integrity [confidentiality]\n")
-    assert "the kernel is locked down (confidentiality)" in problems.attach_problem(denied)
-    assert "the kernel is locked down (confidentiality)" in problems.load_problem(denied)
+    assert "it takes lockdown=integrity or none; no memory" in problems.load_problem("no memory")
     assert "another scheduler" in problems.attach_problem(os.strerror(errno.EBUSY))
 
 
@@ -235,6 +237,7 @@ def test_cpus_that_cannot_be_had_are_told_of_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(affinity, "_CPUS", tmp_path)
+    monkeypatch.setattr(affinity, "_CGROUPS", tmp_path)
     own = os.sched_getaffinity(0)
     (tmp_path / "online").write_text(f"{','.join(map(str, own))}\n")
     (tmp_path / "nohz_full").write_text("(null)\n")
@@ -248,4 +251,7 @@ def test_cpus_that_cannot_be_had_are_told_of_once(
     (tmp_path / "nohz_full").write_text("4000\n")
     assert confinement.news() == ""
     (tmp_path / "nohz_full").write_text("\n")
+    (tmp_path / "cpuset.cpus.isolated").write_text("4000\n")
+    assert confinement.news() == ""
+    (tmp_path / "cpuset.cpus.isolated").write_text("\n")
     assert confinement.news() != ""
