@@ -140,7 +140,7 @@ static __always_inline u64 slice_ends_in(u64 since_ns, u64 slice_ns, u64 now_ns)
 {
 	s64 left_ns = since_ns + slice_ns - now_ns;
 
-	return left_ns > (s64)INTERRUPT_NS ? left_ns : INTERRUPT_NS;
+	return left_ns > (s64)INTERRUPT_NS ? (u64)left_ns : INTERRUPT_NS;
 }
 
 #endif

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 from pyland.policy import CPU_ANY, Policy
 from pyland.task import WAKEUP
+from pyland.testing.arithmetic import (
+    slice_at_weight_100,
+    slice_goes_on,
+    usual_slice_ns,
+    vtime_after,
+)
 from pyland.testing.task import OfflineTask
-
-SLICE_FLOOR_NS = 100_000
 
 
 @dataclass
@@ -40,10 +44,8 @@ class Holds:
         self._by_pid.pop(task.pid, None)
         if cpu != CPU_ANY or not self._holds_ns:
             return
-        slice_ns = task.slice_ns * 100 // task.weight
-        # One short slice among longer ones is no sign that slices are shorter.
-        fading_ns = self._slice_ns - self._slice_ns // 4 + slice_ns // 4
-        self._slice_ns = max(slice_ns, fading_ns)
+        slice_ns = slice_at_weight_100(task.slice_ns, task.weight)
+        self._slice_ns = usual_slice_ns(self._slice_ns, slice_ns)
         asleep = bool(task.enq_flags & WAKEUP)
         until_ns = now_ns + self._holds_ns
         so_far_ns = task.total_runtime_ns
@@ -60,10 +62,9 @@ class Holds:
         hold.left_ns -= task.total_runtime_ns - hold.total_runtime_ns
         hold.total_runtime_ns = task.total_runtime_ns
         woke_up = bool(task.enq_flags & WAKEUP)
-        if (
-            hold.left_ns < SLICE_FLOOR_NS
-            or (woke_up and not (hold.asleep and hold.until_ns > now_ns))
-            or hold.left_ns * 100 // task.weight > self._slice_ns
+        left_ns, usual_ns = hold.left_ns, self._slice_ns
+        if not slice_goes_on(
+            left_ns, task.weight, woke_up, hold.asleep, hold.until_ns, now_ns, usual_ns
         ):
             del self._by_pid[task.pid]
             return False
@@ -72,5 +73,5 @@ class Holds:
         if woke_up:
             used_ns = task.total_runtime_ns - hold.keyed_runtime_ns
             hold.keyed_runtime_ns = task.total_runtime_ns
-            task.vtime_ns += min(used_ns, self._longest_ns) * 100 // task.weight
+            task.vtime_ns = vtime_after(task.vtime_ns, used_ns, task.weight, self._longest_ns)
         return True

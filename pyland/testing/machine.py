@@ -11,14 +11,14 @@ from typing import Any
 from pyland.machine import NR_DOMAINS, Machine, Slices
 from pyland.policy import CPU_ANY, DECISION_FIELDS, FIELDS, Policy, flat_decisions
 from pyland.task import WAKEUP
-from pyland.testing.holding import SLICE_FLOOR_NS, Holds
+from pyland.testing import arithmetic
+from pyland.testing.holding import Holds
 from pyland.testing.questions import Questions
 from pyland.testing.queues import SHARED, Queues, cpu_queue, domain_queue
 from pyland.testing.task import OfflineTask
 from pyland.testing.trace import Decision, Trace
 from pyland.topology import Topology
 
-SLICE_CEIL_NS = 100_000_000
 _WIDTH = len(DECISION_FIELDS)
 _KICK = 2
 _COUNTED = (
@@ -141,7 +141,7 @@ class OfflineMachine(Machine):
         task.woken(self._now_ns)
         idle = self._idle_for(task)
         if idle is not None:
-            task.slice_ns = self._clamped(self.slices.longest_ns * task.weight // 100)
+            task.slice_ns = self._weighted(self.slices.longest_ns, task)
             self.counters["direct"] += 1
             self._start(idle, task)
         else:
@@ -190,8 +190,10 @@ class OfflineMachine(Machine):
         self.trace.note(self._now_ns, text)
 
     def _clamped(self, slice_ns: int) -> int:
-        ceil_ns = max(self.slices.longest_ns, SLICE_CEIL_NS)
-        return min(max(slice_ns, SLICE_FLOOR_NS), ceil_ns)
+        return arithmetic.slice_within(slice_ns, self.slices.longest_ns)
+
+    def _weighted(self, slice_ns: int, task: OfflineTask) -> int:
+        return self._clamped(arithmetic.slice_of_weight(slice_ns, task.weight))
 
     def _idle_for(self, task: OfflineTask) -> _Cpu | None:
         near = [task.cpu, *self.topology.online]
@@ -240,7 +242,7 @@ class OfflineMachine(Machine):
         else:
             # Nobody waits: it goes on, and the policy does not hear of it.
             cpu.turn += 1
-            task.slice_ns = self._clamped(self.slices.longest_ns * task.weight // 100)
+            task.slice_ns = self._weighted(self.slices.longest_ns, task)
             self._plan_end(cpu, task)
 
     def _stop(self, cpu: _Cpu) -> None:
@@ -291,7 +293,7 @@ class OfflineMachine(Machine):
     def _fall_back(self, task: OfflineTask) -> None:
         self.counters["fallback"] += 1
         del self._held[task.pid]
-        task.slice_ns = self._clamped(self.slices.shortest_ns * task.weight // 100)
+        task.slice_ns = self._weighted(self.slices.shortest_ns, task)
         self._queue(task, SHARED)
 
     def _queue(self, task: OfflineTask, queue: str) -> None:
@@ -362,9 +364,13 @@ class OfflineMachine(Machine):
             return
         del self._held[pid]
         self.counters["decided"] += 1
-        task.state, task.vtime_ns = state, vtime_ns
-        least_ns = self.slices.shortest_ns * task.weight // 100
-        task.slice_ns = self._clamped(slice_ns or least_ns)
+        task.state = state
+        task.vtime_ns = arithmetic.vtime_within(vtime_ns, self._vtime_now_ns)
+        if arithmetic.is_no_slice(slice_ns, self.slices.longest_ns):
+            self.counters["bad_decisions"] += 1
+            slice_ns = 0
+        least_ns = self._weighted(self.slices.shortest_ns, task)
+        task.slice_ns = self._clamped(slice_ns) if slice_ns else least_ns
         self._holds.let_hold(task, cpu, self._now_ns)
         queue = self._place(task, cpu)
         self._queue(task, queue)
@@ -399,7 +405,7 @@ class OfflineMachine(Machine):
             due_ns = self._vtime_now_ns + self.slices.longest_ns
         assert task.vtime_ns is not None
         margin_ns = self.policy.margin_ns or self.slices.shortest_ns
-        if ran_ns > 0 and due_ns + ran_ns - task.vtime_ns > margin_ns:
+        if ran_ns > 0 and arithmetic.is_due_later(due_ns, ran_ns, task.vtime_ns, margin_ns):
             self._kick(number, True)
 
     def _kick(self, number: int, preempt: bool) -> None:

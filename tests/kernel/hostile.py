@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import collections
 import ctypes
+import itertools
+import threading
 import time
 from pathlib import Path
 
@@ -122,6 +125,49 @@ class WrongSlice(Deadline):
         for at in range(0, len(flat), WIDTH):
             flat[at + 3] = self.machine.random.choice((0, 1, YEAR_NS, 2**64 - 1))
         return flat
+
+
+class WrongKeys(Deadline):
+    """Keys at all ends of what fits."""
+
+    def decide(self, batch: Batch) -> list[int]:
+        flat = super().decide(batch)
+        for at in range(0, len(flat), WIDTH):
+            flat[at + 4] = self.machine.random.choice((0, 1, 2**63 - 1, 2**63, 2**64 - 1))
+        return flat
+
+
+class OneCpu(Policy):
+    """All for CPU 1."""
+
+    def enqueue(self, task: Task) -> None:
+        self.dispatch(task, cpu=1)
+
+
+class Threads(Deadline):
+    """Has eight threads that compute for a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for _ in range(8):
+            threading.Thread(target=self._compute, daemon=True).start()
+
+    def _compute(self) -> None:
+        end_s = time.monotonic() + 3
+        while time.monotonic() < end_s:
+            sum(range(1000))
+
+
+class Stuck(Deadline):
+    """Calls what never comes back to Python, from the hundredth batch on."""
+
+    calls = 0
+
+    def decide(self, batch: Batch) -> list[int]:
+        self.calls += 1
+        if self.calls > 100:
+            collections.deque(itertools.repeat(None), maxlen=0)
+        return super().decide(batch)
 
 
 class NoNumbers(Deadline):

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import math
 import time
 from pathlib import Path
 
@@ -154,8 +154,11 @@ def test_a_workload_measures_what_it_declares(name: str, tmp_path: Path) -> None
     workload = _workload(name)
     found = workload.run(1, tmp_path / "raw")
     assert set(found) == {metric.name for metric in workload.metrics}
-    assert all(value >= 0 for value in found.values())
-    assert all(file.stat().st_size for file in (tmp_path / "raw").glob("[!h]*.txt"))
+    assert all(0 < value < math.inf for value in found.values()), found
+    # hackbench alone may have nothing to say.
+    raw = list((tmp_path / "raw").glob("*.txt"))
+    assert raw
+    assert all(file.stat().st_size or file.name.startswith("hackbench") for file in raw)
 
 
 def test_a_program_that_fails_says_so_in_one_line(tmp_path: Path) -> None:
@@ -200,4 +203,5 @@ class TestGame:
             time.sleep(0.5)
             seen = game.frames(early=True)
         assert 0 < seen.seconds < 30
-        assert all(value >= 0 for value in dataclasses.asdict(seen).values())
+        assert 0 < seen.frames <= seen.seconds * 60 + 1
+        assert seen.late <= seen.frames

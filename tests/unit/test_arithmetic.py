@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""BPF's arithmetic holds for every number that a policy, a clock or a weight can bring."""
+
+from __future__ import annotations
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tests.unit.native_arithmetic import native
+
+lib = native()
+
+WRAPS = 1 << 64
+YEAR_NS = 365 * 24 * 3600 * 10**9
+
+anything = st.integers(0, WRAPS - 1) | st.sampled_from(
+    [0, 1, (1 << 63) - 1, 1 << 63, (1 << 63) + 1, WRAPS - 1]
+)
+weights = st.integers(1, 10_000)
+slices = st.integers(1, 10**10)
+longest = st.integers(100_000, 10**10)
+
+
+def signed(value: int) -> int:
+    """A number of 64 bits as BPF compares it."""
+    return (value + WRAPS // 2) % WRAPS - WRAPS // 2
+
+
+@given(anything, anything)
+def test_an_average_lies_between_the_two(old: int, new: int) -> None:
+    assume(old)
+    assert min(old, new) <= lib.average(old, new) <= max(old, new)
+    assert lib.average(0, new) == new
+
+
+@given(anything, anything, longest)
+def test_every_slice_becomes_one_that_a_machine_can_live_with(
+    one: int, other: int, longest_ns: int
+) -> None:
+    ceil_ns = max(longest_ns, lib.SLICE_CEIL_NS)
+    first, second = (lib.slice_within(each, longest_ns) for each in sorted((one, other)))
+    assert lib.SLICE_FLOOR_NS <= first <= second <= ceil_ns
+    assert lib.slice_within(first, longest_ns) == first
+    if lib.SLICE_FLOOR_NS <= one <= ceil_ns:
+        assert lib.slice_within(one, longest_ns) == one
+
+
+@given(slices, weights, longest)
+def test_no_weight_makes_a_slice_of_ones_own_a_mistake(
+    slice_ns: int, weight: int, longest_ns: int
+) -> None:
+    own_ns = lib.slice_of_weight(min(slice_ns, longest_ns), weight)
+    assert not lib.is_no_slice(own_ns, longest_ns)
+    assert lib.is_no_slice(max(longest_ns, lib.SLICE_CEIL_NS) * 100 + 1, longest_ns)
+    assert lib.is_no_slice(WRAPS - 1, longest_ns)
+
+
+@given(slices, weights, weights)
+def test_a_slice_grows_with_the_weight_and_back(slice_ns: int, weight: int, other: int) -> None:
+    light, heavy = (lib.slice_of_weight(slice_ns, each) for each in sorted((weight, other)))
+    assert light <= heavy
+    assert lib.slice_of_weight(slice_ns, 100) == slice_ns
+    # Rounded down twice, each time by less than one at its own scale.
+    back = lib.slice_at_weight_100(lib.slice_of_weight(slice_ns, weight), weight)
+    assert slice_ns - 100 // weight - 1 <= back <= slice_ns
+
+
+@given(slices)
+def test_a_weight_that_is_not_known_yet_divides_by_nothing(slice_ns: int) -> None:
+    assert lib.slice_at_weight_100(slice_ns, 0) == slice_ns
+    assert lib.slice_within(lib.slice_of_weight(slice_ns, 0), 1) == lib.SLICE_FLOOR_NS
+    assert lib.vtime_after(5, slice_ns, 0, 10**10) == 5 + slice_ns * 100
+
+
+@given(anything, anything)
+def test_the_usual_slice_grows_at_once_and_shrinks_slowly(usual_ns: int, slice_ns: int) -> None:
+    after_ns = lib.usual_slice_ns(usual_ns, slice_ns)
+    if slice_ns >= usual_ns:
+        assert after_ns == slice_ns
+    elif slice_ns == 0:
+        assert after_ns == usual_ns
+    else:
+        assert usual_ns - usual_ns // 4 <= after_ns <= usual_ns
+
+
+@given(slices, weights, st.booleans(), anything, anything, anything, slices)
+def test_a_decision_holds_alike_at_every_time(
+    left_ns: int, weight: int, asleep: bool, until_ns: int, now_ns: int, shift: int, usual_ns: int
+) -> None:
+    """Only the difference of the two times counts, also across the point where they wrap."""
+
+    def holds(woke_up: bool, by_ns: int = 0) -> bool:
+        until, now = (until_ns + by_ns) % WRAPS, (now_ns + by_ns) % WRAPS
+        return bool(lib.slice_goes_on(left_ns, weight, woke_up, asleep, until, now, usual_ns))
+
+    assert holds(True) == holds(True, shift)
+    # Who did not sleep goes on at whatever time, for a sleep can only end it.
+    assert holds(False) == holds(False, shift) >= holds(True)
+    if holds(True):
+        assert asleep
+        assert signed(until_ns - now_ns) > 0
+    if holds(False):
+        assert left_ns >= lib.SLICE_FLOOR_NS
+        assert left_ns * 100 // weight <= usual_ns
+
+
+@given(anything, anything, anything)
+def test_a_key_stays_within_sight_of_those_that_run(vtime_ns: int, now_ns: int, shift: int) -> None:
+    assume(now_ns and (now_ns + shift) % WRAPS)
+    kept_ns = lib.vtime_within(vtime_ns, now_ns)
+    assert abs(signed(kept_ns - now_ns)) <= lib.VTIME_WINDOW_NS
+    assert lib.vtime_within(kept_ns, now_ns) == kept_ns
+    if abs(signed(vtime_ns - now_ns)) <= lib.VTIME_WINDOW_NS:
+        assert kept_ns == vtime_ns
+    shifted_ns = lib.vtime_within((vtime_ns + shift) % WRAPS, (now_ns + shift) % WRAPS)
+    assert shifted_ns == (kept_ns + shift) % WRAPS
+
+
+@given(anything, anything, anything)
+def test_keys_keep_their_order(one: int, other: int, now_ns: int) -> None:
+    assume(now_ns)
+    ahead, behind = sorted((one, other), key=lambda each: signed(each - now_ns))
+    kept = [lib.vtime_within(each, now_ns) for each in (ahead, behind)]
+    assert signed(kept[1] - kept[0]) >= 0
+
+
+@given(anything)
+def test_the_first_keys_of_a_policy_are_its_own(vtime_ns: int) -> None:
+    kept_ns = lib.vtime_within(vtime_ns, 0)
+    if vtime_ns < lib.VTIME_FIRST_MAX_NS:
+        assert kept_ns == vtime_ns
+    else:
+        assert abs(signed(kept_ns)) <= lib.VTIME_WINDOW_NS
+
+
+@given(anything, anything, anything, weights, weights, longest)
+def test_a_key_goes_on_by_what_was_used_and_never_back(
+    last_ns: int, used_ns: int, more_ns: int, weight: int, other: int, longest_ns: int
+) -> None:
+
+    def gone_on(used: int, by: int) -> int:
+        return signed(lib.vtime_after(last_ns, used, by, longest_ns) - last_ns)
+
+    less, more = sorted((used_ns, more_ns))
+    light, heavy = sorted((weight, other))
+    assert 0 <= gone_on(less, weight) <= gone_on(more, weight) <= longest_ns * 100
+    assert gone_on(used_ns, heavy) <= gone_on(used_ns, light)
+    assert gone_on(used_ns, 100) == min(used_ns, longest_ns)
+
+
+@given(anything, st.integers(0, YEAR_NS), anything, slices, anything)
+def test_who_is_due_later_is_so_wherever_keys_are(
+    running_ns: int, ran_ns: int, vtime_ns: int, margin_ns: int, shift: int
+) -> None:
+    later = lib.is_due_later(running_ns, ran_ns, vtime_ns, margin_ns)
+    shifted = ((running_ns + shift) % WRAPS, ran_ns, (vtime_ns + shift) % WRAPS, margin_ns)
+    assert later == lib.is_due_later(*shifted)
+    assert not lib.is_due_later(vtime_ns, 0, vtime_ns, margin_ns)
+    assert not lib.is_due_later(vtime_ns, margin_ns, vtime_ns, margin_ns)
+    assert lib.is_due_later(vtime_ns, margin_ns + 1, vtime_ns, margin_ns)
+
+
+@given(st.integers(0, YEAR_NS), st.integers(0, YEAR_NS), slices)
+def test_a_pause_is_no_longer_than_the_shortest_slice(
+    cost_ns: int, other_ns: int, shortest_ns: int
+) -> None:
+    first, second = (lib.pause_after(each, shortest_ns) for each in sorted((cost_ns, other_ns)))
+    assert 0 <= first <= second <= shortest_ns
+    assert lib.pause_after(0, shortest_ns) == 0
+    assert lib.pause_after(100, 10**6) == 100 * lib.SCHED_PAUSE_CYCLES
+
+
+@given(anything, slices, st.integers(0, YEAR_NS))
+def test_interruptions_for_user_space_keep_their_distance(
+    kick_ns: int, pause_ns: int, later_ns: int
+) -> None:
+    wait_ns = lib.interrupts_again_in(kick_ns, pause_ns, (kick_ns + later_ns) % WRAPS)
+    assert wait_ns == pause_ns + lib.WAKEUP_KICK_NS - later_ns
+
+
+@given(anything, slices, st.integers(0, YEAR_NS))
+def test_a_timer_never_rings_at_once(since_ns: int, slice_ns: int, ran_ns: int) -> None:
+    wait_ns = lib.slice_ends_in(since_ns, slice_ns, (since_ns + ran_ns) % WRAPS)
+    assert wait_ns == max(slice_ns - ran_ns, lib.INTERRUPT_NS)
