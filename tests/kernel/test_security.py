@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A policy has no way to root, whatever it tries, and the supervisor believes nothing it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.kernel.harness import Start, ask, ended_well, folder_for_policies, swap, undisturbed
+from tools.load.programs import Hogs, Sleeper
+from tools.load.scheduler import PYLAND, kernel_state, until
+
+ESCAPES = Path(__file__).with_name("escapes.py")
+_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+# As sudo has it for the user `daemon`, and as root alone.
+CALLERS = {"sudo": ("env", "SUDO_UID=1", "SUDO_GID=1", PYLAND), "root": (PYLAND,)}
+
+
+@contextmanager
+def reports() -> Iterator[Path]:
+    """A folder into which any user can write."""
+    with folder_for_policies() as folder:
+        folder.chmod(0o1777)
+        yield folder
+
+
+class Watcher(threading.Thread):
+    """Looks at each process below pyland that stops itself, and lets it go on."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._pyland = psutil.Process(pid)
+        self._over = threading.Event()
+        self.looked_at: list[int] = []
+        self.wrong: list[str] = []
+
+    def run(self) -> None:
+        while not self._over.wait(0.02):
+            for one in self._pyland.children(recursive=True):
+                try:
+                    if one.status() != psutil.STATUS_STOPPED:
+                        continue
+                    self._look(one.pid)
+                    one.resume()
+                except psutil.Error:
+                    continue
+
+    def end(self) -> None:
+        self._over.set()
+        self.join()
+
+    def _look(self, pid: int) -> None:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            status = (task / "status").read_text()
+            fields = dict(re.findall(r"^(\w+):\s*(.*)$", status, re.MULTILINE))
+            ids = [*fields["Uid"].split(), *fields["Gid"].split(), *fields["Groups"].split()]
+            rights = [name for name in _SETS if fields[name].strip("0")]
+            if "0" in ids or rights or fields["NoNewPrivs"] != "1" or fields["Seccomp"] != "2":
+                self.wrong.append(status)
+            self.looked_at.append(int(task.name))
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_policy_code_never_runs_with_rights(start: Start, caller: str) -> None:
+    """Import, constructor, warm-up, decisions, threads; at the start, swaps and restarts."""
+    program = CALLERS[caller]
+    scheduler = start(program=program)
+    watcher = Watcher(scheduler.pid)
+    watcher.start()
+    try:
+        with Hogs(600, [0] * 4):
+            for _ in range(3):
+                swap(policy=f"{ESCAPES}:Stops")
+                time.sleep(2)
+                swap(policy="fifo")
+            swap(policy=f"{ESCAPES}:Stops")
+            time.sleep(2)
+            cpu = Path("/sys/devices/system/cpu/cpu1/online")
+            for value in ("0", "1"):
+                starts = scheduler.starts
+                cpu.write_text(value)
+                scheduler.wait_enabled(starts + 1)
+                time.sleep(2)
+    finally:
+        watcher.end()
+    assert not watcher.wrong, watcher.wrong[0]
+    # Each swap: trial's import and constructor, the worker's, and a decision at the least.
+    assert len(watcher.looked_at) >= 4 * 5 + 2 * 2
+    assert scheduler.end().status == 0
+
+
+def test_no_way_out(start: Start) -> None:
+    """Every attempt is refused, in the policy's process and in a thread of it."""
+    with reports() as folder:
+        scheduler = start(
+            *("--policy", f"{ESCAPES}:Tries", "--policy-opt", f"report={folder}/report")
+        )
+        with undisturbed(scheduler), Hogs(600, [0] * 4):
+            assert until((folder / "report").exists, 60) is not None, scheduler.about()
+            assert until(lambda: "chroot" in _thread(folder), 60) is not None
+            lines = (folder / "report").read_text().splitlines()
+    assert len(lines) >= 2 * 40
+    assert not [line for line in lines if "WORKED" in line]
+    ended_well(scheduler.end())
+
+
+def _thread(folder: Path) -> str:
+    text = (folder / "report").read_text()
+    return text.partition("in a thread")[2]
+
+
+def test_nonsense_and_noise_reach_nothing(start: Start) -> None:
+    """Messages that are none, unasked ones, and random numbers in all of its memory."""
+    scheduler = start()
+    with undisturbed(scheduler), Hogs(600, [0] * 4) as hogs, Sleeper(600) as sleeper:
+        for kind in ("Lies", "Scribbles"):
+            swap(policy=f"{ESCAPES}:{kind}")
+            time.sleep(5)
+            assert ask("status")["policy"] == kind.lower()
+            swap(policy="deadline")
+        wakeups, shares = sleeper.wakeups(early=True), hogs.shares(early=True)
+    assert wakeups.max_us < 5e6
+    assert shares.longest_gap_s < 5
+    assert "\x1b" not in scheduler.output
+    assert "\npyland: ended: a lie" not in scheduler.output
+    assert scheduler.end().status == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("Ends",), "policy ends: the process that runs it stopped scheduling"),
+        (
+            ("Lies", "--policy-opt", 'lie={"kind": "Refused", "error": "lost\\u0007"}'),
+            "policy lies: lost\\x07",
+        ),
+        (
+            ("Lies", "--policy-opt", 'lie={"kind": "Stopped", "how": "RING"}'),
+            "policy lies: the process that runs it stopped scheduling",
+        ),
+    ],
+)
+def test_a_lie_about_the_end_ends_the_liar(
+    start: Start, options: tuple[str, ...], reason: str
+) -> None:
+    """pyland ends with 1, for the policy that it was, and the kernel's own state is believed."""
+    scheduler = start("--policy", f"{ESCAPES}:{options[0]}", *options[1:])
+    with Hogs(600, [0] * 4):
+        assert scheduler.wait(60) == 1, scheduler.about()
+    assert f"pyland: ended: {reason}" in scheduler.output
+    assert kernel_state() == "disabled"
+
+
+def test_what_it_starts_ends_with_it(start: Start) -> None:
+    """Processes of a policy that may start them: gone after Ctrl-C, and after a SIGKILL too."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        scheduler = start("--allow-processes", "--policy", f"{ESCAPES}:Spawns")
+        with Hogs(600, [0] * 4):
+            assert until(lambda: len(_sleeping()) >= 3, 60) is not None, scheduler.about()
+            assert scheduler.end(number).status == 0
+        assert not _sleeping()
+        assert kernel_state() == "disabled"
+
+
+def _sleeping() -> list[int]:
+    return [one.pid for one in psutil.process_iter(["cmdline"]) if "1234" in one.info["cmdline"]]
+
+
+@pytest.mark.parametrize(
+    ("user", "reason"),
+    [
+        ("root", "--user root: a policy does not run as root"),
+        ("0", "--user 0: a policy does not run as root"),
+        ("no-such-user", "--user 'no-such-user': there is no such user"),
+    ],
+)
+def test_a_user_that_cannot_be(user: str, reason: str) -> None:
+    """One line, exit code 2, and nothing is loaded."""
+    done = subprocess.run(
+        [PYLAND, "--user", user], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"pyland: {reason}")
+    assert done.stderr.count("\n") == 1
+    assert kernel_state() == "disabled"
+
+
+def test_the_policy_runs_as_the_user_that_was_named(start: Start) -> None:
+    """By name; root may still ask at the control socket."""
+    scheduler = start("--user", "daemon")
+    assert ask("status")["process"]["user"] == "1"
+    assert os.stat("/run/pyland/control.sock").st_uid == 0
+    ended_well(scheduler.end())
