@@ -153,7 +153,7 @@ def _option(value: object) -> str | int | float | bool:
     found = telling.plain(value)
     if type(found) is bool or type(found) is int or type(found) is float:
         return found
-    text = found if type(found) is str else telling.told(lambda: str(value), "its text")
+    text = found if type(found) is str else telling.told(lambda: repr(value), "its repr()")
     return text[:_OPTION_MAX]
 
 
