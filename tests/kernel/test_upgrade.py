@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Files that change on the disk while pyland runs: what runs goes on with what it had."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from pyland.kernel import loader
+from pyland.kernel._native import lib
+from tests.kernel.harness import Start, ask, ended_well, folder_for_policies, swap
+from tools.load.build import ROOT
+from tools.load.programs import Hogs
+from tools.load.scheduler import PYLAND, Scheduler, kernel_state
+
+PACKAGE = ROOT / "pyland"
+OBJECT = PACKAGE / "kernel" / "pyland.bpf.o"
+POLICY = """
+from pyland import Policy
+
+
+class Mine(Policy):
+    def enqueue(self, task):
+        self.dispatch(task, vtime_ns=task.total_runtime_ns)
+"""
+
+
+@contextmanager
+def in_place_of(target: Path, with_: Path) -> Iterator[None]:
+    """Another file or folder where `target` was, seen by all processes of this machine."""
+    subprocess.run(["mount", "--bind", with_, target], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", target], check=True)
+
+
+def another_build(folder: Path) -> Path:
+    """The BPF object with the number of another build."""
+    number = lib.pyland_layout().to_bytes(8, "little")
+    data = OBJECT.read_bytes()
+    assert data.count(number) == 1
+    changed = folder / "other.o"
+    changed.write_bytes(data.replace(number, bytes(8)))
+    return changed
+
+
+def restart(scheduler: Scheduler, value: str) -> None:
+    """A CPU goes or comes, and the kernel wants the scheduler loaded anew."""
+    starts = scheduler.starts
+    Path("/sys/devices/system/cpu/cpu1/online").write_text(value)
+    scheduler.wait_enabled(starts + 1)
+
+
+def test_an_object_of_another_build_is_refused() -> None:
+    """In one line with what would be right; nothing is attached."""
+    with folder_for_policies() as folder, in_place_of(OBJECT, another_build(folder)):
+        done = subprocess.run([PYLAND], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "pyland: the BPF object pyland.bpf.o is of another build than the rest of pyland: "
+        "install pyland again\n"
+    )
+    assert kernel_state() == "disabled"
+
+
+def test_the_package_changes_under_a_running_pyland(start: Start) -> None:
+    """Another object, then nothing at all where the package was: restarts and swaps go on."""
+    scheduler = start()
+    with folder_for_policies() as folder, Hogs(600, [0] * 4), ExitStack() as mounts:
+        mounts.enter_context(in_place_of(OBJECT, another_build(folder)))
+        restart(scheduler, "0")
+        (folder / "empty").mkdir()
+        mounts.enter_context(in_place_of(PACKAGE, folder / "empty"))
+        restart(scheduler, "1")
+        assert swap(policy="vtime")["policy"] == "vtime"
+        time.sleep(2)
+        status = ask("status")
+        assert status["counters"]["user_dispatched"] > 0
+    assert loader.error() is not None
+    ended_well(scheduler.end())
+
+
+def test_the_policys_file_changes_under_a_running_pyland(start: Start) -> None:
+    """Broken, then gone: what was loaded goes on, and a line says so; a swap back is refused."""
+    with folder_for_policies() as folder:
+        file = folder / "mine.py"
+        file.write_text(POLICY)
+        scheduler = start("--policy", f"{file}:Mine")
+        with Hogs(600, [0] * 4):
+            file.write_text("this is no Python\n")
+            restart(scheduler, "0")
+            assert ask("status")["policy"] == "mine"
+            assert f"policy mine: {file} is not what it was" in scheduler.output
+            shutil.rmtree(folder)
+            restart(scheduler, "1")
+            status = ask("status")
+            time.sleep(2)
+            assert status["policy"] == "mine"
+            assert ask("status")["counters"]["user_dispatched"] > 0
+        assert scheduler.end().status == 0
+        folder.mkdir()  # for the end of the block
