@@ -258,7 +258,7 @@ class Supervisor:
                     f"policy {self.wanted.spec} was not constructed within {_START_WITHIN_S:g} s"
                 )
             if took_s > guard.SWAP_TOO_LONG_S:
-                worker.signal(guard.INTERRUPT)
+                worker.signal(guard.INTERRUPT)  # it counts after a restart alone
             return
         swapping = self._swaps.is_at_worker
         too_long_s = guard.SWAP_TOO_LONG_S if swapping else guard.TOO_LONG_S

@@ -91,6 +91,7 @@ class Worker:
         """All that takes root comes first; from here on this process has no way back."""
         if lib.pyland_die_with_parent() or lib.pyland_catch_signals():
             raise UsageError("signals cannot be set up")
+        guard.interrupt_policies()
         scheduler.join()
         limits.allow_locked_memory()
         keep_only([self._channel.fileno(), output])
@@ -140,7 +141,6 @@ class Worker:
         self._warm_up(choice)
         self._choice = choice
         self._failures = guard.Failures()
-        guard.interrupt_policies()
         privileges.limit_memory()
         memory.lock()
 

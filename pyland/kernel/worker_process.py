@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from pyland.kernel import descendants, messages
+from pyland.kernel import descendants, guard, messages
 from pyland.kernel.loader import LoadedScheduler
 from pyland.topology import Topology
 
@@ -34,9 +34,12 @@ class WorkerProcess:
         self.output, output = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.channel.setblocking(False)
         self.channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * messages.MESSAGE_MAX)
+        # Until the child has a handler of its own: an interrupt that comes early ends nothing.
+        before = signal.signal(guard.INTERRUPT, signal.SIG_IGN)
         self.pid = os.fork()
         if self.pid == 0:
             live(other, output)
+        signal.signal(guard.INTERRUPT, before)
         other.close()
         os.close(output)
         self.pidfd = os.pidfd_open(self.pid)
