@@ -23,7 +23,8 @@ def check_rights(proc: Path = _PROC) -> None:
         raise UsageError("attaching a scheduler needs root: run it with sudo")
     if not (proc / "self/status").exists():
         raise UsageError(f"{proc} is not mounted: run `mount -t proc proc {proc}`")
-    if (proc / "self/uid_map").read_text().split() != _EVERY_USER:
+    users = proc / "self/uid_map"  # not there where the kernel has no user namespaces
+    if users.exists() and users.read_text().split() != _EVERY_USER:
         raise UsageError(
             "root of a user namespace, as in a rootless container, has no rights over the "
             "machine's CPUs: run it outside, with sudo"
