@@ -23,6 +23,8 @@ PROCESSES = 4
 """Those that schedule, watch, print, and try a policy out."""
 MEMORY_MIB = 512
 """Address space of the process that decides: its own, and what a policy may allocate."""
+FILE_KIB = 64
+"""What is noted in /run/pyland, and some lines of output where that goes to a file."""
 LOCKED_MIB = 128
 """Memory that all of pyland has in use when it starts, and that stays."""
 
@@ -46,6 +48,11 @@ def check_limits() -> None:
         if not _raised(kind, MEMORY_MIB * _MIB):
             told = what.format(_hard(kind) // _MIB)
             raise UsageError(f"{told}: pyland needs {MEMORY_MIB} MiB for its policy")
+    if not _raised(resource.RLIMIT_FSIZE, FILE_KIB << 10):
+        raise UsageError(
+            f"files are limited to {_hard(resource.RLIMIT_FSIZE) >> 10} KiB (ulimit -f): pyland "
+            f"notes what it changes in one, and needs {FILE_KIB} KiB"
+        )
     if not _raised(resource.RLIMIT_CPU, _NO_LIMIT):
         raise UsageError(
             f"CPU time is limited to {_hard(resource.RLIMIT_CPU)} s (ulimit -t): the kernel would "

@@ -164,6 +164,7 @@ def refusal(command: str) -> str:
         ("ulimit -n 12; PYLAND", "12 open files are allowed (ulimit -n)"),
         ("ulimit -v 200000; PYLAND", "address space is limited to 195 MiB (ulimit -v)"),
         ("ulimit -d 100000; PYLAND", "data is limited to 97 MiB (ulimit -d)"),
+        ("ulimit -f 0; PYLAND", "files are limited to 0 KiB (ulimit -f)"),
         ("ulimit -t 60; PYLAND", "CPU time is limited to 60 s (ulimit -t)"),
         ("ulimit -l 64; setpriv --bounding-set -sys_resource PYLAND",
          "locked memory is limited to 64 KiB (ulimit -l), and without CAP_SYS_RESOURCE"),

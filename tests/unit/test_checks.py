@@ -132,6 +132,7 @@ def run_limited(
         (("NOFILE", 12, 12), "12 open files are allowed (ulimit -n): pyland needs 256"),
         (("AS", 200_000 << 10, 200_000 << 10), "address space is limited to 195 MiB (ulimit -v)"),
         (("DATA", 100 << 20, 100 << 20), "data is limited to 100 MiB (ulimit -d)"),
+        (("FSIZE", 0, 0), "files are limited to 0 KiB (ulimit -f)"),
         (("CPU", 60, 60), "CPU time is limited to 60 s (ulimit -t)"),
     ],
 )
