@@ -15,6 +15,7 @@ import io
 import json
 import os
 import pickle
+import signal
 import socket
 import sys
 import time
@@ -91,6 +92,7 @@ class Worker:
         """All that takes root comes first; from here on this process has no way back."""
         if lib.pyland_die_with_parent() or lib.pyland_catch_signals():
             raise UsageError("signals cannot be set up")
+        signal.set_wakeup_fd(-1)  # the supervisor's, which is closed below
         guard.interrupt_policies()
         scheduler.join()
         limits.allow_locked_memory()
