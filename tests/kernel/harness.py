@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pyland.kernel import control
 from tools.load.scheduler import End, Scheduler, compaction, enabled, kernel_state
@@ -92,6 +92,13 @@ class Unchanged:
 
     def __init__(self) -> None:
         self._compaction = compaction()
+
+    @classmethod
+    def at(cls, value: str) -> Self:
+        """As they should be in the end, for a pyland that runs already."""
+        unchanged = cls()
+        unchanged._compaction = value
+        return unchanged
 
     def __bool__(self) -> bool:
         return compaction() == self._compaction

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A failure that cannot be told of is counted like others, and told of as far as that goes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.harness import Record, Start, ask, swap, undisturbed
+from tools.load.programs import Hogs
+
+UNSPEAKABLE = Path(__file__).with_name("unspeakable.py")
+
+TOLD = {
+    "RaisesSilent": "decide() raised Silent: (its message raised ValueError)",
+    "RaisesEndless": "decide() raised Endless: (its message took longer than 1 s)",
+    "RaisesSleepy": "decide() raised Sleepy: yes, (a note took longer than 1 s)",
+    "RaisesForged": r"decide() raised Forged: \x1b[2J\npyland: ended",
+    "DecidesHuge": "has vtime_ns = an integer of 100001 bits: it takes an integer from 0",
+    "DecidesNumber": "has vtime_ns = (its repr() took longer than 1 s): it takes an integer",
+    "Recurses": "decide() raised RecursionError: maximum recursion depth exceeded",
+    "Lingers": "decide() raised ValueError: it has an object",
+    "LingersInside": "decide() raised PolicyTookTooLongError: a finalizer of it took too long",
+}
+
+
+def test_it_is_told_and_the_policy_is_replaced(start: Start, record: Record) -> None:
+    """Each within seconds; the machine is scheduled all the time, by the same worker."""
+    scheduler = start()
+    worker = ask("status")["process"]["pid"]
+    failed = []
+    with undisturbed(scheduler), Hogs(600, [0] * 4):
+        for kind, words in TOLD.items():
+            begin_s = time.monotonic()
+            assert swap(policy=f"{UNSPEAKABLE}:{kind}")["policy"] == kind.lower()
+            while ask("status")["policy"] != "deadline" and time.monotonic() - begin_s < 40:
+                time.sleep(0.2)
+            record(**{kind: time.monotonic() - begin_s})
+            if f"policy {kind.lower()}: " not in scheduler.output or words not in scheduler.output:
+                failed.append(f"{kind}: it does not say {words!r}")
+            if ask("status")["policy"] != "deadline":
+                failed.append(f"{kind}: it was not replaced")
+                swap(policy="deadline")
+        swap(policy=f"{UNSPEAKABLE}:Chats")
+        time.sleep(2)
+        decided = ask("status")["counters"]["user_dispatched"]
+        time.sleep(1)
+        assert ask("status")["counters"]["user_dispatched"] > decided
+        assert ask("status")["policy"] == "chats"
+        with pytest.raises(AssertionError, match=r"Endless: \(its message took longer than 1 s\)"):
+            swap(policy=f"{UNSPEAKABLE}:Unmakeable")
+    assert ask("status")["process"]["pid"] == worker
+    assert not failed, "\n".join([*failed, scheduler.about()])
+    end = scheduler.end()
+    assert end.status == 0
+    assert r"printed: \x1b]0;chatted\x07" in end.output
+    assert "\x1b" not in end.output
+    assert "\npyland: ended\n" not in end.output
