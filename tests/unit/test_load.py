@@ -45,10 +45,14 @@ def test_hogs_can_share_one_cpu() -> None:
     with Hogs(60, [0, 0], cpu=cpu) as hogs:
         assert all(os.sched_getaffinity(pid) == {cpu} for pid in hogs.pids)
         before = hogs.cpu_ticks()
-        time.sleep(0.5)
-        after = hogs.cpu_ticks()
+        # Half a second, longer on a machine with more to do.
+        for _ in range(60):
+            time.sleep(0.5)
+            after = hogs.cpu_ticks()
+            if ran := sum(after[pid] - before[pid] for pid in before):
+                break
         shares = hogs.shares(early=True)
-    assert sum(after[pid] - before[pid] for pid in before) > 0
+    assert ran > 0
     assert sum(hog.cpu_ns for hog in shares.hogs) <= 1.05 * shares.window_ns
 
 
