@@ -25,7 +25,7 @@ KINDS = {
     "Loops": (r"policy loops: decide\(\) raised PolicyTookTooLongError", None),
     "Sleeps": (r"policy sleeps: decide\(\) raised PolicyTookTooLongError", "deadline"),
     "Forgets": (r"policy forgets: \d+ tasks that it knew of had no decision", "forgets"),
-    "Claims": ("", "claims"),
+    "Claims": (r"policy claims: \d+ tasks that it knew of had no decision", "claims"),
     "Twice": (r"policy twice: \d+ decisions found no task", "twice"),
     "Invents": (r"policy invents: \d+ decisions", "invents"),
     "WrongCpu": (r"policy wrongcpu: \d+ decisions named a CPU", "wrongcpu"),

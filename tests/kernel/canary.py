@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What holds whatever fault is tried: an interactive task has its turns, nothing is left."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterator
+
+from tests.kernel.harness import GAP_S, Unchanged, undisturbed
+from tools.load.programs import Hogs, Sleeper
+from tools.load.scheduler import Scheduler, kernel_state, until
+
+_BPF_GET_NEXT_IDS = {"programs": 11, "maps": 12}
+_SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}
+
+
+@contextlib.contextmanager
+def alive(scheduler: Scheduler, hogs: int = 4, gap_s: float = GAP_S) -> Iterator[Hogs]:
+    """Throughout the block pyland schedules, no task waits for longer than `gap_s`, and the
+    process that decides takes no page fault. Gives the hogs that run meanwhile.
+    """
+    with undisturbed(scheduler), Hogs(600, [0] * hogs) as load, Sleeper(600) as sleeper:
+        faults = scheduler.page_faults()
+        yield load
+        faults_after = scheduler.page_faults()
+        wakeups, shares = sleeper.wakeups(early=True), load.shares(early=True)
+    assert wakeups.periods > 1
+    assert wakeups.max_us / 1e6 < gap_s
+    assert shares.longest_gap_s < gap_s
+    assert all(hog.progress > 0 for hog in shares.hogs)
+    assert faults_after == faults, "the process that decides took page faults"
+
+
+def bpf_objects() -> dict[str, int]:
+    """How many BPF programs and maps the kernel has."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    found = {}
+    for what, command in _BPF_GET_NEXT_IDS.items():
+        # start_id, next_id, open_flags
+        attributes = (ctypes.c_uint32 * 3)()
+        found[what] = 0
+        number = _SYS_BPF[os.uname().machine]
+        while (
+            libc.syscall(number, command, ctypes.byref(attributes), ctypes.sizeof(attributes)) == 0
+        ):
+            found[what] += 1
+            attributes[0] = attributes[1]
+    return found
+
+
+class Before:
+    """The machine before pyland starts, to be compared with what it is afterwards."""
+
+    def __init__(self) -> None:
+        self._settings = Unchanged()
+        self._objects = bpf_objects()
+
+    def assert_restored(self) -> None:
+        """The default scheduler, its settings, and no BPF program or map that is left."""
+        assert until(lambda: kernel_state() == "disabled", 5) is not None, kernel_state()
+        assert until(lambda: bool(self._settings), 5) is not None, "a setting is not what it was"
+        # The kernel frees them when no CPU can look at them any more.
+        freed = until(
+            lambda: all(nr <= self._objects[what] for what, nr in bpf_objects().items()), 10
+        )
+        assert freed is not None, f"{self._objects} before, {bpf_objects()} after"

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Faults that pyland goes on through: what other tasks, the machine and its users may do.
+
+One pyland schedules through all of them, so each also begins where the one before has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.canary import Before, alive
+from tests.kernel.harness import Record, ask, ended_well
+from tools.load import scheduler as system
+from tools.load.programs import Command, Stress, available
+from tools.load.scheduler import Scheduler, until
+
+CGROUPS = Path("/sys/fs/cgroup")
+
+needs_cgroups = pytest.mark.skipif(
+    not (CGROUPS / "cgroup.procs").exists(), reason="cgroup v2 is not mounted"
+)
+needs_stress = pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Scheduler]:
+    """One for all tests of this file; at the end nothing of it is left."""
+    assert until(lambda: system.kernel_state() == "disabled", 10) is not None
+    before = Before()
+    with Scheduler() as scheduler:
+        yield scheduler
+        end = scheduler.end()
+    ended_well(end)
+    assert end.totals["page_faults"] == 0
+    before.assert_restored()
+
+
+def decided() -> int:
+    """How many decisions have been carried out so far."""
+    return int(ask("status")["counters"]["user_dispatched"])
+
+
+def goes_on_deciding() -> None:
+    """Python does, from now on; hogs have to run."""
+    before = decided()
+    assert until(lambda: decided() > before + 10, 20) is not None
+
+
+@needs_cgroups
+def test_tasks_move_between_cgroups_that_come_and_go(running: Scheduler) -> None:
+    """While their weights change; a cgroup that is gone takes nothing with it."""
+    chance = random.Random(1)
+    (CGROUPS / "cgroup.subtree_control").write_text("+cpu")
+    with alive(running, hogs=6) as hogs:
+        for number in range(4):
+            group = CGROUPS / f"pyland-test-{number}"
+            group.mkdir()
+            for pid in (*hogs.pids, *hogs.pids):
+                target = chance.choice((group, CGROUPS))
+                (target / "cgroup.procs").write_text(str(pid))
+                (group / "cpu.weight").write_text(str(chance.randint(1, 10_000)))
+            for pid in hogs.pids:
+                (CGROUPS / "cgroup.procs").write_text(str(pid))
+            group.rmdir()
+
+
+@pytest.mark.skipif(not available("strace"), reason="no strace here")
+@needs_stress
+def test_tasks_that_are_stopped_and_traced_at_any_moment(running: Scheduler) -> None:
+    """SIGSTOP and SIGCONT in a storm, and a tracer that stops pairs at each of their calls."""
+    with (
+        alive(running, hogs=6) as hogs,
+        Stress("--switch 2", 600) as pairs,
+        Command("strace", "-f", "-o", "/dev/null", "-p", str(pairs.pid)),
+    ):
+        end_s = time.monotonic() + 4
+        while time.monotonic() < end_s:
+            for number in (signal.SIGSTOP, signal.SIGCONT):
+                for pid in hogs.pids:
+                    os.kill(pid, number)
+                time.sleep(0.001)
+    # What was held when it stopped has been let go.
+    nobody_left = until(lambda: ask("status")["counters"]["held"] <= 2, 10)
+    assert nobody_left is not None, ask("status")["counters"]
+
+
+def test_the_clock_on_the_wall_jumps(running: Scheduler) -> None:
+    """An hour on and two back: nothing here counts by it."""
+    with alive(running):
+        for hours in (1, -2, 1):
+            time.clock_settime(time.CLOCK_REALTIME, time.time() + hours * 3600)
+            goes_on_deciding()
+
+
+def test_it_is_asked_all_the_time(running: Scheduler, record: Record) -> None:
+    """Several clients at once, as fast as they are answered: deciding goes on beside that."""
+    stop, answers = threading.Event(), [0] * 4
+
+    def keep_asking(client: int) -> None:
+        while not stop.is_set():
+            ask("status")
+            answers[client] += 1
+
+    clients = [threading.Thread(target=keep_asking, args=(n,)) for n in range(len(answers))]
+    with alive(running):
+        before = decided()
+        for client in clients:
+            client.start()
+        time.sleep(4)
+        stop.set()
+        for client in clients:
+            client.join()
+        assert decided() - before > 20
+    record(answers=answers)
+    assert min(answers) > 0
+
+
+def test_sysrq_d_only_dumps(running: Scheduler) -> None:
+    """The kernel writes its view of the scheduler down; nothing else happens."""
+    with alive(running):
+        Path("/proc/sysrq-trigger").write_text("D")
+        time.sleep(1)
