@@ -39,6 +39,8 @@
 #error "which architecture does seccomp report here?"
 #endif
 
+#define NEW_NAMESPACES (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | \
+			CLONE_NEWPID | CLONE_NEWNET)
 #define X32_BIT 0x40000000U	/* x86-64: the same calls under other numbers */
 #define CLONE_FLAGS_ARGUMENT (ARCHITECTURE == AUDIT_ARCH_S390X ? 1 : 0)
 #define ARGUMENT(n) (offsetof(struct seccomp_data, args) + 8 * (n) + \
@@ -135,11 +137,19 @@ int pyland_confine(int may_start_processes)
 #endif
 	refuse(&b, refused, NR(refused), EPERM);
 	refuse_with(&b, SYS_prctl, 0, PR_SET_PDEATHSIG);
+	/* Nothing may trace it: what a tracer does not let go cannot be reaped. */
+	refuse_with(&b, SYS_prctl, 0, PR_SET_DUMPABLE);
+	refuse_with(&b, SYS_prctl, 0, PR_SET_PTRACER);
 	refuse_with(&b, SYS_ioctl, 1, TIOCSTI);
+	/* Its flags are in memory, where a filter cannot look: the C library asks by clone then. */
+	refuse(&b, &clone3, 1, ENOSYS);
+	add(&b, BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4);
+	load(&b, ARGUMENT(CLONE_FLAGS_ARGUMENT));
+	add(&b, BPF_JMP | BPF_JSET | BPF_K, NEW_NAMESPACES, 0, 1);
+	give(&b, SECCOMP_RET_ERRNO | EPERM);
+	load(&b, offsetof(struct seccomp_data, nr));
 	if (!may_start_processes) {
 		refuse(&b, refused_unless_asked, NR(refused_unless_asked), EPERM);
-		/* Its flags are in memory, where a filter cannot look: the C library asks by clone then. */
-		refuse(&b, &clone3, 1, ENOSYS);
 		add(&b, BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3);
 		load(&b, ARGUMENT(CLONE_FLAGS_ARGUMENT));
 		add(&b, BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 1, 0);

@@ -21,10 +21,12 @@ from pyland.caller import Caller, calling_user, policy_user
 from pyland.errors import UsageError
 from pyland.kernel import guard, privileges
 from pyland.kernel._native import lib
+from pyland.kernel.descendants import reap
 from pyland.trust import remember_trusted_users
 
 ANSWER_MAX = 1 << 20
 """Bytes of an answer; the code that sends more gets none."""
+_KILLED_WITHIN_S = 0.2
 WITHIN_S = 60.0
 """How long the code has where nothing else is said."""
 
@@ -52,10 +54,16 @@ class ConfinedCall:
         self._within_s = within_s
         self._data = b""
         self._reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._pid = os.fork()
+        try:
+            self._pid = os.fork()
+        except OSError as error:
+            for descriptor in (self._reading, writing):
+                os.close(descriptor)
+            raise UsageError(f"no process to try it in: {error.strerror}") from None
         if self._pid == 0:
             _live(function, user, writing, may_start_processes)
         os.close(writing)
+        self._pidfd = os.pidfd_open(self._pid)
 
     def fileno(self) -> int:
         """Readable when there is something to read or the call has ended; -1 when taken."""
@@ -94,9 +102,9 @@ class ConfinedCall:
         os.close(self._reading)
         self._reading = -1
         with suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        reap(self._pid, self._pidfd, _KILLED_WITHIN_S)
+        os.close(self._pidfd)
 
     def _read(self) -> bool:
         """Take what is there; True at the end of it."""
@@ -117,8 +125,8 @@ def keep_only(descriptors: Iterable[int]) -> None:
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
     kept = sorted({2, *descriptors})
-    most = os.sysconf("SC_OPEN_MAX")
-    for low, high in zip(kept, [*kept[1:], most], strict=True):
+    # To the highest there can be: the limit may be lower than when they were opened.
+    for low, high in zip(kept, [*kept[1:], 2**31 - 1], strict=True):
         os.closerange(low + 1, high)
 
 
@@ -133,6 +141,7 @@ def _live(
         keep_only([writing])
         os.set_blocking(writing, True)
         privileges.drop(user)
+        privileges.leave_surroundings()
         lib.pyland_confine(may_start_processes)
         answer = {"value": function()}
     except UsageError as refused:

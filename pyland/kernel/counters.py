@@ -80,7 +80,7 @@ class Counters:
     def _faults(self) -> int:
         try:
             # The name in brackets may hold blanks; minflt and majflt are fields 10 and 12.
-            fields = self._stat.read_text().rpartition(")")[2].split()
+            fields = self._stat.read_text(errors="replace").rpartition(")")[2].split()
         except OSError:
             return self._faults_before
         return int(fields[7]) + int(fields[9])

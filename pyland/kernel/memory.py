@@ -36,7 +36,7 @@ def lock() -> None:
 
 def locked_mib(pid: int) -> float:
     """Locked memory of a process in MiB."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+    for line in Path(f"/proc/{pid}/status").read_text(errors="replace").split("\n"):
         if line.startswith("VmLck:"):
             return int(line.split()[1]) / 1024
     return 0.0

@@ -15,6 +15,7 @@ from pyland.errors import UsageError
 from pyland.kernel import loader
 from pyland.kernel._native import lib
 
+_KEPT_VARIABLES = ("LANG", "LC_", "TZ", "PATH", "HOME", "OPENBLAS_", "OMP_", "MKL_")
 GROWTH_MIB = 256
 """How much a policy may allocate after the start, before it gets a MemoryError."""
 _RESERVE_MIB = 32
@@ -38,6 +39,25 @@ def _reaches(user: Caller, folder: Path) -> bool:
         if not found.st_mode & mine:
             return False
     return True
+
+
+def limit_locked_memory(locked_mib: float) -> None:
+    """Let this process lock no more than what it may allocate: shared memory counts here alone."""
+    most = (int(locked_mib) + GROWTH_MIB + _RESERVE_MIB) << 20
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (most, most))
+
+
+def leave_surroundings() -> None:
+    """Leave root's folder, its limits, and what the environment says beyond the language.
+
+    Through a current folder a user reads what the path to it keeps from the user.
+    """
+    os.chdir("/")
+    for limit in (resource.RLIMIT_RTPRIO, resource.RLIMIT_NICE):
+        resource.setrlimit(limit, (0, 0))
+    for name in [*os.environ]:
+        if not name.startswith(_KEPT_VARIABLES):
+            del os.environ[name]
 
 
 def limit_memory() -> None:
@@ -75,7 +95,7 @@ def described(pid: int) -> dict[str, str]:
 
 def _status(pid: int) -> dict[str, str]:
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").split("\n")
     except OSError:
         return {}
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}

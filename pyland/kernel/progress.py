@@ -106,7 +106,7 @@ class Progress:
         return _State(_Kind.WAITS, cpu_s, f"waiting in the kernel{where}, not to be interrupted")
 
     def _tracer(self) -> str:
-        for line in _read(self._process / "status").splitlines():
+        for line in _read(self._process / "status").split("\n"):
             if line.startswith("TracerPid:"):
                 return f" (process {line.split()[1]})"
         return ""

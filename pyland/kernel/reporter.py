@@ -53,15 +53,19 @@ class Reporter:
         self._counters, self._stats_s = counters, stats_s
         self._started = False
         self._again_s = 0.0
+        self.pid = 0
         self._fork()
 
     def _fork(self) -> None:
         reading, self._pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self.pid = os.fork()
-        if self.pid == 0:
-            _live(reading, self._counters, self._stats_s)
-        self._ended = False
         self._again_s = time.monotonic() + _AGAIN_S
+        self._ended = False
+        try:
+            self.pid = os.fork()
+        except OSError:  # so many processes that there is none to be had: later, perhaps
+            self._ended = True
+        if not self._ended and self.pid == 0:
+            _live(reading, self._counters, self._stats_s)
         os.close(reading)
 
     def started(self, line: str) -> None:

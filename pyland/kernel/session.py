@@ -59,7 +59,8 @@ class Session:
                 named = spec in str(error)
                 raise UsageError(str(error) if named else f"--policy {spec}: {error}") from None
         else:
-            choose(spec, given, folder=folder)
+            # Root looks for nothing in the user's folder: a built-in needs none.
+            choose(spec, given, folder=Path("/"))
         self._totals = dict.fromkeys(TOTALS, 0)
         self._restarts = 0
         self._swaps = 0
@@ -139,11 +140,13 @@ class Session:
             raise ScheduleError(str(error)) from None
         finally:
             if not ended.again:
-                worker.kill(spare=(reporter.pid,))
+                # First: whatever becomes of the worker, the tasks are with the kernel again.
                 scheduler.detach()
             self._wanted = supervisor.wanted
             for name, value in supervisor.close(control).items():
                 self._totals[name] += value
+            if not ended.again:
+                worker.kill(spare=(reporter.pid,))
             self._swaps += supervisor.swaps
             reporter.close()
         return ended

@@ -141,7 +141,8 @@ class Supervisor:
         """A worker that says very much is listened to once in a while only."""
         if self._said > _SAID_EACH_SECOND:
             return []
-        return [self._worker.channel.fileno(), self._worker.output]
+        output = [self._worker.output] if self._worker.prints else []
+        return [self._worker.channel.fileno(), *output]
 
     def _note_answer(self, request: Request, answer: Mapping[str, Any]) -> None:
         self._done.append((request, answer))

@@ -107,6 +107,7 @@ class Worker:
             line_buffering=True,
         )
         privileges.drop(self._user_to_be)
+        privileges.leave_surroundings()
         self.confined = not lib.pyland_confine(self._settings.allow_processes)
 
     def _prepare(self) -> None:
@@ -145,6 +146,7 @@ class Worker:
         self._failures = guard.Failures()
         privileges.limit_memory()
         memory.lock()
+        privileges.limit_locked_memory(memory.locked_mib(os.getpid()))
 
     def _run(self) -> None:
         """Schedule, on other rings after each restart, until something ends it for good."""

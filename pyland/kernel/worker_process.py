@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from pyland.kernel import descendants, guard, messages
+from pyland.kernel.descendants import reap
 from pyland.kernel.loader import LoadedScheduler
 from pyland.topology import Topology
 
@@ -44,6 +45,8 @@ class WorkerProcess:
         os.close(output)
         self.pidfd = os.pidfd_open(self.pid)
         self._line = b""
+        self.prints = True
+        """Whether its output is open: there is nothing to poll for where it is not."""
         self._reaped = False
 
     def give_rings(self, scheduler: LoadedScheduler, topology: Topology) -> bool:
@@ -67,7 +70,8 @@ class WorkerProcess:
                 data = self.channel.recv(messages.MESSAGE_MAX + 1)
             except OSError:
                 return
-            if not data:
+            if not data and self._has_hung_up():
+                self.signal(signal.SIGKILL)  # a worker that cannot be told of is none
                 return
             try:
                 yield messages.decode(data)
@@ -78,6 +82,7 @@ class WorkerProcess:
         """The lines that the policy has printed, a bounded number at once."""
         with suppress(OSError):
             data = os.read(self.output, _OUTPUT_BLOCK)
+            self.prints = bool(data)
             *lines, self._line = (self._line + data).split(b"\n")
             if len(self._line) > _LINE_MAX or not data:
                 lines, self._line = [*lines, self._line], b""
@@ -96,15 +101,17 @@ class WorkerProcess:
             return
         self._reaped = True
         self.signal(signal.SIGKILL)
-        if select.select([self.pidfd], [], [], _KILLED_WITHIN_S)[0]:
-            with suppress(ChildProcessError):
-                os.waitpid(self.pid, 0)
-        else:
+        if not reap(self.pid, self.pidfd, _KILLED_WITHIN_S):
             spare = (*spare, self.pid)
         descendants.end_descendants(spare)
         os.close(self.pidfd)
         os.close(self.output)
         self.channel.close()
+
+    def _has_hung_up(self) -> bool:
+        poll = select.poll()
+        poll.register(self.channel, 0)
+        return bool(poll.poll(0))
 
     def _send(self, send: Callable[[], object]) -> bool:
         try:

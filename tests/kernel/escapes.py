@@ -44,6 +44,9 @@ CALLS = {
     "clear PDEATHSIG": (157, 1, 0, 0, 0, 0),
     "setsid": (112,),
     "capset": (126, 0, 0),
+    "let others trace it": (157, 4, 1, 0, 0, 0),
+    "name a tracer": (157, 0x59616D61, -1, 0, 0, 0),
+    "clone a user namespace": (56, 0x10000000, 0, 0, 0, 0),
     "personality": (135, 0x0040000),
     "kcmp": (312, os.getppid(), os.getppid(), 0, 0, 0),
     "open_by_handle_at": (304, 0, 0, 0),
@@ -151,25 +154,6 @@ class Tries(Deadline):
         lines = [f"{where}{name}: {_outcome(attempt)}\n" for name, attempt in ATTEMPTS.items()]
         with open(self.report, "a") as file:
             file.writelines(lines)
-
-
-class Stops(Deadline):
-    """Stops itself in each phase, so that another process can look at it."""
-
-    os.kill(os.getpid(), signal.SIGSTOP)
-    calls = 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        os.kill(os.getpid(), signal.SIGSTOP)
-
-    def decide(self, batch: Batch) -> list[int]:
-        self.calls += 1
-        if self.calls == 1 or self.calls == 300:
-            os.kill(os.getpid(), signal.SIGSTOP)
-        if self.calls == 2:
-            threading.Thread(target=threading.Event().wait, daemon=True).start()
-        return super().decide(batch)
 
 
 class Scribbles(Deadline):

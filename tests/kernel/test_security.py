@@ -21,6 +21,7 @@ from tools.load.programs import Hogs, Sleeper
 from tools.load.scheduler import PYLAND, kernel_state, until
 
 ESCAPES = Path(__file__).with_name("escapes.py")
+STOPS = Path(__file__).with_name("stops.py")
 _SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 # As sudo has it for the user `daemon`, and as root alone.
 CALLERS = {"sudo": ("env", "SUDO_UID=1", "SUDO_GID=1", PYLAND), "root": (PYLAND,)}
@@ -80,10 +81,10 @@ def test_policy_code_never_runs_with_rights(start: Start, caller: str) -> None:
     try:
         with Hogs(600, [0] * 4):
             for _ in range(3):
-                swap(policy=f"{ESCAPES}:Stops")
+                swap(policy=f"{STOPS}:Stops")
                 time.sleep(2)
                 swap(policy="fifo")
-            swap(policy=f"{ESCAPES}:Stops")
+            swap(policy=f"{STOPS}:Stops")
             time.sleep(2)
             cpu = Path("/sys/devices/system/cpu/cpu1/online")
             for value in ("0", "1"):
