@@ -99,14 +99,8 @@ static pid_t start(struct hog *hog, int policy, int cpu)
 	signal(SIGTERM, SIG_DFL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 
-	if (cpu >= 0) {
-		cpu_set_t cpus;
-
-		CPU_ZERO(&cpus);
-		CPU_SET(cpu, &cpus);
-		if (sched_setaffinity(0, sizeof(cpus), &cpus))
-			err(1, "cannot run on CPU %d", cpu);
-	}
+	if (cpu >= 0)
+		use_only(cpu);
 	if (policy >= 0 && sched_setscheduler(0, policy, &(struct sched_param){}))
 		err(1, "cannot use scheduling policy %d", policy);
 	if (setpriority(PRIO_PROCESS, 0, hog->nice))

@@ -5,6 +5,7 @@
 
 #include <err.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -79,6 +80,17 @@ static inline bool be_exact(void)
 		warn("cannot lock memory, page faults will count as latency");
 	prctl(PR_SET_TIMERSLACK, 1);
 	return locked;
+}
+
+/* The calling thread, and those that it starts, may use this CPU alone. */
+static inline void use_only(int cpu)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	if (sched_setaffinity(0, sizeof(cpus), &cpus))
+		err(1, "cannot run on CPU %d", cpu);
 }
 
 /* Takes so much CPU time of the calling thread. */

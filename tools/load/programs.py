@@ -242,14 +242,59 @@ class Wakeups:
 
 
 class Sleeper(_Program):
-    """Sleeps 10 ms, runs 1 ms, and so on."""
+    """Sleeps 10 ms, runs 1 ms, and so on; with ``cpu`` on that one alone."""
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__("sleeper", seconds)
+    def __init__(self, seconds: float, *, cpu: int | None = None) -> None:
+        super().__init__("sleeper", seconds, *(["--cpu", str(cpu)] if cpu is not None else []))
 
     def wakeups(self, early: bool = False) -> Wakeups:
         """Waits for the end, or with ``early`` makes this moment the end."""
         return Wakeups(**self._measured(early))
+
+
+@dataclass(frozen=True)
+class Periods:
+    """How a sound server fared: its periods, and how late its clients were in each."""
+
+    seconds: float
+    periods: int
+    missed: int
+    driver_p99_us: float
+    driver_max_us: float
+    wakeups: int
+    p50_us: float
+    p90_us: float
+    p99_us: float
+    max_us: float
+
+
+class RealTime(_Program):
+    """A task of the SCHED_FIFO class that wakes clients of the normal class once a period."""
+
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        period_us: int = 5333,
+        driver_us: int = 50,
+        clients: int = 3,
+        client_us: int = 200,
+        cpu: int | None = None,
+    ) -> None:
+        sizes = {
+            "period-us": period_us,
+            "driver-us": driver_us,
+            "clients": clients,
+            "client-us": client_us,
+        }
+        if cpu is not None:
+            sizes["cpu"] = cpu
+        arguments = [part for name, size in sizes.items() for part in (f"--{name}", str(size))]
+        super().__init__("realtime", seconds, *arguments)
+
+    def periods(self, early: bool = False) -> Periods:
+        """Waits for the end, or with ``early`` makes this moment the end."""
+        return Periods(**self._measured(early))
 
 
 @dataclass(frozen=True)
@@ -313,6 +358,6 @@ class Game(_Program):
         return Frames(**self._measured(early))
 
 
-def figures(result: Wakeups | Spawned | Frames) -> dict[str, float]:
+def figures(result: Wakeups | Periods | Spawned | Frames) -> dict[str, float]:
     """The numbers of a result by name."""
     return {field.name: getattr(result, field.name) for field in fields(result)}

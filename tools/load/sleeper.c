@@ -3,7 +3,7 @@
  * An interactive task: sleeps, wakes up, runs a little, again and again, and
  * reports how late it was on the CPU after the moment it asked to be woken.
  *
- *   sleeper --seconds 20 --sleep-us 10000 --run-us 1000
+ *   sleeper --seconds 20 --sleep-us 10000 --run-us 1000 --cpu 0
  *
  * One line of JSON after --seconds or on SIGTERM.
  */
@@ -20,10 +20,11 @@ int main(int argc, char **argv)
 		{ "seconds", required_argument, NULL, 's' },
 		{ "sleep-us", required_argument, NULL, 'p' },
 		{ "run-us", required_argument, NULL, 'r' },
+		{ "cpu", required_argument, NULL, 'u' },
 		{}
 	};
 	long seconds = 10, sleep_us = 10000, run_us = 1000;
-	int option;
+	int option, cpu = -1;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
@@ -36,12 +37,16 @@ int main(int argc, char **argv)
 		case 'r':
 			run_us = number("run-us", optarg, 0, 10000000);
 			break;
+		case 'u':
+			cpu = number("cpu", optarg, 0, CPU_SETSIZE - 1);
+			break;
 		default:
 			optind = argc + 1;
 		}
 	}
 	if (optind != argc) {
-		fputs("usage: sleeper [--seconds S] [--sleep-us US] [--run-us US]\n", stderr);
+		fputs("usage: sleeper [--seconds S] [--sleep-us US] [--run-us US] [--cpu CPU]\n",
+		      stderr);
 		return 2;
 	}
 
@@ -56,6 +61,8 @@ int main(int argc, char **argv)
 
 	bool locked = be_exact();
 
+	if (cpu >= 0)
+		use_only(cpu);
 	stop_on_signals();
 
 	struct rusage before, after;
