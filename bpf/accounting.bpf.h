@@ -8,6 +8,7 @@
 #define PYLAND_ACCOUNTING_BPF_H
 
 #include <linux/bpf.h>
+#include "classes.bpf.h"
 #include "queues.bpf.h"
 #include "records.bpf.h"
 #include "slices.bpf.h"
@@ -73,6 +74,8 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	u64 slice_ns;
 
 	if (is_scheduler(p)) {
+		if (task_cpu)
+			task_cpu->runs_scheduler = 1;
 		scheduler_begins(now_ns());
 		return;
 	}
@@ -87,6 +90,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	}
 	t->queue = QUEUE_NONE;
 	t->yielded = 0;
+	t->interrupted = 0;
 	c->nr_running++;
 	if (task_cpu->idle)
 		note_idle(scx_bpf_task_cpu(p), task_cpu, false);
@@ -118,7 +122,12 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 	s64 delta_ns;
 
 	if (is_scheduler(p)) {
+		if (task_cpu)
+			task_cpu->runs_scheduler = 0;
 		scheduler_pauses(now_ns());
+		t = task_state(p);
+		if (t)
+			t->interrupted = runnable && give_slice_back(p);
 		return;
 	}
 	t = task_state(p);
@@ -134,8 +143,11 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 		t->left_ns -= t->left_ns < (u64)delta_ns ? t->left_ns : delta_ns;
 	}
 	tell(PYLAND_WANT_STOPPED, PYLAND_EVENT_STOPPED, p, delta_ns > 0 ? delta_ns : 0);
-	if (runnable)
+	if (runnable) {
+		if (!is_kernel_work(p, t))
+			t->interrupted = give_slice_back(p);
 		return;
+	}
 	note_not_runnable(t);
 	/* A change of its nice value or affinity stops it for a moment, too. */
 	if (p->__state)

@@ -6,6 +6,7 @@
 #ifndef PYLAND_DECISIONS_BPF_H
 #define PYLAND_DECISIONS_BPF_H
 
+#include "classes.bpf.h"
 #include "holding.bpf.h"
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
@@ -158,7 +159,7 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	}
 	/* Who only goes on after its slice has had its turn; who woke up may be in a hurry. */
 	if (t->woke_up && (cpu >= 0 || kick < 0)) {
-		s32 there = cpu >= 0 ? cpu : prev_cpu;
+		s32 there = cpu_to_interrupt(cpu >= 0 ? cpu : prev_cpu, dsq_id, p, t->decided_ns);
 
 		if (cpu < 0 && drain->takes_one && takes_from(drain->cpu, dsq_id, p))
 			drain->takes_one = false;

@@ -6,6 +6,7 @@
 #ifndef PYLAND_FORWARDING_BPF_H
 #define PYLAND_FORWARDING_BPF_H
 
+#include "classes.bpf.h"
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
 #include "records.bpf.h"
@@ -24,7 +25,9 @@ static __always_inline void make_room_for_user_space(s32 cpu, struct pyland_cpu 
 
 	if (!shared.wakeup_waits)
 		shared.wakeup_waits = 1;
-	if (!task_cpu->running_since_ns ||
+	cpu = cpu_to_interrupt(cpu, SHARED_DSQ, NULL, now);
+	task_cpu = cpu_state(cpu);
+	if (!task_cpu || !task_cpu->running_since_ns ||
 	    (!task_cpu->running_computes &&
 	     (s64)(now - task_cpu->running_since_ns) <= (s64)pause_ns()))
 		return;

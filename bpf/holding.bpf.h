@@ -9,24 +9,28 @@
 #ifndef PYLAND_HOLDING_BPF_H
 #define PYLAND_HOLDING_BPF_H
 
+#include "classes.bpf.h"
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
 
 /* A decision of so long a slice; without one it is over when the task stops. */
 static __always_inline void let_hold(const struct task_struct *p, struct task_ctx *t, u64 slice_ns)
 {
-	t->left_ns = user.holds_ns ? slice_ns : 0;
+	t->left_ns = slice_ns;
 	t->holds_until_ns = t->decided_ns + user.holds_ns;
 	t->holds_asleep = t->woke_up;
 	shared.slice_ns = usual_slice_ns(shared.slice_ns,
 					 slice_at_weight_100(slice_ns, p->scx.weight));
 }
 
-/* Not if it is an earlier policy's. */
+/*
+ * Not if it is an earlier policy's. One that a higher class interrupted goes on under any policy:
+ * its turn is not over.
+ */
 static __always_inline bool still_holds(const struct task_struct *p, const struct task_ctx *t,
 					u64 now)
 {
-	return user.holds_ns && t->generation == user.generation &&
+	return (user.holds_ns || t->interrupted) && t->generation == user.generation &&
 	       shared.handed_over == user.generation &&
 	       slice_goes_on(t->left_ns, p->scx.weight, t->woke_up, t->holds_asleep,
 			     t->holds_until_ns, now, shared.slice_ns);
@@ -108,7 +112,8 @@ static __always_inline bool go_on(struct task_struct *p, struct task_ctx *t, s32
 	dsq_insert_vtime(p, dsq_id, t->left_ns, vtime_ns, enq_flags);
 	sync = sync && takes_from(here, dsq_id, p);
 	if (t->woke_up)
-		interrupt_for(vtime_ns, sync ? here : cpu, now, sync);
+		interrupt_for(vtime_ns, sync ? here : cpu_to_interrupt(cpu, dsq_id, p, now), now,
+			      sync);
 	return true;
 }
 

@@ -132,7 +132,7 @@ struct pyland_cpu {
 
 	/* BPF's own. */
 	unsigned int idle;
-	unsigned int pad;
+	unsigned int runs_scheduler;	/* a thread of user space's runs here */
 	unsigned long long sched_cycles_seen;	/* user-space cycles when it last ran here */
 	unsigned int performance_applied;
 	unsigned int last_was_fallback;

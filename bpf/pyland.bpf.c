@@ -88,12 +88,14 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	bool sync, wakes_up;
 	u64 now;
 
-	if (is_scheduler(p)) {
-		dsq_insert(p, SCHED_DSQ, SCHED_SLICE_NS, enq_flags);
-		return;
-	}
 	t = task_state(p);
 	now = now_ns();
+	if (is_scheduler(p)) {
+		dsq_insert(p, SCHED_DSQ, SCHED_SLICE_NS, enq_flags);
+		if (t && t->interrupted)
+			move_user_space(cpu, now);
+		return;
+	}
 	wakes_up = enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_WAKEUP);
 	if (t && c)
 		note_runnable(p, t, wakes_up, now);
@@ -107,15 +109,15 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	t->seq++;
 	t->enqueue_ns = now;
 	t->woke_up = wakes_up;
-	if (t->kernel_helper || ((p->flags & PF_KTHREAD) && p->nr_cpus_allowed == 1)) {
+	if (is_kernel_work(p, t)) {
 		c->kernel++;
 		enqueue_kernel_work(p, t, enq_flags);
 		return;
 	}
 
-	/* select_cpu did not run for this one, or found the CPU it wanted taken. */
-	if (cpu_selected && !(enq_flags & cpu_selected) && !scx_bpf_task_running(p) &&
-	    !scx_bpf_dsq_nr_queued(SHARED_DSQ)) {
+	/* select_cpu did not run for this one, or a higher class has just taken its CPU. */
+	if (((cpu_selected && !(enq_flags & cpu_selected) && !scx_bpf_task_running(p)) ||
+	     t->interrupted) && !scx_bpf_dsq_nr_queued(SHARED_DSQ)) {
 		idle_cpu = pick_idle_cpu(p->cpus_ptr, cpu);
 		if (idle_cpu >= 0) {
 			dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | idle_cpu,

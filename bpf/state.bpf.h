@@ -97,6 +97,7 @@ struct task_ctx {
 	u32 woke_up;			/* its last enqueue was a wakeup */
 	u32 holds_asleep;		/* its last decision was for a wakeup, and holds for more */
 	u32 yielded;			/* it gives way to all that are queued, once */
+	u32 interrupted;		/* by a higher class, and not queued since */
 };
 
 struct {

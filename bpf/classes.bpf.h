@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What happens while a CPU belongs to a higher class: real-time, deadline, or the kernel's own
+ * stop class; and with --partial, the kernel's default one.
+ *
+ * The kernel puts a task that such a class interrupts back to the head of the CPU's local queue,
+ * and it goes on from there without a call to dispatch: whatever woke up meanwhile would wait for
+ * the rest of its slice, and the task itself for that CPU. Here it gives the rest back and is
+ * queued like any other, at the place that it had: another CPU may take it, and when this one
+ * comes back, dispatch looks at all that waits.
+ */
+#ifndef PYLAND_CLASSES_BPF_H
+#define PYLAND_CLASSES_BPF_H
+
+#include "preemption.bpf.h"
+#include "queues.bpf.h"
+
+/* A kernel thread of this CPU alone goes on before all others: the machine may wait for it. */
+static __always_inline bool is_kernel_work(const struct task_struct *p, const struct task_ctx *t)
+{
+	return t->kernel_helper || ((p->flags & PF_KTHREAD) && p->nr_cpus_allowed == 1);
+}
+
+/*
+ * As a task stops that could go on: slice is left only to one that a higher class interrupts. The
+ * kernel reads the slice after this, and queues the task anew if there is none.
+ */
+static __always_inline bool give_slice_back(struct task_struct *p)
+{
+	if (!p->scx.slice)
+		return false;
+	task_set_slice(p, 0);
+	return true;
+}
+
+/* Neither idle, and none of ours runs there. */
+static __always_inline bool is_taken(const struct pyland_cpu *c)
+{
+	return !c->idle && !c->running_since_ns && !c->runs_scheduler;
+}
+
+struct find_last {
+	const struct task_struct *p;	/* that is to run there; NULL for user space */
+	u64 dsq_id;
+	u64 now;
+	s64 latest_ns;
+	s32 cpu;
+};
+
+static long is_due_last(u64 cpu, void *context)
+{
+	struct find_last *find = context;
+	struct pyland_cpu *c = cpu_state(cpu);
+	s64 due_ns;
+
+	if (!c || !c->running_since_ns || (find->p && !takes_from(cpu, find->dsq_id, find->p)))
+		return 0;
+	due_ns = c->running_vtime_ns + find->now - c->running_since_ns;
+	if (find->cpu >= 0 && due_ns - find->latest_ns <= 0)
+		return 0;
+	find->latest_ns = due_ns;
+	find->cpu = cpu;
+	return 0;
+}
+
+/*
+ * The CPU to interrupt for a task: @cpu, unless that belongs to a higher class. Then it is the one
+ * whose task is due last, of those that look into the queue @dsq_id; @cpu where there is none.
+ */
+static __noinline s32 cpu_to_interrupt(s32 cpu, u64 dsq_id, const struct task_struct *p, u64 now)
+{
+	struct find_last find = { .p = p, .dsq_id = dsq_id, .now = now, .cpu = -1 };
+	struct pyland_cpu *c = cpu_state(cpu);
+
+	if (!c || !is_taken(c))
+		return cpu;
+	bpf_loop(config.nr_cpu_ids, is_due_last, &find, 0);
+	return find.cpu >= 0 ? find.cpu : cpu;
+}
+
+/*
+ * User space was interrupted in the middle of a cycle: it goes on at the next CPU that looks for
+ * work, and one does so soon.
+ */
+static __always_inline void move_user_space(s32 cpu, u64 now)
+{
+	const struct cpumask *online;
+	struct pyland_cpu *c;
+	s32 idle_cpu;
+
+	shared.needed = 1;
+	if (shared.nr_idle > 0) {
+		online = scx_bpf_get_online_cpumask();
+		idle_cpu = pick_idle_cpu(online, cpu);
+		scx_bpf_put_cpumask(online);
+		if (idle_cpu >= 0) {
+			scx_bpf_kick_cpu(idle_cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
+			return;
+		}
+	}
+	cpu = cpu_to_interrupt(cpu, SHARED_DSQ, NULL, now);
+	c = cpu_state(cpu);
+	if (c && c->running_since_ns)
+		interrupt_soon(cpu, c, now, 0);
+}
+
+#endif
