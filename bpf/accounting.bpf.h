@@ -10,6 +10,7 @@
 #include <linux/bpf.h>
 #include "classes.bpf.h"
 #include "queues.bpf.h"
+#include "quiet.bpf.h"
 #include "records.bpf.h"
 #include "slices.bpf.h"
 #include <bpf/bpf_tracing.h>
@@ -99,11 +100,12 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	task_cpu->running_awake_ns = t->awake_runtime_ns;
 	task_cpu->running_computes = t->awake_runtime_ns > pause_ns();
 	/* Who waited for nobody has a longest slice: when others come, it is as long as theirs. */
-	slice_ns = p->scx.slice;
+	slice_ns = p->scx.slice != SLICE_INFINITE ? p->scx.slice : config.slice_ns;
 	if (!decided && shared.slice_ns && shared.slice_ns < slice_ns)
 		slice_ns = shared.slice_ns;
 	task_cpu->running_slice_ns = slice_ns > config.slice_min_ns ? slice_ns : config.slice_min_ns;
 	time_slice(scx_bpf_task_cpu(p), task_cpu, t->start_ns);
+	let_tick_stop(p, scx_bpf_task_cpu(p), task_cpu);
 	/* One that did not have to wait has no key of now, and is due after all that do. */
 	task_cpu->running_vtime_ns = decided && t->generation == user.generation ?
 		p->scx.dsq_vtime : vtime_now() + config.slice_ns;

@@ -7,6 +7,7 @@
 #define PYLAND_HEARTBEAT_BPF_H
 
 #include "queues.bpf.h"
+#include "quiet.bpf.h"
 #include "records.bpf.h"
 
 /* Puts tasks that were decided long ago and not taken since back to be taken next. */
@@ -44,6 +45,8 @@ static long rescue_cpu(u64 cpu, void *context)
 	/* It does something of a higher class, and no policy wants them to wait for that. */
 	if (!shared.places && (s64)(now - c->lag_check_ns) > (s64)config.lag_ns)
 		after_ns = config.lag_ns;
+	if (c->nohz_full)
+		time_slice(cpu, c, now);
 	rescue_starved(cpu, c, now, after_ns);
 	return 0;
 }
@@ -163,12 +166,16 @@ static int beat(void *map, u32 *key, struct heartbeat *h)
 		bpf_loop(PYLAND_NR_DOMAINS, rescue_domain, &now, 0);
 	bpf_rcu_read_unlock();
 	shared.needed = 1;
-	online = scx_bpf_get_online_cpumask();
-	cpu = pick_idle_cpu(online, bpf_get_smp_processor_id());
-	scx_bpf_put_cpumask(online);
+	/* This CPU is awake already. */
+	cpu = bpf_get_smp_processor_id();
+	if (!scx_bpf_test_and_clear_cpu_idle(cpu)) {
+		online = scx_bpf_get_online_cpumask();
+		cpu = pick_idle_cpu(online, cpu);
+		scx_bpf_put_cpumask(online);
+	}
 	if (cpu >= 0)
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
-	bpf_timer_start(&h->timer, config.heartbeat_ns, 0);
+	bpf_timer_start(&h->timer, until_next_beat_ns(), 0);
 	return 0;
 }
 

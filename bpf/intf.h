@@ -129,6 +129,8 @@ struct pyland_cpu {
 	/* Set by the loader. */
 	unsigned int llc;
 	unsigned int node;
+	unsigned int nohz_full;		/* the kernel can stop its ticks while one task runs */
+	unsigned int pad;
 
 	/* BPF's own. */
 	unsigned int idle;
@@ -147,7 +149,7 @@ struct pyland_cpu {
 	unsigned long long running_awake_ns;	/* CPU time since it slept, when it was put on */
 	unsigned int running_computes;	/* it did for long before it was put on, and did not sleep */
 	unsigned int slice_timed_by;	/* which CPU has set its timer, + 1; 0: none */
-	unsigned long long pad_cache_line[9];
+	unsigned long long pad_cache_line[8];
 };
 
 /*
@@ -179,7 +181,7 @@ struct pyland_config {
 	unsigned int numa_local;
 	unsigned int idle_per_node;		/* the kernel tracks idle CPUs per NUMA node */
 	unsigned int exit_dump_len;
-	unsigned int pad;
+	unsigned int some_nohz_full;		/* some CPU is */
 };
 
 /*
@@ -194,6 +196,7 @@ struct pyland_user {
 	unsigned int wanted;			/* PYLAND_WANT_* */
 	unsigned long long holds_ns;		/* how long the policy's decisions hold */
 	unsigned long long margin_ns;		/* by which a task is ahead of one that it interrupts */
+	unsigned long long interval_ns;		/* how often the policy wants to run; 0: it does not care */
 
 	/* Written by BPF. */
 	unsigned long long clock_ns;		/* when user space last got a CPU */
@@ -203,7 +206,7 @@ struct pyland_user {
 	/* Written by the supervisor. */
 	unsigned int request;			/* goes up when it has sent a message */
 	unsigned int pad;
-	unsigned long long pad_cache_line[7];
+	unsigned long long pad_cache_line[6];
 };
 
 /* BPF's own state, which root alone can map. */
@@ -234,7 +237,7 @@ struct pyland_shared {
 	int nr_idle;				/* CPUs that idle */
 	unsigned int wakeup_waits;		/* a task woke up, and user space has not run since */
 	unsigned int hurry;			/* somebody may be due before those that are decided */
-	unsigned int pad3;
+	unsigned int quiet;			/* no task waited at the last heartbeat, or since */
 	unsigned int late;			/* user space is behind: records pause */
 	unsigned int needed;			/* run user space at the next occasion */
 	unsigned int drain_error;		/* errno of a drain that found the ring broken */

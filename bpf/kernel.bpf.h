@@ -18,6 +18,9 @@ typedef __s64 s64;
 
 #define EBUSY 16
 
+/* What another process writes is read once: the compiler may not read it anew. */
+#define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
+
 /* CO-RE takes an enum only for an enum. */
 enum scx_exit_kind {
 	SCX_EXIT_NONE,
@@ -139,6 +142,7 @@ struct sched_ext_ops {
 enum scx_enq_flags {
 	SCX_ENQ_WAKEUP = 1ULL,
 	SCX_ENQ_CPU_SELECTED = 1ULL << 20,
+	SCX_ENQ_LAST = 1ULL << 41,
 	SCX_ENQ_PREEMPT = 1ULL << 32,
 };
 

@@ -99,7 +99,9 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	wakes_up = enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_WAKEUP);
 	if (t && c)
 		note_runnable(p, t, wakes_up, now);
-	if (!t || !c || !task_cpu || is_migration_disabled(p)) {
+	/* The last one is a task that dispatch has put on its CPU anew. */
+	if (!t || !c || !task_cpu || is_migration_disabled(p) ||
+	    (enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_LAST))) {
 		dsq_insert(p, local, weighted_slice(p, config.slice_min_ns), enq_flags);
 		return;
 	}
@@ -131,21 +133,27 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	if (go_on(p, t, cpu, task_cpu, now, enq_flags, sync)) {
 		c->continued++;
 		time_slice(cpu, task_cpu, now);
-		return;
+	} else {
+		ask_user_space(p, t, cpu, task_cpu, c, now, enq_flags);
 	}
-	ask_user_space(p, t, cpu, task_cpu, c, now, enq_flags);
+	end_quiet(now);
 }
 
-/* Here and not where the policy asks: the kernel wants it done by the CPU itself. */
+/*
+ * Here and not where the policy asks: the kernel wants it done by the CPU itself. A CPU of which
+ * no policy says anything is fast: what another scheduler wanted of it would stay otherwise.
+ */
 static __always_inline void apply_performance(struct pyland_cpu *c, s32 cpu)
 {
 	struct pyland_user_cpu *u = user_cpu(cpu);
-	u32 wanted = u ? u->performance : 0;
+	u32 wanted = u ? READ_ONCE(u->performance) : 0;
 
+	if (!wanted)
+		wanted = PYLAND_FULL_PERFORMANCE + 1;
 	if (wanted == c->performance_applied)
 		return;
 	c->performance_applied = wanted;
-	if (wanted && wanted <= PYLAND_FULL_PERFORMANCE + 1 && bpf_ksym_exists(scx_bpf_cpuperf_set))
+	if (wanted <= PYLAND_FULL_PERFORMANCE + 1 && bpf_ksym_exists(scx_bpf_cpuperf_set))
 		scx_bpf_cpuperf_set(cpu, wanted - 1);
 }
 
@@ -201,6 +209,11 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	if (prev_runnable) {
 		bool waits = scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) > 0;
 
+		if (!waits && may_stop_tick(c)) {
+			/* Without a new slice it is queued as the last one, and taken at once. */
+			scx_bpf_kick_cpu(cpu, 0);
+			return;
+		}
 		task_set_slice(prev, weighted_slice(prev, waits ? config.slice_min_ns :
 						    config.slice_ns));
 		return;

@@ -73,8 +73,8 @@ static __always_inline bool is_timed(s32 cpu, const struct pyland_cpu *c)
 /* Somebody may wait behind the task that runs on this CPU. */
 static __always_inline void time_slice(s32 cpu, struct pyland_cpu *c, u64 now)
 {
-	if (is_timed(cpu, c) || !c->running_since_ns || c->running_slice_ns >= SLICE_TIMED_NS ||
-	    !somebody_waits(cpu, c))
+	if (is_timed(cpu, c) || !c->running_since_ns ||
+	    (c->running_slice_ns >= SLICE_TIMED_NS && !c->nohz_full) || !somebody_waits(cpu, c))
 		return;
 	/* It may have gone on for long while nobody waited. */
 	look_in(cpu, c, slice_ends_in(c->running_since_ns, c->running_slice_ns, now));

@@ -28,6 +28,12 @@
 /* User space gives way after this much of one cycle, then others run once. */
 #define SCHED_SLICE_NS	(5 * NSEC_PER_MSEC)
 
+/* Between two heartbeats while no task waits: the kernel allows user space ten times as much. */
+#define QUIET_BEAT_NS	(1000 * NSEC_PER_MSEC)
+
+/* The kernel's SCX_SLICE_INF: it never ends by itself. */
+#define SLICE_INFINITE	(~0ULL)
+
 /* A decided task that no CPU took for so long goes back to the holding DSQ. */
 #define RESCUE_NS	(2000 * NSEC_PER_MSEC)
 #define RESCUE_MAX	32

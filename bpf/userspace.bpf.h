@@ -119,6 +119,16 @@ static __always_inline void scheduler_begins(u64 now)
 	shared.wakeup_waits = 0;
 }
 
+/* The next heartbeat comes so soon. */
+static __noinline void beat_within(u64 ns)
+{
+	u32 key = 0;
+	struct heartbeat *h = bpf_map_lookup_elem(&heartbeats, &key);
+
+	if (h)
+		bpf_timer_start(&h->timer, ns, 0);
+}
+
 /* User space makes room, or would: has it come to the end of a cycle? */
 static __always_inline void scheduler_pauses(u64 now)
 {
@@ -134,6 +144,9 @@ static __always_inline void scheduler_pauses(u64 now)
 	shared.cycle_ran_ns = 0;
 	shared.decided_until_ns = shared.cycle_begin_ns;
 	shared.late = 0;
+	/* A new policy is told of all tasks by the next heartbeat. */
+	if (shared.quiet && shared.handed_over != user.generation)
+		beat_within(INTERRUPT_NS);
 }
 
 static __always_inline void note_scheduler_run(struct pyland_cpu *c)

@@ -254,7 +254,7 @@ static int set_sizes(struct pyland_object *o, const struct pyland_load_options *
 }
 
 static int write_topology(struct pyland_object *o, unsigned int nr_cpus, const unsigned int *llc,
-			  const unsigned int *node)
+			  const unsigned int *node, const unsigned int *nohz_full)
 {
 	struct pyland_user_cpu user = { 0 };
 	struct pyland_cpu value = { 0 };
@@ -265,6 +265,7 @@ static int write_topology(struct pyland_object *o, unsigned int nr_cpus, const u
 	for (unsigned int cpu = 0; cpu < nr_cpus; cpu++) {
 		value.llc = llc[cpu];
 		value.node = node[cpu];
+		value.nohz_full = nohz_full[cpu];
 		user.domain = llc[cpu] % PYLAND_NR_DOMAINS;
 		if (bpf_map_update_elem(fd, &cpu, &value, BPF_ANY) ||
 		    bpf_map_update_elem(user_fd, &cpu, &user, BPF_ANY))
@@ -301,7 +302,8 @@ static struct pyland_object *open_object(const char *path, const void *object, s
 /* @object is the file's content: a restart loads what the first start has read. */
 struct pyland_object *pyland_load(const void *object, unsigned long size,
 				  const struct pyland_load_options *options,
-				  const unsigned int *cpu_llc, const unsigned int *cpu_node)
+				  const unsigned int *cpu_llc, const unsigned int *cpu_node,
+				  const unsigned int *cpu_nohz_full)
 {
 	struct pyland_object *o = open_object(NULL, object, size, options->verbose);
 	struct btf *btf = NULL;
@@ -323,7 +325,7 @@ struct pyland_object *pyland_load(const void *object, unsigned long size,
 		fail_libbpf(ret, "the kernel rejected the BPF object");
 		goto out;
 	}
-	ret = write_topology(o, options->config.nr_cpu_ids, cpu_llc, cpu_node);
+	ret = write_topology(o, options->config.nr_cpu_ids, cpu_llc, cpu_node, cpu_nohz_full);
 out:
 	btf__free(btf);
 	if (!ret)

@@ -71,7 +71,8 @@ unsigned long long pyland_layout(void);
 /* loader.c */
 struct pyland_object *pyland_load(const void *object, unsigned long size,
 				  const struct pyland_load_options *options,
-				  const unsigned int *cpu_llc, const unsigned int *cpu_node);
+				  const unsigned int *cpu_llc, const unsigned int *cpu_node,
+				  const unsigned int *cpu_nohz_full);
 struct pyland_object *pyland_load_programs(const char *path);
 int pyland_run_program(struct pyland_object *o, const char *name, void *context,
 		       unsigned int context_size, unsigned int repeat);
@@ -97,7 +98,7 @@ struct pyland_event *pyland_event_memory(struct pyland_rings *r);
 struct pyland_queued *pyland_record(struct pyland_rings *r, unsigned int i);
 unsigned int pyland_record_size(struct pyland_rings *r);
 void pyland_want(struct pyland_rings *r, unsigned int wanted, unsigned long long holds_ns,
-		 unsigned long long margin_ns);
+		 unsigned long long margin_ns, unsigned long long interval_ns);
 struct pyland_decision *pyland_decision_memory(struct pyland_rings *r);
 int pyland_cycle(struct pyland_rings *r, unsigned int nr_decisions, unsigned int nr_held,
 		 unsigned int max_records);

@@ -208,11 +208,12 @@ unsigned int pyland_record_size(struct pyland_rings *r)
 
 /*
  * What BPF shall do for the policy from now on: what it collects (PYLAND_WANT_*), how long
- * decisions hold, and how far ahead a task is of one that it interrupts.
+ * decisions hold, how far ahead a task is of one that it interrupts, and how often it has to run.
  */
 void pyland_want(struct pyland_rings *r, unsigned int wanted, unsigned long long holds_ns,
-		 unsigned long long margin_ns)
+		 unsigned long long margin_ns, unsigned long long interval_ns)
 {
+	r->user->interval_ns = interval_ns;
 	r->user->holds_ns = holds_ns;
 	r->user->margin_ns = margin_ns;
 	r->record_size = wanted & PYLAND_WANT_EXTRAS ? sizeof(struct pyland_queued) :

@@ -29,6 +29,8 @@ class Topology:
     cpus: tuple[Cpu, ...]
     nr_cpu_ids: int
     """One more than the highest CPU number the kernel can ever use."""
+    nohz_full: tuple[int, ...] = ()
+    """The CPUs that the kernel keeps free of ticks while one task runs there."""
 
     @property
     def online(self) -> tuple[int, ...]:
@@ -85,7 +87,10 @@ def read_topology(sysfs: Path = _SYSFS) -> Topology:
         )
         for cpu in online
     )
-    return Topology(cpus=cpus, nr_cpu_ids=max(possible) + 1)
+    # Without any, the kernel writes "(null)" there.
+    tickless = _read(base / "nohz_full") or ""
+    nohz_full = parse_cpu_list(tickless) if tickless[:1].isdigit() else ()
+    return Topology(cpus=cpus, nr_cpu_ids=max(possible) + 1, nohz_full=nohz_full)
 
 
 def _read(path: Path) -> str | None:

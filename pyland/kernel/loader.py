@@ -23,7 +23,7 @@ MAX_BATCH = 512
 """Records per cycle: a cycle's length stays bounded when thousands of tasks wake."""
 
 HEARTBEAT_NS = 50_000_000
-"""User space runs at least so often; the design allows 100 ms."""
+"""User space runs at least so often while a task waits; the design allows 100 ms."""
 
 _OBJECT = Path(__file__).with_name("pyland.bpf.o").read_bytes()
 _DEFAULT_DUMP_LEN = 32768  # the kernel's own default, for the buffer that receives it
@@ -68,15 +68,18 @@ class LoadedScheduler:
         options.partial = settings.partial
         options.verbose = settings.verbose
         self._dump_len = config.exit_dump_len
-        llc, node = ([0] * topology.nr_cpu_ids for _ in range(2))
+        config.some_nohz_full = bool(topology.nohz_full)
+        llc, node, nohz_full = ([0] * topology.nr_cpu_ids for _ in range(3))
         for cpu in topology.cpus:
             llc[cpu.id], node[cpu.id] = cpu.llc, cpu.node
+            nohz_full[cpu.id] = cpu.id in topology.nohz_full
         self._object = lib.pyland_load(
             _OBJECT,
             len(_OBJECT),
             options,
             ffi.new("unsigned int[]", llc),
             ffi.new("unsigned int[]", node),
+            ffi.new("unsigned int[]", nohz_full),
         )
         if not self._object:
             raise UsageError(load_problem(error()))

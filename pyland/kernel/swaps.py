@@ -104,6 +104,7 @@ class Swaps:
         if not self._worker.ask_for_swap(order):
             raise UsageError("the process that schedules takes no message")
         self._user_memory.request += 1
+        self._worker.hurry()
         swap.is_at_worker = True
         return False
 

@@ -44,6 +44,7 @@ class WorkerProcess:
         other.close()
         os.close(output)
         self.pidfd = os.pidfd_open(self.pid)
+        self._scheduler: LoadedScheduler | None = None
         self._line = b""
         self.prints = True
         """Whether its output is open: there is nothing to poll for where it is not."""
@@ -51,6 +52,7 @@ class WorkerProcess:
 
     def give_rings(self, scheduler: LoadedScheduler, topology: Topology) -> bool:
         """Send the maps of a loaded scheduler; False when the worker is gone."""
+        self._scheduler = scheduler
         sizes, fds = scheduler.ring_maps()
         order = pickle.dumps({"sizes": sizes, "topology": topology})
         return self._send(lambda: socket.send_fds(self.channel, [order], fds))
@@ -94,6 +96,12 @@ class WorkerProcess:
         """Send a signal; nothing when it is gone."""
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, number)
+        self.hurry()
+
+    def hurry(self) -> None:
+        """Let it run at the next occasion: while no task waits, it has its turn once a second."""
+        if self._scheduler is not None and self._scheduler.state:
+            self._scheduler.state.shared.needed = 1
 
     def kill(self, spare: tuple[int, ...] = ()) -> None:
         """End it, and all that it has started but the children in `spare`."""

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * While no task waits for a CPU, nothing has to be looked after: the heartbeat comes once a second,
+ * and a CPU that the kernel can free of its ticks (nohz_full=) has none while one task runs there.
+ * The first task that waits ends this.
+ */
+#ifndef PYLAND_QUIET_BPF_H
+#define PYLAND_QUIET_BPF_H
+
+#include "slices.bpf.h"
+
+static long waits_for_cpu(u64 cpu, void *context)
+{
+	bool *some = context;
+
+	*some = scx_bpf_dsq_nr_queued(cpu) > 0;
+	return *some;
+}
+
+static long waits_for_domain(u64 domain, void *context)
+{
+	bool *some = context;
+
+	*some = scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain) > 0;
+	return *some;
+}
+
+static __always_inline bool some_task_waits(void)
+{
+	bool some = scx_bpf_dsq_nr_queued(SHARED_DSQ) > 0 || some_task_is_held();
+
+	if (!some)
+		bpf_loop(config.nr_cpu_ids, waits_for_cpu, &some, 0);
+	if (!some && shared.domains_used)
+		bpf_loop(PYLAND_NR_DOMAINS, waits_for_domain, &some, 0);
+	return some;
+}
+
+/* How long until the next heartbeat. */
+static __always_inline u64 until_next_beat_ns(void)
+{
+	u64 next_ns = config.heartbeat_ns;
+
+	/* First the flag, then the look: a task is queued before its CPU looks at the flag. */
+	shared.quiet = 1;
+	if (some_task_waits())
+		shared.quiet = 0;
+	if (!shared.quiet)
+		return next_ns;
+	/* What a policy asks for it gets also then, within bounds. */
+	if (user.interval_ns > next_ns)
+		next_ns = user.interval_ns;
+	return user.interval_ns && next_ns < QUIET_BEAT_NS ? next_ns : QUIET_BEAT_NS;
+}
+
+/* No tick ends a slice there: a timer does, as soon as a task waits. */
+static long time_tickless(u64 cpu, void *context)
+{
+	struct pyland_cpu *c = cpu_state(cpu);
+
+	if (c && c->nohz_full)
+		time_slice(cpu, c, *(u64 *)context);
+	return !c;
+}
+
+static __noinline void wake_heart(u64 now)
+{
+	shared.quiet = 0;
+	beat_within(config.heartbeat_ns);
+	if (config.some_nohz_full)
+		bpf_loop(config.nr_cpu_ids, time_tickless, &now, 0);
+}
+
+/* A task has been queued. */
+static __always_inline void end_quiet(u64 now)
+{
+	if (shared.quiet)
+		wake_heart(now);
+}
+
+/*
+ * As a task begins to run: the kernel stops the ticks of such a CPU for a slice without an end, and
+ * looks whether it has one when a task is put on the CPU, not when the same goes on.
+ */
+static __always_inline void let_tick_stop(struct task_struct *p, s32 cpu, struct pyland_cpu *c)
+{
+	if (c->nohz_full && shared.quiet && !somebody_waits(cpu, c))
+		task_set_slice(p, SLICE_INFINITE);
+}
+
+/* Shall the task that ran here be put on the CPU anew, for its tick to stop? */
+static __always_inline bool may_stop_tick(const struct pyland_cpu *c)
+{
+	return c->nohz_full && shared.quiet;
+}
+
+#endif
