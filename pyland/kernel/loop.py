@@ -97,9 +97,7 @@ class DispatchLoop:
         """Tell BPF what the policy asks of it."""
         policy = self.policy
         margin_ns = policy.margin_ns or self._machine.slices.shortest_ns
-        lib.pyland_want(
-            self._rings, self._wanted, policy.holds_ns, margin_ns, policy.interval_ns
-        )
+        lib.pyland_want(self._rings, self._wanted, policy.holds_ns, margin_ns, policy.interval_ns)
 
     def run(self) -> Stop:
         """Drain, decide and submit until something stops it; what the policy raises goes up.
