@@ -40,7 +40,7 @@ static __always_inline bool is_taken(const struct pyland_cpu *c)
 }
 
 struct find_last {
-	const struct task_struct *p;	/* that is to run there; NULL for user space */
+	const struct task_struct *p;	/* that is to run there; NULL for user space, anywhere */
 	u64 dsq_id;
 	u64 now;
 	s64 latest_ns;
@@ -53,7 +53,9 @@ static long is_due_last(u64 cpu, void *context)
 	struct pyland_cpu *c = cpu_state(cpu);
 	s64 due_ns;
 
-	if (!c || !c->running_since_ns || (find->p && !takes_from(cpu, find->dsq_id, find->p)))
+	if (!c || !c->running_since_ns)
+		return 0;
+	if (find->p ? !takes_from(cpu, find->dsq_id, find->p) : !!c->nohz_full)
 		return 0;
 	due_ns = c->running_vtime_ns + find->now - c->running_since_ns;
 	if (find->cpu >= 0 && due_ns - find->latest_ns <= 0)
@@ -66,13 +68,14 @@ static long is_due_last(u64 cpu, void *context)
 /*
  * The CPU to interrupt for a task: @cpu, unless that belongs to a higher class. Then it is the one
  * whose task is due last, of those that look into the queue @dsq_id; @cpu where there is none.
+ * User space leaves CPUs that are to be free of ticks to their tasks.
  */
 static __noinline s32 cpu_to_interrupt(s32 cpu, u64 dsq_id, const struct task_struct *p, u64 now)
 {
 	struct find_last find = { .p = p, .dsq_id = dsq_id, .now = now, .cpu = -1 };
 	struct pyland_cpu *c = cpu_state(cpu);
 
-	if (!c || !is_taken(c))
+	if (!c || (!is_taken(c) && (p || !c->nohz_full)))
 		return cpu;
 	bpf_loop(config.nr_cpu_ids, is_due_last, &find, 0);
 	return find.cpu >= 0 ? find.cpu : cpu;
@@ -82,23 +85,17 @@ static __noinline s32 cpu_to_interrupt(s32 cpu, u64 dsq_id, const struct task_st
  * User space was interrupted in the middle of a cycle: it goes on at the next CPU that looks for
  * work, and one does so soon.
  */
-static __always_inline void move_user_space(s32 cpu, u64 now)
+static __always_inline void move_user_space(const struct task_struct *p, s32 cpu, u64 now)
 {
-	const struct cpumask *online;
+	s32 idle_cpu = pick_idle_cpu(p->cpus_ptr, cpu);
 	struct pyland_cpu *c;
-	s32 idle_cpu;
 
 	shared.needed = 1;
-	if (shared.nr_idle > 0) {
-		online = scx_bpf_get_online_cpumask();
-		idle_cpu = pick_idle_cpu(online, cpu);
-		scx_bpf_put_cpumask(online);
-		if (idle_cpu >= 0) {
-			scx_bpf_kick_cpu(idle_cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
-			return;
-		}
+	if (idle_cpu >= 0) {
+		scx_bpf_kick_cpu(idle_cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
+		return;
 	}
-	cpu = cpu_to_interrupt(cpu, SHARED_DSQ, NULL, now);
+	cpu = cpu_to_interrupt(cpu, SHARED_DSQ, p, now);
 	c = cpu_state(cpu);
 	if (c && c->running_since_ns)
 		interrupt_soon(cpu, c, now, 0);

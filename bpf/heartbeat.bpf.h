@@ -143,6 +143,26 @@ static long rescue_domain(u64 domain, void *context)
 	return !c;
 }
 
+/* An idle CPU that it may use: this one is awake already. */
+static __always_inline void wake_cpu_for_user_space(void)
+{
+	s32 cpu = -1, here = bpf_get_smp_processor_id();
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+
+	if (!bpf_iter_scx_dsq_new(&it, SCHED_DSQ, 0)) {
+		p = bpf_iter_scx_dsq_next(&it);
+		if (p && bpf_cpumask_test_cpu(here, p->cpus_ptr) &&
+		    scx_bpf_test_and_clear_cpu_idle(here))
+			cpu = here;
+		else if (p)
+			cpu = pick_idle_cpu(p->cpus_ptr, here);
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	if (cpu >= 0)
+		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
+}
+
 /*
  * Runs user space at least so often, for signals to reach it and for the kernel's
  * watchdog not to take its waiting in a queue for a stall.
@@ -150,9 +170,7 @@ static long rescue_domain(u64 domain, void *context)
 static int beat(void *map, u32 *key, struct heartbeat *h)
 {
 	struct pyland_cpu *c = this_cpu_state();
-	const struct cpumask *online;
 	u64 now = now_ns();
-	s32 cpu;
 
 	/* The timer is set in init, which may sleep: to the verifier, so may its callback. */
 	bpf_rcu_read_lock();
@@ -164,17 +182,9 @@ static int beat(void *map, u32 *key, struct heartbeat *h)
 	bpf_loop(config.nr_cpu_ids, rescue_cpu, &now, 0);
 	if (shared.domains_used)
 		bpf_loop(PYLAND_NR_DOMAINS, rescue_domain, &now, 0);
-	bpf_rcu_read_unlock();
 	shared.needed = 1;
-	/* This CPU is awake already. */
-	cpu = bpf_get_smp_processor_id();
-	if (!scx_bpf_test_and_clear_cpu_idle(cpu)) {
-		online = scx_bpf_get_online_cpumask();
-		cpu = pick_idle_cpu(online, cpu);
-		scx_bpf_put_cpumask(online);
-	}
-	if (cpu >= 0)
-		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
+	wake_cpu_for_user_space();
+	bpf_rcu_read_unlock();
 	bpf_timer_start(&h->timer, until_next_beat_ns(), 0);
 	return 0;
 }

@@ -93,7 +93,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	if (is_scheduler(p)) {
 		dsq_insert(p, SCHED_DSQ, SCHED_SLICE_NS, enq_flags);
 		if (t && t->interrupted)
-			move_user_space(cpu, now);
+			move_user_space(p, cpu, now);
 		return;
 	}
 	wakes_up = enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_WAKEUP);
