@@ -10,6 +10,8 @@ from pathlib import Path
 
 LOOK_EVERY_S = 0.25
 """The supervisor looks so often."""
+LOOK_WHEN_QUIET_S = 0.75
+"""And so often while no task waits: a policy that does not come back delays none then."""
 _ABSENT_S = 4 * LOOK_EVERY_S
 _HELD_S = 1.0
 """What holds the worker for less is not worth a line."""

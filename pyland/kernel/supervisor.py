@@ -23,7 +23,7 @@ from pyland.kernel.confined import ConfinedCall
 from pyland.kernel.control import ControlServer, Request, StatusRequest
 from pyland.kernel.counters import TOTALS, Counters
 from pyland.kernel.loader import LoadedScheduler
-from pyland.kernel.progress import LOOK_EVERY_S, Progress
+from pyland.kernel.progress import LOOK_EVERY_S, LOOK_WHEN_QUIET_S, Progress
 from pyland.kernel.reporter import Reporter
 from pyland.kernel.signals import Signals
 from pyland.kernel.swaps import Swaps
@@ -96,7 +96,7 @@ class Supervisor:
         worker = self._worker
         own = [worker.pidfd, signals.fileno()]
         polled: list[int] = []
-        # Four times a second nothing is ready: what is done then is a part of what pyland costs.
+        # Mostly nothing is ready: what is done then is a part of what pyland costs.
         while True:
             now_s = time.monotonic()
             sources = own + self._worker_sources() + control.sources() + self._swaps.sources()
@@ -104,7 +104,9 @@ class Supervisor:
                 polled, poll = sources, select.poll()
                 for source in sources:
                     poll.register(source, select.POLLIN)
-            ready = {fd for fd, _ in poll.poll(LOOK_EVERY_S * 1000)}
+            quiet = self._state.shared.quiet and not self._stop_by_s
+            look_after_s = LOOK_WHEN_QUIET_S if quiet else LOOK_EVERY_S
+            ready = {fd for fd, _ in poll.poll(look_after_s * 1000)}
             now_s = time.monotonic()
             if signals.fileno() in ready:
                 signals.drain()
