@@ -14,8 +14,9 @@ import pytest
 
 from pyland.cli import status, swap
 from pyland.cli.main import main
-from pyland.errors import UsageError
+from pyland.errors import ScheduleError, UsageError
 from pyland.kernel import checks, control
+from pyland.kernel.loader import KernelExit
 from pyland.kernel.settings import Settings
 from pyland.policies import BUILTINS
 from tests.unit.policy_files import MINE
@@ -296,3 +297,35 @@ def test_what_is_only_shown_is_not_run_as_root() -> None:
         )  # fmt: skip
     ids = (65533,) * 3
     assert done.stdout.startswith(f"{ids} {ids} []: ")
+
+
+def test_what_the_kernel_says_of_tasks_is_escaped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A task is called like an escape sequence and a newline; its name is in reason and dump."""
+    pwned = "\x1b]0;pwned\x07\npyland: ended"
+    end = KernelExit(1026, "runnable task stall", f"{pwned}[7] failed to run", "", False)
+
+    class Session:
+        def __init__(self, *_: Any) -> None:
+            pass
+
+        def run(self) -> str:
+            raise ScheduleError(f"the kernel ended it: {end}", f"CPU states\n{pwned}\n  R {pwned}")
+
+        def totals(self) -> dict[str, int]:
+            return {}
+
+    monkeypatch.setattr(checks, "check_machine", lambda: None)
+    monkeypatch.setattr("pyland.kernel.session.Session", Session)
+    assert main([]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == (
+        "pyland: ended: the kernel ended it: runnable task stall "
+        r"(\x1b]0;pwned\x07\npyland: ended[7] failed to run)" + "\n"
+    )
+    told = r"\x1b]0;pwned\x07"
+    assert printed.err == (
+        f"pyland: the kernel's dump:\n  CPU states\n  {told}\n  pyland: ended\n"
+        f"  R {told}\n  pyland: ended\n"
+    )
