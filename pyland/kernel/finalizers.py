@@ -45,6 +45,11 @@ def _tell(raised: sys.UnraisableHookArgs) -> None:
     print(f"a finalizer raised {telling.kind(error)}: {text}", file=sys.stderr)
     if telling.is_a(error, PolicyTookTooLongError):
         _overdue.append(True)
+        frame: FrameType | None = sys._getframe()
+        while frame is not None and frame.f_code is not DispatchLoop.run.__code__:
+            frame = frame.f_back
+        if frame is None:
+            return  # it ran after its policy, and another one may schedule
         signal.signal(signal.SIGALRM, _interrupt_method)
         signal.setitimer(signal.ITIMER_REAL, _SOON_S)
 

@@ -123,14 +123,6 @@ class Lingers(Deadline):
         raise error
 
 
-class LingersInside(Deadline):
-    """Lets go of what never goes away, and goes on."""
-
-    def decide(self, batch: Batch) -> list[int]:
-        Stays()
-        return super().decide(batch)
-
-
 class Chats(Deadline):
     """Prints more than anything reads."""
 
