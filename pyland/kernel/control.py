@@ -30,7 +30,7 @@ REQUEST_WITHIN_S = 5.0
 """From the connection to the end of the line."""
 ANSWER_MAX = 1 << 20
 """Bytes of an answer that a client takes."""
-ENDS_WITHIN_S = 1.5
+ENDS_WITHIN_S = 5.0
 """A pyland that has been told to end is gone by then."""
 
 _ACCEPT_AT_ONCE = 64
