@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from pyland.kernel import loader
 from pyland.kernel._native import lib
 from tests.kernel.harness import Start, ask, ended_well, folder_for_policies, swap
 from tools.load.build import ROOT
@@ -71,17 +70,17 @@ def test_an_object_of_another_build_is_refused() -> None:
 def test_the_package_changes_under_a_running_pyland(start: Start) -> None:
     """Another object, then nothing at all where the package was: restarts and swaps go on."""
     scheduler = start()
-    with folder_for_policies() as folder, Hogs(600, [0] * 4), ExitStack() as mounts:
+    with folder_for_policies() as folder, ExitStack() as mounts:
         mounts.enter_context(in_place_of(OBJECT, another_build(folder)))
         restart(scheduler, "0")
         (folder / "empty").mkdir()
         mounts.enter_context(in_place_of(PACKAGE, folder / "empty"))
         restart(scheduler, "1")
         assert swap(policy="vtime")["policy"] == "vtime"
-        time.sleep(2)
-        status = ask("status")
+        with Hogs(600, [0] * 4):
+            time.sleep(3)
+            status = ask("status")
         assert status["counters"]["user_dispatched"] > 0
-    assert loader.error() is not None
     ended_well(scheduler.end())
 
 
@@ -91,16 +90,16 @@ def test_the_policys_file_changes_under_a_running_pyland(start: Start) -> None:
         file = folder / "mine.py"
         file.write_text(POLICY)
         scheduler = start("--policy", f"{file}:Mine")
+        file.write_text("this is no Python\n")
+        restart(scheduler, "0")
+        assert ask("status")["policy"] == "mine"
+        assert f"policy mine: {file} is not what it was" in scheduler.output
+        shutil.rmtree(folder)
+        restart(scheduler, "1")
         with Hogs(600, [0] * 4):
-            file.write_text("this is no Python\n")
-            restart(scheduler, "0")
-            assert ask("status")["policy"] == "mine"
-            assert f"policy mine: {file} is not what it was" in scheduler.output
-            shutil.rmtree(folder)
-            restart(scheduler, "1")
+            time.sleep(3)
             status = ask("status")
-            time.sleep(2)
-            assert status["policy"] == "mine"
-            assert ask("status")["counters"]["user_dispatched"] > 0
+        assert status["policy"] == "mine"
+        assert status["counters"]["user_dispatched"] > 0
         assert scheduler.end().status == 0
         folder.mkdir()  # for the end of the block
