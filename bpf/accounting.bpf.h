@@ -109,8 +109,12 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	/* One that did not have to wait has no key of now, and is due after all that do. */
 	task_cpu->running_vtime_ns = decided && t->generation == user.generation ?
 		p->scx.dsq_vtime : vtime_now() + config.slice_ns;
-	/* Not of one that no order put here. */
-	if (decided && t->generation == user.generation && t->vtime_known &&
+	/*
+	 * Not of one that no order put here, and not of the kernel's helpers: the key of one with
+	 * the least weight goes a second on for each 10 ms that it runs, and took all others along
+	 * that were queued while user space stood still.
+	 */
+	if (decided && !t->kernel_helper && t->generation == user.generation && t->vtime_known &&
 	    shared.handed_over == user.generation &&
 	    (s64)(p->scx.dsq_vtime - shared.vtime_now) > 0)
 		shared.vtime_now = p->scx.dsq_vtime;
