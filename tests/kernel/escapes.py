@@ -73,15 +73,21 @@ def _ask_control() -> None:
         client.connect("/run/pyland/control.sock")
 
 
+def _type(fd: int) -> int:
+    with socket.socket(fileno=os.dup(fd)) as one:
+        return one.type
+
+
 def _inherited() -> None:
-    """Descriptors of anything but a terminal-less stdio and the channel."""
+    """Descriptors of anything but the standard streams, the pipe behind them, and the channel."""
     found = []
     for fd in range(3, 256):
         try:
             mode = os.fstat(fd).st_mode >> 12
         except OSError:
             continue
-        if mode != 0o14 or socket.socket(fileno=os.dup(fd)).type != socket.SOCK_SEQPACKET:
+        is_channel = mode == 0o14 and _type(fd) == socket.SOCK_SEQPACKET
+        if not is_channel and mode != 0o01:
             found.append(fd)
     if not found:
         raise OSError("none")
