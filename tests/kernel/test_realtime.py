@@ -11,6 +11,7 @@ from tests.kernel.harness import Record, Start, ended_well, scaled, undisturbed
 from tools.load.programs import Hogs, RealTime, figures
 
 
+@pytest.mark.unproven
 def test_what_a_real_time_task_wakes_does_not_wait_for_a_slice(
     start: Start, record: Record
 ) -> None:
@@ -34,6 +35,7 @@ def test_what_a_real_time_task_wakes_does_not_wait_for_a_slice(
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one CPU here")
 @pytest.mark.compat
+@pytest.mark.unproven
 def test_a_task_that_is_interrupted_goes_on_elsewhere(start: Start, record: Record) -> None:
     """A real-time task has one CPU nearly alone: the hogs share the others, and Python decides.
 

@@ -26,6 +26,7 @@ TOLD = {
 }
 
 
+@pytest.mark.unproven
 def test_it_is_told_and_the_policy_is_replaced(start: Start, record: Record) -> None:
     """Each within seconds; the machine is scheduled all the time, by the same worker."""
     scheduler = start()
