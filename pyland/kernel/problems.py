@@ -18,6 +18,8 @@ _ENOTSUPP = 524  # the kernel's own, which no C library knows
 
 def load_problem(libbpf_said: str) -> str:
     """Why the object was not loaded, and what would be right."""
+    if "of another build" in libbpf_said:
+        return libbpf_said
     if "incompatible with vmlinux" in libbpf_said:
         return (
             f"the running kernel ({os.uname().release}) describes its sched_ext functions wrongly, "

@@ -70,7 +70,6 @@ def test_an_object_of_another_build_is_refused() -> None:
     assert kernel_state() == "disabled"
 
 
-@pytest.mark.unproven
 def test_the_package_changes_under_a_running_pyland(start: Start) -> None:
     """Another object, then nothing at all where the package was: restarts and swaps go on."""
     scheduler = start()
@@ -88,7 +87,6 @@ def test_the_package_changes_under_a_running_pyland(start: Start) -> None:
     ended_well(scheduler.end())
 
 
-@pytest.mark.unproven
 def test_the_policys_file_changes_under_a_running_pyland(start: Start) -> None:
     """Broken, then gone: what was loaded goes on, and a line says so; a swap back is refused."""
     with folder_for_policies() as folder:
