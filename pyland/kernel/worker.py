@@ -220,7 +220,9 @@ class Worker:
                 continue
             if stop is not Stop.REQUEST:
                 return stop
-            self._serve()
+            # The present policy may have used up its memory: that must not refuse the next one.
+            with privileges.memory_reserve():
+                self._serve()
 
     def _failed(self, error: BaseException) -> bool:
         """Tell of a failure, and take another policy if there were too many; False: give up."""
