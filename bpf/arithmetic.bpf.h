@@ -80,10 +80,10 @@ static __always_inline u64 usual_slice_ns(u64 usual_ns, u64 slice_ns)
 }
 
 /*
- * Whether a decision with @left_ns of its slice left is one for the task's next turn. Not if less
- * is left than a switch is worth. Nor after the first sleep since the task computed, for its place
- * was that of one that computes; nor after a sleep that ends late. Nor if slices are shorter now:
- * when it was made, fewer tasks wanted a CPU.
+ * Whether a decision with @left_ns of its slice left is one for the task's next turn. It is not
+ * if less is left than a switch is worth, if the task sleeps for the first time since it computed
+ * (its key was that of a task that computes), if the sleep ends late, or if slices have become
+ * shorter: when it was made, fewer tasks wanted a CPU.
  */
 static __always_inline bool slice_goes_on(u64 left_ns, u64 weight, bool woke_up, bool holds_asleep,
 					  u64 holds_until_ns, u64 now_ns, u64 usual_ns)
@@ -108,7 +108,7 @@ static __always_inline u64 vtime_within(u64 vtime_ns, u64 now_ns)
 /* A task's last key, gone on by what it used since it was queued with it. */
 static __always_inline u64 vtime_after(u64 last_ns, u64 used_ns, u64 weight, u64 longest_ns)
 {
-	/* More than a slice was used while nobody waited, and is no debt to anyone. */
+	/* A task uses more than a slice only while no other task waits: that is no debt. */
 	if (used_ns > longest_ns)
 		used_ns = longest_ns;
 	return last_ns + used_ns * 100 / (weight ? weight : 1);

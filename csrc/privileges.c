@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who the process is that runs the policy: a user without rights, before it looks at the
+ * The worker becomes a user without rights before it looks at the
  * policy's code. Root's side of pyland holds the link and the BPF objects.
  */
 #define _GNU_SOURCE

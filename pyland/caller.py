@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The user who started pyland through sudo, doas, run0 or pkexec; else the process's own user."""
+"""The calling user: of sudo, doas, run0 or pkexec, else the process's own user."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Caller:
 
 
 def calling_user(environment: Mapping[str, str] = os.environ) -> Caller:
-    """The user who called sudo, doas or pkexec; the process's own where none was called.
+    """The user that called sudo, doas or pkexec; the process's own where none was called.
 
     Only root believes `environment`: any other user could have written into it. Where two
     programs ran one in the other, the variable that names root says only that root called
