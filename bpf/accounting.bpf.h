@@ -66,12 +66,29 @@ static __always_inline void note_sleep(const struct task_struct *p, struct task_
 	tell(PYLAND_WANT_SLEPT, PYLAND_EVENT_SLEPT, p, 0);
 }
 
+/*
+ * By its key a task was put on a CPU. BPF's own keys are no measure any more when the policy's
+ * come again; those of the kernel's helpers never are: with the least weight a key goes a second
+ * on for each 10 ms that the task runs, and takes along what is queued while user space stands.
+ */
+static __always_inline void note_vtime(const struct task_ctx *t, u64 vtime_ns)
+{
+	bool of_policy = t->queue == QUEUE_DECIDED;
+
+	if (t->kernel_helper)
+		return;
+	if ((of_policy && shared.vtime_of_bpf) || (s64)(vtime_ns - shared.vtime_now) > 0) {
+		shared.vtime_now = vtime_ns;
+		shared.vtime_of_bpf = !of_policy;
+	}
+}
+
 SEC("struct_ops/pyland_running")
 void BPF_PROG(pyland_running, struct task_struct *p)
 {
 	struct pyland_cpu *c = this_cpu_state(), *task_cpu = cpu_state(scx_bpf_task_cpu(p));
 	struct task_ctx *t;
-	bool decided;
+	bool waited, ordered;
 	u64 slice_ns;
 
 	if (is_scheduler(p)) {
@@ -84,12 +101,12 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	if (!t || !c || !task_cpu)
 		return;
 	t->start_ns = now_ns();
-	decided = t->queue == QUEUE_DECIDED;
-	if (decided && (s64)(t->start_ns - t->decided_ns) > 0) {
+	waited = t->queue == QUEUE_DECIDED || t->queue == QUEUE_LEFT_OUT;
+	ordered = waited && t->generation == user.generation;
+	if (waited && (s64)(t->start_ns - t->decided_ns) > 0) {
 		c->wait_cpu_ns += t->start_ns - t->decided_ns;
 		c->waited_cpu++;
 	}
-	t->queue = QUEUE_NONE;
 	t->yielded = 0;
 	t->interrupted = 0;
 	c->nr_running++;
@@ -101,23 +118,17 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	task_cpu->running_computes = t->awake_runtime_ns > pause_ns();
 	/* Who waited for nobody has a longest slice: when others come, it is as long as theirs. */
 	slice_ns = p->scx.slice != SLICE_INFINITE ? p->scx.slice : config.slice_ns;
-	if (!decided && shared.slice_ns && shared.slice_ns < slice_ns)
+	if (!waited && shared.slice_ns && shared.slice_ns < slice_ns)
 		slice_ns = shared.slice_ns;
 	task_cpu->running_slice_ns = slice_ns > config.slice_min_ns ? slice_ns : config.slice_min_ns;
 	time_slice(scx_bpf_task_cpu(p), task_cpu, t->start_ns);
 	let_tick_stop(p, scx_bpf_task_cpu(p), task_cpu);
 	/* One that did not have to wait has no key of now, and is due after all that do. */
-	task_cpu->running_vtime_ns = decided && t->generation == user.generation ?
+	task_cpu->running_vtime_ns = ordered ?
 		p->scx.dsq_vtime : vtime_now() + config.slice_ns;
-	/*
-	 * Not of one that no order put here, and not of the kernel's helpers: the key of one with
-	 * the least weight goes a second on for each 10 ms that it runs, and took all others along
-	 * that were queued while user space stood still.
-	 */
-	if (decided && !t->kernel_helper && t->generation == user.generation && t->vtime_known &&
-	    shared.handed_over == user.generation &&
-	    (s64)(p->scx.dsq_vtime - shared.vtime_now) > 0)
-		shared.vtime_now = p->scx.dsq_vtime;
+	if (ordered && t->vtime_known && shared.handed_over == user.generation)
+		note_vtime(t, p->scx.dsq_vtime);
+	t->queue = QUEUE_NONE;
 }
 
 SEC("struct_ops/pyland_stopping")

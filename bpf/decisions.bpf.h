@@ -10,6 +10,7 @@
 #include "holding.bpf.h"
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
+#include "thrashing.bpf.h"
 
 /* What one drain of the decisions needs to know. */
 struct drain {
@@ -78,7 +79,6 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	struct task_ctx *t = task_state(p);
 	s32 prev_cpu = scx_bpf_task_cpu(p), cpu = d->cpu, kick = -1;
 	u64 dsq_id = SHARED_DSQ, slice_ns, vtime_ns;
-	bool preempt = d->flags & PYLAND_DECISION_PREEMPT;
 	s64 delay_ns, wait_ns;
 
 	if (!t || t->seq != d->seq || t->queue != QUEUE_HELD) {
@@ -140,6 +140,9 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	if (!move_decided(p, t, c, d->seq, dsq_id, slice_ns, vtime_ns)) {
 		/* A CPU took it from the holding queue meanwhile, or it is queued anew. */
 		c->late++;
+		/* What could not be moved is answered all the same. */
+		if (t->seq == d->seq && t->queue == QUEUE_HELD)
+			t->queue = QUEUE_RESCUED;
 		/* A CPU taken from the idle mask for nothing must look again. */
 		if (kick >= 0)
 			scx_bpf_kick_cpu(kick, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
@@ -166,9 +169,12 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 		else if (there != drain->cpu && takes_from(there, dsq_id, p))
 			interrupt_for(vtime_ns, there, t->decided_ns, false);
 	}
-	if (kick >= 0 && kick != drain->cpu)
-		scx_bpf_kick_cpu(kick, preempt ? kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT) :
-				 kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
+	if (kick < 0 || kick == drain->cpu)
+		return;
+	if (d->flags & PYLAND_DECISION_PREEMPT)
+		preempt_for_policy(kick, t->decided_ns);
+	else
+		scx_bpf_kick_cpu(kick, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 }
 
 static __always_inline void kick_for_policy(const struct pyland_decision *d, struct pyland_cpu *c)
@@ -177,10 +183,12 @@ static __always_inline void kick_for_policy(const struct pyland_decision *d, str
 		c->bad_decisions++;
 		return;
 	}
-	if (is_online(d->cpu))
-		scx_bpf_kick_cpu(d->cpu, d->flags & PYLAND_DECISION_PREEMPT ?
-				 kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT) :
-				 kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
+	if (!is_online(d->cpu))
+		return;
+	if (d->flags & PYLAND_DECISION_PREEMPT)
+		preempt_for_policy(d->cpu, now_ns());
+	else
+		wake_for_policy(d->cpu, now_ns());
 }
 
 /* One decision of the ring; 1 ends the drain, the rest stays for the next one. */
@@ -206,6 +214,8 @@ static long drain_one(struct bpf_dynptr *dynptr, void *context)
 		kick_for_policy(&d, c);
 		return !drain->left;
 	}
+	if (shared.distrusted)
+		note_answer(now_ns());
 	p = bpf_task_from_pid(d.pid);
 	if (!p) {
 		c->late++;
@@ -234,7 +244,10 @@ static __always_inline bool some_cpu_idles(void)
 	return some;
 }
 
-/* False while another CPU does it: what is decided is not known to be carried out. */
+/*
+ * False while another CPU does it, or there were more than one drain takes: what is decided is
+ * not known to be carried out.
+ */
 APART int apply_decisions(s32 cpu, bool prev_runnable)
 {
 	struct drain drain = { .cpu = cpu, .left = PYLAND_DRAIN_MAX };
@@ -255,7 +268,7 @@ APART int apply_decisions(s32 cpu, bool prev_runnable)
 		shared.drain_error = -ret;
 		user.ring_broken = 1;
 	}
-	return ret != -EBUSY;
+	return ret != -EBUSY && drain.left;
 }
 
 #endif

@@ -46,7 +46,7 @@ static __always_inline void ask_user_space(struct task_struct *p, struct task_ct
 					   struct pyland_cpu *task_cpu, struct pyland_cpu *c,
 					   u64 now, u64 enq_flags)
 {
-	if (shared.late || (s64)(shared.distrust_until_ns - now) > 0) {
+	if (shared.late || (shared.distrusted && !is_tried(now))) {
 		c->fallback_lag++;
 		enqueue_undecided(p, t, enq_flags);
 		return;

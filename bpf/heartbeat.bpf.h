@@ -6,6 +6,7 @@
 #ifndef PYLAND_HEARTBEAT_BPF_H
 #define PYLAND_HEARTBEAT_BPF_H
 
+#include "asking_again.bpf.h"
 #include "queues.bpf.h"
 #include "quiet.bpf.h"
 #include "records.bpf.h"
@@ -28,8 +29,15 @@ static __noinline void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now,
 			t = task_state(p);
 			if (!t || (s64)(now - t->decided_ns) < (s64)after_ns)
 				continue;
-			if (dsq_move(&it, p, HOLDING_DSQ + c->llc))
-				c->rescued++;
+			/* No other CPU can take it, and this one takes it when it can. */
+			if (after_ns < RESCUE_NS && p->nr_cpus_allowed == 1)
+				continue;
+			if (!dsq_move(&it, p, HOLDING_DSQ + c->llc))
+				continue;
+			/* Its key is no good, and holds no longer. */
+			t->queue = QUEUE_RESCUED;
+			t->left_ns = 0;
+			c->rescued++;
 		}
 	}
 	bpf_iter_scx_dsq_destroy(&it);
@@ -53,7 +61,7 @@ static long rescue_cpu(u64 cpu, void *context)
 
 /*
  * Tells a new policy of the tasks in a queue: those that the old one decided wait for
- * a decision again. A task that a CPU takes meanwhile makes that decision a late one.
+ * a decision again.
  */
 static __noinline void hand_over_queue(u64 dsq_id, bool decided, struct pyland_cpu *c)
 {
@@ -68,20 +76,8 @@ static __noinline void hand_over_queue(u64 dsq_id, bool decided, struct pyland_c
 			t = task_state(p);
 			if (!t || t->generation == user.generation)
 				continue;
-			if (decided) {
-				if (!dsq_move(&it, p, HOLDING_DSQ + c->llc))
-					continue;
-				t->holding_llc = c->llc;
-			}
-			t->seq++;
-			t->enqueue_ns = now_ns();	/* the new policy's time begins now */
-			t->queue = QUEUE_HELD;
-			if (!forward(p, t, scx_bpf_task_cpu(p), 0)) {
-				c->fallback_full++;
-				continue;
-			}
-			c->forwarded++;
-			c->handed_over++;
+			if (put_to_policy(&it, p, t, c, decided))
+				c->handed_over++;
 		}
 	}
 	bpf_iter_scx_dsq_destroy(&it);
@@ -124,8 +120,7 @@ static __always_inline void hand_over(struct pyland_cpu *c)
 	/* The old policy's keys are no measure for the new one's. */
 	shared.vtime_now = 0;
 	shared.places = 0;
-	shared.distrust_ns = 0;
-	shared.distrust_until_ns = 0;
+	trust(now_ns());
 	bpf_loop(config.nr_llcs, hand_over_held, NULL, 0);
 	hand_over_queue(SHARED_DSQ, true, c);
 	bpf_loop(config.nr_cpu_ids, hand_over_cpu, NULL, 0);

@@ -119,6 +119,7 @@ struct pyland_cpu {
 	unsigned long long wakeup_kicks;	/* preemptions so that user space sees a wakeup */
 	unsigned long long preemptions;	/* by a task that woke up, of one due later */
 	unsigned long long sliced;		/* slices that ended between two ticks */
+	unsigned long long put_off;		/* the policy wanted a task cut short once too often */
 	unsigned long long delay_ns;		/* enqueue to decision, summed over user_dispatched */
 	unsigned long long wait_user_ns;	/* the part of delay_ns until user space had a CPU */
 	unsigned long long wait_cpu_ns;		/* decision to CPU, summed over waited_cpu */
@@ -149,7 +150,10 @@ struct pyland_cpu {
 	unsigned long long running_awake_ns;	/* CPU time since it slept, when it was put on */
 	unsigned int running_computes;	/* it did for long before it was put on, and did not sleep */
 	unsigned int slice_timed_by;	/* which CPU has set its timer, + 1; 0: none */
-	unsigned long long pad_cache_line[8];
+	unsigned int cuts;		/* tasks that the policy cut short since ... */
+	unsigned int pad2;
+	unsigned long long cuts_since_ns;
+	unsigned long long pad_cache_line[5];
 };
 
 /*
@@ -217,16 +221,17 @@ struct pyland_shared {
 	unsigned long long cycles_seen;
 	unsigned long long cycles_begun;
 	unsigned long long cycle_begin_ns;	/* when user space began its present cycle */
-	unsigned long long decided_until_ns;	/* a finished cycle has seen all records up to here */
+	unsigned long long asked_pos;		/* finished cycles have seen all records up to here */
 	unsigned long long last_kick_ns;	/* when a wakeup last interrupted a task */
 	unsigned long long cycle_cost_ns;	/* average of what a cycle takes its CPU */
 	unsigned long long cycle_ran_ns;	/* what the present one has had, before an interruption */
 	unsigned long long vtime_now;		/* the highest vtime that has run */
 	unsigned long long slice_ns;		/* of the latest decisions, at weight 100 */
 	unsigned long long clock_ns;		/* when user space last got a CPU */
-	unsigned long long distrust_until_ns;	/* the policy is not asked: it left tasks undecided */
-	unsigned long long distrust_ns;		/* for how long the last time */
+	unsigned long long begin_pos;		/* end of the records when a cycle began */
+	unsigned long long trial_ns;		/* when the present trial began, or the next one does */
 	unsigned long long undecided_since_ns;
+	unsigned long long asked_again_ns;	/* when tasks that BPF had ordered were last put to the policy */
 	unsigned long long own_queued_ns;	/* when a task last waited for its own CPU, about */
 	unsigned int handed_over;		/* the generation that knows all queued tasks */
 	unsigned int domains_used;		/* some decision named a domain */
@@ -238,6 +243,12 @@ struct pyland_shared {
 	unsigned int wakeup_waits;		/* a task woke up, and user space has not run since */
 	unsigned int hurry;			/* somebody may be due before those that are decided */
 	unsigned int quiet;			/* no task waited at the last heartbeat, or since */
+	unsigned int distrusted;		/* the policy is asked on trial alone: it left tasks undecided */
+	unsigned int trial_size;		/* tasks of the present trial; 0: it has not begun */
+	int trial_left;				/* of them, how many have not been asked about */
+	int trial_unanswered;			/* ... and how many have no answer */
+	unsigned int left_out;			/* looks left for tasks that are queued by BPF's own order */
+	unsigned int vtime_of_bpf;		/* vtime_now follows keys that BPF gave */
 	unsigned int late;			/* user space is behind: records pause */
 	unsigned int needed;			/* run user space at the next occasion */
 	unsigned int drain_error;		/* errno of a drain that found the ring broken */

@@ -10,6 +10,7 @@
  */
 #include <linux/bpf.h>
 #include "accounting.bpf.h"
+#include "asking_again.bpf.h"
 #include "decisions.bpf.h"
 #include "forwarding.bpf.h"
 #include "holding.bpf.h"
@@ -161,8 +162,10 @@ SEC("struct_ops/pyland_dispatch")
 void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
-	bool prev_queued, prev_runnable, just_ran, hogs, late, applied, due;
-	u64 now, enqueue_ns;
+	bool prev_queued, prev_runnable, just_ran, hogs, due;
+	struct held held = {};
+	u64 now, asked_pos;
+	int late;
 
 	if (!c)
 		return;
@@ -176,11 +179,15 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 
 	prev_queued = prev && (prev->scx.flags & kernel_enum(scx_ent_flags, SCX_TASK_QUEUED));
 	prev_runnable = prev_queued && !is_scheduler(prev);
-	applied = apply_decisions(cpu, prev_runnable);
+	/* Read first: what user space decides meanwhile is not carried out yet. */
+	asked_pos = *(volatile u64 *)&shared.asked_pos;
+	if (!apply_decisions(cpu, prev_runnable))
+		asked_pos = 0;
+	if (shared.left_out && is_asked())
+		ask_again(cpu);
 
-	late = held_too_long(cpu, now, hogs, applied);
-	if (late && !c->last_was_fallback && take_held(cpu)) {
-		c->fallback_lag++;
+	late = held_too_long(cpu, now, hogs, asked_pos);
+	if (late && !c->last_was_fallback && take_late(cpu, c, late, now)) {
 		c->last_was_fallback = 1;
 		return;
 	}
@@ -202,10 +209,8 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	}
 	if (!hogs && run_scheduler(c, just_ran))
 		return;
-	if (late && take_held(cpu)) {
-		c->fallback_lag++;
+	if (late && take_late(cpu, c, late, now))
 		return;
-	}
 	if (prev_runnable) {
 		bool waits = scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) > 0;
 
@@ -220,11 +225,10 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	}
 	if (take_of_any_domain() || take_of_any_cpu(now))
 		return;
-	enqueue_ns = oldest_held_ns(c->llc);
+	find_oldest_held(cpu, c->llc, &held);
 	if (take_held(cpu)) {
 		c->fallback_idle++;
-		if (applied)
-			note_neglected(c, enqueue_ns, now);
+		note_neglected(c, &held, asked_pos, now);
 		return;
 	}
 	if (hogs)

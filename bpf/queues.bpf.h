@@ -6,7 +6,25 @@
 #define PYLAND_QUEUES_BPF_H
 
 #include "records.bpf.h"
+#include "trust.bpf.h"
 #include "userspace.bpf.h"
+
+/* What held_too_long finds. */
+enum lateness {
+	NOT_LATE,
+	LATE,			/* user space has had no chance to decide it */
+	LATE_UNDECIDED,		/* ... or the policy left it undecided */
+	LATE_RESCUED,		/* it is decided, and to be taken next */
+};
+
+/*
+ * How often a task is looked for that was queued by BPF's own order: it is in the queue a little
+ * after that was noted.
+ */
+#define LEFT_OUT_LOOKS	2
+
+/* Of held tasks that a CPU may not take, it looks behind so many. */
+#define HELD_LOOK_MAX	8
 
 /* Any idle CPU that @allowed has, reserved for the caller; negative when none. */
 static __noinline s32 pick_idle_cpu(const struct cpumask *allowed, s32 near_cpu)
@@ -166,110 +184,79 @@ APART int take_held(s32 cpu)
 	return take.taken;
 }
 
-/* When the oldest held task was enqueued; 0 when none is held. */
-static __noinline u64 oldest_held_ns(u32 llc)
+/*
+ * The oldest held task that this CPU may take. Others may be before it for as long as their CPU
+ * belongs to a higher class.
+ */
+static __noinline void find_oldest_held(s32 cpu, u32 llc, struct held *held)
 {
 	struct bpf_iter_scx_dsq it;
 	struct task_struct *p;
 	struct task_ctx *t;
-	u64 enqueue_ns = 0;
+	int i;
 
 	if (scx_bpf_dsq_nr_queued(HOLDING_DSQ + llc) <= 0)
-		return 0;
+		return;
 	if (!bpf_iter_scx_dsq_new(&it, HOLDING_DSQ + llc, 0)) {
-		p = bpf_iter_scx_dsq_next(&it);
-		if (p) {
+		for (i = 0; i < HELD_LOOK_MAX; i++) {
+			p = bpf_iter_scx_dsq_next(&it);
+			if (!p)
+				break;
+			if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+				continue;
 			t = task_state(p);
-			if (t)
-				enqueue_ns = t->enqueue_ns;
+			if (t) {
+				held->enqueue_ns = t->enqueue_ns;
+				held->record_pos = t->record_pos;
+				held->rescued = t->queue != QUEUE_HELD;
+			}
+			break;
 		}
 	}
 	bpf_iter_scx_dsq_destroy(&it);
-	return enqueue_ns;
-}
-
-/* False when it is distrusted already. */
-static __always_inline bool distrust(u64 now)
-{
-	u64 for_ns = shared.distrust_ns * 4;
-
-	if ((s64)(now - shared.distrust_until_ns) < 0)
-		return false;
-	/* It did well for longer than it was distrusted: all is forgiven. */
-	if ((s64)(now - shared.distrust_until_ns) > (s64)shared.distrust_ns * 2)
-		for_ns = 0;
-	if (for_ns < DISTRUST_MIN_NS)
-		for_ns = DISTRUST_MIN_NS;
-	if (for_ns > DISTRUST_MAX_NS)
-		for_ns = DISTRUST_MAX_NS;
-	shared.distrust_ns = for_ns;
-	shared.distrust_until_ns = now + for_ns;
-	return true;
-}
-
-/* What is counted against a policy is counted within a second. */
-static __always_inline void count_anew_each_second(u64 now)
-{
-	if ((s64)(now - shared.undecided_since_ns) <= (s64)DISTRUST_WINDOW_NS)
-		return;
-	shared.undecided_since_ns = now;
-	shared.undecided = 0;
-	shared.neglected = 0;
-	shared.decided = 0;
-}
-
-/* A task ran without a decision that user space had been able to make. */
-static __always_inline void note_undecided(struct pyland_cpu *c, u64 now)
-{
-	/* Once in a while it happens to any policy, when its process is not given a CPU. */
-	count_anew_each_second(now);
-	c->undecided++;
-	if (++shared.undecided >= DISTRUST_NR)
-		distrust(now);
-}
-
-/*
- * A CPU that would idle takes a task that user space knows and keeps. A policy may do that;
- * but one that keeps nearly all has forgotten them, and its queue is in no order.
- */
-static __noinline void note_neglected(struct pyland_cpu *c, u64 enqueue_ns, u64 now)
-{
-	if (!enqueue_ns || (s64)(shared.decided_until_ns - enqueue_ns) <= 0)
-		return;
-	count_anew_each_second(now);
-	if (++shared.neglected < NEGLECT_NR || shared.neglected < 4 * shared.decided)
-		return;
-	if (distrust(now))
-		c->undecided += shared.neglected;
 }
 
 /*
  * Has user space been late with a held task? Not when it only waits for a CPU like
  * everybody else: then it runs now. But when it is busy elsewhere, stopped, blocked,
- * does not come to the end of a cycle (@hogs), or ended one that had the task's
- * record without deciding it. Looked at four times in a lag limit per CPU.
+ * does not come to the end of a cycle (@hogs), or ended one that had the task's record
+ * (before @asked_pos) without deciding it. Looked at four times in a lag limit per CPU.
  */
-APART int held_too_long(s32 cpu, u64 now, bool hogs, bool applied)
+APART int held_too_long(s32 cpu, u64 now, bool hogs, u64 asked_pos)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
-	u64 enqueue_ns;
+	struct held held = {};
 
 	if (!c || (s64)(now - c->lag_check_ns) < 0)
-		return false;
-	enqueue_ns = oldest_held_ns(c->llc);
-	if (!enqueue_ns || (s64)(now - enqueue_ns) <= (s64)config.lag_ns) {
+		return NOT_LATE;
+	find_oldest_held(cpu, c->llc, &held);
+	if (held.rescued)
+		return LATE_RESCUED;
+	if (!held.enqueue_ns || (s64)(now - held.enqueue_ns) <= (s64)config.lag_ns) {
 		c->lag_check_ns = now + config.lag_ns / 4;
-		return false;
+		return NOT_LATE;
 	}
-	if (applied && (s64)(shared.decided_until_ns - enqueue_ns) > 0) {
-		note_undecided(c, now);
-		return true;
-	}
+	if (is_to_blame(&held, asked_pos, now))
+		return LATE_UNDECIDED;
+	if (is_known(&held, asked_pos))
+		return LATE;
 	if (scheduler_waits() && !hogs)
-		return false;
+		return NOT_LATE;
 	/* User space itself is behind, not only its policy with this task. */
 	if ((s64)(now - shared.last_cycle_ns) > (s64)config.lag_ns)
 		shared.late = 1;
+	return LATE;
+}
+
+/* The oldest held task, because it has been held for too long. */
+static __noinline bool take_late(s32 cpu, struct pyland_cpu *c, int why, u64 now)
+{
+	if (!take_held(cpu))
+		return false;
+	if (why != LATE_RESCUED)
+		c->fallback_lag++;
+	if (why == LATE_UNDECIDED)
+		note_undecided(c, now);
 	return true;
 }
 
@@ -293,20 +280,26 @@ static __always_inline u64 next_vtime(const struct task_struct *p, const struct 
 
 /*
  * Into the shared queue without asking: user space cannot answer for this task. Tasks
- * that are queued so over and over share fairly with those that were decided before.
+ * that are queued so over and over share fairly with those that were decided before. None is
+ * far ahead of all: 10 ms of a task of the least weight are a second of others.
  */
 static __noinline void enqueue_undecided(struct task_struct *p, struct task_ctx *t, u64 enq_flags)
 {
-	u64 least_ns = vtime_now() - config.slice_ns, vtime_ns;
+	u64 least_ns = vtime_now() - config.slice_ns, most_ns = least_ns + 3 * config.slice_ns;
+	u64 vtime_ns;
 
 	forget_other_policies(t);
 	vtime_ns = t->vtime_known ? p->scx.dsq_vtime : least_ns;
 	if ((s64)(vtime_ns - least_ns) < 0)
 		vtime_ns = least_ns;
 	vtime_ns = next_vtime(p, t, vtime_ns);
+	if ((s64)(vtime_ns - most_ns) > 0)
+		vtime_ns = most_ns;
 	t->vtime_known = 1;
-	t->queue = QUEUE_DECIDED;
+	t->queue = QUEUE_LEFT_OUT;
 	t->decided_ns = now_ns();
+	if (!t->kernel_helper)
+		shared.left_out = LEFT_OUT_LOOKS;
 	t->queued_runtime_ns = t->total_runtime_ns;
 	dsq_insert_vtime(p, SHARED_DSQ, weighted_slice(p, config.slice_min_ns),
 			 clamp_vtime(vtime_ns), enq_flags);

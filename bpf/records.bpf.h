@@ -81,6 +81,7 @@ static __noinline bool forward(struct task_struct *p, struct task_ctx *t, s32 cp
 	struct pyland_queued *r;
 
 	forget_other_policies(t);
+	t->record_pos = 0;
 	/* Twice the same, for the verifier wants to know the size at each. */
 	if (user.wanted & PYLAND_WANT_EXTRAS) {
 		r = bpf_ringbuf_reserve(&queued, sizeof(*r), 0);
@@ -97,6 +98,7 @@ static __noinline bool forward(struct task_struct *p, struct task_ctx *t, s32 cp
 	t->reported_runtime_ns = t->total_runtime_ns;
 	/* No wakeup: user space never sleeps in the kernel, dispatch runs it. */
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+	t->record_pos = bpf_ringbuf_query(&queued, BPF_RB_PROD_POS);
 	return true;
 }
 

@@ -39,18 +39,6 @@
 #define RESCUE_MAX	32
 
 /*
- * A policy that has seen tasks and left them undecided for the lag limit, or nearly all of
- * them although CPUs would have idled, is not asked for a while, four times longer each
- * time it happens again: a policy that forgets tasks costs a moment now and then, one
- * that was slow once is trusted again.
- */
-#define DISTRUST_NR	16		/* tasks left undecided within ... */
-#define NEGLECT_NR	32		/* or so many kept while CPUs would idle, and few decided */
-#define DISTRUST_WINDOW_NS (1000 * NSEC_PER_MSEC)
-#define DISTRUST_MIN_NS	(2000 * NSEC_PER_MSEC)
-#define DISTRUST_MAX_NS	(32000 * NSEC_PER_MSEC)
-
-/*
  * Every function says whether it is inlined, so that all compilers make the same object:
  * what the verifier accepts, and how long it takes, depends on that. One that is called has
  * five arguments at most, and the verifier goes through it anew for each call. One of numbers
@@ -71,6 +59,8 @@ enum task_queue {
 	QUEUE_NONE,
 	QUEUE_HELD,		/* in a holding DSQ, its record on the way */
 	QUEUE_DECIDED,		/* in a CPU's queue or the shared one */
+	QUEUE_LEFT_OUT,		/* in the shared queue, by BPF's own order */
+	QUEUE_RESCUED,		/* decided, and in a holding DSQ: it had starved */
 };
 
 struct task_ctx {
@@ -84,6 +74,7 @@ struct task_ctx {
 	u64 queued_runtime_ns;		/* total at the last enqueue */
 	u64 wakeup_ns;
 	u64 enqueue_ns;
+	u64 record_pos;			/* its record ends before this; 0: it has none */
 	u64 decided_ns;
 	u64 holds_until_ns;		/* its last decision does, if some of the slice is left */
 	u64 left_ns;			/* of that slice */

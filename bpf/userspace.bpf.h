@@ -117,6 +117,20 @@ static __always_inline void scheduler_begins(u64 now)
 	shared.needed = 0;
 	shared.hurry = 0;
 	shared.wakeup_waits = 0;
+	if (shared.asked_pos == shared.begin_pos)
+		shared.begin_pos = bpf_ringbuf_query(&queued, BPF_RB_PROD_POS);
+}
+
+/*
+ * What a finished cycle has taken from the ring, the policy was asked about. There may be more
+ * in it than one takes. It goes by positions and not by time: a task may be queued, and its CPU
+ * stand still before it has written the record.
+ */
+static __always_inline void note_asked(void)
+{
+	if (shared.asked_pos != shared.begin_pos &&
+	    bpf_ringbuf_query(&queued, BPF_RB_CONS_POS) >= shared.begin_pos)
+		shared.asked_pos = shared.begin_pos;
 }
 
 /* The next heartbeat comes so soon. */
@@ -142,7 +156,7 @@ static __always_inline void scheduler_pauses(u64 now)
 	shared.last_cycle_ns = now;
 	shared.cycle_cost_ns = average(shared.cycle_cost_ns, shared.cycle_ran_ns);
 	shared.cycle_ran_ns = 0;
-	shared.decided_until_ns = shared.cycle_begin_ns;
+	note_asked();
 	shared.late = 0;
 	/* A new policy is told of all tasks by the next heartbeat. */
 	if (shared.quiet && shared.handed_over != user.generation)

@@ -48,6 +48,10 @@ _RULES: dict[str, tuple[Callable[[Counts], int], str]] = {
         _undecided,
         "{} tasks that it knew of had no decision in time: they ran without it",
     ),
+    "thrashing": (
+        lambda counts: counts["put_off"] if counts["put_off"] > _SOME else 0,
+        "{} times it interrupted a task that had just begun: that has a shortest slice first",
+    ),
 }
 
 

@@ -32,6 +32,7 @@ TOTALS = (
     "wakeup_kicks",
     "preemptions",
     "sliced",
+    "put_off",
     "sched_runs",
     "cycles",
     "page_faults",

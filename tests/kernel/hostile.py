@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from pyland.policies.deadline import Deadline
-from pyland.policy import DECISION_FIELDS, Batch, Policy, Task
+from pyland.policy import CPU_ANY, DECISION_FIELDS, Batch, Policy, Task
 
 WIDTH = len(DECISION_FIELDS)
 HALF = 2**31 - 1
@@ -79,6 +79,35 @@ class Forgets(Policy):
 
     def enqueue(self, task: Task) -> None:
         pass
+
+
+class ForgetsAtFirst(Deadline):
+    """Decides nothing for three seconds, and then all."""
+
+    begin_ns = 0
+
+    def decide(self, batch: Batch) -> list[int]:
+        self.begin_ns = self.begin_ns or batch.now_ns
+        if batch.now_ns - self.begin_ns < 3_000_000_000:
+            return []
+        return super().decide(batch)
+
+
+class OnOneCpu(Policy):
+    """Wants all hogs on CPU 0, whatever is done there."""
+
+    def enqueue(self, task: Task) -> None:
+        self.dispatch(task, 0 if task.comm == "hogs" else CPU_ANY)
+
+
+class Thrashes(Deadline):
+    """Has every task interrupted, on every CPU, all the time."""
+
+    def decide(self, batch: Batch) -> list[int]:
+        self.nr_held = 1  # it is called again at once
+        for cpu in self.machine.topology.online:
+            self.machine.kick(cpu, preempt=True)
+        return super().decide(batch)
 
 
 class Claims(Deadline):

@@ -100,6 +100,8 @@ def test_complaints_are_made_once_for_each_policy() -> None:
         ({"late": 500, "user_dispatched": 30_000}, False),
         ({"undecided": 16}, True),
         ({"undecided": 15}, False),
+        ({"put_off": 101}, True),
+        ({"put_off": 100}, False),
     ],
 )
 def test_what_happens_to_any_policy_is_no_reason_to_complain(

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Queued tasks that are put to the policy after all: those that BPF ordered while user space
+ * could not be asked, and those that an earlier policy decided.
+ *
+ * BPF's keys and the policy's are not of one measure. Among tasks that the policy decides, one
+ * with a key of BPF's may wait until a rescue: it is asked about as soon as that can be.
+ */
+#ifndef PYLAND_ASKING_AGAIN_BPF_H
+#define PYLAND_ASKING_AGAIN_BPF_H
+
+#include "queues.bpf.h"
+#include "records.bpf.h"
+
+/* At most so many at a time, so often. */
+#define ASK_AGAIN_MAX	128
+#define ASK_AGAIN_NS	NSEC_PER_MSEC
+
+/*
+ * The policy is asked about a task that is queued. A task that a CPU takes meanwhile makes the
+ * decision a late one. False when a CPU has taken it before.
+ */
+static __always_inline bool put_to_policy(struct bpf_iter_scx_dsq *it, struct task_struct *p,
+					  struct task_ctx *t, struct pyland_cpu *c, bool decided)
+{
+	if (decided) {
+		if (!dsq_move(it, p, HOLDING_DSQ + c->llc))
+			return false;
+		t->holding_llc = c->llc;
+	}
+	t->seq++;
+	t->enqueue_ns = now_ns();	/* the policy's time begins now */
+	t->queue = QUEUE_HELD;
+	if (forward(p, t, scx_bpf_task_cpu(p), 0)) {
+		c->forwarded++;
+		return true;
+	}
+	c->fallback_full++;
+	return false;
+}
+
+/* Those with the highest keys first: they would wait longest. */
+APART int ask_again(s32 cpu)
+{
+	struct pyland_cpu *c = cpu_state(cpu);
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p = NULL;
+	struct task_ctx *t;
+	u64 now = now_ns();
+	int i, nr = 0;
+
+	if (!c || (s64)(now - shared.asked_again_ns) < (s64)ASK_AGAIN_NS)
+		return 0;
+	shared.asked_again_ns = now;
+	if (bpf_ringbuf_query(&queued, BPF_RB_AVAIL_DATA) >
+	    bpf_ringbuf_query(&queued, BPF_RB_RING_SIZE) / 2)
+		return 0;
+	/* A task that is queued behind the look says so itself. */
+	if (shared.left_out)
+		shared.left_out--;
+	if (!bpf_iter_scx_dsq_new(&it, SHARED_DSQ,
+				  kernel_enum(scx_dsq_iter_flags, SCX_DSQ_ITER_REV))) {
+		for (i = 0; i < ASK_AGAIN_MAX; i++) {
+			p = bpf_iter_scx_dsq_next(&it);
+			if (!p)
+				break;
+			t = task_state(p);
+			if (t && t->queue == QUEUE_LEFT_OUT && !t->kernel_helper &&
+			    put_to_policy(&it, p, t, c, true))
+				nr++;
+		}
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	if (nr)
+		shared.hurry = 1;
+	if (nr && p)
+		shared.left_out = LEFT_OUT_LOOKS;
+	return 0;
+}
+
+#endif

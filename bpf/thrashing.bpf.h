@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * How often a policy may interrupt what runs. A few tasks may be cut short of a shortest slice on
+ * each CPU, for what cannot wait; beyond that they have it first. Else a policy that preempts all
+ * the time leaves the machine nothing but switches.
+ */
+#ifndef PYLAND_THRASHING_BPF_H
+#define PYLAND_THRASHING_BPF_H
+
+#include "queues.bpf.h"
+#include "slices.bpf.h"
+
+/* So many on each CPU within a tenth of a second. */
+#define CUTS_MAX	32
+#define CUTS_WINDOW_NS	(100 * NSEC_PER_MSEC)
+
+/* One more task is cut short there, or a CPU woken up for nothing; false if that is too many. */
+static __always_inline bool may_cut(struct pyland_cpu *c, u64 now)
+{
+	if ((s64)(now - c->cuts_since_ns) > (s64)CUTS_WINDOW_NS) {
+		c->cuts_since_ns = now;
+		c->cuts = 0;
+	}
+	return c->cuts++ < CUTS_MAX;
+}
+
+/* The policy wants what runs on this CPU to make room: at once, or after its shortest slice. */
+static __noinline void preempt_for_policy(s32 cpu, u64 now)
+{
+	struct pyland_cpu *c = cpu_state(cpu), *mine = this_cpu_state();
+	s64 ran_ns;
+
+	if (!c || !mine)
+		return;
+	/* User space and idle CPUs have run for no time. */
+	ran_ns = c->running_since_ns ? now - c->running_since_ns : 0;
+	if (ran_ns >= (s64)config.slice_min_ns || may_cut(c, now)) {
+		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
+		return;
+	}
+	mine->put_off++;
+	if (c->running_since_ns)
+		interrupt_soon(cpu, c, now, config.slice_min_ns - ran_ns);
+	else
+		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
+}
+
+/* The policy wants an idle CPU to look for a task. */
+static __noinline void wake_for_policy(s32 cpu, u64 now)
+{
+	struct pyland_cpu *c = cpu_state(cpu), *mine = this_cpu_state();
+
+	if (!c || !mine || !c->idle)
+		return;
+	if (!work_is_queued(cpu, c->llc) && !may_cut(c, now)) {
+		mine->put_off++;
+		return;
+	}
+	scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
+}
+
+#endif

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A policy is blamed for what it did and for nothing else, and is asked again when it is well."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.kernel.harness import GAP_S, Record, Start, ask, scaled, swap, undisturbed
+from tools.load import build
+from tools.load.programs import Command, Hogs
+from tools.load.scheduler import Scheduler, until
+
+HOSTILE = Path(__file__).with_name("hostile.py")
+KHUGEPAGED = Path("/sys/kernel/mm/transparent_hugepage")
+BLAMED = "tasks that it knew of had no decision"
+
+
+def counters() -> dict[str, int]:
+    """All that is counted so far."""
+    found = ask("status")["counters"]
+    assert isinstance(found, dict)
+    return found
+
+
+def growth(before: dict[str, int]) -> dict[str, int]:
+    """What has been counted since."""
+    return {name: value - before[name] for name, value in counters().items()}
+
+
+def real_time_hog(cpu: int) -> Command:
+    """Takes all of a CPU that the kernel leaves to real-time tasks."""
+    hog = build.program("hogs")
+    pinned = ("--seconds", "600", "--count", "1", "--cpu", str(cpu))
+    return Command("chrt", "--fifo", "10", hog, *pinned)
+
+
+@contextlib.contextmanager
+def busy_khugepaged() -> Iterator[None]:
+    """A kernel helper of the least weight computes all the time; BPF orders it, not the policy."""
+    wanted = {
+        "enabled": "always",
+        "khugepaged/scan_sleep_millisecs": "0",
+        "khugepaged/pages_to_scan": "100000",
+    }
+    before = {name: (KHUGEPAGED / name).read_text(encoding="ascii") for name in wanted}
+    # Of a choice, the brackets say which.
+    before["enabled"] = before["enabled"].partition("[")[2].partition("]")[0]
+    for name, value in wanted.items():
+        (KHUGEPAGED / name).write_text(value, encoding="ascii")
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            (KHUGEPAGED / name).write_text(value.strip(), encoding="ascii")
+
+
+def test_who_waits_behind_a_real_time_task_is_not_the_policy_s_fault(
+    start: Start, record: Record
+) -> None:
+    """More tasks than cost a policy its trust are rescued from a CPU, and it is asked as before."""
+    scheduler = start("--policy", f"{HOSTILE}:OnOneCpu")
+    with undisturbed(scheduler), Hogs(600, [0] * 24) as hogs:
+        before = counters()
+        with real_time_hog(0):
+            rescued_s = until(lambda: growth(before)["rescued"] >= 24, 30, step_s=0.2)
+        grown = growth(before)
+        during = counters()
+        decides_s = until(lambda: growth(during)["user_dispatched"] > 50, 30, step_s=0.2)
+        shares = hogs.shares(early=True)
+    record(rescued_s=rescued_s, grown=grown, decides_s=decides_s, gap_s=shares.longest_gap_s)
+    assert rescued_s is not None, f"no tasks were rescued: {grown}"
+    assert grown["undecided"] == 0
+    assert decides_s is not None, "the policy is not asked any more"
+    assert BLAMED not in scheduler.output
+    assert scheduler.end().status == 0
+
+
+def test_one_that_forgets_is_still_blamed(start: Start, record: Record) -> None:
+    """It is told of, and asked about a few tasks a second and not about all."""
+    scheduler = start("--policy", f"{HOSTILE}:Forgets")
+    with undisturbed(scheduler), Hogs(600, [0] * 6) as hogs:
+        assert until(lambda: BLAMED in scheduler.output, 60) is not None, scheduler.about()
+        before = counters()
+        time.sleep(scaled(10, at_least=5))
+        grown = growth(before)
+        shares = hogs.shares(early=True)
+    record(grown=grown, gap_s=shares.longest_gap_s)
+    assert 0 < grown["forwarded"] < grown["fallback_lag"] / 10, f"{grown}"
+    assert shares.longest_gap_s < GAP_S
+    assert scheduler.end().status == 0
+
+
+def test_one_that_is_well_again_is_asked_again_soon(start: Start, record: Record) -> None:
+    """Not after a time that grows with each fault: half a second, and a trial."""
+    scheduler = start()
+    with undisturbed(scheduler), Hogs(600, [0] * 6):
+        before = counters()
+        swap(policy=f"{HOSTILE}:ForgetsAtFirst")
+        assert until(lambda: growth(before)["undecided"] >= 16, 30) is not None
+        blamed = counters()
+        asked_s = until(lambda: growth(blamed)["user_dispatched"] > 50, 30)
+    record(asked_s=asked_s, undecided=growth(before)["undecided"])
+    assert asked_s is not None, "it was never asked again"
+    # It is ill for three of them; the rest is for a machine that is not always there.
+    assert asked_s < 3 + 3
+    assert scheduler.end().status == 0
+
+
+def test_one_that_thrashes_is_limited_and_told_of(start: Start, record: Record) -> None:
+    """Tasks have a shortest slice before they are interrupted again."""
+    scheduler = start()
+    with undisturbed(scheduler), Hogs(600, [0] * 6) as hogs:
+        swap(policy=f"{HOSTILE}:Thrashes")
+        before, ticks = counters(), hogs.cpu_ticks()
+        told_s = until(
+            lambda: "times it interrupted a task that had just begun" in said(scheduler), 60
+        )
+        time.sleep(scaled(10, at_least=5))
+        grown = growth(before)
+        progress = {pid: now - ticks[pid] for pid, now in hogs.cpu_ticks().items()}
+        shares = hogs.shares(early=True)
+    record(told_s=told_s, grown=grown, progress=progress, gap_s=shares.longest_gap_s)
+    assert told_s is not None, scheduler.about()
+    assert grown["put_off"] > 100
+    assert min(progress.values()) > 0
+    assert shares.longest_gap_s < GAP_S
+    assert scheduler.end().status == 0
+
+
+def said(scheduler: Scheduler) -> str:
+    """What pyland said of policies."""
+    return "\n".join(line for line in scheduler.output.splitlines() if "policy" in line)
+
+
+def test_after_a_stall_no_task_waits_for_a_rescue(start: Start, record: Record) -> None:
+    """BPF's own order of the meantime does not stay with the tasks."""
+    scheduler = start()
+    with undisturbed(scheduler), busy_khugepaged(), Hogs(600, [0] * 8) as hogs:
+        time.sleep(1)
+        before = counters()
+        for _ in range(5):
+            with scheduler.stopped():
+                time.sleep(0.04)
+            time.sleep(2.2)
+        grown = growth(before)
+        shares = hogs.shares(early=True)
+    record(grown=grown, gap_s=shares.longest_gap_s)
+    assert grown["fallback_lag"] > 0, "the stalls were no stalls"
+    # That is after 2 s.
+    assert grown["rescued"] == 0
+    assert shares.longest_gap_s < GAP_S
+    assert scheduler.end().status == 0
