@@ -25,38 +25,40 @@ static __always_inline bool may_cut(struct pyland_cpu *c, u64 now)
 }
 
 /* The policy wants what runs on this CPU to make room: at once, or after its shortest slice. */
-static __noinline void preempt_for_policy(s32 cpu, u64 now)
+APART int preempt_for_policy(s32 cpu, u64 now)
 {
 	struct pyland_cpu *c = cpu_state(cpu), *mine = this_cpu_state();
 	s64 ran_ns;
 
 	if (!c || !mine)
-		return;
+		return 0;
 	/* User space and idle CPUs have run for no time. */
 	ran_ns = c->running_since_ns ? now - c->running_since_ns : 0;
 	if (ran_ns >= (s64)config.slice_min_ns || may_cut(c, now)) {
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
-		return;
+		return 0;
 	}
 	mine->put_off++;
 	if (c->running_since_ns)
 		interrupt_soon(cpu, c, now, config.slice_min_ns - ran_ns);
 	else
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
+	return 0;
 }
 
 /* The policy wants an idle CPU to look for a task. */
-static __noinline void wake_for_policy(s32 cpu, u64 now)
+APART int wake_for_policy(s32 cpu, u64 now)
 {
 	struct pyland_cpu *c = cpu_state(cpu), *mine = this_cpu_state();
 
 	if (!c || !mine || !c->idle)
-		return;
+		return 0;
 	if (!work_is_queued(cpu, c->llc) && !may_cut(c, now)) {
 		mine->put_off++;
-		return;
+		return 0;
 	}
 	scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
+	return 0;
 }
 
 #endif
