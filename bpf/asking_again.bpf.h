@@ -13,7 +13,7 @@
 #include "records.bpf.h"
 
 /* At most so many at a time, so often. */
-#define ASK_AGAIN_MAX	128
+#define ASK_AGAIN_MAX	32
 #define ASK_AGAIN_NS	NSEC_PER_MSEC
 
 /*
@@ -47,7 +47,8 @@ APART int ask_again(s32 cpu)
 	struct task_struct *p = NULL;
 	struct task_ctx *t;
 	u64 now = now_ns();
-	int i, nr = 0;
+	bool some = false;	/* no count: the verifier would follow each */
+	int i;
 
 	if (!c || (s64)(now - shared.asked_again_ns) < (s64)ASK_AGAIN_NS)
 		return 0;
@@ -67,13 +68,14 @@ APART int ask_again(s32 cpu)
 			t = task_state(p);
 			if (t && t->queue == QUEUE_LEFT_OUT && !t->kernel_helper &&
 			    put_to_policy(&it, p, t, c, true))
-				nr++;
+				some = true;
 		}
 	}
 	bpf_iter_scx_dsq_destroy(&it);
-	if (nr)
-		shared.hurry = 1;
-	if (nr && p)
+	if (!some)
+		return 0;
+	shared.hurry = 1;
+	if (p)
 		shared.left_out = LEFT_OUT_LOOKS;
 	return 0;
 }

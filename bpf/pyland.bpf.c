@@ -225,7 +225,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	}
 	if (take_of_any_domain() || take_of_any_cpu(now))
 		return;
-	find_oldest_held(cpu, c->llc, &held);
+	find_oldest_held(cpu, &held);
 	if (take_held(cpu)) {
 		c->fallback_idle++;
 		note_neglected(c, &held, asked_pos, now);

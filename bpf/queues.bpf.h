@@ -188,16 +188,17 @@ APART int take_held(s32 cpu)
  * The oldest held task that this CPU may take. Others may be before it for as long as their CPU
  * belongs to a higher class.
  */
-static __noinline void find_oldest_held(s32 cpu, u32 llc, struct held *held)
+APART int find_oldest_held(s32 cpu, struct held *held)
 {
+	struct pyland_cpu *c = cpu_state(cpu);
 	struct bpf_iter_scx_dsq it;
 	struct task_struct *p;
 	struct task_ctx *t;
 	int i;
 
-	if (scx_bpf_dsq_nr_queued(HOLDING_DSQ + llc) <= 0)
-		return;
-	if (!bpf_iter_scx_dsq_new(&it, HOLDING_DSQ + llc, 0)) {
+	if (!c || !held || scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) <= 0)
+		return 0;
+	if (!bpf_iter_scx_dsq_new(&it, HOLDING_DSQ + c->llc, 0)) {
 		for (i = 0; i < HELD_LOOK_MAX; i++) {
 			p = bpf_iter_scx_dsq_next(&it);
 			if (!p)
@@ -214,6 +215,7 @@ static __noinline void find_oldest_held(s32 cpu, u32 llc, struct held *held)
 		}
 	}
 	bpf_iter_scx_dsq_destroy(&it);
+	return 0;
 }
 
 /*
@@ -229,7 +231,7 @@ APART int held_too_long(s32 cpu, u64 now, bool hogs, u64 asked_pos)
 
 	if (!c || (s64)(now - c->lag_check_ns) < 0)
 		return NOT_LATE;
-	find_oldest_held(cpu, c->llc, &held);
+	find_oldest_held(cpu, &held);
 	if (held.rescued)
 		return LATE_RESCUED;
 	if (!held.enqueue_ns || (s64)(now - held.enqueue_ns) <= (s64)config.lag_ns) {
