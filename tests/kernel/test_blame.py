@@ -57,7 +57,7 @@ def busy_khugepaged() -> Iterator[None]:
             (KHUGEPAGED / name).write_text(value.strip(), encoding="ascii")
 
 
-def test_who_waits_behind_a_real_time_task_is_not_the_policy_s_fault(
+def test_a_policy_is_not_blamed_for_tasks_behind_a_real_time_task(
     start: Start, record: Record
 ) -> None:
     """More tasks than cost a policy its trust are rescued from a CPU, and it is asked as before."""
@@ -78,7 +78,7 @@ def test_who_waits_behind_a_real_time_task_is_not_the_policy_s_fault(
     assert scheduler.end().status == 0
 
 
-def test_one_that_forgets_is_still_blamed(start: Start, record: Record) -> None:
+def test_a_policy_that_forgets_is_blamed(start: Start, record: Record) -> None:
     """It is told of, and asked about a few tasks a second and not about all."""
     scheduler = start("--policy", f"{HOSTILE}:Forgets")
     with undisturbed(scheduler), Hogs(600, [0] * 6) as hogs:
@@ -93,7 +93,7 @@ def test_one_that_forgets_is_still_blamed(start: Start, record: Record) -> None:
     assert scheduler.end().status == 0
 
 
-def test_one_that_is_well_again_is_asked_again_soon(start: Start, record: Record) -> None:
+def test_a_policy_that_is_well_again_is_asked_again_soon(start: Start, record: Record) -> None:
     """Not after a time that grows with each fault: half a second, and a trial."""
     scheduler = start()
     with undisturbed(scheduler), Hogs(600, [0] * 6):
@@ -109,7 +109,7 @@ def test_one_that_is_well_again_is_asked_again_soon(start: Start, record: Record
     assert scheduler.end().status == 0
 
 
-def test_one_that_thrashes_is_limited_and_told_of(start: Start, record: Record) -> None:
+def test_a_policy_that_thrashes_is_limited_and_told_of(start: Start, record: Record) -> None:
     """Tasks have a shortest slice before they are interrupted again."""
     scheduler = start()
     with undisturbed(scheduler), Hogs(600, [0] * 6) as hogs:
