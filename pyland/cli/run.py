@@ -4,13 +4,12 @@
 import argparse
 import inspect
 from collections.abc import Sequence
-from pathlib import Path
 
 from pyland import printing
 from pyland.cli.parser import Parser, add_policy, as_policies_run, current_folder, shown
 from pyland.errors import ScheduleError
-from pyland.finder import choose
 from pyland.kernel.settings import Settings
+from pyland.wanted import Wanted
 
 DEFAULT_POLICY = "deadline"
 _DEFAULTS = Settings()
@@ -135,8 +134,9 @@ def command(arguments: Sequence[str]) -> int:
     given = list(options.policy_opt)
     if options.percpu_local:
         given.append("percpu_local=yes")
+    wanted = Wanted(options.policy, tuple(given), str(current_folder(options.policy)))
     if options.help_policy:
-        return _help_policy(options.policy, given)
+        return _help_policy(wanted)
     settings = Settings(
         slice_us=options.slice_us,
         slice_us_min=options.slice_us_min,
@@ -150,17 +150,16 @@ def command(arguments: Sequence[str]) -> int:
         allow_processes=options.allow_processes,
         verbose=options.verbose,
     )
-    return _schedule(settings, options.policy, given)
+    return _schedule(settings, wanted)
 
 
-def _help_policy(spec: str, given: Sequence[str]) -> int:
-    folder = current_folder(spec)
-    printing.show(as_policies_run(lambda: _described(spec, given, folder)))
+def _help_policy(wanted: Wanted) -> int:
+    printing.show(as_policies_run(lambda: _described(wanted)))
     return 0
 
 
-def _described(spec: str, given: Sequence[str], folder: Path) -> str:
-    policy = choose(spec, given, folder=folder).policy
+def _described(wanted: Wanted) -> str:
+    policy = wanted.choose().policy
     lines = [f"{policy.name}: {inspect.cleandoc(policy.__doc__ or 'its author says nothing')}", ""]
     lines.append("options (--policy-opt NAME=VALUE):" if policy.options else "no options")
     for name, one in policy.options.items():
@@ -169,7 +168,7 @@ def _described(spec: str, given: Sequence[str], folder: Path) -> str:
     return "\n".join(lines)
 
 
-def _schedule(settings: Settings, spec: str, given: Sequence[str]) -> int:
+def _schedule(settings: Settings, wanted: Wanted) -> int:
     # The native part is loaded only here: --help and a wrong value need no root, no
     # kernel and no library.
     from pyland.kernel import checks
@@ -180,7 +179,7 @@ def _schedule(settings: Settings, spec: str, given: Sequence[str]) -> int:
 
     printing.go_on_in_the_background()
     Compaction.of_this_process().put_back_in_any_case()
-    session = Session(settings, spec, given, current_folder(spec))
+    session = Session(settings, wanted)
     try:
         end, code = session.run(), 0
     except ScheduleError as error:

@@ -2,46 +2,63 @@
 """The counters that BPF keeps per CPU, summed."""
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pyland.kernel import wire
 from pyland.kernel._native import ffi
 
-TOTALS = (
-    "direct",
-    "kernel",
-    "forwarded",
-    "user_dispatched",
-    "fallback_full",
-    "fallback_lag",
-    "fallback_idle",
-    "alone",
-    "continued",
-    "late",
-    "bounced",
-    "failed",
-    "bad_decisions",
-    "undecided",
-    "handed_over",
-    "events_lost",
-    "rescued",
-    "running",
-    "held",
-    "heartbeats",
-    "wakeup_kicks",
-    "preemptions",
-    "sliced",
-    "put_off",
-    "sched_runs",
-    "cycles",
-    "page_faults",
-    "delay_ns",
-    "wait_user_ns",
-    "wait_cpu_ns",
-    "waited_cpu",
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One number of a run's statistics."""
+
+    name: str
+    """Also its name in `struct pyland_cpu` where BPF counts it."""
+    unit: str
+    meaning: str
+    is_gauge: bool = False
+    """What it is at the moment; all others are sums from the start on."""
+
+
+COUNTERS = (
+    Counter("direct", "tasks", "put on an idle CPU at once, without the policy"),
+    Counter("kernel", "tasks", "of the kernel itself, never forwarded"),
+    Counter("forwarded", "tasks", "records written for the policy"),
+    Counter("user_dispatched", "tasks", "queued as the policy decided"),
+    Counter("fallback_full", "tasks", "queued by BPF: the ring of records was full"),
+    Counter("fallback_lag", "tasks", "queued or run by BPF: the policy was late, or was not asked"),
+    Counter("fallback_idle", "tasks", "run by BPF: a CPU would have idled"),
+    Counter("alone", "tasks", "run by BPF: the one task that waited, for a free CPU"),
+    Counter("continued", "tasks", "queued again within a decision that still held"),
+    Counter("late", "decisions", "for a task that had moved on"),
+    Counter("bounced", "decisions", "for a CPU that the task may not use"),
+    Counter("failed", "decisions", "that the kernel refused"),
+    Counter("bad_decisions", "decisions", "malformed, or out of every range"),
+    Counter("undecided", "tasks", "known to the policy, left undecided, and counted against it"),
+    Counter("handed_over", "tasks", "queued when a new policy took over, and told to it"),
+    Counter("events_lost", "events", "no room in the ring of records"),
+    Counter("rescued", "tasks", "decided, then starved in a queue"),
+    Counter("running", "tasks", "on a CPU", is_gauge=True),
+    Counter("held", "tasks", "forwarded and not answered yet", is_gauge=True),
+    Counter("heartbeats", "times", "BPF looked after the queues"),
+    Counter("wakeup_kicks", "times", "a running task made room for user space to see a wakeup"),
+    Counter("preemptions", "times", "a task that woke up interrupted one that is due later"),
+    Counter("sliced", "times", "a slice ended between two ticks"),
+    Counter("put_off", "times", "the policy wanted to interrupt a task that had just begun"),
+    Counter("sched_runs", "times", "user space was given a CPU"),
+    Counter("cycles", "times", "user space took records and sent decisions"),
+    Counter("page_faults", "faults", "of the process that decides, while it schedules"),
+    Counter("delay_ns", "ns", "from enqueue to decision, summed over user_dispatched"),
+    Counter("wait_user_ns", "ns", "the part of delay_ns until user space had a CPU"),
+    Counter("wait_cpu_ns", "ns", "from decision to CPU, summed over waited_cpu"),
+    Counter("waited_cpu", "tasks", "that ran from a queue of decided ones"),
 )
-"""The names under which a run's totals are printed; `running` and `held` are gauges."""
+"""All of them, in the order in which they are shown."""
+
+TOTALS = tuple(counter.name for counter in COUNTERS)
+GAUGES = frozenset(counter.name for counter in COUNTERS if counter.is_gauge)
 
 
 class Counters:

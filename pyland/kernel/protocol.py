@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pyland.wanted import Wanted
+
 
 @dataclass(frozen=True)
 class StatusRequest:
@@ -26,12 +28,9 @@ class StatusRequest:
 
 @dataclass(frozen=True)
 class SwapRequest:
-    """Another policy; with `reload` the same one, imported anew, and the rest says nothing."""
+    """Another policy; without one, the same is imported anew."""
 
-    policy: str | None = None
-    options: tuple[str, ...] = ()
-    folder: str = "/"
-    reload: bool = False
+    wanted: Wanted | None = None
 
 
 def encode_line(values: Mapping[str, Any]) -> bytes:
@@ -71,7 +70,7 @@ def _swap_request(found: dict[str, Any]) -> SwapRequest:
         raise ValueError(f"reload is {_shown(reload)}: it takes true or false")
     if reload:
         _no_more(found)
-        return SwapRequest(reload=True)
+        return SwapRequest()
     policy = found.pop("policy", None)
     options = found.pop("options", [])
     folder = found.pop("folder", None)
@@ -82,7 +81,7 @@ def _swap_request(found: dict[str, Any]) -> SwapRequest:
         raise ValueError(f"options is {_shown(options)}: it takes a list of name=value texts")
     if not isinstance(folder, str) or not folder.startswith("/") or not _can_be_a_path(folder):
         raise ValueError(f"folder is {_shown(folder)}: it takes an absolute path")
-    return SwapRequest(policy, tuple(options), folder)
+    return SwapRequest(Wanted(policy, tuple(options), folder))
 
 
 def _no_more(found: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from pyland import printing
 from pyland.kernel._native import lib
-from pyland.kernel.counters import Counters
+from pyland.kernel.counters import GAUGES, Counters
 from pyland.outlet import Outlet
 
 _START = "\x01"
@@ -27,6 +27,8 @@ _AGAIN_S = 1.0
 """After so long, a reporter that has ended is replaced: not at once, it may end at once."""
 _WAIT_S = 0.4
 """A reporter that neither runs nor ends for so long, after there is nothing to do, is killed."""
+_DIE_S = 1.0
+"""A killed one takes so long at most on a busy machine; on a dead disk it never ends."""
 _HEADER_EVERY = 20
 _COLUMNS = (
     ("run", "running"),
@@ -42,7 +44,6 @@ _COLUMNS = (
     ("fail", "failed"),
     ("faults", "page_faults"),
 )
-_GAUGES = ("running", "held")
 
 
 class Reporter:
@@ -91,19 +92,19 @@ class Reporter:
     def close(self) -> None:
         """Let the reporter print what it can at once and end; it is gone afterwards."""
         os.close(self._pipe)
-        asleep_s = 0.0
+        asleep_s, killed = 0.0, False
         while not self._ended and not self._reap():
             begin_s = time.monotonic()
             time.sleep(0.005)
-            # One that waits for a CPU is not stuck, and one on a dead disk cannot be helped.
-            if _state(self.pid) != "R":
+            # One that waits for a CPU is not stuck.
+            if killed or _state(self.pid) != "R":
                 asleep_s += time.monotonic() - begin_s
-            if asleep_s > _WAIT_S:
+            if killed and asleep_s > _DIE_S:
+                return
+            if not killed and asleep_s > _WAIT_S:
                 with suppress(ProcessLookupError):
                     os.kill(self.pid, signal.SIGKILL)
-                time.sleep(0.01)
-                self._reap()
-                return
+                asleep_s, killed = 0.0, True
 
     def _reap(self) -> bool:
         """Has it ended?"""
@@ -205,7 +206,7 @@ class _Table:
 
     def _print_row(self) -> None:
         now, before = self._counters.read(), self._before
-        values = [now[key] - (0 if key in _GAUGES else before[key]) for _, key in _COLUMNS]
+        values = [now[key] - (0 if key in GAUGES else before[key]) for _, key in _COLUMNS]
         decided = now["user_dispatched"] - before["user_dispatched"]
         delay_us = (now["delay_ns"] - before["delay_ns"]) / max(decided, 1) / 1000
         lines = []

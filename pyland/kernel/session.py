@@ -8,16 +8,14 @@ worker runs the policy, as a user without rights. The reporter prints.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
-from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import NoReturn
 
 from pyland.caller import calling_user, policy_user
 from pyland.errors import ScheduleError, UsageError
-from pyland.finder import choose
 from pyland.kernel import affinity, checks, descendants
 from pyland.kernel.compaction import Compaction
 from pyland.kernel.confined import ConfinedCall
@@ -29,20 +27,18 @@ from pyland.kernel.settings import Settings
 from pyland.kernel.signals import Signals
 from pyland.kernel.supervisor import Ended, Supervisor
 from pyland.kernel.trial import START_WITHIN_S, SWAP_WITHIN_S, needs_trial, trial
-from pyland.kernel.worker import Wanted, Worker
+from pyland.kernel.worker import Worker
 from pyland.kernel.worker_process import WorkerProcess
 from pyland.topology import read_topology
 from pyland.trust import remember_trusted_users
+from pyland.wanted import Wanted
 
 
 class Session:
     """Schedules until a signal or the kernel ends it, across the kernel's restarts."""
 
-    def __init__(self, settings: Settings, spec: str, given: Sequence[str], folder: Path) -> None:
-        """Check the machine and the policy; raises UsageError with nothing changed.
-
-        `spec`, `given` and `folder` are those of `pyland.finder.choose`.
-        """
+    def __init__(self, settings: Settings, wanted: Wanted) -> None:
+        """Check the machine and the policy; raises UsageError with nothing changed."""
         checks.check_machine()
         check_layout()
         self._settings = settings
@@ -50,17 +46,18 @@ class Session:
         self._policy_user = policy_user(self._caller, settings.user)
         remember_trusted_users()
         descendants.adopt()
-        self._wanted = Wanted(spec, tuple(given), str(folder))
+        self._wanted = wanted
         self._topology = read_topology()
-        if needs_trial(self._wanted):
+        if needs_trial(wanted):
             try:
-                self._try(self._wanted, False, START_WITHIN_S).wait()
+                self._try(wanted, False, START_WITHIN_S).wait()
             except UsageError as error:
-                named = spec in str(error)
-                raise UsageError(str(error) if named else f"--policy {spec}: {error}") from None
+                if wanted.spec in str(error):
+                    raise
+                raise UsageError(f"--policy {wanted.spec}: {error}") from None
         else:
             # Root looks for nothing in the user's folder: a built-in needs none.
-            choose(spec, given, folder=Path("/"))
+            dataclasses.replace(wanted, folder="/").choose()
         self._totals = dict.fromkeys(TOTALS, 0)
         self._restarts = 0
         self._swaps = 0

@@ -27,9 +27,9 @@ from pyland.kernel.progress import LOOK_EVERY_S, LOOK_WHEN_QUIET_S, Progress
 from pyland.kernel.reporter import Reporter
 from pyland.kernel.signals import Signals
 from pyland.kernel.swaps import Swaps
-from pyland.kernel.worker import LAST_RESORT, Wanted
 from pyland.kernel.worker_process import WorkerProcess
 from pyland.printing import block, escape
+from pyland.wanted import LAST_RESORT, Wanted
 
 _COMPLAIN_EVERY_S = 1.0
 _END_WITHIN_S = 0.7
@@ -171,7 +171,7 @@ class Supervisor:
                 self._say(f"pyland: policy {escape(message.policy)}: {block(message.report)}")
             case messages.Replaced():
                 self._changed(message.policy, message.options)
-                self.wanted = Wanted(LAST_RESORT, (), "/")
+                self.wanted = LAST_RESORT
                 self._say(
                     f"pyland: policy {escape(message.failed)} {escape(message.why)}: going on with "
                     f"{self._policy}"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pyland.errors import UsageError
@@ -12,8 +12,8 @@ from pyland.kernel import messages
 from pyland.kernel.confined import ConfinedCall
 from pyland.kernel.control import Request, SwapRequest
 from pyland.kernel.trial import needs_trial
-from pyland.kernel.worker import Wanted
 from pyland.kernel.worker_process import WorkerProcess
+from pyland.wanted import Wanted
 
 WAITING_MAX = 16
 
@@ -25,6 +25,11 @@ class _Swap:
     wanted: Wanted | None = None
     trial: ConfinedCall | None = None
     is_at_worker: bool = False
+
+    @property
+    def reload(self) -> bool:
+        """Is the same policy imported anew?"""
+        return self.asked.wanted is None
 
 
 class Swaps:
@@ -84,24 +89,14 @@ class Swaps:
         if swap.is_at_worker:
             return False
         if swap.wanted is None:
-            asked = swap.asked
-            is_same = asked.reload or asked.policy is None
-            swap.wanted = (
-                present if is_same else Wanted(str(asked.policy), asked.options, asked.folder)
-            )
+            swap.wanted = swap.asked.wanted or present
             if needs_trial(swap.wanted):
-                swap.trial = self._start_trial(swap.wanted, asked.reload)
+                swap.trial = self._start_trial(swap.wanted, swap.reload)
         if swap.trial:
             if swap.trial.answer() is None:
                 return False
             swap.trial = None
-        order = {
-            "policy": swap.wanted.spec,
-            "options": swap.wanted.given,
-            "folder": swap.wanted.folder,
-            "reload": swap.asked.reload,
-        }
-        if not self._worker.ask_for_swap(order):
+        if not self._worker.ask_for_swap({"reload": swap.reload, "wanted": asdict(swap.wanted)}):
             raise UsageError("the process that schedules takes no message")
         self._user_memory.request += 1
         self._worker.hurry()

@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pyland.caller import Caller
 from pyland.errors import UsageError
-from pyland.finder import choose
 from pyland.kernel import guard
 from pyland.kernel.confined import ConfinedCall
-from pyland.kernel.worker import Wanted
 from pyland.machine import Machine, Slices
 from pyland.policies import BUILTINS
 from pyland.topology import Topology
+from pyland.wanted import Wanted
 
 START_WITHIN_S = 60.0
 SWAP_WITHIN_S = 20.0
@@ -57,7 +54,7 @@ def trial(
     """
 
     def make() -> str:
-        choice = choose(wanted.spec, wanted.given, folder=Path(wanted.folder), reload=reload)
+        choice = wanted.choose(reload=reload)
         try:
             choice.policy.create(_TrialMachine(topology, slices), **choice.options)
         except BaseException as error:

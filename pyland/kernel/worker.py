@@ -21,14 +21,12 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 from pyland import policies, telling
 from pyland.caller import Caller
 from pyland.errors import UsageError
-from pyland.finder import Choice, choose
+from pyland.finder import Choice
 from pyland.imports import edited_file
 from pyland.kernel import guard, limits, memory, messages, privileges
 from pyland.kernel._native import ffi, lib
@@ -40,23 +38,12 @@ from pyland.kernel.settings import Settings
 from pyland.outlet import Lossy
 from pyland.policy import Policy
 from pyland.topology import Topology
-
-LAST_RESORT = "deadline"
-"""The policy that takes over from one that fails too often."""
+from pyland.wanted import LAST_RESORT, Wanted
 
 ORDER_MAX = 1 << 20
 """Bytes of a message to the worker: the topology of 4,000 CPUs takes a fifth."""
 
 _DELIVER_S = 0.1
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A policy as it was asked for."""
-
-    spec: str
-    given: tuple[str, ...]
-    folder: str
 
 
 class Worker:
@@ -139,7 +126,7 @@ class Worker:
 
     def _take_policy(self) -> None:
         """The first start: import, construct, warm up, and lock all that is in memory by then."""
-        choice = self._choose(self._wanted)
+        choice = self._wanted.choose()
         self._loop = self._make_loop(choice)
         self._warm_up(choice)
         self._choice = choice
@@ -184,9 +171,6 @@ class Worker:
         with suppress(guard.PolicyTookTooLongError):
             guard.making_a_policy(lambda: self._warm_up(self._choice))
         gc.collect()
-
-    def _choose(self, wanted: Wanted, *, reload: bool = False) -> Choice:
-        return choose(wanted.spec, wanted.given, folder=Path(wanted.folder), reload=reload)
 
     def _make_loop(self, choice: Choice) -> DispatchLoop:
         """The policy is constructed here; raises UsageError with what its constructor raised."""
@@ -243,7 +227,7 @@ class Worker:
         return True
 
     def _last_resort(self, failed: str, why: str) -> None:
-        self._swap(Wanted(LAST_RESORT, (), "/"))
+        self._swap(LAST_RESORT)
         policy = self._loop.policy
         self._tell(messages.Replaced(failed, why, policy.name, _values(policy)))
 
@@ -255,7 +239,7 @@ class Worker:
             except BlockingIOError:
                 return
             reload = bool(order["reload"])
-            wanted = Wanted(order["policy"], tuple(order["options"]), order["folder"])
+            wanted = Wanted(**{**order["wanted"], "given": tuple(order["wanted"]["given"])})
             previous = self._loop.policy.name
             begin_ns = time.monotonic_ns()
             try:
@@ -289,7 +273,7 @@ class Worker:
         gc.collect()
 
     def _another(self, wanted: Wanted, *, reload: bool) -> tuple[Choice, DispatchLoop]:
-        choice = self._choose(wanted, reload=reload)
+        choice = wanted.choose(reload=reload)
         self._machine.reset()
         return choice, self._make_loop(choice)
 

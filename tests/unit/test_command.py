@@ -19,6 +19,7 @@ from pyland.kernel import checks, control
 from pyland.kernel.loader import KernelExit
 from pyland.kernel.settings import Settings
 from pyland.policies import BUILTINS
+from pyland.wanted import Wanted
 from tests.unit.policy_files import MINE
 
 
@@ -245,7 +246,10 @@ def test_the_policy_is_passed_on_unread(
     assert main(["--policy", "mine", "--policy-opt", "a=1", "-l", "--strict", "-s", "5000"]) == 0
     assert capsys.readouterr().out == "pyland: ended: stopped by a signal\n  late 3\n"
     assert started == [
-        (Settings(strict=True, slice_us=5000), "mine", ["a=1", "percpu_local=yes"], tmp_path)
+        (
+            Settings(strict=True, slice_us=5000),
+            Wanted("mine", ("a=1", "percpu_local=yes"), str(tmp_path)),
+        )
     ]
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pyland.kernel import control
 from pyland.kernel.control import LINE_MAX, StatusRequest, SwapRequest
 from pyland.kernel.protocol import parse_request
+from pyland.wanted import Wanted
 from tests.unit.served import STATUS, SWAP, Served, said
 
 
@@ -33,8 +34,8 @@ def test_a_request_is_answered_once_and_the_connection_closed(served: Served) ->
     assert served.exchange(b'{"command": "swap", "reload": true}\nand more\n')["ok"]
     assert [request.what for request in served.got] == [
         StatusRequest(),
-        SwapRequest("fifo", ("a=b",), "/somewhere"),
-        SwapRequest(reload=True),
+        SwapRequest(Wanted("fifo", ("a=b",), "/somewhere")),
+        SwapRequest(),
     ]
     assert len(served.server.sources()) == 1
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from pyland.kernel import guard, privileges
+from pyland.kernel.counters import COUNTERS
 from pyland.policy import BASE_FIELDS, EXTRA_FIELDS
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "policy.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = DOCS / "policy.md"
 
 
 def test_all_blocks_of_the_page_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,3 +41,10 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"{privileges.GROWTH_MIB} MiB after the start" in text
     assert f"which counts as {guard.TOO_LONG_COUNTS} failures" in text
     assert guard.TOO_LONG_S == 1
+
+
+def test_the_page_of_statistics_has_all_counters() -> None:
+    text = (DOCS / "statistics.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (\w+) \| (.*) \|$", text, re.MULTILINE)
+    kinds = {True: "gauge", False: "counter"}
+    assert rows == [(c.name, c.unit, kinds[c.is_gauge], c.meaning) for c in COUNTERS]

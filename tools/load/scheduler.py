@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pyland.kernel import counters
 from tools.load import build
 from tools.load.programs import Command
 
@@ -25,31 +26,8 @@ COMPACTION = Path("/proc/sys/vm/compact_unevictable_allowed")
 # Loading takes 10 s under emulation, and the machine may be busy.
 START_S = 90.0
 
-TOTALS = (
-    "direct",
-    "forwarded",
-    "user_dispatched",
-    "fallback_full",
-    "fallback_lag",
-    "fallback_idle",
-    "continued",
-    "sliced",
-    "late",
-    "bounced",
-    "failed",
-    "running",
-    "held",
-    "heartbeats",
-    "page_faults",
-    "bad_decisions",
-    "undecided",
-    "handed_over",
-    "swaps",
-    "kernel",
-    "sched_runs",
-    "cycles",
-)
-"""Names that every run's totals have; there may be more."""
+TOTALS = (*counters.TOTALS, "restarts", "swaps")
+"""Names that every run's totals have."""
 
 _ENDED = re.compile(r"^pyland: ended: (.*)$", re.MULTILINE)
 _TOTAL = re.compile(r"^\s+([a-z_]+)\s+(\d+)$", re.MULTILINE)
