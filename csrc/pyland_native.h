@@ -87,6 +87,7 @@ int pyland_exit_dump(struct pyland_object *o, char *buffer, unsigned int size);
 /* state.c */
 struct pyland_state *pyland_map_state(struct pyland_object *o);
 void pyland_unmap_state(struct pyland_state *s);
+int pyland_leave_bpf_memory(void);
 
 /* ringbuf_shim.c */
 struct pyland_rings *pyland_map_rings(const struct pyland_ring_maps *maps, unsigned int max_batch);

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -77,4 +78,28 @@ void pyland_unmap_state(struct pyland_state *s)
 	if (s->user_cpus)
 		munmap(s->user_cpus, m->user_cpus_size);
 	free(m);
+}
+
+/*
+ * For a process that is about to run policy code: what it has inherited of BPF's memory, from this
+ * file and from libbpf, is as much a way to root's state as an open descriptor. The state and the
+ * object of the caller must not be used afterwards.
+ */
+int pyland_leave_bpf_memory(void)
+{
+	unsigned long begin, end;
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[512];
+	int ret = 0;
+
+	if (!maps)
+		return pyland_fail(-errno, "/proc/self/maps: %s", strerror(errno));
+	while (fgets(line, sizeof(line), maps))
+		if (strstr(line, "anon_inode:bpf") && sscanf(line, "%lx-%lx", &begin, &end) == 2 &&
+		    munmap((void *)begin, end - begin))
+			ret = pyland_fail(-errno, "munmap of BPF's memory: %s", strerror(errno));
+	if (ferror(maps))
+		ret = pyland_fail(-EIO, "/proc/self/maps cannot be read");
+	fclose(maps);
+	return ret;
 }

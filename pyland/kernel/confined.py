@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from pyland.caller import Caller, calling_user, policy_user
 from pyland.errors import UsageError
-from pyland.kernel import guard, privileges
+from pyland.kernel import guard, loader, privileges
 from pyland.kernel._native import lib
 from pyland.kernel.descendants import reap
 from pyland.trust import remember_trusted_users
@@ -120,7 +120,13 @@ class ConfinedCall:
 
 
 def keep_only(descriptors: Iterable[int]) -> None:
-    """Close every other descriptor of this process, and give it no terminal and no input."""
+    """Close every other descriptor of this process, and give it no terminal and no input.
+
+    What is mapped of BPF's memory goes as well: the parent's loaded scheduler is in it. Raises
+    UsageError when that cannot be done.
+    """
+    if lib.pyland_leave_bpf_memory():
+        raise UsageError(loader.error())
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
