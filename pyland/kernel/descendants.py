@@ -7,11 +7,13 @@ children of this process, and so are found here.
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -21,6 +23,9 @@ from pyland.kernel._native import lib
 
 _WITHIN_S = 0.3
 """What has not ended by then stays: pyland ends within a second, whatever a policy has started."""
+_PASSES = 4
+"""But so often it looks at least: each pass finds what a process has started during the last."""
+_AGAIN_S = 0.002
 
 
 def reap(pid: int, pidfd: int, within_s: float) -> bool:
@@ -55,14 +60,14 @@ def end_descendants(spare: Iterable[int] = ()) -> int:
     """
     spared, seen = set(spare), set()
     until_s = time.monotonic() + _WITHIN_S
-    while time.monotonic() < until_s:
-        children = [one for one in psutil.Process().children() if one.pid not in spared]
-        if not children:
+    for nr in itertools.count():
+        children = [one for one in _children(psutil.Process()) if one.pid not in spared]
+        if not children or (nr >= _PASSES and time.monotonic() > until_s):
             break
         found = [*children]
-        for child in children:
-            with suppress(psutil.Error):
-                found += child.children(recursive=True)
+        for one in found:  # it grows meanwhile
+            with suppress(psutil.Error, OSError):
+                found += _children(one)
         for act in (psutil.Process.suspend, psutil.Process.kill):
             for one in found:
                 with suppress(psutil.Error):
@@ -71,4 +76,16 @@ def end_descendants(spare: Iterable[int] = ()) -> int:
             seen.add(one.pid)
             with suppress(ChildProcessError):
                 os.waitpid(one.pid, os.WNOHANG)
+        time.sleep(_AGAIN_S)
     return len(seen)
+
+
+def _children(parent: psutil.Process) -> Iterator[psutil.Process]:
+    """From the kernel's own lists, where it has them: psutil reads files of every process."""
+    lists = list(Path(f"/proc/{parent.pid}/task").glob("*/children"))
+    if not lists:
+        yield from parent.children()
+    for one in lists:
+        for pid in one.read_text().split():
+            with suppress(psutil.Error):
+                yield psutil.Process(int(pid))
