@@ -196,6 +196,8 @@ class Supervisor:
     def _attach(self, ready: messages.Ready) -> None:
         self._scheduler.attach()
         self._worker.go()
+        # What it took to construct the policy is no part of its first call.
+        self._progress = Progress(self._worker.pid)
         self._changed(ready.policy, ready.options)
         self._counters.start_counting_faults()
         locked = memory.locked_mib(self._worker.pid)
