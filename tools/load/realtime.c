@@ -169,7 +169,7 @@ int main(int argc, char **argv)
 
 	for (long long wake_ns = start_ns; nr < max_periods; nr++) {
 		wake_ns += period_ns;
-		if (wake_ns >= end_ns || sleep_until(wake_ns))
+		if (stopped || wake_ns >= end_ns || sleep_until(wake_ns))
 			break;
 		driver_late_ns[nr] = now_ns() - wake_ns;
 		missed += !wake_clients(nr_clients);
