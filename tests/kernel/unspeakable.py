@@ -111,7 +111,10 @@ class Recurses(Deadline):
 
     def decide(self, batch: Batch) -> list[int]:
         sys.setrecursionlimit(20_000)
-        return self.decide(batch)
+        return self._again()
+
+    def _again(self) -> list[int]:
+        return self._again()
 
 
 class Lingers(Deadline):
