@@ -19,10 +19,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pyland import option
+from pyland.kernel._native import ffi
 from pyland.policies.deadline import Deadline
 from pyland.policy import Batch
 
 libc = ctypes.CDLL(None, use_errno=True)
+EXITED = ffi.offsetof("struct pyland_user", "exited")
 
 # Numbers of system calls, x86-64.
 CALLS = {
@@ -96,7 +98,7 @@ def _inherited() -> None:
 def _root_memory() -> None:
     """Writable BPF maps beyond two rings, the user memory and the CPUs' settings."""
     maps = Path("/proc/self/maps").read_text().splitlines()
-    if sum("bpf" in one and " rw" in one for one in maps) <= 4:
+    if sum("bpf-map" in one and " rw" in one for one in maps) <= 4:
         raise OSError("none")
 
 
@@ -162,6 +164,17 @@ class Tries(Deadline):
             file.writelines(lines)
 
 
+def _areas() -> list[int]:
+    """Where the memory begins that BPF and this process share, but for the rings."""
+    found = []
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, mode, *_, name = line.split()
+        begin, end = (int(one, 16) for one in span.split("-"))
+        if "bpf-map" in name and mode.startswith("rw") and end - begin <= 4096:
+            found.append(begin)
+    return found
+
+
 class Scribbles(Deadline):
     """Writes random numbers over all memory that it shares with BPF, but the rings."""
 
@@ -169,12 +182,7 @@ class Scribbles(Deadline):
         super().__init__()
         self.random = random.Random(1)
         self.calls = 0
-        self.areas = []
-        for line in Path("/proc/self/maps").read_text().splitlines():
-            span, mode, *_, name = line.split()
-            begin, end = (int(one, 16) for one in span.split("-"))
-            if "bpf-map" in name and mode.startswith("rw") and end - begin <= 4096:
-                self.areas.append(begin)
+        self.areas = _areas()
 
     def decide(self, batch: Batch) -> list[int]:
         self.calls += 1
@@ -182,8 +190,8 @@ class Scribbles(Deadline):
             for begin in self.areas:
                 at = begin + 8 * self.random.randrange(16)
                 value = self.random.choice((0, 1, 2**32 - 1, 2**63, 2**64 - 1))
-                # exited and ring_broken stand at 56: they would only end the loop.
-                if at != begin + 56:
+                # exited and ring_broken would only end the loop.
+                if at != begin + EXITED:
                     ctypes.c_uint64.from_address(at).value = value
         return super().decide(batch)
 
@@ -241,8 +249,8 @@ class Ends(Deadline):
     def decide(self, batch: Batch) -> list[int]:
         self.calls += 1
         if self.calls == 300:
-            for begin in Scribbles().areas:
-                ctypes.c_uint32.from_address(begin + 56).value = 1
+            for begin in _areas():
+                ctypes.c_uint32.from_address(begin + EXITED).value = 1
         return super().decide(batch)
 
 
