@@ -60,11 +60,12 @@ def stopped(pid: int) -> Iterator[str]:
 
 @contextlib.contextmanager
 def debugged(pid: int) -> Iterator[str]:
-    """As gdb does it: attached, and stopped."""
-    attaches = f"import ctypes, time; assert ctypes.CDLL(None).ptrace(16, {pid}, 0, 0) == 0"
+    """Seized and interrupted; it goes on when the debugger is gone."""
+    calls = "import ctypes, time; ptrace = ctypes.CDLL(None).ptrace"
+    attaches = f"assert ptrace(0x4206, {pid}, 0, 0) == 0; assert ptrace(0x4207, {pid}, 0, 0) == 0"
     waits = "print(flush=True); time.sleep(600)"
     with subprocess.Popen(
-        [sys.executable, "-c", f"{attaches}; {waits}"], stdout=subprocess.PIPE
+        [sys.executable, "-c", f"{calls}; {attaches}; {waits}"], stdout=subprocess.PIPE
     ) as tracer:
         assert tracer.stdout is not None
         tracer.stdout.readline()
