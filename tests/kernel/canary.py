@@ -6,11 +6,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.kernel.harness import GAP_S, Unchanged, undisturbed
 from tools.load.programs import Hogs, Sleeper
 from tools.load.scheduler import Scheduler, kernel_state, until
+
+_RT_RUNTIME = Path("/proc/sys/kernel/sched_rt_runtime_us")
+_SPINS = ("sh", "-c", "while :; do :; done")
 
 _BPF_GET_NEXT_IDS = {"programs": 11, "maps": 12}
 _SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}
@@ -31,6 +36,25 @@ def alive(scheduler: Scheduler, hogs: int = 4, gap_s: float = GAP_S) -> Iterator
     assert shares.longest_gap_s < gap_s
     assert all(hog.progress > 0 for hog in shares.hogs)
     assert faults_after == faults, "the process that decides took page faults"
+
+
+@contextlib.contextmanager
+def taken_by_real_time(cpu: int) -> Iterator[None]:
+    """A real-time task has a CPU for the whole block, and the kernel lets no other task in."""
+    servers = [
+        Path(f"/sys/kernel/debug/sched/{name}_server/cpu{cpu}/runtime") for name in ("fair", "ext")
+    ]
+    before = {path: path.read_text() for path in (_RT_RUNTIME, *servers) if path.exists()}
+    with contextlib.ExitStack() as stack:
+        for path, value in before.items():
+            stack.callback(path.write_text, value)
+            path.write_text("-1" if path == _RT_RUNTIME else "0")
+        spinner = ("chrt", "-f", "50", "taskset", "-c", str(cpu), *_SPINS)
+        spins = stack.enter_context(subprocess.Popen(spinner))
+        stack.callback(spins.kill)
+        command = Path(f"/proc/{spins.pid}/comm")
+        assert until(lambda: command.read_text() == "sh\n", 30) is not None, command.read_text()
+        yield
 
 
 def bpf_objects() -> dict[str, int]:

@@ -5,15 +5,28 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.kernel.canary import Before
-from tests.kernel.harness import GAP_S, Start
-from tools.load.programs import Hogs, Sleeper
-from tools.load.scheduler import Scheduler, kernel_state
+from tests.kernel.canary import Before, alive, taken_by_real_time
+from tests.kernel.harness import GAP_S, Record, Start, ended_well
+from tools.load.programs import Crowd, Hogs, Sleeper
+from tools.load.scheduler import Scheduler, kernel_state, until
+
+HOSTILE = Path(__file__).with_name("hostile.py")
+
+# The rings hold as many records as pyland has tasks in mind: with a handful, a crowd fills them.
+FEW = """
+import sys
+from pyland.kernel import loader
+loader.QUEUE_CAP = 16
+from pyland.cli.main import main
+sys.exit(main())
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +62,38 @@ def test_sysrq_s_gives_the_machine_back(start: Start) -> None:
     with Hogs(600, [0] * 4):
         Path("/proc/sysrq-trigger").write_text("S")
         assert "sysrq" in ended(scheduler).lower()
+
+
+def test_a_policy_that_never_comes_back_from_c(start: Start) -> None:
+    """It cannot be interrupted and keeps the interpreter: its process is ended."""
+    scheduler = start("--policy", f"{HOSTILE}:Stuck")
+    with Hogs(600, [0] * 4) as hogs, Sleeper(600) as sleeper:
+        reason = ended(scheduler)
+        wakeups, shares = sleeper.wakeups(early=True), hogs.shares(early=True)
+    assert reason == "policy stuck does not return and cannot be interrupted"
+    assert wakeups.max_us / 1e6 < GAP_S
+    assert shares.longest_gap_s < GAP_S
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="a real-time task takes the only CPU")
+def test_the_kernels_watchdog(start: Start) -> None:
+    """A task waits for longer than the kernel allows: the only CPU it may use is taken."""
+    scheduler = start()
+    with Hogs(600, [0], cpu=1):
+        # The kernel itself cannot end a scheduler before that CPU takes part.
+        with taken_by_real_time(1):
+            assert until(lambda: kernel_state() != "enabled", 60) is not None, scheduler.about()
+        assert "runnable task stall (hogs[" in ended(scheduler)
+    assert "pyland: the kernel's dump:" in scheduler.output
+
+
+def test_rings_that_are_too_small_for_the_crowd(start: Start, record: Record) -> None:
+    """What finds no room goes on without being decided; nothing is lost and it goes on."""
+    scheduler = start(program=(sys.executable, "-c", FEW))
+    with alive(scheduler), Crowd(600, 400):
+        time.sleep(5)
+    end = scheduler.end()
+    record(totals=dict(end.totals.counts))
+    ended_well(end)
+    assert end.totals["fallback_full"] > 0
+    assert end.totals["user_dispatched"] > 100

@@ -19,10 +19,17 @@ import pytest
 from tests.kernel.canary import Before, alive
 from tests.kernel.harness import Record, ask, ended_well
 from tools.load import scheduler as system
-from tools.load.programs import Command, Stress, available
+from tools.load.programs import Command, Spawner, Stress, available
 from tools.load.scheduler import Scheduler, until
 
 CGROUPS = Path("/sys/fs/cgroup")
+PID_MAX = Path("/proc/sys/kernel/pid_max")
+PM_TEST = Path("/sys/power/pm_test")
+
+FEW_PIDS = 450
+"""More than there are tasks, and soon used up."""
+NUMBERS = FEW_PIDS - 300
+"""So many the kernel has to give when it begins anew: with 300."""
 
 needs_cgroups = pytest.mark.skipif(
     not (CGROUPS / "cgroup.procs").exists(), reason="cgroup v2 is not mounted"
@@ -52,6 +59,27 @@ def goes_on_deciding() -> None:
     """Python does, from now on; hogs have to run."""
     before = decided()
     assert until(lambda: decided() > before + 10, 20) is not None
+
+
+def forks() -> int:
+    """How many tasks there have been on this machine."""
+    lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("processes"))
+
+
+@needs_stress
+def test_newcomers_with_the_numbers_of_those_that_left(running: Scheduler, record: Record) -> None:
+    """Forks as fast as they come, with so few process ids that each has several owners."""
+    before, allowed = forks(), PID_MAX.read_text()
+    PID_MAX.write_text(str(FEW_PIDS))
+    try:
+        with alive(running, hogs=2), Stress("--fork 2", 600), Spawner(4, 100) as spawner:
+            spawned = spawner.spawned()
+            assert until(lambda: forks() - before > 2 * NUMBERS, 90) is not None
+    finally:
+        PID_MAX.write_text(allowed)
+    record(forks=forks() - before)
+    assert spawned.finished == spawned.started > 0
 
 
 @needs_cgroups
@@ -100,6 +128,31 @@ def test_the_clock_on_the_wall_jumps(running: Scheduler) -> None:
             goes_on_deciding()
 
 
+@needs_cgroups
+@needs_stress
+def test_memory_gets_short(running: Scheduler, record: Record) -> None:
+    """A cgroup runs out of memory again and again while the kernel drops and compacts its pages."""
+    (CGROUPS / "cgroup.subtree_control").write_text("+memory")
+    group = CGROUPS / "pyland-test-small"
+    group.mkdir()
+    (group / "memory.max").write_text(str(48 << 20))
+    eat = "exec stress-ng --bigheap 1 --vm 1 --vm-bytes 128M -t 600"
+    try:
+        with alive(running), Command("sh", "-c", f"echo $$ > {group}/cgroup.procs; {eat}"):
+            end_s = time.monotonic() + 5
+            while time.monotonic() < end_s:
+                Path("/proc/sys/vm/drop_caches").write_text("3")
+                Path("/proc/sys/vm/compact_memory").write_text("1")
+                time.sleep(0.1)
+        killed = (group / "memory.events").read_text()
+    finally:
+        (group / "cgroup.kill").write_text("1")
+        assert until(lambda: not (group / "cgroup.procs").read_text(), 30) is not None
+        group.rmdir()
+    record(events=killed.split())
+    assert "oom_kill 0\n" not in killed
+
+
 def test_it_is_asked_all_the_time(running: Scheduler, record: Record) -> None:
     """Several clients at once, as fast as they are answered: deciding goes on beside that."""
     stop, answers = threading.Event(), [0] * 4
@@ -128,3 +181,15 @@ def test_sysrq_d_only_dumps(running: Scheduler) -> None:
     with alive(running):
         Path("/proc/sysrq-trigger").write_text("D")
         time.sleep(1)
+
+
+@pytest.mark.skipif(not PM_TEST.exists(), reason="this kernel cannot try a suspend")
+def test_it_goes_on_after_a_suspend(running: Scheduler) -> None:
+    """All tasks are frozen and thawed, as before and after a real sleep."""
+    with alive(running, gap_s=30):
+        PM_TEST.write_text("freezer")
+        try:
+            Path("/sys/power/state").write_text("mem")
+        finally:
+            PM_TEST.write_text("none")
+        goes_on_deciding()

@@ -84,6 +84,34 @@ def test_it_freezes_nobody(start: Start, record: Record) -> None:
     assert scheduler.end().status == 0
 
 
+def test_keys_far_from_all_others(start: Start) -> None:
+    """Keys of 0, of 2^64 - 1 and around 2^63 keep no task waiting."""
+    scheduler = start("--policy", f"{HOSTILE}:WrongKeys")
+    with undisturbed(scheduler), loaded(600) as (hogs, sleeper):
+        time.sleep(scaled(10, at_least=4))
+        wakeups, shares = sleeper.wakeups(early=True), hogs.shares(early=True)
+    end = scheduler.end()
+    assert shares.longest_gap_s < GAP_S
+    assert wakeups.max_us / 1e6 < GAP_S
+    assert end.status == 0
+    assert end.totals["user_dispatched"] > 100
+
+
+def test_threads_of_a_policy_keep_no_task_waiting(start: Start) -> None:
+    """They compute, and hold the interpreter as long as Python lets them."""
+    scheduler = start()
+    with undisturbed(scheduler), loaded(600) as (hogs, sleeper):
+        swap(policy=f"{HOSTILE}:Threads")
+        decided = ask("status")["counters"]["user_dispatched"]
+        time.sleep(4)
+        assert ask("status")["counters"]["user_dispatched"] > decided
+        wakeups, shares = sleeper.wakeups(early=True), hogs.shares(early=True)
+        assert ask("status")["policy"] == "threads"
+    assert shares.longest_gap_s < GAP_S
+    assert wakeups.max_us / 1e6 < GAP_S
+    assert scheduler.end().status == 0
+
+
 def test_strict_ends_with_the_first_failure(start: Start) -> None:
     """Exit code 1, the reason, and the default scheduler."""
     # One that fails at once may have ended before it is seen to have begun.

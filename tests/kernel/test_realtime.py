@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
-from tests.kernel.harness import Record, Start, ended_well, scaled, undisturbed
+from tests.kernel.canary import taken_by_real_time
+from tests.kernel.harness import Record, Start, ask, ended_well, scaled, undisturbed
 from tools.load.programs import Hogs, RealTime, figures
+from tools.load.scheduler import until
+
+HOSTILE = Path(__file__).with_name("hostile.py")
 
 
 @pytest.mark.unproven
@@ -62,3 +67,17 @@ def test_a_task_that_is_interrupted_goes_on_elsewhere(start: Start, record: Reco
     assert shares.uneven < 0.4
     # User space moves on as well: it would wait for 900 ms, and the tasks for 20 ms each.
     assert end.totals.user_share > 0.5
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one CPU here")
+def test_what_waits_behind_a_real_time_task_is_rescued(start: Start, record: Record) -> None:
+    """The policy wants one CPU for all tasks, and a real-time task has that one."""
+    scheduler = start("--policy", f"{HOSTILE}:OneCpu")
+    with undisturbed(scheduler), Hogs(600, [0] * 3) as hogs, taken_by_real_time(1):
+        before, rescued = hogs.cpu_ticks(), ask("status")["counters"]["rescued"]
+        moved_s = until(lambda: all(hogs.cpu_ticks()[pid] > before[pid] for pid in before), 30)
+        rescued = ask("status")["counters"]["rescued"] - rescued
+    record(moved_s=moved_s, rescued=rescued)
+    assert scheduler.end().status == 0
+    assert moved_s is not None
+    assert rescued > 0
