@@ -15,7 +15,8 @@ from tools.load.programs import Hogs, Sleeper
 from tools.load.scheduler import Scheduler, kernel_state, until
 
 _RT_RUNTIME = Path("/proc/sys/kernel/sched_rt_runtime_us")
-_SPINS = ("sh", "-c", "while :; do :; done")
+# It ends by itself if what is to end it never runs again.
+_SPINS = ("sh", "-c", "ulimit -t 60; while :; do :; done")
 
 _BPF_GET_NEXT_IDS = {"programs": 11, "maps": 12}
 _SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}

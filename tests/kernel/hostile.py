@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+from pyland.options import option
 from pyland.policies.deadline import Deadline
 from pyland.policy import CPU_ANY, DECISION_FIELDS, Batch, Policy, Task
 
@@ -94,10 +95,12 @@ class ForgetsAtFirst(Deadline):
 
 
 class OnOneCpu(Policy):
-    """Wants all hogs on CPU 0, whatever is done there."""
+    """Wants all hogs on one CPU, whatever is done there."""
+
+    cpu: int = option(0, "which CPU")
 
     def enqueue(self, task: Task) -> None:
-        self.dispatch(task, 0 if task.comm == "hogs" else CPU_ANY)
+        self.dispatch(task, self.cpu if task.comm == "hogs" else CPU_ANY)
 
 
 class Thrashes(Deadline):
@@ -167,13 +170,6 @@ class WrongKeys(Deadline):
         return flat
 
 
-class OneCpu(Policy):
-    """All for CPU 1."""
-
-    def enqueue(self, task: Task) -> None:
-        self.dispatch(task, cpu=1)
-
-
 class Threads(Deadline):
     """Has eight threads that compute for a while."""
 
@@ -183,7 +179,7 @@ class Threads(Deadline):
             threading.Thread(target=self._compute, daemon=True).start()
 
     def _compute(self) -> None:
-        end_s = time.monotonic() + 3
+        end_s = time.monotonic() + 20
         while time.monotonic() < end_s:
             sum(range(1000))
 

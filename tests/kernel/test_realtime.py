@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.kernel.canary import taken_by_real_time
-from tests.kernel.harness import Record, Start, ask, ended_well, scaled, undisturbed
+from tests.kernel.harness import Record, Start, ended_well, scaled, undisturbed
 from tools.load.programs import Hogs, RealTime, figures
-from tools.load.scheduler import until
 
 HOSTILE = Path(__file__).with_name("hostile.py")
 
@@ -70,14 +70,17 @@ def test_a_task_that_is_interrupted_goes_on_elsewhere(start: Start, record: Reco
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one CPU here")
+@pytest.mark.unproven
 def test_what_waits_behind_a_real_time_task_is_rescued(start: Start, record: Record) -> None:
-    """The policy wants one CPU for all tasks, and a real-time task has that one."""
-    scheduler = start("--policy", f"{HOSTILE}:OneCpu")
-    with undisturbed(scheduler), Hogs(600, [0] * 3) as hogs, taken_by_real_time(1):
-        before, rescued = hogs.cpu_ticks(), ask("status")["counters"]["rescued"]
-        moved_s = until(lambda: all(hogs.cpu_ticks()[pid] > before[pid] for pid in before), 30)
-        rescued = ask("status")["counters"]["rescued"] - rescued
-    record(moved_s=moved_s, rescued=rescued)
-    assert scheduler.end().status == 0
-    assert moved_s is not None
-    assert rescued > 0
+    """The policy wants one CPU for all hogs, and a real-time task has that one."""
+    scheduler = start("--policy", f"{HOSTILE}:OnOneCpu", "--policy-opt", "cpu=1")
+    with undisturbed(scheduler), Hogs(600, [0] * 3) as hogs:
+        with taken_by_real_time(1):
+            # Not longer: the kernel's own work for that CPU waits too, and its watchdog sees that.
+            time.sleep(8)
+        shares = hogs.shares(early=True)
+    end = scheduler.end()
+    record(gap_s=shares.longest_gap_s, rescued=end.totals["rescued"])
+    ended_well(end)
+    assert end.totals["rescued"] > 0
+    assert shares.longest_gap_s < 6  # two, where nothing is emulated
