@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Many tasks that are runnable all the time and give their CPU away after a moment, so
- * that a scheduler decides all the time, with so many of them queued.
+ * Many tasks that are always runnable and yield after a short time. The scheduler has to
+ * decide all the time, with all of them queued.
  *
  *   crowd --seconds 5 --tasks 10000 --run-us 50
  *
- * A line when all have begun, then one of JSON after --seconds or on SIGTERM. A turn is
- * from one yield to the next.
+ * Prints a line when all tasks have begun, and one line of JSON after --seconds or on
+ * SIGTERM. A turn lasts from one yield to the next.
  */
 #define _GNU_SOURCE
-#include <getopt.h>
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
@@ -17,6 +16,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include "load.h"
+#include "options.h"
+#include "threads.h"
 
 static atomic_int ended;
 static pthread_barrier_t all_there;
@@ -31,7 +32,7 @@ static void *take_turns(void *argument)
 {
 	struct member *member = argument;
 
-	/* Who computed already would take the CPU from who makes the others. */
+	/* A member that computed already would take CPU time from the start of the others. */
 	pthread_barrier_wait(&all_there);
 	while (!atomic_load(&ended)) {
 		if (run_us)
@@ -44,56 +45,30 @@ static void *take_turns(void *argument)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "seconds", required_argument, NULL, 's' },
-		{ "tasks", required_argument, NULL, 't' },
-		{ "run-us", required_argument, NULL, 'r' },
-		{}
-	};
 	long seconds = 5, tasks = 10;
-	int option;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (option) {
-		case 's':
-			seconds = number("seconds", optarg, 1, 100000);
-			break;
-		case 't':
-			tasks = number("tasks", optarg, 1, 100000);
-			break;
-		case 'r':
-			run_us = number("run-us", optarg, 0, 1000000);
-			break;
-		default:
-			optind = argc + 1;
-		}
-	}
-	if (optind != argc) {
-		fputs("usage: crowd [--seconds S] [--tasks N] [--run-us US]\n", stderr);
-		return 2;
-	}
+	parse_options(argc, argv, (struct load_option[]){
+		{ "seconds", "S", &seconds, 1, 100000 },
+		{ "tasks", "N", &tasks, 1, 100000 },
+		{ "run-us", "US", &run_us, 0, 1000000 },
+		{}
+	});
 
 	struct member *members = calloc(tasks, sizeof(*members));
-	pthread_attr_t small;
 	sigset_t ends;
 
 	if (!members)
 		err(1, "calloc");
-	/* Before the threads, which inherit it: the signal is waited for below. */
+	/* The threads inherit the mask: only sigtimedwait() below receives the signals. */
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGTERM);
 	sigaddset(&ends, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &ends, NULL);
-	pthread_attr_init(&small);
-	pthread_attr_setstacksize(&small, PTHREAD_STACK_MIN + 16384);
 	errno = pthread_barrier_init(&all_there, NULL, tasks + 1);
 	if (errno)
 		err(1, "barrier");
-	for (long i = 0; i < tasks; i++) {
-		errno = pthread_create(&members[i].thread, &small, take_turns, &members[i]);
-		if (errno)
-			err(1, "thread %ld of %ld", i + 1, tasks);
-	}
+	for (long i = 0; i < tasks; i++)
+		members[i].thread = start_thread(take_turns, &members[i]);
 	pthread_barrier_wait(&all_there);
 	printf("{\"tasks\": %ld}\n", tasks);
 	fflush(stdout);

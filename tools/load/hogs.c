@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * CPU-burning processes that start together, to see how a scheduler shares CPUs.
+ * Processes that compute all the time and start together: shows how a scheduler shares
+ * the CPUs.
  *
  *   hogs --seconds 30 --count 8
  *   hogs --seconds 30 --nice 0 --nice 0 --nice 5 --cpu 0 --policy 7
  *
- * When all burn, one line {"pids": [...]}; after --seconds, or on SIGTERM, one
- * line with what each got. All are measured over the same window of time: a hog
- * notes its CPU time whenever it runs, and one that waits uses none, so what it
- * finds after the end is what it had at the end.
+ * Prints a line {"pids": [...]} when all hogs have begun, and after --seconds or on
+ * SIGTERM a line with the CPU time of each. All are measured over the same window of
+ * time: a hog that waits uses no CPU time, so the figure that it reads after the window
+ * is its figure at the end of the window.
  */
 #define _GNU_SOURCE
-#include <getopt.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -22,10 +22,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "load.h"
+#include "options.h"
 
 #define MAX_HOGS	1024
 
-/* Work between two looks at the clock: 15 us, and under emulation, 150 to 300. */
+/* Work between two readings of the clock: 15 us, under emulation 150 to 300 us. */
 #define CHUNK_LOOPS	50000
 
 struct hog {
@@ -44,6 +45,7 @@ struct shared {
 };
 
 static struct shared *shared;
+static int nr;
 
 static void end_window(int sig)
 {
@@ -74,7 +76,7 @@ static void burn(struct hog *hog)
 		long long end_ns = atomic_load(&shared->end_ns);
 		long long until_ns = seen_ns < end_ns ? seen_ns : end_ns;
 
-		/* Anything longer than a chunk is time in which the hog did not run. */
+		/* A gap much longer than a chunk is time in which the hog did not run. */
 		if (until_ns - last_ns > hog->longest_gap_ns)
 			hog->longest_gap_ns = until_ns - last_ns;
 		if (seen_ns >= end_ns)
@@ -94,7 +96,7 @@ static pid_t start(struct hog *hog, int policy, int cpu)
 	if (pid)
 		return pid;
 
-	/* A terminal's Ctrl-C goes to the parent alone, which ends the window. */
+	/* Ctrl-C in a terminal must end the window, which the parent does. */
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_DFL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -109,62 +111,46 @@ static pid_t start(struct hog *hog, int policy, int cpu)
 	_exit(0);
 }
 
-static int usage(void)
+/* Their nice value stays 0: the shared memory is zeroed. */
+static void add_hogs(long count)
 {
-	fputs("usage: hogs [--seconds S] [--count N] [--nice VALUE]... [--cpu CPU] [--policy P]\n",
-	      stderr);
-	return 2;
+	if (count > MAX_HOGS - nr)
+		errx(2, "more than %d hogs", MAX_HOGS);
+	nr += count;
+}
+
+static void add_hog(long nice)
+{
+	add_hogs(1);
+	shared->hogs[nr - 1].nice = nice;
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "seconds", required_argument, NULL, 's' },
-		{ "count", required_argument, NULL, 'c' },
-		{ "nice", required_argument, NULL, 'n' },
-		{ "cpu", required_argument, NULL, 'p' },
-		{ "policy", required_argument, NULL, 'o' },
-		{}
-	};
-	long seconds = 10;
-	int nr = 0, cpu = -1, policy = -1, option;
+	long seconds = 10, cpu = -1, policy = -1;
 
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (shared == MAP_FAILED)
 		err(1, "mmap");
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (option) {
-		case 's':
-			seconds = number("seconds", optarg, 1, 1000000);
-			break;
-		case 'c':
-			/* The shared memory is zeroed, and so is their nice value. */
-			nr += number("count", optarg, 1, MAX_HOGS - nr);
-			break;
-		case 'n':
-			if (nr == MAX_HOGS)
-				errx(2, "more than %d hogs", MAX_HOGS);
-			shared->hogs[nr++].nice = number("nice", optarg, -20, 19);
-			break;
-		case 'p':
-			cpu = number("cpu", optarg, 0, CPU_SETSIZE - 1);
-			break;
-		case 'o':
-			policy = number("policy", optarg, 0, 7);
-			break;
-		default:
-			return usage();
-		}
-	}
-	if (!nr || optind < argc)
-		return usage();
+	struct load_option options[] = {
+		{ "seconds", "S", &seconds, 1, 1000000 },
+		{ "count", "N", .min = 1, .max = MAX_HOGS, .take = add_hogs },
+		{ "nice", "VALUE", .min = -20, .max = 19, .take = add_hog },
+		{ "cpu", "CPU", &cpu, 0, CPU_SETSIZE - 1 },
+		{ "policy", "P", &policy, 0, 7 },
+		{}
+	};
+
+	parse_options(argc, argv, options);
+	if (!nr)
+		exit_with_usage(options);
 
 	for (int i = 0; i < nr; i++)
 		shared->hogs[i].pid = start(&shared->hogs[i], policy, cpu);
 
-	/* A hog that could not start would never be ready. */
+	/* A hog that fails to start is never ready. */
 	while (atomic_load(&shared->ready) < nr) {
 		int status;
 
@@ -173,7 +159,7 @@ int main(int argc, char **argv)
 		usleep(1000);
 	}
 
-	/* Far enough away that each has seen it and sleeps until then. */
+	/* Late enough: each hog has read it, and sleeps until then. */
 	long long start_ns = now_ns() + 100 * NSEC_PER_MSEC;
 
 	atomic_store(&shared->end_ns, start_ns + seconds * NSEC_PER_SEC);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the workload programs share: clocks, options, errors and percentiles. */
+/* What the workload programs share: clocks, CPUs, signals, and how to use CPU time. */
 #ifndef PYLAND_LOAD_H
 #define PYLAND_LOAD_H
 
@@ -8,7 +8,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -31,7 +30,7 @@ static inline long long now_ns(void)
 	return clock_ns(CLOCK_MONOTONIC);
 }
 
-/* Returns early, with EINTR, when a signal came: the caller looks at what it said. */
+/* Returns early, with EINTR, when a signal came: the caller looks at what it set. */
 static inline int sleep_until(long long when_ns)
 {
 	struct timespec when = {
@@ -42,19 +41,7 @@ static inline int sleep_until(long long when_ns)
 	return clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, NULL);
 }
 
-static inline long number(const char *option, const char *text, long min, long max)
-{
-	char *end;
-
-	errno = 0;
-	long value = strtol(text, &end, 10);
-
-	if (errno || end == text || *end || value < min || value > max)
-		errx(2, "--%s takes %ld to %ld, not '%s'", option, min, max, text);
-	return value;
-}
-
-/* Set by SIGTERM or SIGINT, for a program that ends early with what it has. */
+/* Set by SIGTERM or SIGINT: the program ends early, and prints what it has. */
 static volatile sig_atomic_t stopped;
 
 static inline void stop(int sig)
@@ -71,7 +58,7 @@ static inline void stop_on_signals(void)
 	sigaction(SIGINT, &action, NULL);
 }
 
-/* Measure the scheduler: not the pager, and not the timer's freedom to be late. */
+/* Excludes page faults and timer slack from what is measured; false if memory is not locked. */
 static inline bool be_exact(void)
 {
 	bool locked = !mlockall(MCL_CURRENT | MCL_FUTURE);
@@ -82,7 +69,7 @@ static inline bool be_exact(void)
 	return locked;
 }
 
-/* The calling thread, and those that it starts, may use this CPU alone. */
+/* Restricts the calling thread, and the threads that it starts, to this CPU. */
 static inline void use_only(int cpu)
 {
 	cpu_set_t cpus;
@@ -93,27 +80,13 @@ static inline void use_only(int cpu)
 		err(1, "cannot run on CPU %d", cpu);
 }
 
-/* Takes so much CPU time of the calling thread. */
+/* Runs until the calling thread has used this much CPU time. */
 static inline void run_for(long long run_ns)
 {
 	long long done_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) + run_ns;
 
 	while (!stopped && clock_ns(CLOCK_THREAD_CPUTIME_ID) < done_ns)
 		;
-}
-
-/* For qsort of times. */
-static inline int compare(const void *left, const void *right)
-{
-	long long a = *(const long long *)left, b = *(const long long *)right;
-
-	return (a > b) - (a < b);
-}
-
-/* The smallest time that at least per_mille of a thousand stay within. */
-static inline double percentile_us(const long long *sorted, long nr, long per_mille)
-{
-	return (double)sorted[(nr * per_mille + 999) / 1000 - 1] / NSEC_PER_USEC;
 }
 
 #endif

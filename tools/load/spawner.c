@@ -4,12 +4,12 @@
  *
  *   spawner --seconds 20 --rate 500 [--exec]
  *
- * Without --exec they are forks that end with a status of their own, with it
- * they run /bin/true. One line of JSON at the end: how many were started and how
- * many of them ended as they should, and the slowest from start to reaping.
+ * Without --exec the processes are forks that end with a status of their own; with it
+ * they run /bin/true. Prints one line of JSON at the end: how many processes were
+ * started, how many ended with the right status, and the longest time from start to
+ * reaping.
  */
 #define _GNU_SOURCE
-#include <getopt.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -17,16 +17,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "load.h"
+#include "options.h"
 
-/* More than these at once would be a fork bomb; the rate suffers instead. */
+/* Limits the processes at one time: the rate falls instead. */
 #define MAX_ALIVE	512
 
-/* A rate that cannot be reached is not made up for by a burst. */
+/* A process that is later than this is skipped: no burst makes up for a rate too high. */
 #define MAX_BEHIND_NS	(100 * NSEC_PER_MSEC)
 
 struct child {
 	pid_t pid;
-	int status;		/* that it must end with */
+	int status;		/* the right exit status */
 	long long start_ns;
 };
 
@@ -39,7 +40,7 @@ static long long slowest_ns, total_ns;
 
 static void spawn(bool exec)
 {
-	/* 1 to 251: a status that no shell, signal or failed exec gives by chance. */
+	/* 1 to 251: shells, signals and failed execs give other statuses. */
 	struct child child = {
 		.status = exec ? 0 : started % 251 + 1,
 		.start_ns = now_ns(),
@@ -89,7 +90,7 @@ static void reap(void)
 	}
 }
 
-/* Until the given time, or until a child has ended. */
+/* Waits until the given time, or until a child has ended. */
 static void wait_child(const sigset_t *signals, long long until_ns)
 {
 	long long left_ns = until_ns - now_ns();
@@ -108,35 +109,14 @@ static void wait_child(const sigset_t *signals, long long until_ns)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "seconds", required_argument, NULL, 's' },
-		{ "rate", required_argument, NULL, 'r' },
-		{ "exec", no_argument, NULL, 'e' },
-		{}
-	};
-	long seconds = 10, rate = 500;
-	bool exec = false;
-	int option;
+	long seconds = 10, rate = 500, exec = 0;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (option) {
-		case 's':
-			seconds = number("seconds", optarg, 1, 100000);
-			break;
-		case 'r':
-			rate = number("rate", optarg, 1, 100000);
-			break;
-		case 'e':
-			exec = true;
-			break;
-		default:
-			optind = argc + 1;
-		}
-	}
-	if (optind != argc) {
-		fputs("usage: spawner [--seconds S] [--rate PER_SECOND] [--exec]\n", stderr);
-		return 2;
-	}
+	parse_options(argc, argv, (struct load_option[]){
+		{ "seconds", "S", &seconds, 1, 100000 },
+		{ "rate", "PER_SECOND", &rate, 1, 100000 },
+		{ "exec", NULL, &exec },
+		{}
+	});
 
 	sigset_t signals;
 
@@ -161,7 +141,7 @@ int main(int argc, char **argv)
 
 	long long took_ns = now_ns() - start_ns;
 
-	/* One that has not ended by now is what the caller looks for: do not wait forever. */
+	/* The caller wants to know of a process that does not end, so the wait has a limit. */
 	for (long long give_up_ns = now_ns() + 30 * NSEC_PER_SEC; nr_alive && now_ns() < give_up_ns; )
 		wait_child(&signals, now_ns() + 10 * NSEC_PER_MSEC);
 
