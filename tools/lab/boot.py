@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Boots a kernel in QEMU on the machine's own file system and runs one command in it.
 
-virtme-ng does the same, and its way of using the host's root over 9p is taken from it. But on a
-stock kernel it boots through udev and a console script in 20 s and more under emulation, and
-wants a terminal; called directly, with an initramfs of five modules, QEMU reaches the command in
-9 s on an idle machine, and the command's output has a channel of its own.
+The guest's root is the host's, read-only over 9p. QEMU is called directly, with an initramfs of
+five modules: the guest does not boot through udev and a console, so it reaches the command in 9 s
+on an idle machine under emulation, and the command's output has channels of its own.
 """
 
 from __future__ import annotations
