@@ -1,21 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the benchmarks on real rings share."""
+"""The benchmarks on real rings: the fixture skips them where BPF cannot be loaded."""
 
-from __future__ import annotations
+from tools.rings.fixture import rings
 
-from collections.abc import Iterator
-
-import pytest
-
-from tests.rings.harness import Rings, RingsUnavailable
-
-
-@pytest.fixture
-def rings() -> Iterator[Rings]:
-    """Both rings, empty."""
-    try:
-        made = Rings()
-    except RingsUnavailable as reason:
-        pytest.skip(f"no BPF here: {reason}")
-    yield made
-    made.close()
+__all__ = ["rings"]

@@ -24,6 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from tools.load.scheduler import page_faults
+
 _BPF_STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
 _USER_RINGBUF = 31  # BPF_MAP_TYPE_USER_RINGBUF
 _PIDFD_GETFD = 438  # the same number on every architecture
@@ -57,7 +61,10 @@ class Meter:
     def __init__(self, pid: int, dispatcher: int, decision_bytes: int) -> None:
         """`dispatcher` is the process that decides, of the tree that begins with `pid`."""
         self._dispatcher = dispatcher
-        self._others = [other for other in _tree(pid) if other != dispatcher]
+        tree = {pid}
+        with suppress(psutil.Error):
+            tree |= {each.pid for each in psutil.Process(pid).children(recursive=True)}
+        self._others = sorted(tree - {dispatcher})
         self._step = _HEADER + (decision_bytes + 7) // 8 * 8
         self._position = _ring_position(dispatcher)
 
@@ -73,7 +80,7 @@ class Meter:
             others_ns=sum(_scheduled(pid)[0] for pid in self._others),
             bpf_ns=sum(run_ns for run_ns, _ in bpf.values()),
             bpf_runs=sum(runs for _, runs in bpf.values()),
-            faults=_faults(self._dispatcher),
+            faults=page_faults(self._dispatcher),
         )
 
     def close(self) -> None:
@@ -115,16 +122,6 @@ def bpf_stats() -> Iterator[None]:
         _BPF_STATS.write_text(before, encoding="ascii")
 
 
-def _tree(pid: int) -> list[int]:
-    """The process and all that descend from it."""
-    found = [pid]
-    with suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text(encoding="ascii").split():
-                found += _tree(int(child))
-    return found
-
-
 def _scheduled(pid: int) -> tuple[int, int]:
     """CPU time of all threads of a process in ns, and how often they were put on a CPU."""
     cpu_ns = times = 0
@@ -139,12 +136,6 @@ def _dispatched() -> int:
     """How often any task was put on a CPU since the machine began."""
     lines = Path("/proc/schedstat").read_text(encoding="ascii").splitlines()
     return sum(int(line.split()[-1]) for line in lines if line.startswith("cpu"))
-
-
-def _faults(pid: int) -> int:
-    # The name in brackets may hold blanks; minflt and majflt are fields 10 and 12.
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return int(fields[7]) + int(fields[9])
 
 
 def _descriptors(pid: int) -> Iterator[tuple[int, str]]:

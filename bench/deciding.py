@@ -23,7 +23,8 @@ from bench import machine
 from bench.cost import bpf_stats
 from bench.kernel import RESULTS, chosen, say
 from bench.schedulers import Contender, Running, contenders
-from tools.load.programs import Command, Crowd, Hogs, Sleeper
+from tools.load.command import Command
+from tools.load.programs import Crowd, Hogs, Sleeper
 from tools.load.scheduler import PYLAND, SCHED_EXT
 
 SCHEDULERS = ("pyland deadline", "scx_rustland")

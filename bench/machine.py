@@ -10,18 +10,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 
 def described(command: str) -> dict[str, Any]:
     """The head of a file of results; `command` is what repeats it."""
     cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    memory = re.search(r"^MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text(), re.M)
     flags = cpuinfo.split()
     model = re.search(r"^model name\s*: (.*)$", cpuinfo, re.M)
     return {
         "machine": {
             "cpu_model": model[1] if model else platform.machine(),
             "cpus": os.cpu_count() or 1,
-            "memory_mib": int(memory[1]) // 1024 if memory else 0,
+            "memory_mib": psutil.virtual_memory().total >> 20,
             "kernel": os.uname().release,
             # QEMU's own name of a processor that it translates.
             "emulated": bool(model and "TCG" in model[1]) or "tcg" in flags,

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools.load.build import ROOT
-from tools.load.programs import PATIENCE, Command
+from tools.load.command import PATIENCE, Command
 
 FOLDER = ROOT / "build" / "bench" / "mariadb"
 TABLES = 2

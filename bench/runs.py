@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 from bench import mariadb, outputs
 from tools.load import build
-from tools.load.programs import PATIENCE, Command, Game, Hogs, Sleeper, Stress
+from tools.load.command import PATIENCE, Command, Stress
+from tools.load.programs import Game, Hogs, Sleeper
 
 CPUS = os.cpu_count() or 1
 
@@ -131,8 +131,8 @@ class Compile(Command):
             prefix="pyland-compile-", ignore_cleanup_errors=True
         )
         folder = Path(self._folder.name)
-        for source in (*COMPILED, "load.h"):
-            shutil.copy(build.HERE / source, folder)
+        for file in (*map(build.HERE.joinpath, COMPILED), *build.HERE.glob("*.h")):
+            shutil.copy(file, folder)
         names = [f"{number}.o" for number in range(objects)]
         # The compiler's own files are lost with the folder as well.
         rules = [f"export TMPDIR := {folder}", f"all: {' '.join(names)}"]
@@ -142,13 +142,8 @@ class Compile(Command):
         (folder / "Makefile").write_text("\n".join(rules) + "\n", encoding="utf-8")
         super().__init__("make", "-r", "-s", "-j", str(2 * CPUS), "-C", folder)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        super().__exit__(kind, error, traceback)
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
         self._folder.cleanup()
 
 

@@ -17,7 +17,7 @@ from bench.cost import Meter, between
 from pyland.kernel import control
 from pyland.kernel._native import ffi
 from pyland.policies import BUILTINS
-from tools.load.programs import Command
+from tools.load.command import Command
 from tools.load.scheduler import START_S, Scheduler, kernel_state, until
 
 DEFAULT = "default"

@@ -20,7 +20,7 @@ from pyland.finder import choose
 from pyland.kernel.loop import DispatchLoop
 from pyland.policies import BUILTINS
 from pyland.policy import Batch, Policy
-from tests.rings.harness import Rings
+from tools.rings.harness import Rings
 
 ROUND = 4096
 ROUNDS = 40

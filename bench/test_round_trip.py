@@ -21,7 +21,7 @@ from pyland.kernel._exchange import Exchange
 from pyland.kernel.loop import DispatchLoop
 from pyland.policies import BUILTINS
 from pyland.policy import Policy
-from tests.rings.harness import Rings
+from tools.rings.harness import Rings
 
 BATCHES = (1, 4, 16, 64, 512)
 ROUNDS = 2000

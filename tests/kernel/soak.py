@@ -13,7 +13,8 @@ from contextlib import ExitStack
 import pytest
 
 from tests.kernel.harness import GAP_S, Record, Start, ended_well, grown, undisturbed
-from tools.load.programs import Command, Sleeper, Stress, available
+from tools.load.command import Command, Stress, available
+from tools.load.programs import Sleeper
 from tools.load.scheduler import enabled
 
 STRESS = "--cpu 2 --vm 1 --vm-bytes 64M --fork 1 --switch 2 --aggressive"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tests.kernel.harness import GAP_S, Record, Start, ask, scaled, swap, undisturbed
 from tools.load import build
-from tools.load.programs import Command, Hogs
+from tools.load.command import Command
+from tools.load.programs import Hogs
 from tools.load.scheduler import Scheduler, until
 
 HOSTILE = Path(__file__).with_name("hostile.py")
@@ -114,13 +115,13 @@ def test_a_policy_that_thrashes_is_limited_and_told_of(start: Start, record: Rec
     scheduler = start()
     with undisturbed(scheduler), Hogs(600, [0] * 6) as hogs:
         swap(policy=f"{HOSTILE}:Thrashes")
-        before, ticks = counters(), hogs.cpu_ticks()
+        before, ticks = counters(), hogs.cpu_s()
         told_s = until(
             lambda: "times it interrupted a task that had just begun" in said(scheduler), 60
         )
         time.sleep(scaled(10, at_least=5))
         grown = growth(before)
-        progress = {pid: now - ticks[pid] for pid, now in hogs.cpu_ticks().items()}
+        progress = {pid: now - ticks[pid] for pid, now in hogs.cpu_s().items()}
         shares = hogs.shares(early=True)
     record(told_s=told_s, grown=grown, progress=progress, gap_s=shares.longest_gap_s)
     assert told_s is not None, scheduler.about()

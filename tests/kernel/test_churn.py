@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.harness import GAP_S, Record, Start, ended_well, scaled, undisturbed
-from tools.load.programs import Command, Hogs, Sleeper, Spawner, Stress, available, figures
+from tools.load.command import Command, Stress, available
+from tools.load.programs import Hogs, Sleeper, Spawner, figures
 from tools.load.scheduler import enabled, until
 
 CPU1_ONLINE = Path("/sys/devices/system/cpu/cpu1/online")
@@ -80,9 +81,9 @@ def test_a_cpu_goes_and_comes_back(start: Start, record: Record) -> None:
                 changed("1")
         finally:
             CPU1_ONLINE.write_text("1", encoding="ascii")
-        ticks = hogs.cpu_ticks()
+        ticks = hogs.cpu_s()
         time.sleep(5)
-        after = hogs.cpu_ticks()
+        after = hogs.cpu_s()
     end = scheduler.end()
     record(restart_s=took, totals=dict(end.totals.counts))
     ended_well(end)

@@ -19,7 +19,8 @@ import pytest
 from tests.kernel.canary import Before, alive
 from tests.kernel.harness import Record, ask, ended_well
 from tools.load import scheduler as system
-from tools.load.programs import Command, Spawner, Stress, available
+from tools.load.command import Command, Stress, available
+from tools.load.programs import Spawner
 from tools.load.scheduler import Scheduler, until
 
 CGROUPS = Path("/sys/fs/cgroup")

@@ -20,9 +20,9 @@ def test_a_stopped_scheduler_costs_nobody_its_turn(start: Start, record: Record)
     with undisturbed(scheduler), Hogs(600, [0] * 6) as hogs, Sleeper(600) as sleeper:
         time.sleep(5)
         with scheduler.stopped():
-            before = hogs.cpu_ticks()
+            before = hogs.cpu_s()
             time.sleep(scaled(30, at_least=15))
-            after = hogs.cpu_ticks()
+            after = hogs.cpu_s()
         resumed = len(scheduler.rows())
         time.sleep(8)
         wakeups = sleeper.wakeups(early=True)
@@ -53,14 +53,14 @@ def test_a_killed_scheduler_is_gone_at_once(start: Start, record: Record) -> Non
         os.kill(scheduler.pid, signal.SIGKILL)
         disabled_s = until(lambda: kernel_state() == "disabled", 10)
         restored_s = until(lambda: bool(unchanged), 10)
-        before = hogs.cpu_ticks()
+        before = hogs.cpu_s()
         scheduler.wait()
         record(disabled_s=disabled_s, restored_s=restored_s)
 
         again = start()
         with undisturbed(again):
             time.sleep(3)
-        after = hogs.cpu_ticks()
+        after = hogs.cpu_s()
         shares = hogs.shares(early=True)
     ended_well(again.end())
     record(gap_s=shares.longest_gap_s)

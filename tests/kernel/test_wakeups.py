@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.harness import Record, Start, ended_well, scaled, undisturbed
-from tools.load.programs import Crowd, Hogs, Sleeper, Stress, available
+from tools.load.command import Stress, available
+from tools.load.programs import Crowd, Hogs, Sleeper
 from tools.load.scheduler import Totals
 
 

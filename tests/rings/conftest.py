@@ -1,19 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Fixtures of the ring tests: skipped, with the reason, where BPF cannot be loaded."""
+"""The tests of this folder run on real rings: the fixture skips them where BPF cannot be loaded."""
 
-from collections.abc import Iterator
+from tools.rings.fixture import rings
 
-import pytest
-
-from tests.rings.harness import Rings, RingsUnavailable
-
-
-@pytest.fixture
-def rings() -> Iterator[Rings]:
-    """Both rings, empty."""
-    try:
-        made = Rings()
-    except RingsUnavailable as reason:
-        pytest.skip(f"no BPF here: {reason}")
-    yield made
-    made.close()
+__all__ = ["rings"]

@@ -15,7 +15,7 @@ from pyland.kernel._native import lib
 from pyland.kernel.loop import DispatchLoop
 from pyland.policies.deadline import Deadline
 from pyland.policy import BASE_FIELDS, EXTRA_FIELDS, Policy
-from tests.rings.harness import Rings
+from tools.rings.harness import Rings
 
 GOOD = [5, 1, -1, 1000, 2**63, 0, 1]
 

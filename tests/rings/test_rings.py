@@ -12,7 +12,7 @@ from pyland.kernel.loader import MAX_BATCH
 from pyland.kernel.loop import DispatchLoop, Stop
 from pyland.policies.deadline import Deadline
 from pyland.policy import Batch, Policy, Task
-from tests.rings.harness import DISPATCHED, QUEUED, Rings
+from tools.rings.harness import DISPATCHED, QUEUED, Rings
 
 
 def write_decisions(rings: Rings, seqs: list[int]) -> None:

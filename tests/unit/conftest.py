@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pyland.caller import VARIABLES
-from tests.unit.policy_files import MINE, write
-from tests.unit.served import Served
+from tests.support.policy_files import MINE, write
+from tests.support.served import Served
 
 
 @pytest.fixture(autouse=True)

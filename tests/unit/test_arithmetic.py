@@ -6,7 +6,7 @@ from __future__ import annotations
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.unit.native_arithmetic import native
+from tests.support.native_arithmetic import native
 
 lib = native()
 

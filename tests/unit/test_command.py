@@ -20,7 +20,7 @@ from pyland.kernel.loader import KernelExit
 from pyland.kernel.settings import Settings
 from pyland.policies import BUILTINS
 from pyland.wanted import Wanted
-from tests.unit.policy_files import MINE
+from tests.support.policy_files import MINE
 
 
 class Answers:

@@ -18,7 +18,7 @@ from pyland.kernel import control
 from pyland.kernel.control import LINE_MAX, StatusRequest, SwapRequest
 from pyland.kernel.protocol import parse_request
 from pyland.wanted import Wanted
-from tests.unit.served import STATUS, SWAP, Served, said
+from tests.support.served import STATUS, SWAP, Served, said
 
 
 def fails(served: Served, data: bytes, words: str) -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from pyland.errors import UsageError
 from pyland.kernel.control import ControlServer, ask
-from tests.unit.served import NOBODY, STATUS, Served
+from tests.support.served import NOBODY, STATUS, Served
 
 
 def test_only_root_and_the_owner_can_reach_it(served: Served) -> None:

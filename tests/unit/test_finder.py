@@ -17,7 +17,7 @@ from pyland.finder import available, choose
 from pyland.imports import SourceOnly
 from pyland.policies import BUILTINS
 from pyland.policy import Policy
-from tests.unit.policy_files import MINE, install, refusal, write
+from tests.support.policy_files import MINE, install, refusal, write
 
 
 @pytest.mark.parametrize("name", BUILTINS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pyland import Policy, Task
 from pyland.testing import OfflineMachine, OfflineTask, arithmetic, make_topology
-from tests.unit.native_arithmetic import native
+from tests.support.native_arithmetic import native
 
 lib = native()
 

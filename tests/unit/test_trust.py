@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pyland.finder import available, choose, untrusted
-from tests.unit.policy_files import MINE, install, refusal, write
+from tests.support.policy_files import MINE, install, refusal, write
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")

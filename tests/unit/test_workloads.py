@@ -12,7 +12,8 @@ import pytest
 
 from bench import mariadb, outputs, runs
 from bench.workloads import WORKLOADS, Workload
-from tools.load.programs import Command, Game, available
+from tools.load.command import Command, available
+from tools.load.programs import Game
 
 SCHBENCH = """\
 Wakeup Latencies percentiles (usec) runtime 5 (s) (5426 total samples)

@@ -5,114 +5,31 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-import shutil
-import signal
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
+import psutil
+
 from tools.load import build
-
-# Seconds to wait for a program that was told to end: emulation is slow, and the machine shared.
-PATIENCE = 90.0
-
-
-class Command:
-    """A command in a session of its own; leaving the `with` block ends all of it.
-
-    Its output goes to a file, so that it never waits for a reader.
-    """
-
-    def __init__(self, *command: str | Path) -> None:
-        self.name = Path(command[0]).name
-        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [str(part) for part in command],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        self.pid = self._process.pid
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait()
-        self._log.close()
-
-    @property
-    def output(self) -> str:
-        """All that it wrote so far."""
-        # Not through our own file position, which it shares.
-        return os.pread(self._log.fileno(), 1 << 24, 0).decode(errors="replace")
-
-    @property
-    def running(self) -> bool:
-        """Whether it has not ended."""
-        return self._process.poll() is None
-
-    def wait(self, seconds: float = PATIENCE) -> int:
-        """Exit status, negative for a signal; TimeoutError when it takes longer."""
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            raise TimeoutError(
-                f"{self.name} still runs after {seconds:.0f} s:\n{self.output[-2000:]}"
-            ) from None
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Asks it to end, and returns its exit status."""
-        if self.running:
-            self._process.send_signal(number)
-        return self.wait()
-
-
-class Stress(Command):
-    """stress-ng with these options; its files go where files are lost anyway."""
-
-    def __init__(self, options: str, seconds: float) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="pyland-stress-")
-        command = ["stress-ng", *options.split(), "-t", f"{seconds:.0f}"]
-        super().__init__(*command, "--temp-path", self._folder.name)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        super().__exit__(kind, error, traceback)
-        self._folder.cleanup()
-
-
-def available(name: str) -> bool:
-    """Whether the machine has a command of this name."""
-    return shutil.which(name) is not None
+from tools.load.command import PATIENCE, Command
 
 
 class _Program(Command):
     """One of the programs of this folder; its last line is a JSON object."""
 
-    def __init__(self, name: str, seconds: float, *arguments: str) -> None:
+    def __init__(self, name: str, seconds: float, *words: str, **options: int | None) -> None:
+        """The options that are not None are passed on, as `--run-us` for `run_us`."""
         self._seconds = max(1, round(seconds))
-        super().__init__(build.program(name), "--seconds", str(self._seconds), *arguments)
+        given = {"seconds": self._seconds, **options}
+        for option, value in given.items():
+            if value is not None:
+                words += (f"--{option.replace('_', '-')}", str(value))
+        super().__init__(build.program(name), *words)
 
-    def _measured(self, early: bool) -> Any:
+    def _measured(self, early: bool = False) -> Any:
         status = self.stop() if early else self.wait(self._seconds + PATIENCE)
         if status:
             raise RuntimeError(f"{self.name} ended with status {status}: {self.output}")
@@ -121,7 +38,7 @@ class _Program(Command):
 
 @dataclass(frozen=True)
 class Hog:
-    """What one hog got in the window."""
+    """The figures of one hog in the window."""
 
     pid: int
     nice: int
@@ -132,41 +49,41 @@ class Hog:
 
 @dataclass(frozen=True)
 class Shares:
-    """What all hogs got, in one window of time."""
+    """The figures of all hogs, over one window of time."""
 
     window_ns: int
     hogs: tuple[Hog, ...]
 
     @property
     def uneven(self) -> float:
-        """Distance of the worst hog from the mean, as a part of the mean: 0 is fair."""
+        """Greatest distance of a hog's CPU time from the mean, as a part of the mean: 0 is fair."""
         mean = self.mean_ns()
         return max(abs(hog.cpu_ns - mean) for hog in self.hogs) / mean
 
     @property
     def longest_gap_s(self) -> float:
-        """The longest that any hog did not run."""
+        """The longest time for which a hog did not run, in seconds."""
         return max(hog.longest_gap_ns for hog in self.hogs) / 1e9
 
     def mean_ns(self, nice: int | None = None) -> float:
-        """Mean CPU time of the hogs, or of those with this nice value."""
+        """Mean CPU time in ns of all hogs, or of the hogs with this nice value."""
         times = [hog.cpu_ns for hog in self.hogs if nice in (None, hog.nice)]
         return sum(times) / len(times)
 
 
 class _Announced(_Program):
-    """One that prints a line when all of it has begun; the `with` block begins then."""
+    """A program that prints a line when all its tasks have begun; the `with` block begins then."""
 
     def __enter__(self) -> Self:
         waiting = 0.0
-        # What a program says that cannot start is no such line.
+        # A program that cannot start prints an error, which is not a JSON line.
         while not re.match(r"\{.*\n", self.output):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.05)
             waiting += 0.05
             if not self.running or waiting > PATIENCE:
                 output = self.output
-                super().__exit__(None, None, None)
+                super().__exit__()
                 raise RuntimeError(f"the {self.name} did not start: {output}")
         return self
 
@@ -175,14 +92,14 @@ class _Announced(_Program):
 
 
 class Crowd(_Announced):
-    """Runnable tasks by the thousand, which yield their CPU every so often."""
+    """Thousands of runnable tasks; each yields after `run_us` of CPU time."""
 
     def __init__(self, seconds: float, tasks: int, run_us: int = 50) -> None:
-        super().__init__("crowd", seconds, "--tasks", str(tasks), "--run-us", str(run_us))
+        super().__init__("crowd", seconds, tasks=tasks, run_us=run_us)
 
 
 class Hogs(_Announced):
-    """CPU burners, one for each nice value, that have all begun when this returns."""
+    """A process that computes for each nice value; all have begun when the `with` block begins."""
 
     def __init__(
         self,
@@ -192,12 +109,8 @@ class Hogs(_Announced):
         cpu: int | None = None,
         policy: int | None = None,
     ) -> None:
-        arguments = [part for value in nice for part in ("--nice", str(value))]
-        if cpu is not None:
-            arguments += ["--cpu", str(cpu)]
-        if policy is not None:
-            arguments += ["--policy", str(policy)]
-        super().__init__("hogs", seconds, *arguments)
+        words = [part for value in nice for part in ("--nice", str(value))]
+        super().__init__("hogs", seconds, *words, cpu=cpu, policy=policy)
         self.pids: tuple[int, ...] = ()
 
     def __enter__(self) -> Self:
@@ -205,23 +118,20 @@ class Hogs(_Announced):
         self.pids = tuple(self._announced()["pids"])
         return self
 
-    def cpu_ticks(self) -> dict[int, int]:
-        """CPU time of each so far, in clock ticks (10 ms)."""
-        ticks = {}
-        for pid in self.pids:
-            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-            ticks[pid] = int(stat[11]) + int(stat[12])
-        return ticks
+    def cpu_s(self) -> dict[int, float]:
+        """CPU time of each hog so far, in seconds; it grows in steps of 10 ms."""
+        times = {pid: psutil.Process(pid).cpu_times() for pid in self.pids}
+        return {pid: each.user + each.system for pid, each in times.items()}
 
     def shares(self, early: bool = False) -> Shares:
-        """Waits for the end, or with ``early`` makes this moment the end."""
+        """The figures at the end; with `early` the program ends now."""
         measured = self._measured(early)
         return Shares(measured["window_ns"], tuple(Hog(**hog) for hog in measured["hogs"]))
 
 
 @dataclass(frozen=True)
 class Wakeups:
-    """How late an interactive task was, over all its wakeups."""
+    """Wakeup latencies of an interactive task."""
 
     seconds: float
     periods: int
@@ -237,24 +147,24 @@ class Wakeups:
 
     @property
     def possible_periods(self) -> float:
-        """How often it would have woken up on an idle machine."""
+        """How often the task would have woken up on an idle machine."""
         return self.seconds * 1e6 / (self.sleep_us + self.run_us)
 
 
 class Sleeper(_Program):
-    """Sleeps 10 ms, runs 1 ms, and so on; with ``cpu`` on that one alone."""
+    """A task that sleeps 10 ms and runs 1 ms, again and again; with `cpu` on that CPU only."""
 
     def __init__(self, seconds: float, *, cpu: int | None = None) -> None:
-        super().__init__("sleeper", seconds, *(["--cpu", str(cpu)] if cpu is not None else []))
+        super().__init__("sleeper", seconds, cpu=cpu)
 
     def wakeups(self, early: bool = False) -> Wakeups:
-        """Waits for the end, or with ``early`` makes this moment the end."""
+        """The figures at the end; with `early` the program ends now."""
         return Wakeups(**self._measured(early))
 
 
 @dataclass(frozen=True)
 class Periods:
-    """How a sound server fared: its periods, and how late its clients were in each."""
+    """Periods of a sound server, and the wakeup latencies of its clients."""
 
     seconds: float
     periods: int
@@ -281,25 +191,24 @@ class RealTime(_Program):
         client_us: int = 200,
         cpu: int | None = None,
     ) -> None:
-        sizes = {
-            "period-us": period_us,
-            "driver-us": driver_us,
-            "clients": clients,
-            "client-us": client_us,
-        }
-        if cpu is not None:
-            sizes["cpu"] = cpu
-        arguments = [part for name, size in sizes.items() for part in (f"--{name}", str(size))]
-        super().__init__("realtime", seconds, *arguments)
+        super().__init__(
+            "realtime",
+            seconds,
+            period_us=period_us,
+            driver_us=driver_us,
+            clients=clients,
+            client_us=client_us,
+            cpu=cpu,
+        )
 
     def periods(self, early: bool = False) -> Periods:
-        """Waits for the end, or with ``early`` makes this moment the end."""
+        """The figures at the end; with `early` the program ends now."""
         return Periods(**self._measured(early))
 
 
 @dataclass(frozen=True)
 class Spawned:
-    """How many short-lived processes were started, and came to their proper end."""
+    """How many short-lived processes were started, and how many ended with the right status."""
 
     seconds: float
     started: int
@@ -310,19 +219,19 @@ class Spawned:
 
 
 class Spawner(_Program):
-    """Forks that end at once, at a rate per second; with ``run`` they are /bin/true."""
+    """Forks that end at once, `rate` per second; with `run` each runs /bin/true."""
 
     def __init__(self, seconds: float, rate: int, run: bool = False) -> None:
-        super().__init__("spawner", seconds, "--rate", str(rate), *(["--exec"] if run else []))
+        super().__init__("spawner", seconds, *(["--exec"] if run else []), rate=rate)
 
     def spawned(self) -> Spawned:
-        """Waits for the end."""
-        return Spawned(**self._measured(False))
+        """The figures at the end."""
+        return Spawned(**self._measured())
 
 
 @dataclass(frozen=True)
 class Frames:
-    """What a player saw of a game: times of frames are multiples of the screen's period."""
+    """The frames of a game; their times are multiples of the screen's period."""
 
     seconds: float
     frames: int
@@ -338,7 +247,7 @@ class Frames:
 
 
 class Game(_Program):
-    """A frame loop: its main thread and its helpers take so much CPU time in each frame."""
+    """A frame loop: the main thread and each helper use this much CPU time in a frame."""
 
     def __init__(
         self,
@@ -349,15 +258,15 @@ class Game(_Program):
         main_us: int = 3000,
         helper_us: int = 3000,
     ) -> None:
-        sizes = {"fps": fps, "helpers": helpers, "main-us": main_us, "helper-us": helper_us}
-        arguments = [part for name, size in sizes.items() for part in (f"--{name}", str(size))]
-        super().__init__("game", seconds, *arguments)
+        super().__init__(
+            "game", seconds, fps=fps, helpers=helpers, main_us=main_us, helper_us=helper_us
+        )
 
     def frames(self, early: bool = False) -> Frames:
-        """Waits for the end, or with ``early`` makes this moment the end."""
+        """The figures at the end; with `early` the program ends now."""
         return Frames(**self._measured(early))
 
 
 def figures(result: Wakeups | Periods | Spawned | Frames) -> dict[str, float]:
-    """The numbers of a result by name."""
+    """The figures of a result by name."""
     return {field.name: getattr(result, field.name) for field in fields(result)}

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
+
+import psutil
 
 from pyland.kernel import counters
 from tools.load import build
-from tools.load.programs import Command
+from tools.load.command import Command
 
 PYLAND = build.ROOT / ".venv" / "bin" / "pyland"
 SCHED_EXT = Path("/sys/kernel/sched_ext")
@@ -39,7 +40,7 @@ class NoTotalsError(ValueError):
 
 @dataclass(frozen=True)
 class Totals:
-    """What a run of pyland counted, by name."""
+    """The counters of a run of pyland, by name."""
 
     reason: str
     counts: Mapping[str, int]
@@ -49,12 +50,12 @@ class Totals:
 
     @property
     def fallback(self) -> int:
-        """Forwarded tasks that the kernel side dispatched without Python."""
+        """Forwarded tasks that BPF dispatched without a decision."""
         return sum(self[name] for name in self.counts if name.startswith("fallback_"))
 
     @property
     def user_share(self) -> float:
-        """The part of the forwarded tasks that Python decided; 1 when none was forwarded."""
+        """The part of the forwarded tasks that Python decided; 1 when no task was forwarded."""
         return self["user_dispatched"] / self["forwarded"] if self["forwarded"] else 1.0
 
 
@@ -63,7 +64,7 @@ def parse_totals(output: str) -> Totals:
     ends = list(_ENDED.finditer(output))
     if not ends:
         raise NoTotalsError("no line 'pyland: ended: REASON'")
-    # Rows of statistics before it may look like totals.
+    # Rows of statistics that come before the end may look like totals.
     last = ends[-1]
     counts = {name: int(value) for name, value in _TOTAL.findall(output, last.end())}
     missing = [name for name in TOTALS if name not in counts]
@@ -89,7 +90,7 @@ def parse_rows(output: str) -> list[dict[str, float]]:
 
 
 def kernel_state(name: str = "state") -> str:
-    """One of the kernel's files about sched_ext, empty where it is not there."""
+    """The text of one of the kernel's files about sched_ext; empty if there is no such file."""
     try:
         return (SCHED_EXT / name).read_text(encoding="utf-8").strip()
     except OSError:
@@ -97,20 +98,28 @@ def kernel_state(name: str = "state") -> str:
 
 
 def enabled() -> bool:
-    """Whether the kernel says that pyland schedules."""
+    """True if the kernel says that pyland schedules."""
     return kernel_state() == "enabled" and kernel_state("root/ops").startswith("pyland")
 
 
 def compaction() -> str:
-    """The setting that pyland changes while it runs."""
+    """The setting of the kernel that pyland changes while it runs; empty if there is none."""
     try:
         return COMPACTION.read_text(encoding="utf-8").strip()
     except OSError:
         return ""
 
 
+def page_faults(pid: int) -> int:
+    """Minor and major page faults of a process, which psutil does not know."""
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    # minflt and majflt are fields 10 and 12; the name in brackets may hold blanks.
+    after_name = stat.rpartition(")")[2].split()
+    return int(after_name[7]) + int(after_name[9])
+
+
 def until(condition: Callable[[], bool], seconds: float, step_s: float = 0.02) -> float | None:
-    """Seconds until the condition held, None when it did not in time."""
+    """Seconds until the condition was true; None if it was not true in time."""
     begin = time.monotonic()
     while not condition():
         if time.monotonic() - begin > seconds:
@@ -120,7 +129,7 @@ def until(condition: Callable[[], bool], seconds: float, step_s: float = 0.02) -
 
 
 def kernel_log(lines: int = 40) -> str:
-    """The end of what the kernel said about scheduling."""
+    """The last lines about scheduling in the kernel's log."""
     log = subprocess.run(["dmesg"], capture_output=True, text=True, check=False).stdout
     about = re.compile(r"sched_ext|pyland|stall|lockup|BUG:|WARNING: CPU|Oops", re.IGNORECASE)
     return "\n".join([line for line in log.splitlines() if about.search(line)][-lines:])
@@ -128,7 +137,7 @@ def kernel_log(lines: int = 40) -> str:
 
 @dataclass(frozen=True)
 class End:
-    """How a run came to its end."""
+    """How a run ended."""
 
     status: int
     seconds: float
@@ -141,7 +150,7 @@ class End:
 
 
 class Scheduler(Command):
-    """pyland with these options, from the `with` statement on enabled, to be stopped or killed."""
+    """pyland with these options; it schedules when the `with` block begins, and ends with it."""
 
     def __init__(self, *options: str, program: Sequence[str | Path] = (PYLAND,)) -> None:
         self.options = options
@@ -151,32 +160,27 @@ class Scheduler(Command):
         try:
             self.wait_enabled()
         except BaseException:
-            self.__exit__(None, None, None)
+            self.__exit__()
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        # Not killed at once: it has something to put back.
+    def __exit__(self, *_: object) -> None:
+        # A signal first: a killed pyland cannot put back the setting that it changed.
         if self.running:
             with contextlib.suppress(ProcessLookupError, TimeoutError):
                 os.killpg(self.pid, signal.SIGCONT)
                 self._process.send_signal(signal.SIGINT)
                 self.wait(10)
-        super().__exit__(kind, error, traceback)
+        super().__exit__()
 
     @property
     def starts(self) -> int:
-        """How often it said that it schedules: once, and once more for each restart."""
+        """How often pyland has begun to schedule: once, and once more for each restart."""
         return self.output.count("pyland: scheduling")
 
     def wait_enabled(self, starts: int = 1, seconds: float = START_S) -> float:
-        """Seconds until the kernel has pyland as its scheduler; RuntimeError when it ends."""
-        # The kernel's state says so a little before its enable_seq does; pyland after both.
+        """Seconds until the kernel has pyland as its scheduler; RuntimeError if pyland ends."""
+        # The kernel changes its state, then enable_seq, and pyland prints its line last.
         took = until(
             lambda: (enabled() and self.starts >= starts) or not self.running,
             seconds,
@@ -186,7 +190,7 @@ class Scheduler(Command):
         return took
 
     def end(self, number: signal.Signals = signal.SIGINT) -> End:
-        """Signals it, and waits for the end."""
+        """Sends the signal, and waits for the end."""
         begin = time.monotonic()
         self._process.send_signal(number)
         status = self.wait()
@@ -194,7 +198,7 @@ class Scheduler(Command):
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
-        """All of it stopped, as by Ctrl-Z, for as long as the block takes."""
+        """All processes of pyland are stopped, as by Ctrl-Z, until the block ends."""
         os.killpg(self.pid, signal.SIGSTOP)
         try:
             yield
@@ -203,31 +207,29 @@ class Scheduler(Command):
 
     @property
     def worker_pid(self) -> int:
-        """The process that dispatches; RuntimeError when there is none."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii")
-        if not children:
-            raise RuntimeError(f"no process dispatches:\n{self.about()}")
-        return int(children.split()[0])  # the oldest; the other one prints
+        """The process that decides; RuntimeError when there is none."""
+        with contextlib.suppress(psutil.Error):
+            if children := psutil.Process(self.pid).children():
+                # The supervisor starts it before its other children.
+                return min(children, key=psutil.Process.create_time).pid
+        raise RuntimeError(f"no process decides:\n{self.about()}")
 
     def rows(self) -> list[dict[str, float]]:
-        """The rows of statistics so far."""
+        """The rows of statistics that were printed so far."""
         return parse_rows(self.output)
 
     def memory_kib(self) -> dict[str, int]:
-        """Resident and locked memory of the process that dispatches."""
+        """Resident and locked memory of the process that decides; psutil has only the former."""
         status = Path(f"/proc/{self.worker_pid}/status").read_text(encoding="utf-8")
         found = re.findall(r"^(VmRSS|VmLck):\s+(\d+) kB$", status, re.MULTILINE)
         return {name: int(value) for name, value in found}
 
     def page_faults(self) -> int:
-        """All page faults of the process that dispatches, since its start."""
-        stat = Path(f"/proc/{self.worker_pid}/stat").read_text(encoding="utf-8")
-        # The name in brackets may hold blanks; minflt and majflt are fields 10 and 12.
-        after = stat.rpartition(")")[2].split()
-        return int(after[7]) + int(after[9])
+        """All page faults of the process that decides, from its start."""
+        return page_faults(self.worker_pid)
 
     def about(self) -> str:
-        """What a reader of a failure wants to know."""
+        """What pyland and the kernel printed, for the report of a failure."""
         command = " ".join(["pyland", *self.options])
         life = "running" if self.running else f"ended with {self._process.returncode}"
         return (
