@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine
+from bench.figures import DEFAULT
 from bench.report import summary
 from bench.results import load
-from bench.schedulers import DEFAULT, Contender, Running, contenders, version
+from bench.schedulers import Contender, Running, contenders, version
 from bench.workloads import WORKLOADS, Workload, services
 from tools.load import build
 from tools.load.scheduler import PYLAND, SCHED_EXT

@@ -17,17 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from bench.results import (
-    DEFAULT,
-    PARTS,
-    PYLAND,
-    RUSTLAND,
-    Results,
-    deciding,
-    middle,
-    ordered,
-    splits,
-)
+from bench.figures import DEFAULT, PARTS, PYLAND, RUSTLAND
+from bench.results import Results, deciding, middle, ordered, splits
 
 COLOURS = (
     *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"),

@@ -12,12 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
-DEFAULT = "default"
-PYLAND = "pyland deadline"
-RUSTLAND = "scx_rustland"
-PARTS = ("BPF", "waiting for the user-space scheduler", "Python", "waiting for a CPU")
+from bench.figures import DEFAULT, PYLAND, Cost, Metric, Ring, Run, Split, Spread, Workload
 
 T = TypeVar("T")
 
@@ -26,164 +23,8 @@ class ResultsError(ValueError):
     """A file that does not hold what it should; the message names it."""
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Median, least and greatest of some runs' figures; quartiles would need more than five."""
-
-    median: float
-    low: float
-    high: float
-    runs: int
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> Self | None:
-        """None when there are no values."""
-        each = sorted(values)
-        return cls(median(each), each[0], each[-1], len(each)) if each else None
-
-
-@dataclass(frozen=True)
-class Split:
-    """Where tasks waited: sums in ns over `records`, and over `queue_waits` for the last."""
-
-    records: int
-    scheduler_wait_ns: int
-    python_ns: int
-    queue_wait_ns: int
-    queue_waits: int
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What deciding cost in a run: CPU time of user space and of the BPF programs, in ns.
-
-    `user_ns` is the deciding process's; what supervises it and prints is in `others_ns`.
-    """
-
-    seconds: float
-    decisions: int
-    user_ns: int
-    bpf_ns: int
-    bpf_runs: int
-    cycles: int | None = None
-    dispatched: int | None = None
-    page_faults: int | None = None
-    others_ns: int = 0
-    split: Split | None = None
-
-    @property
-    def user(self) -> float:
-        """The deciding process's ns per decision."""
-        return self.user_ns / self.decisions
-
-    @property
-    def bpf(self) -> float | None:
-        """BPF ns per decision; None where the kernel did not count them."""
-        return self.bpf_ns / self.decisions if self.bpf_runs else None
-
-    @property
-    def user_each(self) -> float | None:
-        """Ns of all its processes per dispatched task; None where those were not counted."""
-        return (self.user_ns + self.others_ns) / self.dispatched if self.dispatched else None
-
-    @property
-    def bpf_each(self) -> float | None:
-        """BPF ns per dispatched task; None where either was not counted."""
-        return self.bpf_ns / self.dispatched if self.bpf_runs and self.dispatched else None
-
-    @property
-    def served(self) -> float | None:
-        """Dispatched tasks per decision; None where they were not counted."""
-        return self.dispatched / self.decisions if self.dispatched else None
-
-    @property
-    def all_each(self) -> float | None:
-        """User-space and BPF ns per dispatched task; None where one was not counted."""
-        if self.user_each is None or self.bpf_each is None:
-            return None
-        return self.user_each + self.bpf_each
-
-    @property
-    def rate(self) -> float:
-        """Decisions per second."""
-        return self.decisions / self.seconds
-
-    @property
-    def share(self) -> float:
-        """CPU time of all its processes, as a part of one CPU."""
-        return (self.user_ns + self.others_ns) / (self.seconds * 1e9)
-
-    @property
-    def batch(self) -> float | None:
-        """Decisions per cycle; None where cycles are not counted."""
-        return self.decisions / self.cycles if self.cycles else None
-
-    @property
-    def parts_us(self) -> tuple[float | None, ...] | None:
-        """Mean µs of each of PARTS."""
-        split = self.split
-        if not split or not split.records:
-            return None
-        waited = split.queue_wait_ns / split.queue_waits if split.queue_waits else 0.0
-        means = (split.scheduler_wait_ns / split.records, split.python_ns / split.records, waited)
-        return (self.bpf and self.bpf / 1e3, *(ns / 1e3 for ns in means))
-
-
 Places = Mapping[tuple[str, str], Sequence[Cost]]
 """Costs of runs by load or workload, and scheduler, in the order in which they are shown."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A figure of a workload; better is "lower" or "higher"."""
-
-    better: str
-    about: str
-
-
-@dataclass(frozen=True)
-class Workload:
-    """What ran, whether it had more to do than CPUs, and its figures, the main one first."""
-
-    about: str
-    contended: bool
-    metrics: Mapping[str, Metric]
-
-    @property
-    def main(self) -> str:
-        """Name of the figure that stands for the workload."""
-        return next(iter(self.metrics))
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run: of a workload, at a load, or with so many tasks on so many CPUs."""
-
-    scheduler: str
-    workload: str = ""
-    load: str = ""
-    cpus: int = 0
-    tasks: int = 0
-    round: int = 0
-    metrics: Mapping[str, float] | None = None
-    cost: Cost | None = None
-    error: str = ""
-
-    @property
-    def deciding(self) -> Cost | None:
-        """The cost, unless the run failed or decided nothing."""
-        return self.cost if self.cost and self.cost.decisions and not self.error else None
-
-
-@dataclass(frozen=True)
-class Ring:
-    """One ring benchmark: µs per task of one part ("cycle" is all of it) of the round trip."""
-
-    policy: str
-    part: str
-    batch: int
-    queued: int
-    us: float
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.cost import Meter, between
+from bench.figures import DEFAULT
 from pyland.kernel import control
 from pyland.kernel._native import ffi
 from pyland.policies import BUILTINS
 from tools.load.command import Command
 from tools.load.scheduler import START_S, Scheduler, kernel_state, until
-
-DEFAULT = "default"
 
 # Bytes of a decision in the ring of schedulers made with scx_rustland_core (2.4: intf.h).
 _RUSTLAND_DECISION = 40

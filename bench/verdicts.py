@@ -8,28 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
-from bench.results import DEFAULT, PYLAND, RUSTLAND, Results, Spread, deciding
-
-NONE = "-"
-"""For what was not measured."""
-
-
-def number(value: float | None) -> str:
-    """Three digits or more, as a reader wants them."""
-    if value is None:
-        return NONE
-    digits = 0 if abs(value) >= 100 or value == 0 else 1 if abs(value) >= 10 else 2
-    return f"{value:,.{digits}f}" if digits < 2 or abs(value) >= 1 else f"{value:#.3g}"
-
-
-def mid(spread: Spread | None) -> str:
-    """The median."""
-    return number(spread.median if spread else None)
-
-
-def factor(spread: Spread | None) -> str:
-    """A ratio with its least and greatest; targets are as near to 1 as 0.98."""
-    return f"{spread.median:.3f} ({spread.low:.3f} to {spread.high:.3f})" if spread else NONE
+from bench.figures import DEFAULT, PYLAND, RUSTLAND, Spread
+from bench.results import Results, deciding
+from bench.text import factor, mid, number
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 import pytest
 
 from bench import cost, kernel, schedulers
-from bench.schedulers import DEFAULT, Contender, Running, contenders
+from bench.figures import DEFAULT
+from bench.schedulers import Contender, Running, contenders
 from bench.workloads import Metric, Workload
 
 

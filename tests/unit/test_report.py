@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench import report, results
-from bench.results import PYLAND, RUSTLAND, Cost
+from bench.figures import PYLAND, RUSTLAND, Cost, Spread
 from bench.verdicts import verdicts
 
 MACHINE = {"cpu_model": "A CPU", "cpus": 4, "memory_mib": 2048, "kernel": "7.3.4", "emulated": True}
@@ -129,9 +129,9 @@ def test_ratios_are_taken_within_a_round(tmp_path: Path) -> None:
     del files["kernel"]["runs"][10]
     found = _write(tmp_path, files)
     ratio = found.ratio(PYLAND, "schbench", "wakeup_p99_us")
-    assert ratio == results.Spread(2.0, 2.0, 2.0, runs=2)
+    assert ratio == Spread(2.0, 2.0, 2.0, runs=2)
     figures = found.figures(PYLAND, "schbench", "wakeup_p99_us")
-    assert figures == results.Spread(300.0, 100.0, 700.0, runs=3)
+    assert figures == Spread(300.0, 100.0, 700.0, runs=3)
 
 
 def test_above_one_is_better_whichever_way_a_metric_goes(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_zero_has_no_ratio_but_to_another(tmp_path: Path) -> None:
         run["metrics"] = dict.fromkeys(run["metrics"], 0.0)
     files["kernel"]["runs"][0]["metrics"]["wakeup_p99_us"] = 5.0
     ratio = _write(tmp_path, files).ratio(PYLAND, "schbench", "wakeup_p99_us")
-    assert ratio == results.Spread(1.0, 1.0, 1.0, runs=2)
+    assert ratio == Spread(1.0, 1.0, 1.0, runs=2)
 
 
 def test_failed_runs_are_counted_and_in_no_figure(tmp_path: Path) -> None:
