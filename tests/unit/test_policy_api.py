@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyland import CPU_ANY, DECISION_FIELDS, Batch, Policy, Task, domain_queue, option
-from pyland.errors import UsageError
-from pyland.options import parse_options
+from pyland import CPU_ANY, DECISION_FIELDS, Batch, Policy, Task, domain_queue
 from pyland.testing import OfflineMachine, OfflineTask, make_topology
 
 MS = 1_000_000
@@ -256,72 +254,6 @@ def test_what_can_be_done_to_a_cpu() -> None:
         machine.set_performance(0, 1025)
     with pytest.raises(ValueError, match="there are 0 to 63"):
         machine.set_domain(0, 64)
-
-
-def test_extra_fields_are_there_when_named() -> None:
-    class Users(Policy):
-        fields = ("seq", "pid", "enqueue_ns", "state", "uid", "wakeup_interval_ns")
-        uids: tuple[int, ...] = ()
-
-        def enqueue(self, task: Task) -> None:
-            self.uids += (task.uid,)
-            with pytest.raises(AttributeError, match="do not name 'weight'"):
-                _ = task.weight
-            self.dispatch(task)
-
-    machine = OfflineMachine(make_topology(cpus=1), Users)
-    machine.wake(machine.add("a"))
-    machine.wake(machine.add("b", uid=1000))
-    assert machine.policy.uids == (1000,)  # type: ignore[attr-defined]
-
-
-def test_wrong_fields_are_refused_when_the_class_is_made() -> None:
-    with pytest.raises(TypeError, match="there is no 'vruntime'"):
-        type("Wrong", (Policy,), {"fields": ("seq", "vruntime")})
-    with pytest.raises(TypeError, match="the order is"):
-        type("Wrong", (Policy,), {"fields": ("pid", "seq")})
-
-
-class Tunable(Policy):
-    lag_ms: int = option(40, "credit of a sleeper", least=0, most=1000)
-    share: float = option(0.5, "of the CPU", least=0, most=1)
-    greedy: bool = option(False, "takes all")
-    mode: str = option("auto", "how", choices=("auto", "off"))
-
-    def enqueue(self, task: Task) -> None:
-        self.dispatch(task)
-
-
-def test_options_have_their_defaults_and_what_was_given() -> None:
-    values: dict[str, Any] = {}
-    values |= parse_options("tunable", Tunable.options, ["lag-ms=5", "greedy=yes", "share=1"])
-    policy = loaded(Tunable, **values).policy
-    assert isinstance(policy, Tunable)
-    assert (policy.lag_ms, policy.greedy, policy.share, policy.mode) == (5, True, 1.0, "auto")
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("lag_ms", "it takes name=value"),
-        ("lag_mss=5", "did you mean lag_ms?"),
-        ("colour=red", "it has: lag_ms, share, greedy, mode"),
-        ("lag_ms=x", "lag_ms = x: it takes a whole number from 0 to 1000"),
-        ("lag_ms=1001", "it takes a whole number from 0 to 1000"),
-        ("share=nan", "it takes a number from 0 to 1"),
-        ("greedy=maybe", "it takes yes or no"),
-        ("mode=on", "it takes auto or off"),
-    ],
-)
-def test_a_wrong_option_is_named_with_what_would_be_right(text: str, words: str) -> None:
-    with pytest.raises(UsageError) as refused:
-        parse_options("tunable", Tunable.options, [text])
-    assert words in str(refused.value)
-
-
-def test_a_default_that_the_option_would_not_take_is_refused() -> None:
-    with pytest.raises(TypeError, match="the default of lag"):
-        type("Wrong", (Policy,), {"lag": option(5, "", least=10)})
 
 
 def test_a_failing_enqueue_names_its_task() -> None:

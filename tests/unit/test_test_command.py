@@ -12,24 +12,31 @@ from types import ModuleType
 
 import pytest
 
+from tools.checks import running
+
 COMMAND = Path(__file__).resolve().parents[2] / "tools" / "test"
 
 
+@pytest.fixture(autouse=True)
+def _own_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks work on a tree of the test's own."""
+    monkeypatch.setattr(running, "ROOT", tmp_path)
+    monkeypatch.setattr(running, "RESULTS", tmp_path / "build")
+    monkeypatch.setattr(running, "PYTHON", sys.executable)
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """tools/test as a module, at work on a tree of its own."""
+def command(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """tools/test as a module."""
     loader = SourceFileLoader("test_command", str(COMMAND))
     spec = importlib.util.spec_from_loader(loader.name, loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, loader.name, module)
     # Its bytecode would lie beside the command.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     loader.exec_module(module)
-    monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(module, "RESULTS", tmp_path / "build")
-    monkeypatch.setattr(module, "PYTHON", sys.executable)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "ROOT", Path.cwd())
     return module
 
 
@@ -39,7 +46,7 @@ def write(folder: str, body: str) -> None:
     path.write_text(f"import os\nimport pytest\n{body}")
 
 
-def test_each_outcome_is_counted(command: ModuleType) -> None:
+def test_each_outcome_is_counted() -> None:
     write(
         "tests",
         "def test_a(): pass\n"
@@ -47,44 +54,42 @@ def test_each_outcome_is_counted(command: ModuleType) -> None:
         "def test_c(): assert 0\n"
         "def test_d(): pytest.skip('no')\n",
     )
-    assert command.pytest("it", "tests") == command.Outcome(passed=2, failed=1, skipped=1)
+    assert running.pytest("it", "tests") == running.Outcome(passed=2, failed=1, skipped=1)
 
 
-def test_tests_that_cannot_be_collected_are_a_failure(command: ModuleType) -> None:
+def test_tests_that_cannot_be_collected_are_a_failure() -> None:
     write("tests", "import nothing_of_this_name\n")
-    assert command.pytest("it", "tests").failed
+    assert running.pytest("it", "tests").failed
 
 
-def test_a_run_that_dies_is_a_failure(command: ModuleType) -> None:
+def test_a_run_that_dies_is_a_failure() -> None:
     write("tests", "def test_a(): os._exit(3)\n")
-    outcome = command.pytest("it", "tests")
+    outcome = running.pytest("it", "tests")
     assert outcome.failed == 1
     assert "3" in outcome.note
 
 
-def test_a_selection_without_tests_is_a_failure(command: ModuleType) -> None:
+def test_a_selection_without_tests_is_a_failure() -> None:
     write("tests", "def test_a(): pass\n")
-    assert command.pytest("it", "tests", "-k", "nothing").failed == 1
+    assert running.pytest("it", "tests", "-k", "nothing").failed == 1
 
 
-def test_results_of_an_earlier_run_do_not_count(command: ModuleType) -> None:
+def test_results_of_an_earlier_run_do_not_count() -> None:
     write("tests", "def test_a(): os._exit(3)\n")
     Path("build").mkdir()
     Path("build/it.xml").write_text('<testsuite tests="9" failures="0" errors="0" skipped="0"/>')
-    assert command.pytest("it", "tests").passed == 0
+    assert running.pytest("it", "tests").passed == 0
 
 
-def test_what_takes_too_long_is_ended_with_its_children(command: ModuleType) -> None:
+def test_what_takes_too_long_is_ended_with_its_children() -> None:
     start = time.monotonic()
-    assert command.call("sh", "-c", "sleep 60 & wait", seconds=0.2) == 124
+    assert running.call("sh", "-c", "sleep 60 & wait", seconds=0.2) == 124
     assert time.monotonic() - start < 10
 
 
-def test_a_quiet_command_is_shown_when_it_fails(
-    command: ModuleType, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert command.call("sh", "-c", "echo all well", quiet=True) == 0
-    assert command.call("sh", "-c", "echo the reason; exit 3", quiet=True) == 3
+def test_a_quiet_command_is_shown_when_it_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    assert running.call("sh", "-c", "echo all well", quiet=True) == 0
+    assert running.call("sh", "-c", "echo the reason; exit 3", quiet=True) == 3
     out = capfd.readouterr().out
     assert "\nall well" not in out
     assert "\nthe reason" in out
@@ -98,8 +103,8 @@ def test_every_stage_runs_and_the_totals_come_last(
     outcomes: tuple[int, int],
 ) -> None:
     def stage(number: int) -> object:
-        outcome = command.Outcome(passed=2, failed=outcomes[number], skipped=1)
-        return command.Stage(f"s{number}", "a stage", lambda: outcome)
+        outcome = running.Outcome(passed=2, failed=outcomes[number], skipped=1)
+        return running.Stage(f"s{number}", "a stage", lambda: outcome)
 
     monkeypatch.setattr(command, "STAGES", [stage(0), stage(1)])
     monkeypatch.setattr(sys, "argv", ["test"])
