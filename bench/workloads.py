@@ -53,11 +53,16 @@ _SCHBENCH = (
     Metric("request_p99_us", "lower", "time of a request, 99th percentile"),
     Metric("requests_per_s", "higher", "requests"),
 )
-_STRESS = (Metric("ops_per_s", "higher", "operations of all instances"),)
 _SYSBENCH = (
     Metric("events_per_s", "higher", "events of all threads"),
     Metric("latency_p99_ms", "lower", "time of an event, 99th percentile"),
 )
+
+
+def _stress(name: str, about: str, run: Run, *, contended: bool = True) -> Workload:
+    metric = Metric("ops_per_s", "higher", "operations of all instances")
+    return Workload(name, about, (metric,), contended, needs=("stress-ng",), run=run)
+
 
 WORKLOADS: tuple[Workload, ...] = (
     Workload(
@@ -158,45 +163,31 @@ WORKLOADS: tuple[Workload, ...] = (
         needs=("sysbench",),
         run=runs.sysbench("threads", "--thread-yields=100"),
     ),
-    Workload(
+    _stress(
         "cpu-spare",
         "computation on half of the CPUs",
-        _STRESS,
+        runs.stress("cpu", max(1, CPUS // 2), "--cpu-method int64"),
         contended=False,
-        needs=("stress-ng",),
-        run=runs.stress("cpu", max(1, CPUS // 2), "--cpu-method int64"),
     ),
-    Workload(
+    _stress(
         "cpu",
         "computation, four processes for each CPU",
-        _STRESS,
-        contended=True,
-        needs=("stress-ng",),
-        run=runs.stress("cpu", 4 * CPUS, "--cpu-method int64"),
+        runs.stress("cpu", 4 * CPUS, "--cpu-method int64"),
     ),
-    Workload(
+    _stress(
         "switch",
         "pairs of processes that wake each other, two for each CPU",
-        _STRESS,
-        contended=True,
-        needs=("stress-ng",),
-        run=runs.stress("switch", 2 * CPUS),
+        runs.stress("switch", 2 * CPUS),
     ),
-    Workload(
+    _stress(
         "pipe",
         "pairs of processes with a pipe between them, two for each CPU",
-        _STRESS,
-        contended=True,
-        needs=("stress-ng",),
-        run=runs.stress("pipe", 2 * CPUS),
+        runs.stress("pipe", 2 * CPUS),
     ),
-    Workload(
+    _stress(
         "futex",
         "pairs of processes that wait for each other's futex, two for each CPU",
-        _STRESS,
-        contended=True,
-        needs=("stress-ng",),
-        run=runs.stress("futex", 2 * CPUS),
+        runs.stress("futex", 2 * CPUS),
     ),
 )
 
