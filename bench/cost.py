@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a user-space scheduler costs, read from outside and alike for all of them.
+"""The cost of a user-space scheduler, measured from outside and in the same way for all of them.
 
-A decision is a record in the user ring buffer through which it reaches BPF: the ring's
-position, in memory that the scheduler shares with the kernel, counts them. A dispatched task is
-one that was put on a CPU, as the kernel counts it (the last figure of a CPU in /proc/schedstat),
-but for the scheduler's own processes: how many of those a decision serves differs. CPU time is
-the kernel's own account of the process. The run time of BPF programs is counted only where
-`kernel.bpf_stats_enabled` says so: reading a clock twice per program costs as much as the
-program does, so it is no part of a measurement of anything else.
+A decision is a record in the user ring buffer through which it reaches BPF. The ring's position
+counts the decisions; it lies in memory that the scheduler shares with the kernel. A dispatched task
+is a task that was put on a CPU, as the kernel counts it (the last figure of a CPU in
+/proc/schedstat), without the scheduler's own processes. One decision may serve several of them. CPU
+time is the kernel's account of the process. BPF run time is counted only if
+`kernel.bpf_stats_enabled` is set: reading the clock twice costs as much as a BPF program does, so
+other measurements leave it off.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SPLIT = {
     "queue_wait_ns": "wait_cpu_ns",
     "queue_waits": "waited_cpu",
 }
-"""Parts of the way of a task, by pyland's counter."""
+"""Parts of the way of a task, and pyland's counter for each."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class _Snapshot:
 
 
 class Meter:
-    """One running user-space scheduler."""
+    """Reads the cost of a running user-space scheduler."""
 
     def __init__(self, pid: int, dispatcher: int, decision_bytes: int) -> None:
         """`dispatcher` is the process that decides, of the tree that begins with `pid`."""
@@ -69,7 +69,7 @@ class Meter:
         self._position = _ring_position(dispatcher)
 
     def read(self) -> _Snapshot:
-        """All that is counted, now."""
+        """All counters, now."""
         everyone = (self._dispatcher, *self._others)
         bpf = _bpf_programs(everyone)
         return _Snapshot(
@@ -84,14 +84,14 @@ class Meter:
         )
 
     def close(self) -> None:
-        """Let go of the scheduler's ring."""
+        """Unmap the scheduler's ring."""
         self._position.close()
 
 
 def between(before: _Snapshot, after: _Snapshot, counted: Mapping[str, int]) -> dict[str, Any]:
-    """The cost of what happened between two readings, as `kernel.json` has it.
+    """The cost of what happened between two readings, in the form of `kernel.json`.
 
-    `counted` is by how much the scheduler's own counters have grown, as far as it has any.
+    `counted` is the growth of the scheduler's own counters; it is empty if it has none.
     """
     split = None
     if all(name in counted for name in SPLIT.values()):
@@ -113,7 +113,7 @@ def between(before: _Snapshot, after: _Snapshot, counted: Mapping[str, int]) -> 
 
 @contextmanager
 def bpf_stats() -> Iterator[None]:
-    """The kernel counts the run time of BPF programs, for as long as the block takes."""
+    """The kernel counts the run time of BPF programs during the block."""
     before = _BPF_STATS.read_text(encoding="ascii")
     _BPF_STATS.write_text("1", encoding="ascii")
     try:
@@ -133,20 +133,20 @@ def _scheduled(pid: int) -> tuple[int, int]:
 
 
 def _dispatched() -> int:
-    """How often any task was put on a CPU since the machine began."""
+    """How often a task was put on a CPU, counted from the boot of the machine."""
     lines = Path("/proc/schedstat").read_text(encoding="ascii").splitlines()
     return sum(int(line.split()[-1]) for line in lines if line.startswith("cpu"))
 
 
 def _descriptors(pid: int) -> Iterator[tuple[int, str]]:
-    """Each descriptor of a process, and what the kernel says of it."""
+    """Each descriptor of a process, and the text of its fdinfo."""
     for name in os.listdir(f"/proc/{pid}/fd"):
         with suppress(OSError):
             yield int(name), Path(f"/proc/{pid}/fdinfo/{name}").read_text(encoding="utf-8")
 
 
 def _bpf_programs(pids: tuple[int, ...]) -> dict[str, tuple[int, int]]:
-    """Run time and runs of the BPF programs that the processes hold, by the program's id."""
+    """Run time and runs of the BPF programs that the processes have open, by the program's id."""
     found = {}
     for pid in pids:
         with suppress(OSError):

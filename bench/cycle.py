@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What `bench.flame` recorded of a scheduling cycle: its parts, and its flame graph."""
+"""The scheduling cycles that `bench.flame` recorded: their parts, and their flame graph."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ PARTS = {
     "BPF programs, and what they call": "#D55E00",
     "the rest of the kernel": "#999999",
 }
-_NARROWEST = 0.002  # of the whole; what is less is left out of the picture
+_NARROWEST = 0.002  # of the whole; narrower functions are left out of the picture
 _FILE = "cycle.json"
 
 
 @dataclass(frozen=True)
 class Cycle:
-    """Instructions by stack, outermost function first, over so many cycles."""
+    """Instructions of several cycles by stack, outermost function first."""
 
     COMMAND: ClassVar[str] = "python -m bench.flame"
 
@@ -35,7 +35,7 @@ class Cycle:
 
     @property
     def instructions(self) -> float:
-        """Of one cycle."""
+        """Instructions of one cycle."""
         return sum(self.stacks.values()) / self.cycles
 
     def parts(self) -> dict[str, float]:
@@ -46,14 +46,14 @@ class Cycle:
         return {name: found[name] / self.cycles for name in PARTS}
 
     def write(self, folder: Path) -> None:
-        """Into a folder of results."""
+        """Write the file of results into this folder."""
         stacks = [[[*frames], number] for frames, number in self.stacks.items()]
         data = {"cycles": self.cycles, "options": self.options, "stacks": stacks}
         (folder / _FILE).write_text(json.dumps(data) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Cycle | None:
-        """None when there is none; raises ResultsError for a file that is something else."""
+        """The recorded cycles; None without a file, ResultsError for a wrong one."""
         path = folder / _FILE
         if not path.exists():
             return None
@@ -65,7 +65,7 @@ class Cycle:
             raise ResultsError(f"{path}: {type(error).__name__}: {error}") from None
 
     def draw(self, path: Path) -> Path:
-        """The flame graph, as icicles: who is called hangs below."""
+        """Draw the flame graph as icicles: a called function hangs below its caller."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
         from matplotlib.patches import Patch
@@ -104,7 +104,7 @@ def part(frames: tuple[str, ...]) -> str:
 
 
 def _bars(stacks: dict[tuple[str, ...], int], whole: int) -> list[tuple[int, int, int, str, str]]:
-    """Depth, begin, width, name and part of each function that is wide enough to be seen."""
+    """Depth, begin, width, name and part of each function that is wide enough to be visible."""
     widths: Counter[tuple[str, ...]] = Counter()
     for frames, number in stacks.items():
         for depth in range(1, len(frames) + 1):
@@ -112,7 +112,7 @@ def _bars(stacks: dict[tuple[str, ...], int], whole: int) -> list[tuple[int, int
     begins: dict[tuple[str, ...], int] = {(): 0}
     ends: dict[tuple[str, ...], int] = {}
     bars = []
-    # Callers come before whom they call, and those in the order of their width.
+    # Callers come before the functions that they call, and these in the order of their width.
     for frames in sorted(widths, key=lambda each: (len(each), -widths[each], each)):
         caller = frames[:-1]
         if caller not in begins:

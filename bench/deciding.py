@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a decision costs on the kernel: alone, in a storm, and with thousands of tasks queued.
+"""The cost of a decision on the kernel: alone, in a storm, and with thousands of tasks queued.
 
-Meant for a machine that counts instructions instead of time (`tools/vm --icount`): there a
-nanosecond is an instruction, and figures repeat within a few per cent whatever else the
-host does. Its CPUs take turns, so that CPU time would have the others' turns in it: all work
-is kept on the first one. Adds to `cost.json` (few decisions, and as many as there can be) and, with
+It runs on a machine that counts instructions instead of time (`tools/vm --icount`): a nanosecond is
+an instruction there, and figures repeat within a few per cent, whatever the host does besides. The
+CPUs of that machine take turns, and CPU time would include the turns of the others: so all work
+stays on the first CPU. Adds to `cost.json` (few decisions, and as many as possible) and, with
 `--tasks`, to `scale.json`.
 """
 
@@ -32,7 +32,7 @@ _SETTLE_S = 0.2
 
 
 def low(running: Running, seconds: float) -> dict[str, Any]:
-    """Hogs whose slices end, and a task that wakes up: each decision is one by itself."""
+    """Hogs with slices that end, and a task that wakes up: most cycles have a single decision."""
     with Hogs(seconds + 600, [0] * 3), Sleeper(seconds + 600):
         time.sleep(_SETTLE_S)
         with running.measured() as cost:
@@ -53,7 +53,7 @@ LOADS: dict[str, Callable[[Running, float], dict[str, Any]]] = {"low": low, "ful
 
 
 def crowded(running: Running, seconds: float, tasks: int) -> dict[str, Any]:
-    """So many tasks that are all runnable, and give their CPU away every 50 us."""
+    """This many runnable tasks, each of which yields every 50 us."""
     with Crowd(seconds + 600, tasks):
         time.sleep(_SETTLE_S)
         with running.measured() as cost:
@@ -90,7 +90,7 @@ def measure(
 
 
 def in_words(cost: dict[str, Any]) -> str:
-    """What matters of a cost, for a line of progress."""
+    """A cost in words, for a line of progress."""
     nr = max(cost["dispatched"], 1)
     return (
         f"{cost['decisions']} decisions for {cost['dispatched']} dispatched tasks, each "
@@ -99,7 +99,7 @@ def in_words(cost: dict[str, Any]) -> str:
 
 
 def add_to(file: Path, head: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """Add rows to a file of results, which begins with the head of its first ones."""
+    """Add rows to a file of results; `head` is written if the file is new."""
     if not rows:
         return
     found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {**head, "runs": []}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What one run of a benchmark measured: its figures, and what follows from them."""
+"""The figures of one run of a benchmark, and those that follow from them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PARTS = ("BPF", "waiting for the user-space scheduler", "Python", "waiting for a
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, least and greatest of some runs' figures; quartiles would need more than five."""
+    """Median, least and greatest figure of some runs; quartiles would need more than five."""
 
     median: float
     low: float
@@ -25,14 +25,14 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Self | None:
-        """None when there are no values."""
+        """The spread of these values; None if there are none."""
         each = sorted(values)
         return cls(median(each), each[0], each[-1], len(each)) if each else None
 
 
 @dataclass(frozen=True)
 class Split:
-    """Where tasks waited: sums in ns over `records`, and over `queue_waits` for the last."""
+    """Where tasks waited: sums in ns over `records`; `queue_wait_ns` over `queue_waits`."""
 
     records: int
     scheduler_wait_ns: int
@@ -43,9 +43,9 @@ class Split:
 
 @dataclass(frozen=True)
 class Cost:
-    """What deciding cost in a run: CPU time of user space and of the BPF programs, in ns.
+    """The cost of deciding in a run: CPU time of user space and of the BPF programs, in ns.
 
-    `user_ns` is the deciding process's; what supervises it and prints is in `others_ns`.
+    `user_ns` is that of the deciding process, `others_ns` that of the scheduler's other processes.
     """
 
     seconds: float
@@ -61,32 +61,32 @@ class Cost:
 
     @property
     def user(self) -> float:
-        """The deciding process's ns per decision."""
+        """Ns of the deciding process per decision."""
         return self.user_ns / self.decisions
 
     @property
     def bpf(self) -> float | None:
-        """BPF ns per decision; None where the kernel did not count them."""
+        """BPF ns per decision; None if the kernel did not count them."""
         return self.bpf_ns / self.decisions if self.bpf_runs else None
 
     @property
     def user_each(self) -> float | None:
-        """Ns of all its processes per dispatched task; None where those were not counted."""
+        """Ns of all processes per dispatched task; None if those tasks were not counted."""
         return (self.user_ns + self.others_ns) / self.dispatched if self.dispatched else None
 
     @property
     def bpf_each(self) -> float | None:
-        """BPF ns per dispatched task; None where either was not counted."""
+        """BPF ns per dispatched task; None if either was not counted."""
         return self.bpf_ns / self.dispatched if self.bpf_runs and self.dispatched else None
 
     @property
     def served(self) -> float | None:
-        """Dispatched tasks per decision; None where they were not counted."""
+        """Dispatched tasks per decision; None if they were not counted."""
         return self.dispatched / self.decisions if self.dispatched else None
 
     @property
     def all_each(self) -> float | None:
-        """User-space and BPF ns per dispatched task; None where one was not counted."""
+        """User-space and BPF ns per dispatched task; None if either was not counted."""
         if self.user_each is None or self.bpf_each is None:
             return None
         return self.user_each + self.bpf_each
@@ -98,17 +98,17 @@ class Cost:
 
     @property
     def share(self) -> float:
-        """CPU time of all its processes, as a part of one CPU."""
+        """CPU time of all processes, as a part of one CPU."""
         return (self.user_ns + self.others_ns) / (self.seconds * 1e9)
 
     @property
     def batch(self) -> float | None:
-        """Decisions per cycle; None where cycles are not counted."""
+        """Decisions per cycle; None if cycles were not counted."""
         return self.decisions / self.cycles if self.cycles else None
 
     @property
     def parts_us(self) -> tuple[float | None, ...] | None:
-        """Mean µs of each of PARTS."""
+        """Mean µs of each of PARTS; None if they were not counted."""
         split = self.split
         if not split or not split.records:
             return None
@@ -119,7 +119,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of a workload; better is "lower" or "higher"."""
+    """A figure of a workload; `better` is "lower" or "higher"."""
 
     better: str
     about: str
@@ -127,7 +127,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Workload:
-    """What ran, whether it had more to do than CPUs, and its figures, the main one first."""
+    """What ran, whether it had more work than CPUs, and its figures, the main one first."""
 
     about: str
     contended: bool
@@ -135,13 +135,13 @@ class Workload:
 
     @property
     def main(self) -> str:
-        """Name of the figure that stands for the workload."""
+        """The name of the figure that stands for the workload."""
         return next(iter(self.metrics))
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run: of a workload, at a load, or with so many tasks on so many CPUs."""
+    """One run: of a workload, at a load, or with a number of tasks on a number of CPUs."""
 
     scheduler: str
     workload: str = ""
@@ -161,7 +161,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Ring:
-    """One ring benchmark: µs per task of one part ("cycle" is all of it) of the round trip."""
+    """One ring benchmark: µs per task of a part of the round trip ("cycle" is the whole)."""
 
     policy: str
     part: str

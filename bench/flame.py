@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where the instructions of a scheduling cycle go: every one of some hundred cycles, by its stack.
+"""Counts every instruction of some hundred scheduling cycles by its stack.
 
     python -m bench.flame            boots the lab, records, and writes build/bench/cycle.json
 
-The load is that of `bench.deciding`'s low one, with shorter slices: the emulator logs a million
-instructions a second, so that cycles have to come more often. What is counted is all that runs
-between two changes of task, of the process that decides: its cycle, the way into the kernel, BPF
-as it carries the decisions out, up to the next task. What the processor does to change over is
-the last frame. Stacks are made from addresses alone: a function's first instruction is a call.
+The load is the low one of `bench.deciding` with shorter slices: the emulator logs only a million
+instructions a second, so cycles have to come more often. It counts all instructions between two
+context switches for the process that decides: its cycle, the way into the kernel, and BPF, which
+carries the decisions out, up to the next task. The switch itself is the last frame. Stacks are made
+from addresses alone: the first instruction of a function means a call.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ OPTIONS = (
 )
 _LAB = Path("/run/lab")
 _HIGH = 1 << 63  # the kernel's half of the addresses
-# Only the process that decides runs this; its Python is at the same place in others.
+# Only the process that decides runs this file; other processes have Python at the same addresses.
 _OURS = "_exchange"
 _SWITCH = "__switch_to_asm"
 _CYCLE = "pyland_cycle"
@@ -52,7 +52,7 @@ _DEEPEST = 60
 
 @dataclass
 class Symbols:
-    """Names of addresses, of the kernel and of one process."""
+    """Names for the addresses of the kernel and of one process."""
 
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Symbols:
 
     @classmethod
     def read(cls, kallsyms: str, maps: str) -> Symbols:
-        """From /proc/kallsyms and the process's maps, whose files are read with `nm`."""
+        """From /proc/kallsyms and the process's maps; `nm` reads the mapped files."""
         found: list[tuple[int, int, str]] = []
         kernel = [line.split() for line in kallsyms.splitlines()]
         places = sorted((int(word[0], 16), word[2]) for word in kernel if word[1] in "tTwW")
@@ -84,11 +84,11 @@ class Symbols:
         return made
 
     def file(self, address: int) -> str:
-        """The process's file that an address is in; empty for another process's."""
+        """The file of the process at this address; empty if there is none."""
         return next((name for begin, end, name in self.mapped if begin <= address < end), "")
 
     def look_up(self, address: int) -> tuple[str, bool]:
-        """The function's name, and whether this is its first instruction."""
+        """The function at this address, and whether this is its first instruction."""
         found = self._known.get(address)
         if found is None:
             at = bisect.bisect(self.starts, address) - 1
@@ -101,13 +101,13 @@ class Symbols:
 
 
 def _plain(name: str) -> str:
-    """Without what compilers and the BPF loader add."""
+    """The name without the suffixes of compilers and the prefix of the BPF loader."""
     name = re.sub(r"^bpf_prog_[0-9a-f]{16}_", "bpf:", name)
     return re.sub(r"\.(isra|part|constprop|lto_priv|cold)(\.\d+)*(?=\.|$)", "", name).split("@")[0]
 
 
 def _functions(file: str, offset: int) -> Iterator[tuple[int, int, str]]:
-    """Functions of an ELF file by their distance from where its part at `offset` is mapped."""
+    """Functions of an ELF file: address relative to the mapping of `offset`, size and name."""
 
     def run(*command: str) -> str:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
@@ -115,7 +115,7 @@ def _functions(file: str, offset: int) -> Iterator[tuple[int, int, str]]:
     parts = re.findall(r"LOAD +0x(\w+) 0x(\w+)", run("readelf", "-lW", file))
     base = next((int(at, 16) for start, at in parts if int(start, 16) == offset), offset)
     seen = set()
-    # A library that has no symbols has dynamic ones.
+    # A stripped library has only dynamic symbols.
     for kind in ("--defined-only", "--dynamic"):
         for line in run("nm", "-S", kind, file).splitlines():
             words = line.split()
@@ -125,15 +125,15 @@ def _functions(file: str, offset: int) -> Iterator[tuple[int, int, str]]:
 
 
 class Stack:
-    """The functions that an instruction is in, as far as addresses tell."""
+    """The calls that lead to an instruction, as far as addresses tell."""
 
     def __init__(self, root: str = "") -> None:
-        """Nothing is outside of `root`."""
+        """`root` is the outermost function."""
         self.frames: list[str] = []
         self._root = root
 
     def step(self, name: str, begins: bool) -> None:
-        """One instruction."""
+        """Follow one instruction: its function, and whether the function begins with it."""
         frames = self.frames
         if name == self._root:
             frames[:] = [name]
@@ -146,7 +146,7 @@ class Stack:
 
 
 def fold(addresses: Iterable[int], symbols: Symbols) -> tuple[int, Counter[tuple[str, ...]]]:
-    """Cycles, and instructions by stack, of the process whose maps these are."""
+    """Cycles, and instructions by stack, of the process that the symbols are from."""
     counts: Counter[tuple[str, ...]] = Counter()
     ours = [(begin, end) for begin, end, file in symbols.mapped if file == _OURS]
     cycles = 0
@@ -156,7 +156,7 @@ def fold(addresses: Iterable[int], symbols: Symbols) -> tuple[int, Counter[tuple
     for address in addresses:
         if address & _HIGH and symbols.look_up(address) == (_SWITCH, True):
             if any(begin <= each < end for begin, end in ours for each in turn):
-                # The first turn may have begun before the record did, and only shows the way.
+                # The recording may begin inside the first turn, so that only sets up the stacks.
                 seen += 1
                 for each in turn:
                     name, begins = symbols.look_up(each)
@@ -174,7 +174,7 @@ def fold(addresses: Iterable[int], symbols: Symbols) -> tuple[int, Counter[tuple
 
 
 def record(folder: Path, milliseconds: float) -> None:
-    """In the lab: pyland schedules, and the emulator logs what is executed meanwhile."""
+    """In the lab: let pyland schedule while the emulator logs the instructions."""
     Path("/proc/sys/net/core/bpf_jit_kallsyms").write_text("1", encoding="ascii")
     Path("/proc/sys/kernel/kptr_restrict").write_text("0", encoding="ascii")
     with Scheduler(*OPTIONS) as scheduler, Hogs(3600, [0] * 3), Sleeper(3600):
@@ -191,7 +191,7 @@ def record(folder: Path, milliseconds: float) -> None:
 
 
 def main(words: Sequence[str]) -> int:
-    """0 when there is a result."""
+    """0 if there is a result."""
     parser = argparse.ArgumentParser(prog="bench.flame", description=__doc__, allow_abbrev=False)
     parser.add_argument("--milliseconds", type=float, default=60, help="of the guest's time (60)")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER")

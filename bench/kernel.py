@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Every scheduler under every workload on the running kernel: `make bench-kernel` calls it.
 
-In each round every scheduler has its turn with all workloads, and the order of the
-schedulers is another one in each round: what the machine does meanwhile, it does to all.
+In each round every scheduler runs all workloads. The order of the schedulers differs from round to
+round, so that disturbances of the machine hit all of them alike.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ RESULTS = build.ROOT / "build" / "bench"
 
 
 def say(text: str) -> None:
-    """A line of progress."""
+    """Print a line of progress."""
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 def chosen(names: Sequence[str], among: Sequence[Any], what: str) -> list[Any]:
-    """Those with these names, or all; raises ValueError for a name that there is not."""
+    """The items with these names, all without names; ValueError for an unknown name."""
     known = {each.name: each for each in among}
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"no {what} {unknown[0]!r}; there are: {', '.join(known)}")
@@ -44,7 +44,7 @@ def chosen(names: Sequence[str], among: Sequence[Any], what: str) -> list[Any]:
 
 
 def rotated(schedulers: Sequence[Contender], round_: int) -> list[Contender]:
-    """Each round begins with another one, and every second one goes backwards."""
+    """The order of a round: each begins with another scheduler, every second one is reversed."""
     at = round_ * (len(schedulers) // 2 + 1) % len(schedulers)
     order = [*schedulers[at:], *schedulers[:at]]
     return order[::-1] if round_ % 2 else order
@@ -53,9 +53,9 @@ def rotated(schedulers: Sequence[Contender], round_: int) -> list[Contender]:
 def turn(
     contender: Contender, workloads: Sequence[Workload], seconds: float, raw: Path, round_: int
 ) -> list[dict[str, Any]]:
-    """One scheduler's turn: all workloads, with what went wrong instead of figures.
+    """One scheduler's turn: a row for each workload, with the error of a run that failed.
 
-    One that the kernel ends is started again for the workloads that are left.
+    A scheduler that the kernel ends is started again for the workloads that are left.
     """
     say(f"round {round_ + 1}, {contender.name}")
     runs: list[dict[str, Any]] = []
@@ -85,8 +85,8 @@ def turn(
             error = str(failed).splitlines()[0]
             say(f"{error}")
             if len(runs) > before and runs[-1]["error"]:
-                continue  # noted where it happened
-            # The one that it did not survive; all, if it did not even start.
+                continue  # the row of that workload has the error
+            # The workload in which it ended; all workloads if it did not even start.
             lost = left[: 1 if len(runs) > before else len(left)]
             for workload in lost:
                 note(workload, {}, None, error)
@@ -97,7 +97,7 @@ def turn(
 def measure(
     running: Running, workload: Workload, seconds: float, folder: Path
 ) -> tuple[dict[str, float], dict[str, Any], str]:
-    """One run: metrics, cost, and what went wrong; raises OSError when the scheduler is gone."""
+    """One run: metrics, cost and error; raises OSError if the scheduler is gone."""
     folder.mkdir(parents=True, exist_ok=True)
     begin_s = time.monotonic()
     metrics, error = {}, ""
@@ -107,7 +107,7 @@ def measure(
         except (OSError, RuntimeError, TimeoutError, ValueError) as failed:
             error = str(failed).splitlines()[0]
     if running.has_ended():
-        # Whatever was measured then was measured of the default scheduler.
+        # The figures are partly those of the default scheduler.
         metrics, error = {}, "the kernel ended the scheduler meanwhile"
     main = workload.metrics[0].name
     took_s = time.monotonic() - begin_s
@@ -116,9 +116,9 @@ def measure(
 
 
 def added(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    """Both results as one; the rounds of each have numbers of their own.
+    """Both results as one; no number of a round is in both.
 
-    Ratios are of one round, so that they never cross boots.
+    A ratio is taken within a round, so it never compares two boots.
     """
     if not earlier:
         return later
@@ -135,7 +135,7 @@ def added(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(words: Sequence[str]) -> int:
-    """0 when there are results, 2 for bad arguments."""
+    """0 if there are results, 2 for bad arguments."""
     parser = argparse.ArgumentParser(prog="bench.kernel", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--rounds", type=int, default=3, help="how often each scheduler has its turn (3)")
@@ -198,7 +198,7 @@ def main(words: Sequence[str]) -> int:
             for contender in rotated(schedulers, round_):
                 raw = options.results / "raw"
                 results["runs"] += turn(contender, workloads, options.seconds, raw, round_)
-                # After each turn: what is measured is kept, whatever comes.
+                # After each turn, so that a later failure loses no figures.
                 text = json.dumps(added(earlier, results), indent=1)
                 file.write_text(text + "\n", encoding="utf-8")
     print(summary(load(options.results)))

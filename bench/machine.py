@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What was measured on: the machine, as the results describe it."""
+"""The description of the machine in the results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import psutil
 
 
 def described(command: str) -> dict[str, Any]:
-    """The head of a file of results; `command` is what repeats it."""
+    """The head of a file of results; `command` repeats the measurement."""
     cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     flags = cpuinfo.split()
     model = re.search(r"^model name\s*: (.*)$", cpuinfo, re.M)
@@ -24,7 +24,7 @@ def described(command: str) -> dict[str, Any]:
             "cpus": os.cpu_count() or 1,
             "memory_mib": psutil.virtual_memory().total >> 20,
             "kernel": os.uname().release,
-            # QEMU's own name of a processor that it translates.
+            # QEMU names a processor that it emulates so.
             "emulated": bool(model and "TCG" in model[1]) or "tcg" in flags,
             "clock": "instructions" if os.environ.get("PYLAND_BENCH_COUNTED") else "time",
             "kernel_arguments": Path("/proc/cmdline").read_text(encoding="utf-8").strip(),

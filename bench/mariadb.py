@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A MariaDB server for sysbench: its tables are made once, each server runs on a copy of them."""
+"""A MariaDB server for sysbench: the tables are made once, each server runs on a copy of them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ FOLDER = ROOT / "build" / "bench" / "mariadb"
 TABLES = 2
 ROWS = 10_000
 
-# Small enough for a virtual machine whose file systems are memory. No option files: the
-# distribution's would put files where nobody may write.
+# Small enough for a virtual machine with file systems in memory. Option files are not read: those
+# of the distribution name folders that are not writable here.
 _OPTIONS = (
     "--innodb-buffer-pool-size=64M",
     "--innodb-log-file-size=16M",
@@ -35,7 +35,7 @@ _OPTIONS = (
     "--skip-name-resolve",
 )
 
-# A user who is not root may not have its folder in PATH.
+# PATH of an ordinary user may lack this folder.
 _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
 _SERVER = shutil.which("mariadbd", path=_PATH)
 
@@ -43,14 +43,14 @@ _running: list[Path] = []
 
 
 def running() -> Path:
-    """The socket of the server that runs; RuntimeError when none does."""
+    """The socket of the running server; RuntimeError if there is none."""
     if not _running:
         raise RuntimeError("no MariaDB server runs")
     return _running[-1]
 
 
 def sysbench(at: Path, *arguments: str) -> list[str]:
-    """The command for sysbench's read-write transactions with the server at this socket."""
+    """The sysbench command for read-write transactions with the server at this socket."""
     return [
         "sysbench",
         "oltp_read_write",
@@ -65,9 +65,9 @@ def sysbench(at: Path, *arguments: str) -> list[str]:
 
 
 def prepare(folder: Path = FOLDER) -> Path:
-    """The data with sysbench's tables in this folder, made by its first caller: seconds.
+    """The data with sysbench's tables in this folder; the first call makes it, in some seconds.
 
-    RuntimeError says in one line what failed.
+    The message of a RuntimeError is one line.
     """
     data = folder / "data"
     if data.is_dir():
@@ -93,9 +93,9 @@ def prepare(folder: Path = FOLDER) -> Path:
 
 
 class Server:
-    """A running server, on a copy of the data that is lost at the end of the `with` block.
+    """A running server on a copy of the data; the end of the `with` block removes the copy.
 
-    Entering takes until it answers; RuntimeError when it does not.
+    The block begins when the server answers; RuntimeError if it does not.
     """
 
     def __init__(self, folder: Path = FOLDER) -> None:
@@ -121,10 +121,10 @@ class Server:
 
 @contextlib.contextmanager
 def _serving(data: Path) -> Iterator[Path]:
-    """A server on this data; its socket. It is shut down at the end."""
+    """The socket of a server on this data, which is shut down at the end."""
     if _SERVER is None:
         raise RuntimeError("no mariadbd here")
-    # Not beside the data: a path of a socket has at most 107 bytes.
+    # In a short path: that of a socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="pyland-db-") as temporary:
         at = Path(temporary) / "socket"
         command = [
@@ -149,7 +149,7 @@ def _serving(data: Path) -> Iterator[Path]:
 
 
 def _answers(at: Path) -> bool:
-    """Whether a server says its greeting at this socket."""
+    """True if a server sends its greeting at this socket."""
     with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
         connection.settimeout(PATIENCE)
         connection.connect(str(at))
@@ -158,7 +158,7 @@ def _answers(at: Path) -> bool:
 
 
 def _as_root() -> list[str]:
-    """What makes the server run as root, which it does not do unasked."""
+    """The option without which the server does not run as root."""
     return ["--user=root"] if os.geteuid() == 0 else []
 
 

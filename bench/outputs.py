@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the measuring programs print, as figures by name; RuntimeError where it is not there."""
+"""Figures by name from the outputs of measuring programs; RuntimeError if one is missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NUMBER = r"(\d+(?:\.\d+)?)"
 
 
 def _last(pattern: str, text: str, what: str) -> str:
-    """The group of the pattern's last match."""
+    """The group of the last match."""
     found: list[str] = re.findall(pattern, text, re.MULTILINE)
     if not found:
         raise RuntimeError(f"no {what} in the output")
@@ -20,7 +20,7 @@ def _last(pattern: str, text: str, what: str) -> str:
 
 
 def schbench(text: str) -> dict[str, float]:
-    """Of schbench's last report: latencies from wakeup to running, of requests, and their rate."""
+    """From schbench's last report: wakeup latencies, latencies of requests, and their rate."""
     tables: dict[str, dict[str, float]] = {}
     table: dict[str, float] = {}
     for line in text.splitlines():
@@ -51,9 +51,9 @@ def stress(text: str, stressor: str) -> dict[str, float]:
 
 
 def cyclictest(text: str) -> dict[str, float]:
-    """Of cyclictest's JSON: latencies of all threads together, in microseconds.
+    """From cyclictest's JSON: latencies of all threads together, in microseconds.
 
-    What is beyond its histogram counts as the longest of all.
+    A latency beyond its histogram counts as the longest.
     """
     try:
         threads = json.loads(text)["thread"].values()
@@ -74,7 +74,7 @@ def cyclictest(text: str) -> dict[str, float]:
 
 
 def percentile(counts: Mapping[int, int], percent: float, total: int, beyond: float) -> float:
-    """The smallest value that so many per cent of the total stay within, or what is beyond."""
+    """The smallest value that this percentage of the total does not exceed; else `beyond`."""
     seen = 0
     for value in sorted(counts):
         seen += counts[value]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The plots of docs/performance.md: each one is drawn into a PNG where there is data for it.
+"""The plots of docs/performance.md: each is drawn into a PNG if there is data for it.
 
-matplotlib is imported here only. Colours are Okabe and Ito's, which the colour-blind tell apart,
-with their grey and a dark red of Paul Tol's for a ninth and a tenth series.
+The colours are those of Okabe and Ito, which the colour-blind can tell apart, with their grey and a
+dark red of Paul Tol for a ninth and a tenth series.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PLAIN = FuncFormatter(lambda value, _: f"{value:,g}")
 
 
 def _figure(rows: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure with its axes, high enough for so many rows of bars."""
+    """A figure with its axes, high enough for this many rows of bars."""
     figure = Figure(figsize=(7.5, min(12.0, max(2.4, 1.2 + 0.2 * rows))), layout="constrained")
     FigureCanvasAgg(figure)
     axes = [figure.add_subplot(1, columns, each + 1) for each in range(columns)]
@@ -42,27 +42,27 @@ def _figure(rows: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
 
 def _save(figure: Figure, path: Path) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # No version of the program in it: the same results give the same file.
+    # Without the version of the program: the same results give the same file.
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
     return True
 
 
 def _colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each; those who are compared most have theirs in every plot."""
+    """A colour for each; pyland and scx_rustland have the same colour in every plot."""
     fixed = {PYLAND: COLOURS[0], RUSTLAND: COLOURS[3]}
     free = (colour for colour in COLOURS * len(names) if colour not in fixed.values())
     return {name: fixed[name] if name in fixed else next(free) for name in names}
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
-    """Above all axes, in rows of five."""
+    """The legend above all axes, in rows of five."""
     handles, labels = axes.get_legend_handles_labels()
     columns = min(5, len(labels))
     figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False)
 
 
 def ratio(results: Results, path: Path) -> bool:
-    """Times as good as the default scheduler: bars from 1, by workload and scheduler."""
+    """How many times as good as the default scheduler: bars from 1, by workload and scheduler."""
     schedulers = [name for name in results.schedulers() if name != DEFAULT]
     bars = [
         (place, index, found)
@@ -110,7 +110,7 @@ def ratio(results: Results, path: Path) -> bool:
 def _stacked(
     labels: Sequence[str], parts: Sequence[tuple[str, Sequence[float]]], unit: str, path: Path
 ) -> bool:
-    """Horizontal bars, each of the parts beside the one before."""
+    """Horizontal bars, the parts of a bar beside each other."""
     figure, (axes,) = _figure(len(labels) * 1.3)
     begins = [0.0] * len(labels)
     for index, (part, values) in enumerate(parts):
@@ -149,7 +149,7 @@ def cost(results: Results, path: Path) -> bool:
 
 
 def split(results: Results, path: Path) -> bool:
-    """Where a task's time goes: by workload, and where that was not measured, by load."""
+    """Where a task's time goes: by workload, or by load if that was not measured."""
     timed = {pair: of for pair, of in splits(results.by_workload).items() if pair[1] == PYLAND}
     found = timed or splits(results.by_load)
     if not found:
@@ -160,7 +160,7 @@ def split(results: Results, path: Path) -> bool:
 
 
 def _lines(axes: Axes, lines: Mapping[str, Mapping[int, float]]) -> None:
-    """A line for each of the schedulers or policies, with a tick at each measured place."""
+    """A line for each scheduler or policy, with a tick at each measured place."""
     colours = _colours(list(lines))
     for marker, (label, points) in zip(itertools.cycle(MARKERS), lines.items(), strict=False):
         xs = sorted(points)
@@ -175,7 +175,7 @@ def _lines(axes: Axes, lines: Mapping[str, Mapping[int, float]]) -> None:
 
 
 def scale(results: Results, path: Path) -> bool:
-    """User space per decision by tasks, and by CPUs, at the number of the other most seen."""
+    """User space per decision by tasks, and by CPUs, at the most frequent number of the other."""
     runs = [run for run in results.scale if run.deciding]
     if not runs:
         return False
@@ -204,9 +204,9 @@ def scale(results: Results, path: Path) -> bool:
 
 
 def rings(results: Results, path: Path) -> bool:
-    """User-space cost per task of the whole round trip against the batch, by policy."""
+    """User-space cost per task of the whole cycle, by batch and policy."""
     lines: dict[str, dict[int, float]] = {}
-    # The depth at which the most batches were measured: others are a series of their own.
+    # The depth with the most batches; the other depths are another series of measurements.
     depths: dict[int, set[int]] = {}
     cycles = [ring for ring in results.rings if ring.part == "cycle"]
     for ring in cycles:
@@ -233,6 +233,6 @@ PLOTS: tuple[Callable[[Results, Path], bool], ...] = (ratio, cost, split, scale,
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
-    """Draws all that there is data for; the files, each named after its function."""
+    """Draws the plots that have data; the files are named after their functions."""
     paths = {plot: folder / f"{plot.__name__}.png" for plot in PLOTS}
     return [path for plot, path in paths.items() if plot(results, path)]

@@ -3,7 +3,7 @@
 
     python -m bench.report [--results build/bench] [--output docs/performance.md]
 
-The same results give the same text. By hand there are only the remarks, bench/remarks.md.
+The same results give the same text. Only the remarks, bench/remarks.md, are written by hand.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TARGETS = f"""For `{PYLAND}`; {NONE} where something was not measured."""
 def page(
     results: Results, remarks: str, plots: Mapping[str, str], cycle: Cycle | None = None
 ) -> str:
-    """The Markdown page; plots are links to images by the names of bench.plots' functions."""
+    """The page in Markdown; `plots` has links to images, by the names of bench.plots' functions."""
     words = {True: "yes", False: "**no**", None: NONE}
     judged = [
         [each.number, each.target, each.measured, words[each.reached]] for each in verdicts(results)
@@ -65,7 +65,7 @@ def page(
 
 
 def summary(results: Results) -> str:
-    """A table for a terminal: median, min-max and ratio of the main figure of each workload."""
+    """A table for a terminal: the main figure of each workload with its range and ratio."""
     lines = []
     for name, each in results.workloads.items():
         main = each.main
@@ -80,7 +80,7 @@ def summary(results: Results) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 2 where there are no results, or none that can be read."""
+    """The exit status: 2 if there are no results, or if they cannot be read."""
     parser = argparse.ArgumentParser(prog="python -m bench.report", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("build/bench"))
     parser.add_argument("--output", type=Path, default=Path("docs/performance.md"))
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results = load(options.results)
         if not results.files:
             raise ResultsError(f"no results in {options.results}")
-        from bench import plots  # what it needs is not there in every environment
+        from bench import plots  # matplotlib is not installed in every environment
 
         drawn = plots.draw(results, options.plots)
         if cycle := Cycle.read(options.results):

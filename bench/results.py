@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The benchmarks' results, read from their JSON files: medians, spreads and ratios.
 
-Schedulers are compared within a round, which ran in one boot in an interleaved order: the ratio
-of each round first, then the median of them, so that a drift of the machine cancels.
+Schedulers are compared within a round, which ran in one boot: first the ratio of each round, then
+the median of the ratios, so that a drift of the machine cancels out.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ T = TypeVar("T")
 
 
 class ResultsError(ValueError):
-    """A file that does not hold what it should; the message names it."""
+    """A file with wrong contents; the message names the file."""
 
 
 Places = Mapping[tuple[str, str], Sequence[Cost]]
-"""Costs of runs by load or workload, and scheduler, in the order in which they are shown."""
+"""Costs of runs by load or workload, and scheduler, in the order of the report."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """All files of a folder; those without a file are empty."""
+    """The results in all files of a folder; empty where a file is missing."""
 
     files: Mapping[str, Mapping[str, Any]]
     workloads: Mapping[str, Workload]
@@ -40,30 +40,30 @@ class Results:
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """Those of all files but the rings'."""
+        """The runs of all files; the rings have no runs."""
         return self.kernel + self.cost + self.scale
 
     @property
     def loads(self) -> list[str]:
-        """Of the runs under instruction counting, low before full."""
+        """The loads of the runs that counted instructions, low before full."""
         return sorted({run.load for run in self.cost}, key=lambda name: (name != "low", name))
 
     @property
     def by_load(self) -> Places:
-        """What deciding cost under instruction counting."""
+        """The cost of deciding in the runs that counted instructions."""
         return _by_place(self.cost, lambda run: run.load, self.loads)
 
     @property
     def by_workload(self) -> Places:
-        """What deciding cost beside the workloads."""
+        """The cost of deciding during the workloads."""
         return _by_place(self.kernel, lambda run: run.workload, list(self.workloads))
 
     def schedulers(self) -> list[str]:
-        """All that ran a workload, in the order in which they are shown."""
+        """The schedulers that ran a workload, in the order of the report."""
         return ordered(run.scheduler for run in self.kernel)
 
     def _rounds(self, scheduler: str, workload: str, metric: str) -> dict[int, float]:
-        """Rounds that did not fail, and their figure."""
+        """The figure of each round that did not fail."""
         rounds: dict[int, list[float]] = {}
         for run in self.kernel:
             if (run.scheduler, run.workload) == (scheduler, workload) and not run.error:
@@ -73,15 +73,15 @@ class Results:
         return {round_: median(values) for round_, values in rounds.items()}
 
     def figures(self, scheduler: str, workload: str, metric: str) -> Spread | None:
-        """A figure over the rounds; None when there is none."""
+        """The spread of a figure over the rounds; None if there is none."""
         return Spread.of(self._rounds(scheduler, workload, metric).values())
 
     def ratio(
         self, scheduler: str, workload: str, metric: str, base: str = DEFAULT
     ) -> Spread | None:
-        """How many times as good as the base of the same round: above 1 is better.
+        """How many times as good as the base in the same round: above 1 is better.
 
-        A round in which either failed, or only one of both figures is 0, does not count.
+        A round does not count if one of both failed, or if only one of both figures is 0.
         """
         mine, theirs = (self._rounds(each, workload, metric) for each in (scheduler, base))
         ratios = []
@@ -97,7 +97,7 @@ class Results:
 
 
 def ordered(schedulers: Iterable[str]) -> list[str]:
-    """Each once: the default one, pyland's with the default policy first, then the others."""
+    """Each name once: the default scheduler, pyland with `deadline`, its other policies, others."""
 
     def rank(name: str) -> tuple[bool, bool, bool, str]:
         return name != DEFAULT, name != PYLAND, not name.startswith("pyland"), name
@@ -106,7 +106,7 @@ def ordered(schedulers: Iterable[str]) -> list[str]:
 
 
 def deciding(runs: Iterable[Run], key: Callable[[Run], T]) -> dict[T, list[Cost]]:
-    """The costs of runs that decided something, by this key."""
+    """The costs of the runs that decided anything, by this key."""
     groups: dict[T, list[Cost]] = {}
     for run in runs:
         if cost := run.deciding:
@@ -115,13 +115,13 @@ def deciding(runs: Iterable[Run], key: Callable[[Run], T]) -> dict[T, list[Cost]
 
 
 def middle(values: Iterable[float | None]) -> float | None:
-    """The median of those that are there."""
+    """The median of the values that are not None."""
     known = [value for value in values if value is not None]
     return median(known) if known else None
 
 
 def splits(places: Places) -> dict[tuple[str, str], list[float | None]]:
-    """Medians over the runs of `Cost.parts_us`, where those are known."""
+    """Medians of `Cost.parts_us` over the runs that have them."""
     made = {}
     for pair, costs in places.items():
         if parts := [cost.parts_us for cost in costs if cost.parts_us]:
@@ -130,7 +130,7 @@ def splits(places: Places) -> dict[tuple[str, str], list[float | None]]:
 
 
 def _by_place(runs: Iterable[Run], place: Callable[[Run], str], places: Sequence[str]) -> Places:
-    """In the order of these places, without others."""
+    """The costs at these places, in their order."""
     groups = deciding(runs, lambda run: (place(run), run.scheduler))
     schedulers = ordered(scheduler for _, scheduler in groups)
     pairs = ((where, scheduler) for where in places for scheduler in schedulers)
@@ -138,7 +138,7 @@ def _by_place(runs: Iterable[Run], place: Callable[[Run], str], places: Sequence
 
 
 def _made(kind: type[T], data: Mapping[str, Any]) -> T:
-    """A dataclass from the values of its fields' names; what else there is does not matter."""
+    """A dataclass from the values for its fields; other values are ignored."""
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: value for name, value in data.items() if name in names})
 
@@ -159,7 +159,7 @@ def _workload(data: Mapping[str, Any]) -> Workload:
 
 
 def _ring(data: Mapping[str, Any]) -> Ring:
-    """One of pytest-benchmark's; parameters stand in for what a benchmark does not say."""
+    """A ring benchmark of pytest-benchmark; parameters replace missing extra_info."""
     known = {"part": "cycle", **(data.get("params") or {}), **data["extra_info"]}
     return Ring(
         policy=known.get("policy") or known.get("name") or PYLAND.split()[1],
@@ -171,7 +171,7 @@ def _ring(data: Mapping[str, Any]) -> Ring:
 
 
 def load(folder: Path) -> Results:
-    """All results of a folder; ResultsError for a file that cannot be read as what it is."""
+    """All results of a folder; ResultsError for a file that cannot be read."""
     files: dict[str, Any] = {}
     made: dict[str, Any] = {"workloads": {}}
     for name in ("kernel", "cost", "scale", "rings"):

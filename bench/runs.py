@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How each workload runs: about so many seconds, and returns its figures by name.
+"""How each workload runs: for about the given seconds; it returns its figures by name.
 
-All are sized by the number of CPUs, and small: an emulated CPU does a tenth of a real one's work.
-The programs' own outputs go to the folder; RuntimeError has one line about what failed.
+The size depends on the number of CPUs, and is small: an emulated CPU does a tenth of the work of a
+real one. The programs' outputs go to the folder. The message of a RuntimeError is one line.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tools.load.programs import Game, Hogs, Sleeper
 CPUS = os.cpu_count() or 1
 
 Run = Callable[[float, Path], dict[str, float]]
-# Of tools/load. Not all that are there: one more would change what a compilation measures.
+# Of tools/load, but not all programs: another source would change what a compilation measures.
 COMPILED = ("game.c", "hogs.c", "sleeper.c", "spawner.c")
 
 C = TypeVar("C", bound=Command)
@@ -33,7 +33,7 @@ C = TypeVar("C", bound=Command)
 
 @contextlib.contextmanager
 def kept(command: C, raw: Path) -> Iterator[C]:
-    """The running command: its output stays in the folder, and what fails says it in one line."""
+    """The running command; keeps its output in the folder, and shortens errors to one line."""
     try:
         with command:
             try:
@@ -46,7 +46,7 @@ def kept(command: C, raw: Path) -> Iterator[C]:
 
 
 def ended(command: Command, seconds: float, raw: Path) -> str:
-    """What a command wrote that ended well, and in less than these seconds and our patience."""
+    """The output of a command; RuntimeError if it fails, or takes PATIENCE seconds longer."""
     with kept(command, raw):
         status = command.wait(seconds + PATIENCE)
         output = command.output
@@ -57,12 +57,12 @@ def ended(command: Command, seconds: float, raw: Path) -> str:
 
 
 def whole(seconds: float) -> int:
-    """Seconds for a program that takes no fractions."""
+    """Whole seconds, for a program that takes no fractions."""
     return max(1, round(seconds))
 
 
 def schbench(threads: int) -> Run:
-    """A messenger that hands out requests to so many threads, each of 64 KiB of matrices."""
+    """A messenger that gives requests to this many threads, each of 64 KiB of matrices."""
 
     def run(seconds: float, raw: Path) -> dict[str, float]:
         options = f"-m 1 -t {threads} -F 64 -r {whole(seconds)} -i {whole(seconds) + 60}"
@@ -72,14 +72,14 @@ def schbench(threads: int) -> Run:
 
 
 def hackbench(seconds: float, raw: Path) -> dict[str, float]:
-    """Groups of 40 processes, one for each CPU, in which everybody writes to everybody."""
+    """A group of 40 processes for each CPU; 20 send messages to the other 20."""
     loops = str(max(1, round(100 * seconds)))
     command = Command("hackbench", "-P", "-g", str(CPUS), "-l", loops)
     return outputs.hackbench(ended(command, 10 * seconds, raw))
 
 
 def stress(stressor: str, instances: int, options: str = "") -> Run:
-    """So many of one of stress-ng's stressors."""
+    """This many instances of a stressor of stress-ng."""
 
     def run(seconds: float, raw: Path) -> dict[str, float]:
         command = Stress(f"--{stressor} {instances} {options} --metrics", whole(seconds))
@@ -89,10 +89,10 @@ def stress(stressor: str, instances: int, options: str = "") -> Run:
 
 
 def cyclictest(seconds: float, raw: Path) -> dict[str, float]:
-    """A thread for each CPU that wakes up each 10 ms, among two hogs for each."""
+    """A thread for each CPU that wakes up every 10 ms, among two hogs for each CPU."""
     raw.mkdir(parents=True, exist_ok=True)
     result = raw / "cyclictest.json"
-    # The histogram has 200 ms; its table would be that long, so only its JSON is kept.
+    # The histogram has 200,000 rows; only its JSON is kept.
     options = f"-q -m -t {CPUS} -i 10000 -D {whole(seconds)} --policy=other --default-system"
     files = ["-h", "200000", "--histfile=/dev/null", f"--json={result}"]
     with kept(Hogs(seconds + 2 * PATIENCE, [0] * (2 * CPUS)), raw):
@@ -112,7 +112,7 @@ def sysbench(test: str, *options: str) -> Run:
 
 
 def oltp(seconds: float, raw: Path) -> dict[str, float]:
-    """Transactions of two clients for each CPU, with the server of bench.mariadb that runs."""
+    """Transactions of two clients for each CPU, with the running server of bench.mariadb."""
     options = [f"--threads={2 * CPUS}", f"--time={whole(seconds)}", "--percentile=99", "run"]
     command = Command(*mariadb.sysbench(mariadb.running(), *options))
     found = outputs.sysbench(ended(command, seconds, raw))
@@ -123,10 +123,10 @@ def oltp(seconds: float, raw: Path) -> dict[str, float]:
 
 
 class Compile(Command):
-    """make, with two jobs for each CPU, of so many objects from a few C files."""
+    """make with two jobs for each CPU: compiles this many objects from a few C files."""
 
     def __init__(self, objects: int) -> None:
-        # A compiler that is being killed may still hold on to a file of it.
+        # A compiler that is being killed may still write a file there.
         self._folder = tempfile.TemporaryDirectory(
             prefix="pyland-compile-", ignore_cleanup_errors=True
         )
@@ -134,7 +134,7 @@ class Compile(Command):
         for file in (*map(build.HERE.joinpath, COMPILED), *build.HERE.glob("*.h")):
             shutil.copy(file, folder)
         names = [f"{number}.o" for number in range(objects)]
-        # The compiler's own files are lost with the folder as well.
+        # The compiler's temporary files are removed with the folder too.
         rules = [f"export TMPDIR := {folder}", f"all: {' '.join(names)}"]
         for number, name in enumerate(names):
             source = COMPILED[number % len(COMPILED)]
@@ -149,7 +149,7 @@ class Compile(Command):
 
 def compilation(seconds: float, raw: Path) -> dict[str, float]:
     """Compilations that take 2 s of an emulated CPU each."""
-    # First one that is not timed: the compiler may not be in memory yet.
+    # One compilation before the clock starts: it reads the compiler into memory.
     ended(Compile(1), 60, raw)
     command = Compile(max(2 * CPUS, round(seconds * CPUS / 2)))
     begin = time.monotonic()
@@ -158,11 +158,11 @@ def compilation(seconds: float, raw: Path) -> dict[str, float]:
 
 
 def game(seconds: float, raw: Path) -> dict[str, float]:
-    """A game that alone would have CPU time to spare, while a compilation runs that does not end.
+    """A game beside an endless compilation; without it the game would have CPU time to spare.
 
     A frame of 16.7 ms takes its main thread 2 ms, and a helper for each CPU as much.
     """
-    # No CPU compiles one of these files in less than 20 ms.
+    # Endless, because no CPU compiles one of these files in less than 20 ms.
     endless = Compile(whole(seconds) * CPUS * 50)
     with kept(endless, raw):
         playing = Game(seconds, fps=60, helpers=CPUS, main_us=2000, helper_us=2000)

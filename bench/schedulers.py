@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The schedulers that are compared: the kernel's own, pyland's policies, and scx_*."""
+"""The schedulers of the comparison: the kernel's default, pyland's policies, and scx_*."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _RUSTLAND = ("scx_rustland", "scx_rlfifo")
 
 
 class Running:
-    """A scheduler that schedules."""
+    """A scheduler that is loaded."""
 
     def __init__(self, meter: Meter | None = None, *, pyland: bool = False) -> None:
         self._meter = meter
@@ -35,12 +35,12 @@ class Running:
         self._loaded = (kernel_state(), kernel_state("enable_seq"))
 
     def has_ended(self) -> bool:
-        """Whether the kernel has ended it meanwhile."""
+        """True if the kernel has ended the scheduler meanwhile."""
         return (kernel_state(), kernel_state("enable_seq")) != self._loaded
 
     @contextmanager
     def measured(self) -> Iterator[dict[str, Any]]:
-        """The cost of what happens in the block, filled in at its end; empty if it has none."""
+        """The cost of the block, filled in at its end; stays empty for the kernel's scheduler."""
         cost: dict[str, Any] = {}
         if self._meter is None:
             yield cost
@@ -48,7 +48,7 @@ class Running:
         counters = self._counters()
         before = self._meter.read()
         yield cost
-        # What it costs to ask for the counters is no part of it.
+        # Read before pyland is asked for its counters, which costs too.
         after = self._meter.read()
         counted = {name: value - counters[name] for name, value in self._counters().items()}
         cost.update(between(before, after, counted))
@@ -65,14 +65,14 @@ class Running:
 
 @dataclass(frozen=True)
 class Contender:
-    """A scheduler by the name it has in the results, and how to start it."""
+    """A scheduler: its name in the results, and the command that starts it."""
 
     name: str
     command: tuple[str, ...] = ()
 
     @contextmanager
     def scheduling(self) -> Iterator[Running]:
-        """From loaded to gone; raises RuntimeError when it does not start, or ends by itself."""
+        """The loaded scheduler; RuntimeError if it does not start, or ends by itself."""
         if not self.command:
             yield Running()
             return
@@ -116,14 +116,14 @@ class Contender:
 
 
 def contenders(pyland: str | Path) -> list[Contender]:
-    """All there are: every built-in policy, and every scx_* command on PATH."""
+    """The default, every built-in policy, and every scx_* command on PATH."""
     own = [Contender(f"pyland {policy}", (str(pyland), "--policy", policy)) for policy in BUILTINS]
     return [Contender(DEFAULT), *own, *(Contender(p.name, (str(p),)) for p in _scx_on_path())]
 
 
 def _scx_on_path() -> list[Path]:
     found: dict[str, Path] = {}
-    # In the lab, that of who started it is handed on.
+    # In the lab: PATH of the user who called `make bench-kernel`.
     handed_on = os.environ.get("PYLAND_BENCH_PATH", "").split(os.pathsep)
     for folder in [*os.get_exec_path(), *filter(None, handed_on)]:
         for path in sorted(Path(folder).glob("scx_*")):
@@ -134,7 +134,7 @@ def _scx_on_path() -> list[Path]:
 
 
 def _complaint(output: str) -> str:
-    """Why a scheduler ended, of all that it wrote: one line."""
+    """The reason for the end of a scheduler from its output, in one line."""
     lines = [re.sub(r"\x1b\[\d*m", "", line).strip() for line in output.splitlines()]
     errors = [at for at, line in enumerate(lines) if line.startswith("Error")]
     told = lines[errors[0] :] if errors else lines[-1:]
@@ -142,7 +142,7 @@ def _complaint(output: str) -> str:
 
 
 def version(contender: Contender) -> str:
-    """What the command says that it is, one line; empty for the kernel's own."""
+    """The output of `--version` in one line; empty for the kernel's scheduler."""
     if not contender.command:
         return ""
     with Command(contender.command[0], "--version") as command:

@@ -33,12 +33,12 @@ COST_TITLES = (
 
 
 def _word(value: object) -> str:
-    """A fact about a machine."""
+    """A fact about a machine as a word."""
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value or NONE)
 
 
 def machines(results: Results) -> Iterator[str]:
-    """Each machine with the files that were measured on it, and the hint that it is emulated."""
+    """Each machine with the files that were measured on it, and a warning if it is emulated."""
     columns: list[tuple[dict[str, Any], list[str]]] = []
     for name, file in results.files.items():
         if machine := file.get("machine"):
@@ -67,7 +67,7 @@ def machines(results: Results) -> Iterator[str]:
 
 
 def repeat(results: Results) -> Iterator[str]:
-    """The commands as the files have them."""
+    """The commands that the files name."""
     commands = [results.files[name].get("command") or RINGS_COMMAND for name in results.files]
     yield "\n".join(["```sh", *dict.fromkeys(commands), "python -m bench.report", "```"])
     if kernel := results.files.get("kernel"):
@@ -78,7 +78,7 @@ def repeat(results: Results) -> Iterator[str]:
 
 
 def _is_counted(results: Results) -> bool:
-    """Whether the workloads ran on a machine that counts instructions."""
+    """True if the workloads ran on a machine that counts instructions."""
     machine = (results.files.get("kernel") or {}).get("machine") or {}
     return machine.get("clock") == "instructions"
 
@@ -106,7 +106,7 @@ def workloads(results: Results) -> Iterator[str]:
 
 
 def _cost_row(costs: Sequence[Cost]) -> list[str]:
-    """Medians over the runs, of page faults the sum; see COST_TITLES."""
+    """Medians over the runs, but the sum of page faults; see COST_TITLES."""
     faults = [cost.page_faults for cost in costs if cost.page_faults is not None]
     names = ("user_each", "bpf_each", "user", "served", "rate", "batch")
     return [
@@ -118,7 +118,7 @@ def _cost_row(costs: Sequence[Cost]) -> list[str]:
 
 
 def cost(results: Results) -> Iterator[str]:
-    """What deciding cost, by load and beside each workload."""
+    """The cost of deciding, by load and during each workload."""
     for what, groups in (("load", results.by_load), ("workload", results.by_workload)):
         if groups:
             counted = what == "load" or _is_counted(results)
@@ -130,7 +130,7 @@ def cost(results: Results) -> Iterator[str]:
 
 
 def split(results: Results) -> Iterator[str]:
-    """Where tasks waited, apart by load and by workload: clocks of two kinds do not compare."""
+    """Where tasks waited, by load and by workload: their clocks are of two kinds."""
     for what, groups in (("load", results.by_load), ("workload", results.by_workload)):
         if rows := splits(groups):
             counted = what == "load" or _is_counted(results)
@@ -152,7 +152,7 @@ def scale(results: Results) -> Iterator[str]:
 
 
 def rings(results: Results) -> Iterator[str]:
-    """µs per task: batches beside each other, then queue depths, each figure where it compares."""
+    """µs per task: first batches side by side, then queue depths; each figure stands once."""
     left, parts = set(results.rings), list(dict.fromkeys(ring.part for ring in results.rings))
     for across, other in (("batch", "queued"), ("queued", "batch")):
         groups: dict[tuple[str, str, int], dict[int, Ring]] = {}
@@ -189,7 +189,7 @@ def rings(results: Results) -> Iterator[str]:
 
 
 def failures(results: Results) -> Iterator[str]:
-    """Runs with an error, which no figure above includes."""
+    """Runs with an error; no figure includes them."""
     errors: dict[tuple[str, str], list[str]] = {}
     for run in results.runs:
         place = run.workload or (f"{run.load} load" if run.load else "")
@@ -209,9 +209,9 @@ def cycle(cycle: Cycle | None) -> Iterator[str]:
         return
     yield (
         f"Every instruction of {cycle.cycles} cycles of `pyland {cycle.options}` on one CPU, with "
-        "three hogs and a task that sleeps, by the function that it is in: who is called hangs "
+        "three hogs and a task that sleeps, by its function: a called function hangs "
         "below its caller. Each cycle decides one or two tasks and carries that out "
-        f"(`{cycle.COMMAND}`; what has no symbol has its file's name)."
+        f"(`{cycle.COMMAND}`; code without a symbol has the name of its file)."
     )
     whole = cycle.instructions
     rows = [[name, f"{each:,.0f}", f"{each / whole:.0%}"] for name, each in cycle.parts().items()]

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a decision costs: the real dispatch loop over real rings of this machine's kernel.
+"""The cost of a decision: the real dispatch loop over real rings of this machine's kernel.
 
-BPF writes the records of a round, all that wait at once; the loop drains, decides and
-submits them, which is timed, `sched_yield` and all; BPF takes the decisions.
-`us_per_task` in the results is the median round, less what it takes to start the loop, over
-its tasks.
+BPF writes all records of a round at once. The loop drains, decides and submits them; this is timed,
+with `sched_yield`. Then BPF takes the decisions. `us_per_task` in the results is the median round
+without the time to start the loop, divided by its tasks.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ ROUNDS = 40
 
 
 def until_answered(policy: type[Policy], rings: Rings) -> type[Policy]:
-    """The policy, ending the loop with the last record of a round."""
+    """The policy; it ends the loop with the last record of a round."""
 
     class UntilAnswered(policy):  # type: ignore[misc, valid-type]
         left = 0
@@ -81,5 +80,5 @@ def test_cycle(benchmark: Any, rings: Rings, name: str, batch: int) -> None:
 @pytest.mark.parametrize("queued", [10, 100, 1000, 10_000, 100_000])
 @pytest.mark.parametrize("name", BUILTINS)
 def test_queued(benchmark: Any, rings: Rings, name: str, queued: int) -> None:
-    """In batches of eight, whatever the number, so that only that differs."""
+    """In batches of eight for each number of tasks, so that nothing else differs."""
     measure(benchmark, rings, name, 8, queued)

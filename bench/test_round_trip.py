@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The way of a batch from BPF to Python and back, and what each part of it takes.
+"""The way of a batch from BPF to Python and back, and the cost of each part.
 
-A round trip begins where BPF writes the records and ends where BPF has read the
-decisions; two calls of `bpf_prog_test_run`, of a microsecond each, stand for enqueue and
-dispatch. Its parts are measured one by one: `yield` is a cycle with nothing to do, which
-`drain` and `submit` are without.
+A round trip begins when BPF writes the records and ends when BPF has read the decisions; two calls
+of `bpf_prog_test_run`, a microsecond each, stand for enqueue and dispatch. The parts are measured
+one by one: `yield` is a cycle without work, and is not included in `drain` and `submit`.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ ROUNDS = 2000
 
 
 class Way:
-    """A policy, and what carries its batches."""
+    """A policy, and the loop and exchange that carry its batches."""
 
     def __init__(self, rings: Rings, name: str) -> None:
         machine = rings.machine()
@@ -40,7 +39,7 @@ class Way:
         self.pending = machine.pending
 
     def decide(self, rows: list[tuple[Any, ...]]) -> list[int]:
-        """What the policy makes of a batch."""
+        """The decisions of the policy for a batch."""
         self.loop._batch.rows = rows
         flat: Any = self.policy.decide(self.loop._batch)
         if self.pending:
@@ -50,13 +49,13 @@ class Way:
 
 
 def note(benchmark: Any, part: str, policy: str, batch: int, less_s: float = 0) -> None:
-    """The figures of a benchmark, under the names that the report looks for."""
+    """Store the figures of a benchmark under the names that the report reads."""
     us = max(benchmark.stats.stats.median - less_s, 0) / batch * 1e6
     benchmark.extra_info.update(part=part, policy=policy, batch=batch, us_per_task=us)
 
 
 def empty_cycle_s(exchange: Exchange) -> float:
-    """The median time of a cycle with nothing to do."""
+    """The median time of a cycle without work."""
 
     def once() -> float:
         begin = time.perf_counter()
@@ -125,7 +124,7 @@ def test_submit(benchmark: Any, rings: Rings, batch: int) -> None:
 
 
 def test_yield(benchmark: Any, rings: Rings) -> None:
-    """sched_yield with nobody else to run, and the call around it."""
+    """sched_yield without another task to run, and the call around it."""
     cycle = Way(rings, "deadline").exchange.cycle
     benchmark.pedantic(lambda: cycle([], 0, 0), rounds=ROUNDS, warmup_rounds=20)
     note(benchmark, "yield", "-", 1)

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from bench.figures import Spread
 
 NONE = "-"
-"""For what was not measured."""
+"""Stands for a figure that was not measured."""
 
 
 def number(value: float | None) -> str:
-    """Three digits or more, as a reader wants them."""
+    """With three significant digits, and no fraction from 100 on."""
     if value is None:
         return NONE
     digits = 0 if abs(value) >= 100 or value == 0 else 1 if abs(value) >= 10 else 2
@@ -26,22 +26,22 @@ def mid(spread: Spread | None) -> str:
 
 
 def factor(spread: Spread | None) -> str:
-    """A ratio with its least and greatest; targets are as near to 1 as 0.98."""
+    """A ratio with its least and greatest value; three digits, as some targets are 0.98."""
     return f"{spread.median:.3f} ({spread.low:.3f} to {spread.high:.3f})" if spread else NONE
 
 
 def count(value: int) -> str:
-    """All of its digits; 0 is not known."""
+    """All digits; 0 stands for a number that is not known."""
     return f"{value:,}" if value else NONE
 
 
 def span(spread: Spread | None) -> str:
-    """Least and greatest."""
+    """The least and the greatest value."""
     return f"{number(spread.low)} to {number(spread.high)}" if spread else NONE
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> str:
-    """A Markdown table, with that many columns of text before those of numbers."""
+    """A Markdown table; the first `left` columns are text, the others numbers."""
     marks = ["---" if column < left else "--:" for column in range(len(titles))]
     cells = [[re.sub(r"\s+", " ", str(cell)).replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in [[*titles], marks, *cells])

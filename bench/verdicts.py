@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What pyland's figures shall be, ratios in one boot, and whether they are."""
+"""The targets for pyland's figures, as ratios within one boot, and whether they are reached."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.text import factor, mid, number
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target, what was measured, and whether it was reached; None: not measured."""
+    """A target, the measured figure, and whether it was reached; None if it was not measured."""
 
     number: int
     target: str
@@ -26,7 +26,7 @@ class Verdict:
 def _compared(
     results: Results, nr: int, workload: str, metric: str, base: str, least: float, target: str
 ) -> Verdict:
-    """Whether pyland's figure is at least so many times as good as another scheduler's."""
+    """Whether pyland's figure is at least `least` times as good as that of the base."""
     target = f"{workload}, `{metric}`: {target}"
     ratio = results.ratio(PYLAND, workload, metric, base)
     if not ratio:
@@ -37,14 +37,14 @@ def _compared(
 
 
 def _by_round(results: Results, level: str, scheduler: str, each: str) -> dict[int, float]:
-    """User-space ns at a load, for each of what the cost's attribute counts."""
+    """An attribute of the cost at a load, by round."""
     runs = [run for run in results.cost if (run.load, run.scheduler) == (level, scheduler)]
     costs = ((run.round, run.deciding) for run in runs)
     return {at: value for at, cost in costs if cost and (value := getattr(cost, each))}
 
 
 def _paid(results: Results) -> Iterator[Verdict]:
-    """Target 1: per dispatched task, and per decision, of which one may serve many tasks."""
+    """Target 1: the cost per dispatched task, and per decision (one may serve many tasks)."""
     for level in results.loads or ["low", "full"]:
         for what, each in (("dispatched task", "user_each"), ("decision", "user")):
             mine, theirs = (_by_round(results, level, name, each) for name in (PYLAND, RUSTLAND))
@@ -80,7 +80,7 @@ def _felt(results: Results) -> Iterator[Verdict]:
 
 
 def _even(by_tasks: dict[int, list[float]], what: str) -> Verdict:
-    """Target 4: 10,000 tasks against 10, their costs by number of tasks."""
+    """Target 4: the cost with 10,000 tasks against that with 10."""
     target = f"{what} with 10,000 tasks at most twice that with 10"
     few, many = by_tasks.get(10), by_tasks.get(10_000)
     if not few or not many:
@@ -91,7 +91,7 @@ def _even(by_tasks: dict[int, list[float]], what: str) -> Verdict:
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """All targets, cost first, then what users feel; also those that were not measured."""
+    """All targets, also those that were not measured; first the cost, then latencies."""
     made = list(_paid(results))
     got: tuple[str, bool] | tuple[()]
     made += _felt(results)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Real programs to compare schedulers with, and what each of them measures."""
+"""Real programs that measure schedulers, and the figures of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.runs import CPUS, Run
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure that a workload measures; the end of its name is its unit, or it is a number."""
+    """A figure of a workload; its name ends in its unit, unless it is a plain number."""
 
     name: str
     better: Literal["lower", "higher"]
@@ -26,23 +26,22 @@ class Metric:
 class Workload:
     """A load that measures itself.
 
-    `run` takes seconds, which it lasts about, and a folder for the programs' own outputs. It
-    returns each of the metrics by name, and raises RuntimeError with one line when a program
-    failed.
+    `run` takes its approximate duration in seconds, and a folder for the programs' outputs. It
+    returns each metric by name; the message of a RuntimeError is one line.
     """
 
     name: str
     about: str
     metrics: tuple[Metric, ...]
-    """The first is the one that stands for all in plots and summaries."""
+    """The first one stands for the workload in plots and summaries."""
     contended: bool
-    """Whether more tasks want to run than there are CPUs."""
+    """True if there are more runnable tasks than CPUs."""
     needs: tuple[str, ...]
     """Commands that must be on PATH."""
     run: Run
 
     def missing(self) -> str:
-        """Why it cannot run here, in a few words; empty when it can."""
+        """Why the workload cannot run here, in a few words; empty if it can."""
         missing = [name for name in self.needs if shutil.which(name) is None]
         return f"no {', '.join(missing)} on PATH" if missing else ""
 
@@ -194,7 +193,7 @@ WORKLOADS: tuple[Workload, ...] = (
 
 @contextlib.contextmanager
 def services(workloads: Sequence[Workload]) -> Iterator[None]:
-    """What the workloads need beside them, running for as long as the block takes."""
+    """Runs the servers that the workloads need during the block."""
     if any("mariadbd" in workload.needs for workload in workloads):
         with mariadb.Server():
             yield

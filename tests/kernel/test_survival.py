@@ -14,7 +14,7 @@ from tools.load.programs import Hogs, Sleeper
 from tools.load.scheduler import kernel_state, until
 
 
-def test_a_stopped_scheduler_costs_nobody_its_turn(start: Start, record: Record) -> None:
+def test_a_stopped_scheduler_costs_no_task_its_turn(start: Start, record: Record) -> None:
     """Longer than the kernel's watchdog allows a task to wait, then Python decides again."""
     scheduler = start("--stats", "1")
     with undisturbed(scheduler), Hogs(600, [0] * 6) as hogs, Sleeper(600) as sleeper:

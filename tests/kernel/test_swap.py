@@ -38,7 +38,7 @@ class Mine(Policy):
 """
 
 
-def test_two_hundred_swaps_lose_nobody(start: Start, record: Record) -> None:
+def test_two_hundred_swaps_lose_no_task(start: Start, record: Record) -> None:
     """Among all built-ins, under load: never disabled, every task goes on running."""
     scheduler = start()
     pauses_us = []
@@ -150,7 +150,7 @@ def test_another_user_can_do_nothing(start: Start, record: Record) -> None:
     assert wakeups.max_us / 1e6 < GAP_S
 
 
-def test_megabytes_of_nonsense_reach_nobody(start: Start, record: Record) -> None:
+def test_megabytes_of_nonsense_change_nothing(start: Start, record: Record) -> None:
     """From root itself: long lines, random bytes and a thousand connections do not matter."""
     flood = FLOOD.replace("os.setgid(65533); os.setuid(65533)", "").replace(
         "os.urandom(64)", "os.urandom(64) if i else bytes(10 << 20)"

@@ -85,7 +85,7 @@ def moves(name: str) -> tuple[int, int]:
 
 
 @pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
-def test_who_goes_on_waits_for_its_own_cpu(start: Start, record: Record) -> None:
+def test_a_task_that_continues_waits_for_its_own_cpu(start: Start, record: Record) -> None:
     """Pairs that wake each other, two for each CPU: half of the turns would move a task."""
     scheduler = start()
     with undisturbed(scheduler), Stress(f"--switch {2 * (os.cpu_count() or 1)}", 600):
@@ -123,7 +123,7 @@ def turns_taken(start: Start, record: Record, tasks: int) -> tuple[list[int], To
     return each, end.totals
 
 
-def test_who_yields_lets_all_go_first_that_are_queued(start: Start, record: Record) -> None:
+def test_a_task_that_yields_goes_behind_all_queued_tasks(start: Start, record: Record) -> None:
     """Eight that give their CPU away take turns, and need no decision for that."""
     each, totals = turns_taken(start, record, 8)
     assert each[-1] < 2 * each[0]

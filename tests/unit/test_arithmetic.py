@@ -149,7 +149,7 @@ def test_a_key_goes_on_by_what_was_used_and_never_back(
 
 
 @given(anything, st.integers(0, YEAR_NS), anything, slices, anything)
-def test_who_is_due_later_is_so_wherever_keys_are(
+def test_which_task_is_due_later_does_not_depend_on_where_keys_are(
     running_ns: int, ran_ns: int, vtime_ns: int, margin_ns: int, shift: int
 ) -> None:
     later = lib.is_due_later(running_ns, ran_ns, vtime_ns, margin_ns)

@@ -41,7 +41,7 @@ def _root(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"DOAS_USER": NOBODY.name, "PKEXEC_UID": "65534"}, NOBODY),
     ],
 )  # fmt: skip
-def test_the_caller_is_who_called_sudo_doas_or_pkexec(
+def test_the_caller_is_the_user_of_sudo_doas_or_pkexec(
     environment: dict[str, str], user: Caller
 ) -> None:
     assert calling_user(environment) == user

@@ -95,7 +95,7 @@ def test_ten_megabytes_are_refused_at_the_first_page(served: Served) -> None:
     assert served.exchange(STATUS)["ok"]
 
 
-def test_who_does_not_finish_a_line_is_closed_after_a_while(served: Served) -> None:
+def test_a_client_that_does_not_finish_its_line_is_closed_after_a_while(served: Served) -> None:
     with closing(served.client()) as mute, closing(served.client()) as slow:
         served.step()
         served.now_s = 4.9
@@ -110,7 +110,7 @@ def test_who_does_not_finish_a_line_is_closed_after_a_while(served: Served) -> N
             assert said(client)["error"] == "no request within 5 s"
 
 
-def test_who_ends_in_the_middle_of_a_line_is_closed(served: Served) -> None:
+def test_a_client_that_ends_in_the_middle_of_a_line_is_closed(served: Served) -> None:
     with closing(served.client()) as client:
         client.sendall(b'{"command"')
         client.shutdown(socket.SHUT_WR)

@@ -116,7 +116,7 @@ def test_sleep_earns_one_longest_slice_and_no_more() -> None:
     assert newcomer.state - late.state == Slices().longest_ns
 
 
-def test_time_used_alone_is_no_debt_to_those_who_come_later() -> None:
+def test_time_used_alone_is_no_debt_to_later_tasks() -> None:
     policy = deadline()
     alone = decide(policy, task(1, used=60_000 * MS, awake=60_000 * MS), nr_runnable=8)[0]
     newcomer = decide(policy, task(2), nr_runnable=8)[0]
@@ -137,7 +137,7 @@ def test_slices_shrink_with_the_number_that_wait() -> None:
     assert slice_ms(8, weight=200) == 5
 
 
-def test_who_wakes_up_goes_first_for_a_slice() -> None:
+def test_a_task_that_wakes_up_goes_first_for_a_slice() -> None:
     policy = deadline()
     state = decide(policy, task(1, used=MS, awake=MS), nr_runnable=3)[0].state
     woken, others = decide(
@@ -166,7 +166,7 @@ def test_one_task_ahead_of_all_does_not_take_the_queue_with_it() -> None:
     assert ahead.state - newcomer.state == 2 * Slices().longest_ns
 
 
-def test_in_a_crowd_nobody_is_far_from_the_others() -> None:
+def test_in_a_crowd_no_task_is_far_from_the_others() -> None:
     """What is owed to 10,000 tasks takes no longer to give than what is owed to 32 on 2 CPUs."""
 
     def distances_ns(nr_runnable: int) -> tuple[int, int, int]:

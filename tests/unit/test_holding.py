@@ -89,7 +89,7 @@ def test_it_goes_on_behind_where_it_was_by_what_it_used() -> None:
     assert 0 < talker.vtime_ns - decided[-1].vtime_ns <= 5 * MS
 
 
-def test_who_is_interrupted_keeps_its_place_and_the_rest_of_its_slice() -> None:
+def test_an_interrupted_task_keeps_its_place_and_the_rest_of_its_slice() -> None:
     machine = OfflineMachine(make_topology(cpus=1), Lasting)
     for number in range(2):
         machine.wake(machine.add(f"hog{number}"))
@@ -106,7 +106,7 @@ def test_who_is_interrupted_keeps_its_place_and_the_rest_of_its_slice() -> None:
     assert lasting.asked[hog.pid] == asked
 
 
-def test_no_longer_than_it_says() -> None:
+def test_a_decision_holds_only_for_its_time() -> None:
     machine, talker = beside_a_hog(runs_ns=10 * US, sleeps_ns=30 * MS, for_ns=600 * MS)
     lasting = machine.policy
     assert isinstance(lasting, Lasting)

@@ -117,7 +117,7 @@ def test_shares_follow_the_weights(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["deadline", "vtime", "bpfland"])
-def test_who_sleeps_much_waits_less_than_who_computes(name: str) -> None:
+def test_a_task_that_sleeps_much_waits_less_than_one_that_computes(name: str) -> None:
     machine = OfflineMachine(make_topology(cpus=2), policy(name))
     hogs = [machine.add(f"hog{number}") for number in range(6)]
     sleeper = machine.add("sleeper", runs_ns=MS, sleeps_ns=10 * MS)
@@ -132,7 +132,7 @@ def test_who_sleeps_much_waits_less_than_who_computes(name: str) -> None:
 
 @pytest.mark.parametrize("lifetime_ms", [1, 2])
 @pytest.mark.parametrize("name", BUILTINS)
-def test_an_endless_stream_of_newcomers_starves_nobody(name: str, lifetime_ms: int) -> None:
+def test_an_endless_stream_of_newcomers_starves_no_task(name: str, lifetime_ms: int) -> None:
     machine = OfflineMachine(make_topology(cpus=1), policy(name))
     hog = machine.add("hog")
     machine.wake(hog)

@@ -153,7 +153,7 @@ def test_a_task_enqueued_again_makes_the_old_one_stale() -> None:
     assert not policy.dispatch(policy.kept[0])
 
 
-def test_events_are_told_to_those_who_want_them() -> None:
+def test_events_are_told_to_policies_that_want_them() -> None:
     class Listens(Shortest):
         def __init__(self) -> None:
             self.heard: list[tuple[str, int]] = []

@@ -29,7 +29,7 @@ def test_a_task_that_slept_interrupts_those_that_compute(policy: type[Policy]) -
     assert min(hog.total_runtime_ns for hog in hogs) > 200 * MS
 
 
-def test_where_nobody_is_due_later_nobody_is_interrupted() -> None:
+def test_no_task_is_interrupted_where_none_is_due_later() -> None:
     machine = OfflineMachine(make_topology(cpus=1), Fifo)
     hog, other, late = (machine.add(name) for name in ("hog", "other", "late"))
     machine.wake(hog)
@@ -40,7 +40,7 @@ def test_where_nobody_is_due_later_nobody_is_interrupted() -> None:
     assert "makes room" not in str(machine.trace)[len(before) :]
 
 
-def test_who_only_goes_on_after_its_slice_interrupts_nobody() -> None:
+def test_a_task_that_continues_after_its_slice_interrupts_no_other() -> None:
     class LastFirst(Policy):
         """Prefers whoever was enqueued last."""
 

@@ -93,7 +93,7 @@ def test_a_killed_one_is_replaced_and_goes_on_with_the_table() -> None:
         assert seconds < 2
 
 
-def test_a_full_pipe_holds_nobody_up() -> None:
+def test_a_full_pipe_delays_no_process() -> None:
     with supervisor(fill=65536) as running:
         seconds, _ = running.do("for n in range(10000): reporter.say(f'line {n}' * 20)")
         assert seconds < 5

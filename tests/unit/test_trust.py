@@ -17,7 +17,7 @@ NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
 
 
-def test_who_may_write_a_file_is_trusted_or_not(folder: Path) -> None:
+def test_a_file_is_trusted_if_all_that_may_write_it_are(folder: Path) -> None:
     mine, me = folder / "mine.py", frozenset({os.getuid()})
     assert untrusted(mine, me) is None
     for mode, who in ((0o664, "its group"), (0o646, "everyone")):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs the commands of a check, and counts what came of them."""
+"""Runs the commands of a check, and counts the results."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "build" / "test"
 PYTHON = str(Path(sysconfig.get_path("scripts")) / "python")
 
-# What tools/vm exits with when the lab has no such kernel, as automake's tests do for a skip.
+# Exit status of tools/vm when the lab has no such kernel; automake uses it for a skipped test.
 UNAVAILABLE = 77
-# pytest's own: it ran, tests failed.
+# Exit status of pytest when it ran and tests failed.
 TESTS_FAILED = 1
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage came to; ``note`` says in a few words why, when that is not plain."""
+    """The result of a stage; `note` gives the reason in a few words where it is not obvious."""
 
     passed: int = 0
     failed: int = 0
@@ -42,7 +42,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Stage:
-    """One named part of the whole; ``run`` does it and never raises for a failing check."""
+    """A named part of the checks; `run` does not raise when a check fails."""
 
     name: str
     about: str
@@ -50,9 +50,9 @@ class Stage:
 
 
 def call(*command: str | Path, seconds: float = 600, quiet: bool = False) -> int:
-    """Exit status of a command that has no input; 124, as timeout(1) says, when it takes longer.
+    """Exit status of a command without input; 124, as from timeout(1), after this many seconds.
 
-    With ``quiet`` its output is shown only when it fails.
+    With `quiet` the output is shown only if the command fails.
     """
     print("+", *command, flush=True)
     with contextlib.ExitStack() as stack:
@@ -86,7 +86,7 @@ def call(*command: str | Path, seconds: float = 600, quiet: bool = False) -> int
 
 
 def all_of(*commands: Sequence[str | Path]) -> Outcome:
-    """Runs checks that are right or wrong as a whole, all of them."""
+    """Runs all of these commands, also after one has failed."""
     wrong = [
         " ".join([Path(command[0]).name, *map(str, command[1:2])])
         for command in commands
@@ -98,13 +98,13 @@ def all_of(*commands: Sequence[str | Path]) -> Outcome:
 def pytest(
     name: str, folder: str, *arguments: str, prefix: Sequence[str] = (), seconds: float = 600
 ) -> Outcome:
-    """Runs pytest, in the lab with a prefix, and counts from the results it leaves."""
+    """Runs pytest, with `prefix` in the lab, and counts from the results file."""
     if not any((ROOT / folder).rglob("test_*.py")):
         return Outcome(skipped=1, note=f"no tests in {folder}")
     report = RESULTS / f"{name}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
-    # Relative paths: the lab sees the same tree.
+    # Relative paths are the same in the lab, which sees the same tree.
     python = str(Path(PYTHON).relative_to(ROOT)) if prefix else PYTHON
     command = [python, "-m", "pytest", folder, *arguments]
     command += [f"--junitxml={report.relative_to(ROOT)}", "-p", "no:cacheprovider"]

@@ -27,7 +27,7 @@ from tools.lab.kernels import ROOT, Kernel
 
 TIMED_OUT = 124
 NO_BOOT = 125
-# Where the guest has file systems of its own, and the host's folders cannot be seen.
+# The guest mounts file systems of its own here, so it does not see the host's folders.
 _HIDDEN = ("/tmp", "/run", "/var/tmp", "/dev", "/proc", "/sys")
 _PASSED_ON = ("PYLAND_", "HYPOTHESIS_", "LANG", "TERM", "CI")
 _ARGUMENTS = (
@@ -38,7 +38,7 @@ _ARGUMENTS = (
 
 
 class BootError(Exception):
-    """The guest cannot run the command; the message is one line or has the console's end."""
+    """The guest cannot run the command; the message may contain the last lines of the console."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _follow(
 def _copy(
     source: int, target: int, process: subprocess.Popen[bytes], unread: threading.Event
 ) -> None:
-    """Copy until QEMU has ended; end it when nobody reads any more, as SIGPIPE would."""
+    """Copy until QEMU ends; when the output has no reader, end QEMU as SIGPIPE would."""
     while data := os.read(source, 65536):
         try:
             while data:
@@ -142,7 +142,7 @@ def _copy(
 
 
 def cause(control: Path) -> str:
-    """What ended the guest, in one line: the lines of a panic go on for a screen after it."""
+    """Why the guest ended, in one line: the first line of a panic, which is a screen long."""
     console = control / "console"
     text = console.read_text(errors="replace") if console.exists() else ""
     found = re.search(r"Kernel panic - .*|BUG: .*|Oops: .*", text)
@@ -175,13 +175,13 @@ def _write_control(control: Path, command: Sequence[str], icount: bool) -> None:
 
 
 def _give_config(control: Path, modules: Path | None) -> None:
-    """How the kernel was built, for /boot: some scx_* schedulers are not loaded without it."""
+    """Give the guest's /boot the kernel's configuration: some scx_* schedulers need it to load."""
     if modules and (modules / "config").is_file():
         shutil.copyfile(modules / "config", control / "config")
 
 
 def needs_share(folder: Path) -> bool:
-    """Would the guest not see this folder? `/tmp` itself it has, if with nothing in it."""
+    """True if the guest does not see this folder without a share. It has an empty `/tmp`."""
     if folder.is_relative_to(ROOT) or str(folder) in _HIDDEN:
         return False
     return any(folder.is_relative_to(hidden) for hidden in _HIDDEN)
@@ -190,8 +190,8 @@ def needs_share(folder: Path) -> bool:
 def emulation(guest: Guest) -> list[str]:
     if guest.icount:
         return ["-accel", "tcg", "-icount", "shift=0,sleep=off", "-rtc", "clock=vm"]
-    # Threads that are many more than the host's processors mostly wait for one that is not
-    # running: on two, 64 CPUs took minutes to boot, and 50 s taking turns in one thread.
+    # With many more threads than the host has processors, threads mostly wait for a thread that
+    # is not running: 64 CPUs on two processors boot in minutes, and in 50 s as one thread.
     many = guest.layout.cpus > 4 * (os.cpu_count() or 1)
     return ["-accel", f"tcg,thread={'single' if many else 'multi'}"]
 
@@ -202,7 +202,7 @@ def _qemu(guest: Guest, control: Path, output: int, errors: int) -> list[str]:
     except qemu.NoQemuError as error:
         raise BootError(str(error)) from error
     (control / "initramfs").write_bytes(initramfs.build(guest.kernel.modules))
-    # Nothing stays behind, not even when this process is killed outright.
+    # QEMU ends with this process, also when this process is killed.
     words = ["setpriv", "--pdeathsig", "KILL", emulator.program, *emulator.arguments]
     words += ["-nodefaults", "-no-user-config", "-no-reboot"]
     words += ["-display", "none", "-machine", "q35", "-m", f"{guest.memory_mib}M"]
@@ -211,10 +211,10 @@ def _qemu(guest: Guest, control: Path, output: int, errors: int) -> list[str]:
         clock = "tsc=reliable"
     else:
         words += [*emulation(guest), "-cpu", "max"]
-        # A TSC that is trusted has sched_clock patched while other CPUs run it, and one boot of
-        # six ended in the breakpoint that the patch goes through: threads of the emulation see
-        # changed code late. The price is the HPET: a reading of the clock takes 2 to 4 us more.
-        # What a loop takes is not measured, for processors that wait for their turn cannot.
+        # With a reliable TSC the kernel patches sched_clock while other CPUs run it. Threads of
+        # the emulation see changed code late, so one boot of six ended in the breakpoint of the
+        # patch. Without it the kernel reads the HPET, which takes 2 to 4 us more. lpj is given
+        # because a CPU that waits for its turn cannot measure it.
         clock = f"tsc={'unstable' if 'tcg,thread=multi' in words else 'reliable'} lpj=1000000"
     words += topology.qemu_arguments(guest.layout, guest.memory_mib)
     words += ["-kernel", str(guest.kernel.image), "-initrd", str(control / "initramfs")]
@@ -224,7 +224,7 @@ def _qemu(guest: Guest, control: Path, output: int, errors: int) -> list[str]:
         folders["share"] = Path.cwd()
     for tag, path in folders.items():
         options = "multidevs=remap" + (",readonly=on" if tag == "root" else "")
-        # QEMU takes a doubled comma for one in a name.
+        # In QEMU's options a comma of a name is written twice.
         name = str(path).replace(",", ",,")
         words += ["-fsdev", f"local,id={tag},path={name},security_model=none,{options}"]
         words += ["-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Packages of another Debian suite, unpacked into a folder: the machine's own stay as they are.
+"""Packages of another Debian suite, unpacked into a folder: the machine's packages do not change.
 
-The mirror is the one that the machine is configured with, and apt checks signatures as always:
-all suites of Debian are signed by the keys of the debian-archive-keyring package.
+The mirror is that of the machine's configuration, and apt checks the signatures: the keys of the
+debian-archive-keyring package sign all suites of Debian.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 class DebianError(Exception):
-    """A package cannot be had; the message is one line."""
+    """A package cannot be downloaded or unpacked; the message is one line."""
 
 
 def mirror(sources: Path = SOURCES) -> str:
@@ -67,18 +67,18 @@ class Suite:
             f"-oDir::Cache={state}/cache",
             "-oAcquire::Languages=none",
             "-oAcquire::Retries=3",
-            "-oAPT::Sandbox::User=root",  # the folder is ours, apt's own user cannot write there
+            "-oAPT::Sandbox::User=root",  # apt's own user cannot write to the folder
         ]
         self._suite = suite
         self._run("apt-get", "update", "-qq", "--error-on=any")
 
     def names(self, pattern: str) -> list[str]:
-        """The packages whose whole name matches the regular expression."""
+        """The names of packages that match the regular expression as a whole."""
         names = self._run("apt-cache", "pkgnames", "").split()
         return sorted(name for name in names if re.fullmatch(pattern, name))
 
     def download(self, packages: Sequence[str], folder: Path) -> None:
-        """Download packages of this suite, whatever version the machine prefers."""
+        """Download packages of this suite, also if the machine prefers another version."""
         wanted = [f"{name}/{self._suite}" for name in packages]
         self._run("apt-get", "download", "-qq", *wanted, cwd=folder)
 
@@ -104,16 +104,16 @@ def unpack(suite: Suite, packages: Sequence[str], destination: Path) -> None:
         for package in sorted(work.glob("*.deb")):
             subprocess.run(["dpkg-deb", "-x", str(package), str(work / "root")], check=True)
         try:
-            # A folder takes the place of an empty one, of no other.
+            # A rename replaces an empty folder, and no other.
             (work / "root").rename(destination)
         except OSError:
-            # Somebody else was faster, with the same packages.
+            # Another process has unpacked the same packages meanwhile.
             if not _filled(destination):
                 raise
 
 
 def fetch(packages: Sequence[str], suite: str, destination: Path) -> None:
-    """Unpack these packages of a suite into a folder; nothing is done when it holds anything."""
+    """Unpack these packages of a suite into a folder, unless the folder has something in it."""
     if _filled(destination):
         return
     destination.parent.mkdir(parents=True, exist_ok=True)

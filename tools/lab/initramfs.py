@@ -8,16 +8,15 @@ from pathlib import Path
 
 BUSYBOX = Path("/bin/busybox")
 
-# The guest lives on the host's root, read-only, with the working tree writable at its own path.
-# Both are cached without asking back: nobody else writes there while the guest runs, and
-# importing Python over an uncached 9p takes ten times as long. All is done by the one static
-# program: each program of the host's, with its libraries, takes half a second to come over 9p.
+# The guest's root is the host's, read-only; the working tree is writable at its own path. Both are
+# cached without revalidation, because only the guest writes there while it runs: importing Python
+# over an uncached 9p takes ten times as long. One static program does everything, because each
+# program of the host, with its libraries, takes half a second to come over 9p.
 #
-# Where instructions are counted, the emulated CPUs take turns, and one's turn lasts until half of
-# the time to the next event of any device: 1.5 ms are usual, and an interrupt for the other CPU
-# waits for so long. The clock chip's periodic interrupt, which the kernel has no use for and does
-# not see (HPET took its place), keeps turns below 61 us: schbench's longest wakeups fell from
-# 1.6 ms to 0.1.
+# Where instructions are counted, the emulated CPUs take turns. A turn lasts half of the time to the
+# next event of a device, usually 1.5 ms, and an interrupt for the other CPU waits so long. The
+# clock chip's periodic interrupt, which the kernel does not use (it has the HPET), keeps turns
+# below 61 us: schbench's longest wakeups are 0.1 ms with it, and 1.6 ms without.
 INIT = """#!/bin/sh
 b=/bin/busybox
 $b mkdir -p /proc /sys /dev /new
@@ -69,10 +68,10 @@ $b cp $b /new/run/busybox
 exec $b switch_root /new /run/busybox sh /run/lab/guest.sh
 """
 
-# What stays as the first process. Exit status and end go through the control folder. The command
-# is not in the background, where a shell would have it ignore Ctrl-C; its output goes through
-# pipes, for a terminal makes programs colour what they write and a port is opened only once,
-# while /dev/stdout may be again. A process that outlives the command is not waited for.
+# The guest's first process. The exit status goes through the control folder. The command runs in
+# the foreground: a shell makes background commands ignore Ctrl-C. Its output goes through pipes:
+# programs write colours to a terminal, and a port opens only once, while /dev/stdout may be opened
+# again. The script does not wait for processes that outlive the command.
 GUEST = """
 b=/run/busybox
 for port in /sys/class/virtio-ports/*; do
@@ -95,7 +94,7 @@ $b poweroff -f
 
 
 def load_order(modules: Path, names: list[str]) -> list[Path]:
-    """These modules and all they need, each after what it needs; built-in ones are left out."""
+    """These modules and their dependencies, each after its own; built-in modules are left out."""
     needs: dict[str, list[str]] = {}
     path_of: dict[str, str] = {}
     for line in (modules / "modules.dep").read_text().splitlines():
@@ -131,7 +130,7 @@ def _entry(name: str, mode: int, data: bytes) -> bytes:
 
 
 def build(modules: Path | None) -> bytes:
-    """The archive. Modules go in uncompressed: busybox cannot read `.ko.xz`."""
+    """The archive, with uncompressed modules: busybox cannot read `.ko.xz`."""
     parts = [_entry(name, 0o40755, b"") for name in ("bin", "dev", "modules")]
     parts.append(_entry("bin/busybox", 0o100755, BUSYBOX.read_bytes()))
     parts.append(_entry("bin/sh", 0o120777, b"busybox"))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Which instructions a guest executes, one after the other: an exact profile of a few cycles.
 
-A sampler sees nothing of what runs with interrupts off, which most of scheduling does; the
-emulator sees all. It is told to translate each instruction by itself and to log its address,
-which takes a microsecond for each, from when the guest makes the file `record` in its folder
-/run/lab until it removes it. `recording` is there meanwhile.
+Most of scheduling runs with interrupts off, where a sampler sees nothing; the emulator sees all.
+The recorder starts when the guest makes the file `record` in /run/lab, and stops when the guest
+removes it: QEMU translates each instruction by itself and logs its address, which takes a
+microsecond for each. The file `recording` exists meanwhile.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from array import array
 from pathlib import Path
 
 _LOOK_EVERY_S = 0.05
-# QEMU writes to the pipe until it is told to stop, and a moment longer.
+# QEMU writes to the pipe for a moment after it was told to stop.
 _QUIET_S = 1.0
 
 
 class Recorder(threading.Thread):
-    """Waits for the guest's wish; the addresses go to a file, eight bytes for each."""
+    """Records when the guest asks for it; the addresses go to a file, eight bytes for each."""
 
     def __init__(self, control: Path, output: Path) -> None:
         super().__init__(daemon=True)
@@ -33,16 +33,16 @@ class Recorder(threading.Thread):
         os.mkfifo(self._pipe)
 
     def arguments(self) -> list[str]:
-        """What QEMU has to be started with."""
+        """Arguments for QEMU."""
         path = str(self._monitor).replace(",", ",,")
         return ["-monitor", f"unix:{path},server=on,wait=off"]
 
     def run(self) -> None:
-        """Ends with the first record, or with the guest."""
+        """Ends after the first recording, or with the guest."""
         wish = self._control / "record"
         while not wish.exists():
             time.sleep(_LOOK_EVERY_S)
-        # Open for both: neither waits for the other end, and there is none at first.
+        # Opened for both directions: an open for one waits for the other end.
         pipe = os.open(self._pipe, os.O_RDWR)
         addresses = array("Q")
         with socket.socket(socket.AF_UNIX) as monitor:
@@ -69,7 +69,7 @@ class Recorder(threading.Thread):
 
 
 def _address(line: bytes) -> int:
-    """Of a line such as `Trace 0: 0x7f0012345678 [00000000/ffffffff81790562/18c0c2b0/ff022201]`."""
+    """Of `Trace 0: 0x7f0012345678 [00000000/ffffffff81790562/18c0c2b0/ff022201]`."""
     if not line.startswith(b"Trace "):
         return 0
     return int(line.split(b"/", 2)[1], 16)

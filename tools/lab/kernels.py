@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Kernels with sched_ext for the lab: Debian's own, or one that lies in a folder.
 
-Debian 13's backports and the next Debian carry the 7.x series with sched_ext. Of older ones the
-archive keeps the image but not the modules; only kernels with both are offered, for the lab's
-file system is one. Those that no sched_ext scheduler can be loaded on (see btf.py) are booted
-only when asked for by their whole version.
+Debian 13's backports and the next Debian have the 7.x series with sched_ext. The lab offers only
+kernels for which the archive has the modules too: it needs the module of its file system. A kernel
+that loads no sched_ext scheduler (see btf.py) is booted only if it is named by its whole version.
 """
 
 from __future__ import annotations
@@ -56,9 +55,9 @@ def number(version: str) -> tuple[int, ...]:
 
 
 def candidates(wanted: str, versions: Iterable[str]) -> list[str]:
-    """What `newest`, `oldest`, a series or a version means of those there are, best first.
+    """The versions that `newest`, `oldest`, a series or a version names, best first.
 
-    Raises NoKernelError when it means none.
+    Raises NoKernelError when there are none.
     """
     ordered = sorted(versions, key=number)
     if wanted in ("newest", "oldest"):
@@ -72,7 +71,7 @@ def candidates(wanted: str, versions: Iterable[str]) -> list[str]:
 
 
 def find(wanted: str) -> Kernel:
-    """The kernel to boot; downloaded when it is Debian's and not here yet."""
+    """The kernel to boot; a kernel of Debian's is downloaded once."""
     path = Path(wanted)
     if "/" in wanted:
         if not path.is_file():
@@ -84,7 +83,7 @@ def find(wanted: str) -> Kernel:
             return local[candidates(wanted, local)[0]]
         except NoKernelError:
             pass
-    # A name without numbers asks the archive once; afterwards what is cached decides.
+    # A name without numbers asks the archive once; later calls use the cache.
     kernel = _known(wanted) or _download(wanted)
     return dataclasses.replace(kernel, image=_unpacked(kernel.image))
 
@@ -146,7 +145,7 @@ def _offered(state: Path) -> dict[str, debian.Suite]:
 
 def _download(wanted: str) -> Kernel:
     cache().mkdir(parents=True, exist_ok=True)
-    # A second lab that wants the same waits for it.
+    # A second lab that wants the same kernel waits for this download.
     with (cache() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if kernel := _known(wanted):
@@ -162,11 +161,11 @@ def _download(wanted: str) -> Kernel:
 
 
 def _fetch(wanted: str, offered: dict[str, debian.Suite]) -> str:
-    """The version that is in the cache afterwards."""
+    """Downloads into the cache; the version that is there afterwards."""
     for version in candidates(wanted, offered):
         suite = offered[version]
         with tempfile.TemporaryDirectory(dir=cache(), prefix=".image-") as folder:
-            # The image alone first: it is a tenth of the whole.
+            # First only the image, a tenth of the whole.
             debian.unpack(suite, [f"linux-binary-{version}"], Path(folder) / "image")
             image = next(Path(folder).rglob("vmlinuz"))
             unusable = uncallable(image) if version != wanted else []
@@ -187,7 +186,7 @@ def _fetch(wanted: str, offered: dict[str, debian.Suite]) -> str:
 
 
 def _index_modules(destination: Path, version: str) -> None:
-    """Debian makes modules.dep when it installs a kernel; this one is only unpacked."""
+    """Make modules.dep, which Debian does when it installs a kernel: this one is only unpacked."""
     depmod = shutil.which("depmod") or "/usr/sbin/depmod"
     try:
         subprocess.run([depmod, "-b", str(destination / "usr"), version], check=True)
@@ -196,12 +195,12 @@ def _index_modules(destination: Path, version: str) -> None:
 
 
 def uncallable(image: Path) -> list[str]:
-    """The sched_ext functions that no scheduler can call on this kernel; empty is good."""
+    """The sched_ext functions that no scheduler can call on this kernel; empty if all is well."""
     return btf.uncallable(_inside(image))
 
 
 def _inside(image: Path) -> bytes:
-    """The kernel in an image of Debian's; what cannot be unpacked here is empty."""
+    """The kernel in an image of Debian's; empty if it cannot be unpacked here."""
     data = image.read_bytes()
     if len(data) < 1024:
         return b""
@@ -211,15 +210,15 @@ def _inside(image: Path) -> bytes:
     payload = data[setup * 512 + offset :][:length]
     if not payload.startswith(_ZSTD) or not shutil.which("zstd"):
         return b""
-    # Its last four bytes are the size of what is inside.
+    # The last four bytes are the size of the unpacked kernel.
     done = subprocess.run(["zstd", "-dcq"], input=payload[:-4], capture_output=True, check=False)
     return b"" if done.returncode else done.stdout
 
 
 def _unpacked(image: Path) -> Path:
-    """The kernel inside a compressed image, or the image where QEMU cannot enter what is inside.
+    """The kernel inside a compressed image, or the image if QEMU cannot start the former.
 
-    To unpack itself takes an emulated kernel 1.5 to 2.5 s of each boot.
+    An emulated kernel takes 1.5 to 2.5 s of each boot to unpack itself.
     """
     unpacked = image.with_name("vmlinux")
     if unpacked.exists():

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does KVM really work here?
+"""Finds out whether KVM works here.
 
-A machine can have /dev/kvm, answer every call that makes a virtual machine, and still never run
-one: so a guest of one instruction is tried, a processor that halts at once.
+Some machines have /dev/kvm and answer every call that makes a virtual machine, but never run it.
+So a guest of a few instructions is tried.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CODE = bytes([0xB0, 0x31, 0xE6, 0xF4, 0xF4])
 
 @functools.cache
 def works() -> bool:
-    """True when a guest of KVM runs and ends as it should."""
+    """True if a guest of KVM runs and ends with the right status."""
     if platform.machine() != "x86_64" or not Path("/dev/kvm").exists():
         return False
     flags = Path("/proc/cpuinfo").read_text().split()
@@ -30,7 +30,7 @@ def works() -> bool:
 
 
 def _trial() -> bool:
-    # A boot ROM of 64 KiB whose last 16 bytes, at the reset vector, hold the code.
+    # A boot ROM of 64 KiB; its last 16 bytes, at the reset vector, hold the code.
     rom = bytes(0x10000 - 16) + _CODE + bytes(16 - len(_CODE))
     with tempfile.NamedTemporaryFile(suffix=".rom") as image:
         image.write(rom)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which QEMU: the machine's own, or a newer one where emulation with the own cannot be trusted.
+"""Chooses a QEMU: the machine's own, or a newer one if the machine's own emulates wrongly.
 
-Before 8.1, a processor of the emulator could translate code while another one changed it, and
-go on with what was there before. A kernel that loads a scheduler patches its own scheduling
-code, so about one load in thirty ended in an Oops at a breakpoint that was long gone.
+Before 8.1, one emulated processor can translate code while another one changes it, and continue
+with the old code. A kernel that loads a scheduler patches its own scheduling code, so about one
+load in thirty ends in an Oops at a breakpoint that was removed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tools.lab import debian, kvm
 
 TRUSTED = (8, 1)
 PROGRAM = "qemu-system-x86_64"
-# Debian 12's way to a newer one; from Debian 13 on the machine's own is new enough.
+# Debian 12 has a newer QEMU in its backports; that of Debian 13 is new enough.
 SUITE = "bookworm-backports"
 PACKAGES = ("qemu-system-x86", "qemu-system-data", "seabios")
 
@@ -32,14 +32,14 @@ class NoQemuError(Exception):
 
 @dataclass(frozen=True)
 class Qemu:
-    """A program, and the arguments with which it finds its firmware."""
+    """A program, and the arguments that it needs to find its firmware."""
 
     program: str
     arguments: tuple[str, ...] = ()
 
 
 def version(program: str) -> tuple[int, ...]:
-    """Such as (7, 2, 22); () where the program does not run."""
+    """Such as (7, 2, 22); () if the program does not run."""
     try:
         text = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -50,7 +50,7 @@ def version(program: str) -> tuple[int, ...]:
 
 @functools.cache
 def find() -> Qemu:
-    """The QEMU to boot with; a newer one is fetched once where that is needed."""
+    """The QEMU to boot with; a newer one is downloaded once if that is needed."""
     own = shutil.which(PROGRAM)
     if own and (kvm.works() or version(own) >= TRUSTED):
         return Qemu(own)

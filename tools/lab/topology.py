@@ -10,7 +10,7 @@ MOST_CPUS = 255  # what QEMU's machine starts without an emulated IOMMU
 
 
 class TopologyError(Exception):
-    """A layout that cannot be; the message is one line."""
+    """An impossible layout; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Topology:
 
 
 def parse(text: str | None, cpus: int | None) -> Topology:
-    """The layout of `--topology` and `--cpus`; TopologyError when they do not go together."""
+    """The layout of `--topology` and `--cpus`; TopologyError if they contradict each other."""
     if text is None:
         return _checked(Topology(cores=cpus or 2))
     words: dict[str, int] = {}
@@ -57,13 +57,13 @@ def _checked(layout: Topology) -> Topology:
 
 
 def qemu_arguments(layout: Topology, memory_mib: int) -> list[str]:
-    """QEMU's words for it: a socket for each cache, for a socket has its own last level."""
+    """QEMU's arguments: a socket for each last-level cache, because QEMU has one per socket."""
     sockets = layout.nodes * layout.llcs
     shape = f"sockets={sockets},cores={layout.cores},threads={layout.threads}"
     words = ["-smp", f"{layout.cpus},{shape},maxcpus={layout.cpus}"]
     if layout.nodes > 1:
         for node in range(layout.nodes):
-            # Together they must be all of the memory.
+            # The nodes together must have all of the memory.
             size = memory_mib // layout.nodes + (0 if node else memory_mib % layout.nodes)
             words += ["-object", f"memory-backend-ram,id=node{node},size={size}M"]
             words += ["-numa", f"node,nodeid={node},memdev=node{node}"]

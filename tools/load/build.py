@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The workload programs, compiled when they are asked for and older than their source.
+"""The workload programs, compiled when they are needed and older than their sources.
 
-`python -m tools.load.build` compiles all of them, which outside the lab takes a tenth of the time.
+`python -m tools.load.build` compiles all of them: outside the lab that is ten times as fast.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PROGRAMS = sorted(source.stem for source in HERE.glob("*.c"))
 
 @functools.cache
 def folder() -> Path:
-    """Where the programs go: the tree's build folder, or where that is read-only, a new one."""
+    """The folder of the programs: in the tree's build folder, or a new one if that is read-only."""
     wanted = ROOT / "build" / "load"
     try:
         wanted.mkdir(parents=True, exist_ok=True)
@@ -32,12 +32,12 @@ def folder() -> Path:
 
 @functools.cache
 def program(name: str) -> Path:
-    """Path of one compiled program; its compiler's complaint when it has one."""
+    """Path of a compiled program; RuntimeError with the compiler's messages if it fails."""
     source, target = HERE / f"{name}.c", folder() / name
     inputs = [source, *HERE.glob("*.h")]
     if target.exists() and target.stat().st_mtime > max(i.stat().st_mtime for i in inputs):
         return target
-    # Compiled beside it and moved: another call may be about to run the old one.
+    # Compiled beside it and renamed: another process may be about to run the old program.
     unfinished = target.with_name(f".{name}.{os.getpid()}")
     command = [os.environ.get("CC", "gcc"), *FLAGS, "-o", str(unfinished), str(source)]
     compiler = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -17,7 +17,7 @@ from pyland.topology import Cpu, Topology
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path(__file__).with_name("rings.bpf.c")
 
-# The build's own compiler driver, which is no part of the installed package.
+# The build's compiler driver is not part of the installed package.
 sys.path.insert(0, str(ROOT / "csrc"))
 import toolchain  # noqa: E402
 
@@ -39,7 +39,7 @@ class RingsUnavailable(Exception):
 
 
 def _object() -> Path:
-    """The compiled programs, newer than what they are made of."""
+    """The compiled programs; compiled again if they are older than their sources."""
     output = ROOT / "build" / "rings" / "rings.bpf.o"
     sources = (SOURCE, ROOT / "bpf" / "intf.h")
     if not output.exists() or output.stat().st_mtime < max(s.stat().st_mtime for s in sources):
@@ -69,23 +69,23 @@ class Rings:
         self.consumed = 0
 
     def produce(self, nr: int) -> int:
-        """Let the kernel write `nr` records, numbered on; how many had room."""
+        """Let the kernel write `nr` records with the next numbers; returns how many had room."""
         written = self._run("produce", nr, self.produced)
         self.produced += written
         return written
 
     def produce_whole(self) -> int:
-        """Let the kernel write a record with the extra fields, numbered on."""
+        """Let the kernel write a record with the extra fields and the next number."""
         written = self._run("produce_whole", 1, self.produced)
         self.produced += written
         return written
 
     def produce_event(self, kind: int, pid: int) -> int:
-        """Let the kernel tell what happened to a task."""
+        """Let the kernel write an event of a task."""
         return self._run("produce_event", kind, pid)
 
     def consume(self, nr: int, slot: int = 0) -> int:
-        """Let the kernel take up to `nr` decisions; how many there were, or -errno."""
+        """Let the kernel take up to `nr` decisions; returns how many there were, or -errno."""
         taken = self._run("consume", nr, slot)
         self.consumed += max(taken, 0)
         return taken
@@ -96,11 +96,11 @@ class Rings:
             return list(DECISION.iter_unpack(seen[: nr * DECISION.size]))
 
     def records(self) -> list[int]:
-        """The numbers of the batch drained last; the batch is as long as was asked for."""
+        """The numbers of the records in the batch buffer, of which only the last batch is new."""
         return [lib.pyland_record(self.shim, index).seq for index in range(self.max_batch)]
 
     def corrupt_decisions(self) -> None:
-        """Write nonsense over the head of the oldest decision, as a stray pointer would."""
+        """Overwrite the header of the oldest decision, as a stray pointer would."""
         page = mmap.PAGESIZE
         entries = ffi.new("unsigned int *")
         fd = lib.pyland_map_fd(self._object, b"dispatched", entries)
@@ -108,7 +108,7 @@ class Rings:
             ring[page : page + 4] = struct.pack("=I", 0x3FFFFFFF)
 
     def machine(self) -> KernelMachine:
-        """The machine of which these rings tell."""
+        """The machine that policies over these rings see."""
         return KernelMachine(self.shim, MACHINE, Slices())
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The kernel's end of both rings without a scheduler: programs that a test or a
- * benchmark runs write records as enqueue does and drain decisions as dispatch does.
- * They work on any kernel with both rings (6.1), so also where sched_ext is missing.
+ * The kernel's end of both rings without a scheduler: tests and benchmarks run these
+ * programs, which write records as enqueue does and drain decisions as dispatch does.
+ * They work on any kernel with both rings (6.1), also without sched_ext.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
