@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What holds whatever fault is tried: an interactive task has its turns, nothing is left."""
+"""What must hold for every fault: all tasks get CPU time, and nothing is left in the kernel."""
 
 from __future__ import annotations
 
@@ -76,17 +76,17 @@ def bpf_objects() -> dict[str, int]:
 
 
 class Before:
-    """The machine before pyland starts, to be compared with what it is afterwards."""
+    """The machine before pyland starts, for a comparison after its end."""
 
     def __init__(self) -> None:
         self._settings = Unchanged()
         self._objects = bpf_objects()
 
     def assert_restored(self) -> None:
-        """The default scheduler, its settings, and no BPF program or map that is left."""
+        """Assert the default scheduler, the former settings, and no BPF object of pyland."""
         assert until(lambda: kernel_state() == "disabled", 5) is not None, kernel_state()
         assert until(lambda: bool(self._settings), 5) is not None, "a setting is not what it was"
-        # The kernel frees them when no CPU can look at them any more.
+        # The kernel frees them after the last CPU has stopped using them.
         freed = until(
             lambda: all(nr <= self._objects[what] for what, nr in bpf_objects().items()), 10
         )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""These tests change the scheduler of the running machine: they want root and sched_ext.
+"""These tests change the scheduler of the running machine: they need root and sched_ext.
 
 `tools/vm --cpus 2 --memory 2G -- .venv/bin/python -m pytest tests/kernel` runs them in the lab.
-PYLAND_TEST_SECONDS (30) is how long those take that say a minute of their feature; PYLAND_RESULTS
-names a folder for the figures they measure.
+PYLAND_TEST_SECONDS (30) is the length of tests that run for a minute when it is 60. PYLAND_RESULTS
+names a folder for the figures that the tests measure.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _reason_to_skip() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what this machine cannot do, here rather than in each test."""
+    """Skip the tests that this machine cannot run."""
     here = Path(__file__).parent
     if reason := _reason_to_skip():
         for item in items:
@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Adds what pyland and the kernel said to the report of a failure."""
+    """Add the output of pyland and of the kernel to the report of a failure."""
     report = yield
     if report.failed:
         for scheduler in _running:
@@ -54,7 +54,7 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(autouse=True, scope="session")
 def _as_the_owner_of_this_tree() -> Iterator[None]:
-    """As if that user had called sudo: as root alone, pyland takes no policy of somebody else's."""
+    """As if the owner of the tree had called sudo: root without sudo may not run their policies."""
     owner = build.ROOT.stat()
     with pytest.MonkeyPatch.context() as environment:
         if owner.st_uid:
@@ -65,7 +65,7 @@ def _as_the_owner_of_this_tree() -> Iterator[None]:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts pyland with options and returns it when it schedules; the test's end ends it."""
+    """Starts pyland with options and returns it when it schedules; it ends with the test."""
     assert system.until(lambda: system.kernel_state() == "disabled", 10) is not None, (
         f"a scheduler is loaded already: {system.kernel_state('root/ops')}"
     )
@@ -87,7 +87,7 @@ def start() -> Iterator[Start]:
 def record(
     request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
 ) -> Record:
-    """Notes figures: shown with `pytest -s`, in the JUnit report, and in PYLAND_RESULTS."""
+    """Records figures: for `pytest -s`, in the JUnit report, and in PYLAND_RESULTS."""
     figures: dict[str, object] = {}
 
     def noted(**values: object) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Policies that try to get out: `pyland --policy tests/kernel/escapes.py:Tries`.
+"""Policies that try to escape: `pyland --policy tests/kernel/escapes.py:Tries`.
 
-`Tries` writes to the file that its option names a line for each attempt: what came of it.
+`Tries` writes a line with the result of each attempt to the file that its option names.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _type(fd: int) -> int:
 
 
 def _inherited() -> None:
-    """Descriptors of anything but the standard streams, the pipe behind them, and the channel."""
+    """Descriptors other than the standard streams, the pipe behind them, and the channel."""
     found = []
     for fd in range(3, 256):
         try:
@@ -96,7 +96,7 @@ def _inherited() -> None:
 
 
 def _root_memory() -> None:
-    """Writable BPF maps beyond two rings, the user memory and the CPUs' settings."""
+    """Writable BPF maps other than two rings, the user memory and the CPUs' settings."""
     maps = Path("/proc/self/maps").read_text().splitlines()
     if sum("bpf-map" in one and " rw" in one for one in maps) <= 4:
         raise OSError("none")
@@ -151,7 +151,7 @@ class Tries(Deadline):
 
     def decide(self, batch: Batch) -> list[int]:
         self.calls += 1
-        # After the warm-up, whose machine is as real, and once it schedules.
+        # Once after the warm-up, which has the same machine, when pyland schedules.
         if self.calls == 300:
             self._try_all("")
             thread = threading.Thread(target=self._try_all, args=("in a thread: ",))
@@ -176,7 +176,7 @@ def _areas() -> list[int]:
 
 
 class Scribbles(Deadline):
-    """Writes random numbers over all memory that it shares with BPF, but the rings."""
+    """Writes random numbers over all memory that it shares with BPF, except the rings."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -208,7 +208,7 @@ def _channel() -> socket.socket:
 
 
 class Lies(Deadline):
-    """Says what is not true, and what is no message, to the supervisor."""
+    """Sends lies, and bytes that are no message, to the supervisor."""
 
     lie: str = option("", "one message, sent once; without it, much nonsense")
     calls = 0
@@ -242,7 +242,7 @@ NONSENSE = (
 
 
 class Ends(Deadline):
-    """Says in its memory that the kernel has ended the scheduler."""
+    """Writes into its memory that the kernel has ended the scheduler."""
 
     calls = 0
 
@@ -255,7 +255,7 @@ class Ends(Deadline):
 
 
 class Spawns(Deadline):
-    """Starts processes that lose their parent, and one that starts others all the time."""
+    """Starts processes that lose their parent, and a process that starts others all the time."""
 
     calls = 0
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What several of the kernel tests ask of a machine that pyland schedules."""
+"""Helpers of several kernel tests for a machine that pyland schedules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Self
 from pyland.kernel import control
 from tools.load.scheduler import End, Scheduler, compaction, enabled, kernel_state
 
-# What the fixtures `start` and `record` are: a running pyland by options, figures by name.
+# The fixtures `start` and `record`: a running pyland by options, and figures by name.
 Start = Callable[..., Scheduler]
 Record = Callable[..., None]
 
@@ -21,19 +21,19 @@ Record = Callable[..., None]
 WEIGHT_NICE_0 = 1024
 WEIGHT_NICE_5 = 335
 
-# Nobody waits longer than this, whatever happens. Far from what a desktop wants, but the machine
-# that emulates this one may not run it for a while; a stall is 5 s and more.
+# No task may wait longer than this. A desktop needs far less, but the host of an emulated machine
+# may not run it for a while; a stall takes 5 s and more.
 GAP_S = 3.0
 
 
 def scaled(full_s: float, at_least: float = 0) -> float:
-    """A duration of the full run, shortened as PYLAND_TEST_SECONDS wants it (60 is full)."""
+    """A duration of the full run, shortened to PYLAND_TEST_SECONDS / 60 of it."""
     return max(full_s * float(os.environ.get("PYLAND_TEST_SECONDS", "30")) / 60, at_least)
 
 
 @contextlib.contextmanager
 def undisturbed(scheduler: Scheduler) -> Iterator[None]:
-    """From start to end of the block pyland schedules, and was not restarted in between."""
+    """Asserts that pyland schedules during the whole block, without a restart."""
     assert enabled(), scheduler.about()
     before = kernel_state("enable_seq")
     yield
@@ -43,28 +43,28 @@ def undisturbed(scheduler: Scheduler) -> Iterator[None]:
 
 
 def ended_well(end: End) -> None:
-    """It was stopped, and nothing went wrong before."""
+    """Assert that pyland was stopped by the test, and that nothing went wrong before."""
     assert end.status == 0
     totals = end.totals
     assert totals["bad_decisions"] == 0
-    # A task that the fallback has just taken is in no queue until it runs: some, but few.
+    # A task that the fallback has just taken is in no queue until it runs; that is rare.
     assert totals["failed"] <= 10 + totals["forwarded"] * 0.02, f"{totals.counts}"
 
 
 def python_decided(end: End) -> None:
-    """Python, and not the fallback, ordered the tasks."""
+    """Assert that Python, and not the fallback, ordered the tasks."""
     totals = end.totals
     assert totals["forwarded"] > 100, "hardly anything was forwarded"
     assert totals.user_share > 0.95, f"{totals.counts}"
 
 
 def grown(before: Mapping[str, int], after: Mapping[str, int]) -> bool:
-    """Whether the process has more memory than before; its counters are batched, so not exact."""
+    """True if the process has more memory than before; the kernel's counters are not exact."""
     return any(after[name] > value + 256 for name, value in before.items())
 
 
 def ask(command: str, **values: object) -> dict[str, Any]:
-    """What the running pyland answers at its control socket; it must be a yes."""
+    """The answer of the running pyland at its control socket; asserts that it is not an error."""
     answer = control.ask({"command": command, **values}, timeout_s=60)
     assert answer["ok"], answer["error"]
     found = answer.get("status", answer)
@@ -81,21 +81,21 @@ def swap(**values: object) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def folder_for_policies() -> Iterator[Path]:
-    """A new folder that everybody can read and only root can write to."""
+    """A new folder that all users can read and only root can write to."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
 
 
 class Unchanged:
-    """The settings of the machine that pyland changes, as they were before it started."""
+    """The settings that pyland changes, as they were before it started; true if they are so now."""
 
     def __init__(self) -> None:
         self._compaction = compaction()
 
     @classmethod
     def at(cls, value: str) -> Self:
-        """As they should be in the end, for a pyland that runs already."""
+        """The expected settings after the end of a pyland that runs already."""
         unchanged = cls()
         unchanged._compaction = value
         return unchanged

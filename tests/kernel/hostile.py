@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Policies that do what no policy should: `pyland --policy tests/kernel/hostile.py:Garbage`."""
+"""Policies that misbehave: `pyland --policy tests/kernel/hostile.py:Garbage`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Raises(Policy):
 
 
 class RaisesAtHogs(Policy):
-    """Does well until there is a hog."""
+    """Works until there is a hog."""
 
     def enqueue(self, task: Task) -> None:
         if task.comm == "hogs":
@@ -36,7 +36,7 @@ class RaisesAtHogs(Policy):
 
 
 class RaisesAtTimes(Deadline):
-    """Fails with one batch of fifty, in a new place."""
+    """Fails with one batch of fifty, each time at another line."""
 
     def decide(self, batch: Batch) -> list[int]:
         if self.machine.random.random() < 0.02:
@@ -45,7 +45,7 @@ class RaisesAtTimes(Deadline):
 
 
 class Exits(Deadline):
-    """Wants to end the process."""
+    """Tries to end the process."""
 
     def decide(self, batch: Batch) -> list[int]:
         raise SystemExit(3)
@@ -76,14 +76,14 @@ class Sleeps(Deadline):
 
 
 class Forgets(Policy):
-    """Decides nothing."""
+    """Never decides."""
 
     def enqueue(self, task: Task) -> None:
         pass
 
 
 class ForgetsAtFirst(Deadline):
-    """Decides nothing for three seconds, and then all."""
+    """Does not decide for three seconds, and then decides all tasks."""
 
     begin_ns = 0
 
@@ -95,7 +95,7 @@ class ForgetsAtFirst(Deadline):
 
 
 class OnOneCpu(Policy):
-    """Wants all hogs on one CPU, whatever is done there."""
+    """Sends all hogs to one CPU, whatever runs there."""
 
     cpu: int = option(0, "which CPU")
 
@@ -104,7 +104,7 @@ class OnOneCpu(Policy):
 
 
 class Thrashes(Deadline):
-    """Has every task interrupted, on every CPU, all the time."""
+    """Interrupts every task on every CPU all the time."""
 
     def decide(self, batch: Batch) -> list[int]:
         self.nr_held = 1  # it is called again at once
@@ -115,7 +115,7 @@ class Thrashes(Deadline):
 
 
 class Claims(Deadline):
-    """Decides nothing, and says that it will."""
+    """Never decides, and says that it holds the tasks."""
 
     def decide(self, batch: Batch) -> list[int]:
         self.nr_held = min(self.nr_held + batch.nr, 4000)
@@ -131,7 +131,7 @@ class Twice(Deadline):
 
 
 class Invents(Deadline):
-    """Decides tasks that there are not, besides those that there are."""
+    """Decides its tasks, and tasks that do not exist."""
 
     def decide(self, batch: Batch) -> list[int]:
         flat = super().decide(batch)
@@ -141,7 +141,7 @@ class Invents(Deadline):
 
 
 class WrongCpu(Deadline):
-    """Names CPUs that there are not, or that the task may not use."""
+    """Names CPUs that do not exist, or that the task may not use."""
 
     def decide(self, batch: Batch) -> list[int]:
         flat = super().decide(batch)
@@ -151,7 +151,7 @@ class WrongCpu(Deadline):
 
 
 class WrongSlice(Deadline):
-    """Slices of nothing, of a nanosecond, and of a year."""
+    """Grants slices of 0, of a nanosecond, and of a year."""
 
     def decide(self, batch: Batch) -> list[int]:
         flat = super().decide(batch)
@@ -161,7 +161,7 @@ class WrongSlice(Deadline):
 
 
 class WrongKeys(Deadline):
-    """Keys at all ends of what fits."""
+    """Gives the least and the greatest keys that fit."""
 
     def decide(self, batch: Batch) -> list[int]:
         flat = super().decide(batch)
@@ -185,7 +185,7 @@ class Threads(Deadline):
 
 
 class Stuck(Deadline):
-    """Calls what never comes back to Python, from the hundredth batch on."""
+    """Calls C code that never returns, from the hundredth batch on."""
 
     calls = 0
 
@@ -197,7 +197,7 @@ class Stuck(Deadline):
 
 
 class NoNumbers(Deadline):
-    """Answers with what is no decision."""
+    """Answers with something that is not a decision."""
 
     def decide(self, batch: Batch) -> list[int]:
         flat = super().decide(batch)
@@ -206,7 +206,7 @@ class NoNumbers(Deadline):
 
 
 class Eats(Deadline):
-    """Keeps a megabyte of each batch."""
+    """Allocates a megabyte with each batch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -218,7 +218,7 @@ class Eats(Deadline):
 
 
 class Garbage(Deadline):
-    """Every decision is wrong in some way, some are sent twice, some name a stranger."""
+    """Sends wrong decisions: some twice, some for other tasks."""
 
     def decide(self, batch: Batch) -> list[int]:
         flat = super().decide(batch)
@@ -226,7 +226,7 @@ class Garbage(Deadline):
         for at in range(0, len(flat), WIDTH):
             flat[at + 2] = pick((-1, 0, 1, -2, 999, HALF, -HALF))  # cpu
             flat[at + 3] = pick((0, 1, 10**16, 2**63, 2**64 - 1))  # slice_ns
-            # What Deadline computes from the states that come back does not fit for long.
+            # Deadline computes from the wrong states that come back: numbers grow too large.
             vtime_ns, state = flat[at + 4] % 2**64, flat[at + 5] % 2**64
             flat[at + 4] = pick((0, 1, 2**63, 2**64 - 1, vtime_ns))
             flat[at + 5] = pick((0, 2**64 - 1, state))
@@ -239,14 +239,14 @@ class Garbage(Deadline):
 
 
 class Corrupt(Deadline):
-    """Writes over the ring of decisions, as a stray pointer would."""
+    """Overwrites the ring of decisions, as a stray pointer would."""
 
     calls = 0
 
     def decide(self, batch: Batch) -> list[int]:
         self.calls += 1
         if self.calls == 300:
-            # The producer's position, far ahead: the kernel would walk what is not there.
+            # The producer's position, far ahead: the kernel would read decisions that do not exist.
             position = ctypes.c_uint64.from_address(_user_ring())
             position.value += (1 << 40) + 4
         return super().decide(batch)
@@ -256,11 +256,11 @@ class Unmakeable(Deadline):
     """Cannot be constructed."""
 
     def __init__(self) -> None:
-        raise RuntimeError("not today")
+        raise RuntimeError("not possible")
 
 
 def _user_ring() -> int:
-    """Where the ring that this process writes begins: the largest BPF map that it can write."""
+    """The address of the ring of decisions: the largest BPF map that this process can write."""
     found = {}
     for line in Path("/proc/self/maps").read_text().splitlines():
         span, mode, *_, name = line.split()

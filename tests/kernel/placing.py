@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Policies that use what `deadline` does not; what is wrong they raise, for `--strict`."""
+"""Policies that use what `deadline` does not; they raise what is wrong, for `--strict`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pyland.policy import BASE_FIELDS, EXTRA_FIELDS, Batch, Policy, Task, domain
 
 
 class ByDomain(Policy):
-    """Hogs of nice 0 belong to CPU 0, those of nice 5 to CPU 1; all others run anywhere."""
+    """Hogs of nice 0 belong to CPU 0, hogs of nice 5 to CPU 1; other tasks run anywhere."""
 
     fields = (*BASE_FIELDS, "nice")
 
@@ -27,7 +27,7 @@ class ByDomain(Policy):
 
 
 class Curious(Policy):
-    """Asks for everything, and checks it."""
+    """Asks for all fields and events, and checks them."""
 
     fields = BASE_FIELDS + EXTRA_FIELDS
     interval_ns = 20_000_000
@@ -80,7 +80,7 @@ class Curious(Policy):
 
 
 class Gauging(Deadline):
-    """After so many milliseconds it says how many tasks were runnable since half of them."""
+    """Says how many tasks were runnable, as a median over the second half of `after_ms`."""
 
     interval_ns = 1_000_000
     after_ms: int = option(8000, "when it says so", least=2)

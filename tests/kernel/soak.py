@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Minutes of everything at once (PYLAND_SOAK_MINUTES or SOAK_MINUTES, 20).
+"""Minutes of mixed load (PYLAND_SOAK_MINUTES or SOAK_MINUTES, 20).
 
-Not collected by itself: `pytest tests/kernel/soak.py`, or `make soak`.
+It runs only by its name: `pytest tests/kernel/soak.py`, or `make soak`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MESSAGES = "hackbench -P -g 2 -l 20"
 
 
 def survive(start: Start, record: Record, minutes: float) -> None:
-    """Mixed load for so long: always enabled, no page fault, no growth, nobody starves."""
+    """Mixed load: pyland is always enabled, takes no page fault, does not grow or starve tasks."""
     seconds = minutes * 60
     scheduler = start()
     with ExitStack() as stack:
@@ -57,6 +57,6 @@ def survive(start: Start, record: Record, minutes: float) -> None:
 
 @pytest.mark.slow
 def test_it_survives_a_long_mixed_load(start: Start, record: Record) -> None:
-    """As long as one is patient."""
+    """For PYLAND_SOAK_MINUTES or SOAK_MINUTES."""
     minutes = os.environ.get("PYLAND_SOAK_MINUTES") or os.environ.get("SOAK_MINUTES", "20")
     survive(start, record, float(minutes))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A policy that stops itself in each phase, its import too, so that another process can look."""
+"""A policy that stops itself in each phase, also in its import, so that a test can inspect it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ os.kill(os.getpid(), signal.SIGSTOP)
 
 
 class Stops(Deadline):
-    """Stops itself in its constructor, and once it decides."""
+    """Stops itself in its constructor, and when it decides."""
 
     calls = 0
 

@@ -17,12 +17,12 @@ PLACING = Path(__file__).with_name("placing.py")
 
 
 def _cpu(pid: int) -> int:
-    """Where a task runs, or ran last."""
+    """The CPU on which a task runs or ran last."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[36])
 
 
 def test_domains_keep_their_tasks(start: Start, record: Record) -> None:
-    """Each CPU serves the queue of its domain, and takes from others' only to not idle."""
+    """A CPU takes tasks of other domains only if it would idle."""
     scheduler = start("--policy", f"{PLACING}:ByDomain")
     seen: Counter[tuple[int, int]] = Counter()
     with undisturbed(scheduler), Hogs(600, [0, 0, 0, 5, 5, 5]) as hogs:
@@ -59,7 +59,7 @@ def test_what_is_runnable_is_counted_whatever_becomes_of_it(start: Start, record
         for pid in hogs.pids[:4]:
             os.setpriority(os.PRIO_PROCESS, pid, 5)
         for pid in hogs.pids[4:]:
-            # Most of them wait for a CPU then, and are in no queue of pyland's from then on.
+            # Most of them wait for a CPU then, and leave pyland's queues.
             os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
             os.kill(pid, signal.SIGSTOP)
         status = scheduler.wait(120)

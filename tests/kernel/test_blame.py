@@ -27,7 +27,7 @@ def counters() -> dict[str, int]:
 
 
 def growth(before: dict[str, int]) -> dict[str, int]:
-    """What has been counted since."""
+    """By how much the counters have grown."""
     return {name: value - before[name] for name, value in counters().items()}
 
 
@@ -74,7 +74,7 @@ def test_a_policy_is_not_blamed_for_tasks_behind_a_real_time_task(
     record(rescued_s=rescued_s, grown=grown, decides_s=decides_s, gap_s=shares.longest_gap_s)
     assert rescued_s is not None, f"no tasks were rescued: {grown}"
     assert grown["undecided"] == 0
-    assert decides_s is not None, "the policy is not asked any more"
+    assert decides_s is not None, "the policy is not asked"
     assert BLAMED not in scheduler.output
     assert scheduler.end().status == 0
 

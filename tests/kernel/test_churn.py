@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Tasks come and go, move about and lose their CPUs, and pyland goes on."""
+"""Tasks come and go, move and lose their CPUs, and pyland continues."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_hackbench_gets_to_its_end(start: Start, record: Record) -> None:
 
 @pytest.mark.parametrize("run", [False, True], ids=["fork", "exec"])
 def test_short_lived_processes_all_run(start: Start, record: Record, run: bool) -> None:
-    """As in a build: each is new to the scheduler, and gone before it is known."""
+    """As in a build: each process is new to the scheduler, and ends at once."""
     scheduler = start()
     with undisturbed(scheduler), Spawner(scaled(20), 500, run) as spawner:
         spawned = spawner.spawned()
@@ -69,11 +69,11 @@ def test_a_cpu_goes_and_comes_back(start: Start, record: Record) -> None:
     def changed(online: str) -> None:
         starts = scheduler.starts
         CPU1_ONLINE.write_text(online, encoding="ascii")
-        # It is not loaded again where the kernel side follows by itself: a moment to tell.
+        # Where BPF follows the change itself, pyland is not loaded again: wait a moment to see.
         leaves = until(lambda: not enabled() or scheduler.starts > starts, 3) is not None
         took.append(scheduler.wait_enabled(starts + leaves))
 
-    # Nice, for each start under emulation takes ten seconds of a whole CPU.
+    # Nice, because each start under emulation takes ten seconds of a CPU.
     with Hogs(900, [19] * 3) as hogs:
         try:
             for _ in range(round(scaled(5, at_least=2))):
@@ -122,6 +122,6 @@ def test_tasks_change_while_they_wait(start: Start) -> None:
     scheduler = start()
     with undisturbed(scheduler), Stress(options, scaled(30)) as stress:
         status = stress.wait(scaled(30) + 180)
-        # 3: a stressor found that the machine cannot do its work, which is no fault of ours.
+        # 3: the machine lacks something that a stressor needs, which is no fault of pyland.
         assert status in (0, 3), stress.output
     ended_well(scheduler.end())

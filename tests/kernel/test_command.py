@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the command does besides scheduling: it refuses clearly, and touches only what it may."""
+"""The command refuses with a clear line, and changes only what it should."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_partial_leaves_the_default_class_alone(start: Start, record: Record) ->
         with Hogs(600, [0] * 4):
             time.sleep(scaled(10))
         without = sum(row["forward"] for row in scheduler.rows())
-        # Two on one CPU: the second has to wait, so it goes the way over Python.
+        # Two on one CPU: the second has to wait, so Python decides it.
         with Hogs(scaled(20), [0, 0], cpu=0, policy=SCHED_EXT_POLICY) as hogs:
             shares = hogs.shares()
     end = scheduler.end()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The least that must be right on every kernel that pyland supports, in little time."""
+"""A short set of tests for every kernel that pyland supports."""
 
 from __future__ import annotations
 

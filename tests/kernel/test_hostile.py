@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A policy that answers nonsense, nothing or never costs the machine nothing but its order."""
+"""A policy that answers wrongly, or not at all, changes only the order of the tasks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tools.load.scheduler import Scheduler, kernel_state, until
 
 HOSTILE = Path(__file__).with_name("hostile.py")
 
-# What pyland says of each, and the policy that schedules in the end.
+# The message about each policy, and the policy that schedules in the end.
 KINDS = {
     "Raises": (r"policy raises: enqueue\(\) raised ValueError: no idea.*task \d+", "deadline"),
     "RaisesAtTimes": (r"policy raisesattimes: decide\(\) raised OSError: now and then", None),
@@ -44,14 +44,14 @@ def loaded(seconds: float) -> Iterator[tuple[Hogs, Sleeper]]:
 
 
 def without_policy(scheduler: Scheduler) -> Wakeups:
-    """The sleeper's wakeups while BPF dispatches alone."""
+    """The sleeper's wakeups while BPF dispatches without Python."""
     with loaded(600) as (_, sleeper), scheduler.stopped():
         time.sleep(scaled(20))
         return sleeper.wakeups(early=True)
 
 
 def test_it_freezes_nobody(start: Start, record: Record) -> None:
-    """Each is swapped in under load: tasks get their turns, and the report says what is wrong."""
+    """Under load: tasks get CPU time, and pyland reports what is wrong with the policy."""
     scheduler = start()
     failed = []
     with undisturbed(scheduler):
@@ -62,7 +62,7 @@ def test_it_freezes_nobody(start: Start, record: Record) -> None:
             assert answer["policy"] == kind.lower()
             with loaded(600) as (hogs, sleeper):
                 time.sleep(scaled(20))
-                # Memory takes a busy machine longer to eat than that.
+                # On a busy machine it takes longer to use the memory up.
                 end_s = time.monotonic() + scaled(120)
                 while not re.search(words, scheduler.output) and time.monotonic() < end_s:
                     time.sleep(0.5)
@@ -114,8 +114,8 @@ def test_threads_of_a_policy_keep_no_task_waiting(start: Start) -> None:
 
 
 def test_strict_ends_with_the_first_failure(start: Start) -> None:
-    """Exit code 1, the reason, and the default scheduler."""
-    # One that fails at once may have ended before it is seen to have begun.
+    """With exit code 1 and the reason; the default scheduler is back."""
+    # A policy that fails at once may end before its start is seen.
     scheduler = start("--strict", "--policy", f"{HOSTILE}:RaisesAtHogs")
     with Hogs(600, [0] * 6):
         assert scheduler.wait(60) == 1, scheduler.about()
@@ -137,14 +137,14 @@ def test_a_loop_does_not_keep_it_from_ending(start: Start) -> None:
 def test_one_that_cannot_be_made_leaves_the_old_one(start: Start, kind: str) -> None:
     """The swap is refused in one line, and the policy that schedules goes on."""
     scheduler = start()
-    with undisturbed(scheduler), pytest.raises(AssertionError, match=r"not today|Nobody"):
+    with undisturbed(scheduler), pytest.raises(AssertionError, match=r"not possible|Nobody"):
         swap(policy=f"{HOSTILE}:{kind}")
     assert ask("status")["policy"] == "deadline"
     assert scheduler.end().status == 0
 
 
 def test_a_broken_ring_ends_it_with_a_reason(start: Start) -> None:
-    """BPF says so instead of walking it for ever; the default scheduler is back."""
+    """BPF reports it and does not walk the ring; the default scheduler is back."""
     scheduler = start("--policy", f"{HOSTILE}:Corrupt")
     with Hogs(600, [0] * 6):
         assert scheduler.wait(60) == 1, scheduler.about()

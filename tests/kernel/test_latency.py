@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""An interactive task is soon on a CPU though all of them are busy."""
+"""An interactive task soon gets a CPU although all CPUs are busy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _among_hogs(seconds: float) -> Wakeups:
 def test_a_sleeper_wakes_up_among_hogs(start: Start, record: Record) -> None:
     """Measured under the default scheduler and under pyland, in the same boot.
 
-    Under emulation the figures are for comparison only, so what is asserted is that nobody starved.
+    Under emulation the figures only compare, so the test asserts only that no task starved.
     """
     seconds = scaled(40)
     record(default=figures(_among_hogs(seconds)))
@@ -27,5 +27,5 @@ def test_a_sleeper_wakes_up_among_hogs(start: Start, record: Record) -> None:
     ended_well(end)
     assert wakeups.p99_us < 1_000_000
     assert wakeups.p50_us < 100_000
-    # The milliseconds that it runs are shared with the hogs too, so not nearly all of them.
+    # The sleeper also shares its own CPU time with the hogs, so it has fewer periods.
     assert wakeups.periods > 0.05 * wakeups.possible_periods

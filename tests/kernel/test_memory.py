@@ -10,7 +10,7 @@ from tools.load.programs import Hogs, Sleeper, Spawner
 
 
 def test_a_steady_load_costs_no_memory(start: Start, record: Record) -> None:
-    """No page fault between two points of a load, nor at any time since it was attached."""
+    """No page fault under load, and none at any time from attach to the end."""
     scheduler = start()
     seconds = scaled(40)
     with undisturbed(scheduler), Hogs(600, [0] * 6), Sleeper(600), Spawner(seconds + 5, 50):

@@ -131,7 +131,7 @@ def test_a_full_pipe(record: Record) -> None:
 
 
 def test_a_stopped_terminal(record: Record) -> None:
-    """Ctrl-S, in a session whose terminal it is; Ctrl-Q shows what was printed before."""
+    """Ctrl-S in the session of the terminal; Ctrl-Q shows the output from before."""
     ours, its = pty.openpty()
     with pyland("--stats", "0.1", stdin=its, stdout=its, stderr=its) as run:
         assert b"pyland: scheduling with deadline" in os.read(ours, 4096)

@@ -35,7 +35,7 @@ def _ten_lines(folder: Path) -> str:
 
 
 def test_it_decides_for_hogs_and_a_sleeper(start: Start, record: Record) -> None:
-    """Python decides nearly all, nobody starves, whatever the order."""
+    """Python decides nearly all tasks, and no task starves, with each order."""
     with folder_for_policies() as folder:
         _run_all((*BUILTINS, _ten_lines(folder)), start, record)
 

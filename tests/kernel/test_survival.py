@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Stopped, killed or asked to go: the machine keeps running and gets back what was changed."""
+"""pyland is stopped, killed or ended: the machine runs on, and its settings are put back."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ print(refused)
 
 
 def test_another_user_can_do_nothing(start: Start, record: Record) -> None:
-    """Neither swap, nor ask, nor keep it from dispatching by knocking."""
+    """The user can not swap or ask, and many connections do not delay dispatching."""
     scheduler = start()
     with undisturbed(scheduler), Hogs(600, [0] * 4) as hogs, Sleeper(600) as sleeper:
         for command in (["status"], ["swap", "--policy", "fifo"]):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Who wakes up is not left behind those who compute, and costs no decision that is none."""
+"""Tasks that wake up do not wait behind tasks that compute, and cost few decisions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tools.load.scheduler import Totals
 
 
 def test_it_interrupts_a_task_that_is_due_later(start: Start, record: Record) -> None:
-    """A sleeper that may run on one CPU only: the hog there makes room for it."""
+    """A sleeper that may use one CPU only interrupts the hog there."""
     scheduler = start()
     with undisturbed(scheduler), Hogs(600, [0] * 6), Sleeper(600) as sleeper:
         os.sched_setaffinity(sleeper.pid, {0})
@@ -33,7 +33,7 @@ def test_it_interrupts_a_task_that_is_due_later(start: Start, record: Record) ->
 
 @pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
 def test_the_only_task_for_a_free_cpu_is_not_decided(start: Start, record: Record) -> None:
-    """Pairs that wake each other: a CPU that falls free takes the one task that waits."""
+    """Pairs that wake each other: a CPU that becomes free takes the only task that waits."""
     scheduler = start()
     with undisturbed(scheduler), Stress("--switch 2", scaled(20)) as stress:
         assert stress.wait(scaled(20) + 90) == 0, stress.output
@@ -73,7 +73,7 @@ def test_a_decision_holds_for_its_slice(start: Start, record: Record) -> None:
 
 
 def moves(name: str) -> tuple[int, int]:
-    """How often the processes of a name that begins so had a CPU, and how often another one."""
+    """For processes with this prefix: how often they got a CPU, and how often another CPU."""
     switches = migrations = 0
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -108,7 +108,7 @@ def turns(pid: int) -> dict[str, int]:
 
 
 def turns_taken(start: Start, record: Record, tasks: int) -> tuple[list[int], Totals]:
-    """How often each of so many that yield every 50 us had a CPU, least first."""
+    """How often each of this many tasks, which yield every 50 us, got a CPU; the least first."""
     scheduler = start()
     with undisturbed(scheduler), Crowd(600, tasks) as crowd:
         time.sleep(scaled(4))
@@ -124,20 +124,20 @@ def turns_taken(start: Start, record: Record, tasks: int) -> tuple[list[int], To
 
 
 def test_a_task_that_yields_goes_behind_all_queued_tasks(start: Start, record: Record) -> None:
-    """Eight that give their CPU away take turns, and need no decision for that."""
+    """Eight tasks that yield take turns without decisions."""
     each, totals = turns_taken(start, record, 8)
     assert each[-1] < 2 * each[0]
     assert sum(each) > 5 * totals["forwarded"]
 
 
 def test_one_that_wakes_thousands_up_is_not_left_behind_them(start: Start, record: Record) -> None:
-    """The last to come to a barrier wakes up the others, which take turns from then on."""
+    """The last task at a barrier wakes up the others, which then take turns."""
     each, _ = turns_taken(start, record, 2000)
     assert each[0] > 0
 
 
 def test_a_slice_ends_between_two_ticks(start: Start, record: Record) -> None:
-    """Six hogs, slices of a millisecond: no tick is as often as that with 250 in a second."""
+    """Six hogs with slices of a millisecond: at 250 Hz a tick comes only every 4 ms."""
     scheduler = start("--policy", "vtime", "--slice-us-min", "1000")
     with undisturbed(scheduler), Hogs(600, [0] * 6):
         time.sleep(scaled(10))

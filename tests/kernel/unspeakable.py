@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Policies that fail with what cannot be told of."""
+"""Policies that fail with errors that cannot be printed."""
 
 from __future__ import annotations
 
@@ -44,35 +44,35 @@ class Sleepy(Exception):
 
 
 class Number:
-    """No number, and nothing can be said of it."""
+    """Is not a number, and cannot be printed."""
 
     __index__ = _raises
     __repr__ = _loops
 
 
 class Stays:
-    """An object that does not go."""
+    """An object with a finalizer that never ends."""
 
     def __del__(self) -> None:
         _loops()
 
 
 class RaisesSilent(Deadline):
-    """Fails with an exception that cannot be printed."""
+    """Fails with an exception with a message that raises."""
 
     def decide(self, batch: Batch) -> list[int]:
         raise Silent
 
 
 class RaisesEndless(Deadline):
-    """Fails with an exception that is never printed."""
+    """Fails with an exception with a message that never ends."""
 
     def decide(self, batch: Batch) -> list[int]:
         raise Endless
 
 
 class RaisesSleepy(Deadline):
-    """Fails with an exception whose note is never printed."""
+    """Fails with an exception with a note that never ends."""
 
     def decide(self, batch: Batch) -> list[int]:
         raise Sleepy("yes")
@@ -89,7 +89,7 @@ class RaisesForged(Deadline):
 
 
 class DecidesHuge(Deadline):
-    """Decides by a number of 100,001 bits."""
+    """Decides with a number of 100,001 bits."""
 
     def decide(self, batch: Batch) -> list[int]:
         flat = super().decide(batch)
@@ -98,7 +98,7 @@ class DecidesHuge(Deadline):
 
 
 class DecidesNumber(Deadline):
-    """Decides by what is no number."""
+    """Decides with something that is not a number."""
 
     def decide(self, batch: Batch) -> list[int]:
         flat: list[object] = [*super().decide(batch)]
@@ -107,7 +107,7 @@ class DecidesNumber(Deadline):
 
 
 class Recurses(Deadline):
-    """Calls itself until Python has enough of it, which is late."""
+    """Calls itself until a raised recursion limit ends it."""
 
     def decide(self, batch: Batch) -> list[int]:
         sys.setrecursionlimit(20_000)
@@ -118,7 +118,7 @@ class Recurses(Deadline):
 
 
 class Lingers(Deadline):
-    """Fails with what never goes away."""
+    """Fails with an exception that holds an object of Stays."""
 
     def decide(self, batch: Batch) -> list[int]:
         error = ValueError("it has an object")
@@ -127,7 +127,7 @@ class Lingers(Deadline):
 
 
 class Chats(Deadline):
-    """Prints more than anything reads."""
+    """Prints more than can be read."""
 
     def decide(self, batch: Batch) -> list[int]:
         print("\x1b]0;chatted\x07" * 1000)
@@ -135,7 +135,7 @@ class Chats(Deadline):
 
 
 class Unmakeable(Deadline):
-    """Cannot be constructed, and does not say why."""
+    """Cannot be constructed, with a message that never ends."""
 
     def __init__(self) -> None:
         raise Endless

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Python's end of a cycle: the rows are the records, and what is no decision is not sent."""
+"""Python's end of a cycle: rows equal the records, and only decisions are sent."""
 
 from __future__ import annotations
 

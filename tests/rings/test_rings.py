@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The shim over real rings: nothing lost, nothing twice, order kept, whatever the sizes."""
+"""The shim over real rings: no record is lost or comes twice, and the order is kept."""
 
 import errno
 
@@ -55,7 +55,7 @@ def test_decisions_that_find_the_ring_full_go_out_in_the_next_cycle(rings: Rings
         seq += MAX_BATCH
     write_decisions(rings, list(range(seq, seq + MAX_BATCH)))
     rings.produce(5)
-    # Nothing is drained beyond what the backlog leaves of a batch.
+    # A drain takes only as many records as the backlog leaves room for in a batch.
     left = seq + MAX_BATCH - DISPATCHED
     lib.pyland_cycle(rings.shim, MAX_BATCH, 0, MAX_BATCH)
     assert lib.pyland_backlog(rings.shim) == left
@@ -131,7 +131,7 @@ def test_the_loop_answers_every_record_whatever_its_batch(max_batch: int) -> Non
 
 
 def run_until_kernel_ends_it(rings: Rings, policy: type[Policy]) -> Policy:
-    """Run a policy over what is in the ring; it ends the loop itself."""
+    """Run a policy over the records in the ring until it ends the loop."""
     machine = rings.machine()
     made = policy.create(machine)
     assert DispatchLoop(rings.shim, made, machine).run() is Stop.KERNEL
@@ -193,7 +193,7 @@ def test_events_are_told_in_order_and_before_the_tasks(rings: Rings) -> None:
     rings.produce(2)
     rings.produce_event(lib.PYLAND_EVENT_EXITED, 1)
     heard = run_until_kernel_ends_it(rings, Listener).heard  # type: ignore[attr-defined]
-    # Task 1 had a record, and is gone: nobody hears of it after its end.
+    # Task 1 had a record, and has ended: the policy hears no more of it.
     assert heard == [
         ("stopped after 5000", 9), ("slept", 9), ("exited", 1), ("enqueued", 2),
     ]  # fmt: skip

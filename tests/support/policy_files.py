@@ -26,7 +26,7 @@ class Mine(Policy):
 
 
 def write(path: Path, text: str) -> Path:
-    """Write a file that nobody else can change, whatever the umask."""
+    """Write a file that no other user can change, whatever the umask."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     path.write_text(text)
     path.chmod(0o644)
@@ -34,7 +34,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def refusal(spec: str, folder: Path, *given: str, reload: bool = False) -> str:
-    """What is said of a spec that cannot be had."""
+    """The message when a spec is refused; asserts that it is one line."""
     with pytest.raises(UsageError) as refused:
         choose(spec, given, folder=folder, reload=reload)
     text = str(refused.value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A control socket for tests, and what is said at it."""
+"""A control socket for tests, and its clients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SWAP = {"command": "swap", "policy": "fifo", "options": ["a=b"], "folder": "/som
 
 
 class Served:
-    """A server stepped by hand: nothing it does may wait."""
+    """A server that the test steps: no step may block."""
 
     def __init__(self, path: Path, owner: int) -> None:
         self.path = path
@@ -33,7 +33,7 @@ class Served:
         return client
 
     def step(self, *, answering: bool = True) -> None:
-        """What the supervising loop does in a turn, until nothing is left to do."""
+        """Do what the supervisor does in each turn of its loop, until nothing is left to do."""
         for _ in range(100):
             poll = select.poll()
             for fd in self.server.sources():
@@ -58,7 +58,7 @@ class Served:
 
 
 def said(client: socket.socket) -> dict[str, Any]:
-    """The one line that came back; the connection must be closed after it."""
+    """The answer, one line; asserts that the connection is closed after it."""
     with client.makefile("rb") as lines:
         line = lines.readline()
         with suppress(ConnectionResetError):  # it was closed before all was read

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Folders with policies in them, a control socket, and a process not started with sudo."""
+"""Folders with policies, a control socket, and an environment without sudo's variables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _own_user(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def readable(tmp_path: Path) -> None:
-    """Others than root can read what is below `tmp_path`: a policy never runs as root."""
+    """All users can read below `tmp_path`: a policy never runs as root."""
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
 

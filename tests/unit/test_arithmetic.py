@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""BPF's arithmetic holds for every number that a policy, a clock or a weight can bring."""
+"""BPF's arithmetic is right for all numbers of a policy, a clock or a weight."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_decision_holds_alike_at_every_time(
         return bool(lib.slice_goes_on(left_ns, weight, woke_up, asleep, until, now, usual_ns))
 
     assert holds(True) == holds(True, shift)
-    # Who did not sleep goes on at whatever time, for a sleep can only end it.
+    # A task that did not sleep continues at any time: only a sleep ends its decision.
     assert holds(False) == holds(False, shift) >= holds(True)
     if holds(True):
         assert asleep

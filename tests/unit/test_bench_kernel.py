@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Who takes part in a comparison, in which order, and what a decision is said to cost."""
+"""The schedulers of a comparison, their order, and the cost of a decision."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_cost_is_what_was_counted_between_two_readings() -> None:
     found = cost.between(snapshot(100, 5_000), snapshot(300, 9_000), counted)
     assert (found["decisions"], found["user_ns"], found["bpf_ns"]) == (200, 4_000, 8_000)
     assert found["cycles"] == 80
-    assert found["split"] is None  # not all of its counters are there
+    assert found["split"] is None  # some of its counters are missing
 
 
 def test_the_split_is_of_what_pyland_counts() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which user called sudo, doas or pkexec, and what is not believed about that."""
+"""Which user called sudo, doas or pkexec, and which variables are refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _root(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"PKEXEC_UID": "65534", "SUDO_GID": "0"}, NOBODY),
         ({"DOAS_USER": NOBODY.name}, NOBODY),
         ({"DOAS_USER": "root"}, ROOT),
-        # One called by root from within the other.
+        # Root calls one command from within the other.
         ({"SUDO_UID": "0", "SUDO_GID": "0", "DOAS_USER": NOBODY.name}, NOBODY),
         ({"SUDO_UID": "65534", "SUDO_GID": "100", "PKEXEC_UID": "0"},
          Caller(65534, 100, NOBODY.name)),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the machine or the process lacks is named, and what is on its way is waited for."""
+"""pyland names what the machine or the process lacks, and waits for what is about to end."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_a_wrong_value_is_named_in_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir("/")  # where everybody can look
+    monkeypatch.chdir("/")  # all users can read it
     assert main(arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -150,7 +150,7 @@ def test_policies_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_policy_is_passed_on_unread(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Root does not import it here: the session has it checked by a process without rights."""
+    """Root does not import the policy: the session lets a process without rights check it."""
     (tmp_path / "mine.py").write_text("raise SystemError")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(checks, "check_machine", lambda: None)
@@ -200,7 +200,7 @@ def test_what_is_only_shown_is_not_run_as_root() -> None:
 def test_what_the_kernel_says_of_tasks_is_escaped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A task is called like an escape sequence and a newline; its name is in reason and dump."""
+    """The name of a task is an escape sequence and a newline; reason and dump contain it."""
     pwned = "\x1b]0;pwned\x07\npyland: ended"
     end = KernelExit(1026, "runnable task stall", f"{pwned}[7] failed to run", "", False)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The setting of the machine that pyland changes is put back, however a run ends."""
+"""The setting that pyland changes is put back, however a run ends."""
 
 from __future__ import annotations
 

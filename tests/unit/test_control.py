@@ -139,7 +139,7 @@ def test_the_oldest_idle_client_makes_room(served: Served) -> None:
         for one in idle:
             one.close()
         served.step()
-        # Who waits for an answer was not sent away.
+        # The client that waits for an answer is still connected.
         served.server.answer(served.got[0], {"ok": True})
         assert said(asking)["ok"]
 

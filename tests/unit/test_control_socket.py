@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The control socket: who can reach it, where it lies, and what a client sees."""
+"""The control socket: the users that can reach it, its place, and what a client sees."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_only_root_and_the_owner_can_reach_it(served: Served) -> None:
 @pytest.mark.parametrize(("mode", "owner", "admitted"), [(0o600, 0, False), (0o666, 0, False),
                                                          (0o600, NOBODY, True)])  # fmt: skip
 def test_another_user_is_refused_unread(mode: int, owner: int, admitted: bool) -> None:
-    """By the file's mode, and where that is changed, by the kernel's word for who it is."""
+    """By the file's mode, and if that is changed, by the user id that the kernel gives."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         os.chmod(folder, 0o755)
         served = Served(Path(folder, "run/c.sock"), owner)
@@ -75,7 +75,7 @@ def test_a_second_pyland_is_told_apart_from_a_dead_one(tmp_path: Path) -> None:
         "import os, sys; from pathlib import Path\n"
         "from pyland.kernel.control import ControlServer\n"
         "server = ControlServer(owner=os.getuid(), path=Path(sys.argv[1]))\n"
-        # A child that lives on, with everything inherited, is no pyland.
+        # A child that inherits everything and lives on does not count as pyland.
         "os.fork() or (os.setpgid(0, 0), __import__('time').sleep(3), os._exit(0))\n"
         "print('up', flush=True); sys.stdin.read()"
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The default policy, on a small machine made of arithmetic: shares, order, slices."""
+"""The default policy on a simulated machine: shares, order, slices."""
 
 import heapq
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def pass_time(policy: Deadline, time_ns: int) -> None:
 
 
 def run_hogs(weights: list[int], seconds: float, nr_cpus: int = 2, tick: int = 4 * MS) -> list[int]:
-    """CPU time of each hog; slices end on the kernel's tick, as they do in reality."""
+    """CPU time of each hog; slices end on the tick, as in the kernel."""
     policy = deadline(nr_cpus)
     used = [0] * len(weights)
     queue: list[tuple[int, int, int, int]] = []
@@ -167,7 +167,7 @@ def test_one_task_ahead_of_all_does_not_take_the_queue_with_it() -> None:
 
 
 def test_in_a_crowd_no_task_is_far_from_the_others() -> None:
-    """What is owed to 10,000 tasks takes no longer to give than what is owed to 32 on 2 CPUs."""
+    """Distances of 10,000 tasks add up to no more time than those of 32 tasks on 2 CPUs."""
 
     def distances_ns(nr_runnable: int) -> tuple[int, int, int]:
         policy = deadline(2)
@@ -191,7 +191,7 @@ def test_percpu_local_keeps_the_cpu() -> None:
 
 
 def test_endless_newcomers_do_not_starve_a_hog() -> None:
-    """A stream of tasks that were never seen before, which always would go first."""
+    """A stream of new tasks, each of which would go first."""
     policy = deadline(2)
     hog = decide(policy, task(1, used=5 * MS, awake=60_000 * MS), nr_runnable=10)[0]
     waited_ms = 0

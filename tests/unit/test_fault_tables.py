@@ -36,7 +36,7 @@ def known() -> tuple[frozenset[str], frozenset[str]]:
 
 
 def named(cell: str) -> set[str]:
-    """What a cell names as tests: words in backticks that could be a name, and `test_...`."""
+    """The tests that a cell names: words in backticks that could be a name, and `test_...`."""
     words = set(re.findall(r"\btest_\w+", cell))
     words |= {
         word if word.startswith("test_") else f"test_{word}"

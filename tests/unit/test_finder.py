@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Finding policies: where they are looked for, what is refused, and in which words."""
+"""Finding policies: the places, and the messages of refusals."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_file_imports_its_neighbours(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["json", "cffi", "colorsys"])
 def test_nothing_real_is_shadowed(name: str, folder: Path) -> None:
-    """Neither what is imported by now, nor what is not, nor what is installed."""
+    """No module that is imported, that is not imported yet, or that is installed."""
     sys.modules.pop("colorsys", None)
     write(folder / f"{name}.py", MINE.format(name="shadow"))
     write(folder / "it.py", f"import {name}\n" + MINE.replace('"{name}"', f"{name}.__file__"))

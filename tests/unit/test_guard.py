@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is said of a policy that does wrong, and when it has done enough of it."""
+"""The messages about a policy that fails, and when it is replaced."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The workloads measure what they say, whichever scheduler runs them."""
+"""The workloads measure what they claim to, under any scheduler."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What every built-in policy keeps, whatever the load; and what each promises."""
+"""The promises of all built-in policies under any load, and those of each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def policy(name: str) -> type[Policy]:
 
 
 def count_questions(machine: OfflineMachine) -> Counter[int]:
-    """How often the policy is asked about each task, from now on."""
+    """Count from now on how often the policy is asked about each task."""
     asked: Counter[int] = Counter()
     decide, pid = machine.policy.decide, machine.policy.fields.index("pid")
 
@@ -85,7 +85,7 @@ def test_no_task_is_lost_and_none_is_decided_twice(
     assert not machine.counters["bounced"]
     assert machine.counters["decided"] == machine.counters["forwarded"] == asked.total()
     assert all(0 <= d.vtime_ns < 2**64 and 0 <= d.slice_ns < 2**64 for d in machine.decisions)
-    # Nobody waits while a CPU that it may use has nothing to do.
+    # No task waits while a CPU that it may use is idle.
     for task in made:
         assert task.where in ("asleep", "queued", "running", "gone")
         if task.where == "queued":
@@ -126,7 +126,7 @@ def test_a_task_that_sleeps_much_waits_less_than_one_that_computes(name: str) ->
     machine.run(100 * MS)
     before = sleeper.total_runtime_ns
     machine.run(1_000 * MS)
-    # Of 1,100 ms, it would want 100: it wakes up, runs 1 ms, sleeps 10.
+    # It needs 100 of 1,100 ms: it wakes up, runs 1 ms, sleeps 10 ms.
     assert sleeper.total_runtime_ns - before > 50 * MS
 
 

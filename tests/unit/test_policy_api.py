@@ -16,7 +16,7 @@ NS_10_MS = 10 * MS
 
 
 class Shortest(Policy):
-    """One method: who computed least goes first."""
+    """One method: the task with the least runtime goes first."""
 
     def enqueue(self, task: Task) -> None:
         self.dispatch(task, vtime_ns=task.total_runtime_ns, slice_ns=2 * MS)

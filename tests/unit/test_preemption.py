@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A task that wakes up does not wait for the slice of one that is due later."""
+"""A task that wakes up does not wait for the slice of a task that is due later."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_task_that_slept_interrupts_those_that_compute(policy: type[Policy]) -
     editor = machine.add("editor", runs_ns=1 * MS, sleeps_ns=20 * MS)
     machine.wake(editor)
     machine.run(1000 * MS)
-    # A slice among four, when nobody is far enough behind.
+    # A slice among four tasks, when no running task is far enough behind.
     assert editor.longest_wait_ns <= 2.5 * machine.slices.shortest_ns
     assert min(hog.total_runtime_ns for hog in hogs) > 200 * MS
 
@@ -42,7 +42,7 @@ def test_no_task_is_interrupted_where_none_is_due_later() -> None:
 
 def test_a_task_that_continues_after_its_slice_interrupts_no_other() -> None:
     class LastFirst(Policy):
-        """Prefers whoever was enqueued last."""
+        """Prefers the task that was enqueued last."""
 
         def enqueue(self, task: Task) -> None:
             self.dispatch(task, vtime_ns=2**60 - task.enqueue_ns, slice_ns=5 * MS)

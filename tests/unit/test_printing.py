@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is printed does a terminal no harm, fits its encoding, and waits for nobody."""
+"""Output is harmless to a terminal, fits its encoding, and waits for no reader."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A process that is held is not one that does not come back."""
+"""A process that is stopped or frozen is not stuck."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def process(code: str) -> Iterator[int]:
 
 
 def looks(progress: Progress, count: int, *, begin_s: float = 100.0, cycles: int = 7) -> None:
-    """Look at this process so often, in the supervisor's rhythm but not in its time."""
+    """Look at this process several times, at made-up times in the supervisor's rhythm."""
     for look in range(count):
         progress.look(cycles, begin_s + look * LOOK_EVERY_S)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""pyland in a folder of root's own, as in /root, where the user of policies cannot look."""
+"""pyland in a folder that only root can read, such as /root: policies run as another user."""
 
 from __future__ import annotations
 

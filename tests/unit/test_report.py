@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""docs/performance.md says what the results say: ratios, failures, verdicts, and every figure."""
+"""docs/performance.md shows the results: ratios, failures, verdicts, and every figure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WORKLOADS = {
 
 
 def _cost(user: int = 4000, bpf: int = 1000, faults: int | None = 0) -> dict[str, Any]:
-    """That much per decision, for 1,000 decisions of 100 ms, each of two dispatched tasks."""
+    """This many ns per decision: 1,000 decisions in 100 ms, two dispatched tasks for each."""
     return {
         "seconds": 0.1,
         "decisions": 1000,

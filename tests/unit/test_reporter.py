@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The process that prints holds nobody up: not when it is killed, and not when nothing reads."""
+"""The process that prints delays no other: not if it is killed, and not without a reader."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from pyland.kernel.counters import TOTALS
 
-# A supervisor that has nothing to do but what a line on its input says.
+# A supervisor that only does what the lines of its input say.
 PROGRAM = f"""
 import os, signal, sys, time
 from pyland.kernel.reporter import Reporter

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""An exception that does not want to be told of is counted and told of like any other."""
+"""An exception that cannot be printed is counted and reported like any other."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sleeps(*_: object) -> NoReturn:
 
 
 def clings(*_: object) -> NoReturn:
-    """Does not let itself be interrupted at the first time, and says so."""
+    """Ignores the first interruption, and says so."""
     try:
         loops()
     except BaseException:  # noqa: BLE001 - that is the point
@@ -52,7 +52,7 @@ def exits(*_: object) -> NoReturn:
 
 
 class Text(str):
-    """A text whose every method fails."""
+    """A text with methods that all fail."""
 
     __str__ = __len__ = __getitem__ = __hash__ = __eq__ = __iter__ = raises
     isprintable = expandtabs = split = encode = raises  # type: ignore[assignment]
@@ -71,7 +71,7 @@ def error(**methods: Any) -> BaseException:
 
 
 class Meta(type):
-    """Classes that do not know their names."""
+    """A metaclass of classes without a usable name."""
 
     __name__ = property(raises)
     __instancecheck__ = __subclasscheck__ = __eq__ = __hash__ = raises
@@ -160,7 +160,7 @@ def test_a_deep_recursion_is_told_in_few_lines() -> None:
 
 
 class Index:
-    """A number in a decision, and not what it seems."""
+    """A wrong number in a decision."""
 
     def __init__(self, index: Callable[..., Any], text: Callable[..., Any] = raises) -> None:
         self._index, self._text = index, text
@@ -224,7 +224,7 @@ def test_what_json_has_no_type_for_becomes_text() -> None:
 
 
 class Endless:
-    """An object that does not go."""
+    """An object with a finalizer that does not end."""
 
     def __del__(self) -> None:
         loops()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`make test` counts what happened, and never says less than that."""
+"""`make test` counts all results, and reports every failure."""
 
 from __future__ import annotations
 

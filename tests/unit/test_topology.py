@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What pyland takes a machine for, by what its sysfs says."""
+"""The topology that pyland reads from sysfs."""
 
 from pathlib import Path
 

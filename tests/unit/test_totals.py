@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The kernel tests read pyland's output: read it wrongly, and they would prove nothing."""
+"""The kernel tests parse pyland's output, so the parser is tested too."""
 
 from __future__ import annotations
 

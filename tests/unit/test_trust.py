@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Root runs only what nobody but root and the calling user can change."""
+"""Root runs only files that no user but root and the calling user can change."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_root_runs_nothing_that_others_can_write(
     os.chown(folder / "mine.py", NOBODY, -1)
     assert f"not trusted: {folder}/mine.py belongs to user" in refusal(spec, folder)
     assert "pyland_test_ran" not in sys.modules
-    # The user who called sudo may.
+    # The user that called sudo may.
     monkeypatch.setenv("SUDO_UID", str(NOBODY))
     assert choose(spec, folder=folder).policy.name == "mine"
     assert "pyland_test_ran" in sys.modules

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The benchmark's workloads: what is read from the programs' outputs, and that they run."""
+"""The benchmark's workloads run, and their outputs are read rightly."""
 
 from __future__ import annotations
 
