@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Faults that end pyland: with a reason and exit code 1, and the machine as it was before."""
+"""Faults that end pyland with a reason and exit code 1; the machine is as it was before."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def ended(scheduler: Scheduler, seconds: float = 60) -> str:
 
 
 def test_a_crash_of_the_process_that_decides(start: Start) -> None:
-    """A segmentation fault, as a mistake in its C side would be."""
+    """A segmentation fault, as after a mistake in the C code."""
     scheduler = start()
     with Hogs(600, [0] * 4) as hogs, Sleeper(600) as sleeper:
         os.kill(scheduler.worker_pid, signal.SIGSEGV)
@@ -57,7 +57,7 @@ def test_a_crash_of_the_process_that_decides(start: Start) -> None:
 
 
 def test_sysrq_s_gives_the_machine_back(start: Start) -> None:
-    """The key for a scheduler that does not let go, whatever the scheduler does."""
+    """The key with which an administrator ends any scheduler."""
     scheduler = start()
     with Hogs(600, [0] * 4):
         Path("/proc/sysrq-trigger").write_text("S")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Faults that pyland goes on through: what other tasks, the machine and its users may do.
+"""Faults that pyland survives: what other tasks, the machine and its users may do.
 
-One pyland schedules through all of them, so each also begins where the one before has ended.
+One pyland runs through all of these tests, so each begins where the one before has ended.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ needs_stress = pytest.mark.skipif(not available("stress-ng"), reason="no stress-
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Scheduler]:
-    """One for all tests of this file; at the end nothing of it is left."""
+    """One pyland for all tests of this file; at the end nothing of it is left."""
     assert until(lambda: system.kernel_state() == "disabled", 10) is not None
     before = Before()
     with Scheduler() as scheduler:
@@ -57,7 +57,7 @@ def decided() -> int:
 
 
 def goes_on_deciding() -> None:
-    """Python does, from now on; hogs have to run."""
+    """Wait until Python decides; there must be hogs that run."""
     before = decided()
     assert until(lambda: decided() > before + 10, 20) is not None
 
@@ -85,7 +85,7 @@ def test_newcomers_with_the_numbers_of_those_that_left(running: Scheduler, recor
 
 @needs_cgroups
 def test_tasks_move_between_cgroups_that_come_and_go(running: Scheduler) -> None:
-    """While their weights change; a cgroup that is gone takes nothing with it."""
+    """The weights of the cgroups change; no task is lost with a removed cgroup."""
     chance = random.Random(1)
     (CGROUPS / "cgroup.subtree_control").write_text("+cpu")
     with alive(running, hogs=6) as hogs:
@@ -104,7 +104,7 @@ def test_tasks_move_between_cgroups_that_come_and_go(running: Scheduler) -> None
 @pytest.mark.skipif(not available("strace"), reason="no strace here")
 @needs_stress
 def test_tasks_that_are_stopped_and_traced_at_any_moment(running: Scheduler) -> None:
-    """SIGSTOP and SIGCONT in a storm, and a tracer that stops pairs at each of their calls."""
+    """A storm of SIGSTOP and SIGCONT, and a tracer that stops pairs at each system call."""
     with (
         alive(running, hogs=6) as hogs,
         Stress("--switch 2", 600) as pairs,
@@ -116,13 +116,13 @@ def test_tasks_that_are_stopped_and_traced_at_any_moment(running: Scheduler) -> 
                 for pid in hogs.pids:
                     os.kill(pid, number)
                 time.sleep(0.001)
-    # What was held when it stopped has been let go.
+    # The tasks that were held when they stopped are released.
     nobody_left = until(lambda: ask("status")["counters"]["held"] <= 2, 10)
     assert nobody_left is not None, ask("status")["counters"]
 
 
 def test_the_clock_on_the_wall_jumps(running: Scheduler) -> None:
-    """An hour on and two back: nothing here counts by it."""
+    """An hour forward and two back: pyland does not use that clock."""
     with alive(running):
         for hours in (1, -2, 1):
             time.clock_settime(time.CLOCK_REALTIME, time.time() + hours * 3600)
@@ -155,7 +155,7 @@ def test_memory_gets_short(running: Scheduler, record: Record) -> None:
 
 
 def test_it_is_asked_all_the_time(running: Scheduler, record: Record) -> None:
-    """Several clients at once, as fast as they are answered: deciding goes on beside that."""
+    """Several clients ask as fast as they get answers: deciding continues."""
     stop, answers = threading.Event(), [0] * 4
 
     def keep_asking(client: int) -> None:
@@ -178,7 +178,7 @@ def test_it_is_asked_all_the_time(running: Scheduler, record: Record) -> None:
 
 
 def test_sysrq_d_only_dumps(running: Scheduler) -> None:
-    """The kernel writes its view of the scheduler down; nothing else happens."""
+    """The kernel writes its dump of the scheduler; nothing else happens."""
     with alive(running):
         Path("/proc/sysrq-trigger").write_text("D")
         time.sleep(1)

@@ -75,8 +75,8 @@ def test_it_freezes_nobody(start: Start, record: Record) -> None:
                 failed.append(f"{kind}: the policy is {policy}")
             if shares.longest_gap_s > GAP_S or wakeups.max_us / 1e6 > GAP_S:
                 failed.append(f"{kind}: a task waited too long")
-            # The promise is three times. A few hundred wakeups on processors that are
-            # emulated, and shared, make a percentile of a few: this finds what is worse.
+            # The promise is three times. On emulated and shared processors a percentile of a
+            # few hundred wakeups rests on a few of them, so this finds only what is worse.
             if wakeups.p99_us > max(3 * alone.p99_us, 60_000):
                 failed.append(f"{kind}: p99 {wakeups.p99_us} us, without a policy {alone.p99_us}")
             swap(policy="deadline")

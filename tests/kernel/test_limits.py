@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Held by a debugger or a freezer, and started with limits: it goes on, or says why it does not."""
+"""pyland under a debugger, a freezer or limits: it continues, or says why it cannot."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tools.load.scheduler import PYLAND, Scheduler, kernel_state, until
 CGROUPS = Path("/sys/fs/cgroup")
 ALL_CPUS = set(range(os.cpu_count() or 1))
 
-# Longer than a policy that does not return keeps its process.
+# Longer than pyland lets a policy run that does not return.
 HELD_S = 8.0
 
 pytestmark = pytest.mark.skipif(
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(
 
 @contextlib.contextmanager
 def cgroup(name: str, controller: str = "", **values: str) -> Iterator[Path]:
-    """A cgroup with these values, such as `memory_max`; empty again at the end."""
+    """A cgroup with these values, such as `memory_max`; its tasks leave it at the end."""
     if controller:
         (CGROUPS / "cgroup.subtree_control").write_text(f"+{controller}")
     group = CGROUPS / f"pyland-test-{name}"
@@ -88,7 +88,7 @@ def frozen(pid: int) -> Iterator[str]:
 
 @contextlib.contextmanager
 def frozen_by_v1(pid: int) -> Iterator[str]:
-    """Uninterruptible meanwhile: not even SIGKILL ends it."""
+    """Freeze a process uninterruptibly: not even SIGKILL ends it."""
     mounted = Path("/run/pyland-test-freezer")
     mounted.mkdir(exist_ok=True)
     mount = ["mount", "-t", "cgroup", "-o", "freezer", "none", str(mounted)]
@@ -110,7 +110,7 @@ HOLDERS: tuple[Callable[[int], contextlib.AbstractContextManager[str]], ...] = (
 
 
 def until_python_decides(scheduler: Scheduler) -> float | None:
-    """Seconds until a row of statistics that begins after this call says so."""
+    """Seconds until a new row of statistics fulfils the condition."""
     seen = len(scheduler.rows()) + 1
     return until(lambda: any(row["python"] for row in scheduler.rows()[seen:]), 20)
 
@@ -146,7 +146,7 @@ def test_a_worker_that_cannot_be_killed_does_not_keep_the_machine(start: Start) 
 
 
 def refusal(command: str) -> str:
-    """What pyland says when it does not start; nothing may have changed."""
+    """The message of a pyland that does not start; asserts that nothing has changed."""
     unchanged = Unchanged()
     done = subprocess.run(
         ["bash", "-c", command.replace("PYLAND", str(PYLAND))],
@@ -208,14 +208,14 @@ def test_a_kernel_without_bpfs_compiler_is_one_line() -> None:
 
 @contextlib.contextmanager
 def started(command: str) -> Iterator[Scheduler]:
-    """pyland started by a shell that then becomes it."""
+    """Start pyland by a shell that executes it."""
     with Scheduler(program=("bash", "-c", command.replace("PYLAND", str(PYLAND)))) as scheduler:
         yield scheduler
 
 
 @pytest.mark.unproven
 def test_what_leaves_room_works(record: Record) -> None:
-    """All limits at once that do not keep it from its promises, from a folder that is gone."""
+    """All limits at once that pyland can work with, from a folder that was removed."""
     limits = "ulimit -Sn 12; ulimit -v 600000; ulimit -d 560000; ulimit -l 560000"
     rights = "setpriv --bounding-set -sys_resource,-sys_admin,-ipc_lock,-sys_nice,-sys_ptrace"
     with (
@@ -255,7 +255,7 @@ def test_confined_by_a_cpuset_it_says_so_each_time() -> None:
     ):
         assert until(lambda: told in scheduler.output, 20) is not None
         (group / "cpuset.cpus").write_text(f"0-{max(ALL_CPUS)}")
-        # The kernel gives it back what it asked for.
+        # The kernel restores the affinity that it asked for.
         assert until(lambda: os.sched_getaffinity(scheduler.worker_pid) == ALL_CPUS, 5) is not None
         time.sleep(3)
         assert scheduler.output.count(told) == 1

@@ -19,7 +19,7 @@ INSTEAD = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" "$1" && shift &&
 
 
 def _others() -> list[Path]:
-    """All but the one that every other test loads."""
+    """All objects except the one that every other test loads."""
     loaded = objects.LOADED.read_bytes() if objects.LOADED.exists() else b""
     return [path for path in objects.built() if path.read_bytes() != loaded]
 
@@ -33,7 +33,7 @@ def test_the_object_of_another_clang_schedules(path: Path, start: Start, record:
     end = scheduler.end()
     record(p99_us=wakeups.p99_us, gap_s=shares.longest_gap_s, totals=dict(end.totals.counts))
     ended_well(end)
-    # Most of them on an idle machine; but the one that emulates this kernel may be busy.
+    # Most of them on an idle machine; but the host that emulates this kernel may be busy.
     assert end.totals["user_dispatched"] > 50
     assert shares.longest_gap_s < GAP_S
     assert wakeups.p99_us < 1_000_000

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whatever becomes of its output: it schedules, swaps, ends in time and with its exit code."""
+"""With any fault of its output, pyland schedules, swaps, and ends in time with its exit code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Fails(Policy):
         self.dispatch(task)
 """
 
-# A task that computes, by any name.
+# A task that computes, with any name.
 NAMED = "import sys; open('/proc/self/comm', 'wb').write(eval(sys.argv[1])); exec('while 1: 0')"
 
 
@@ -51,7 +51,7 @@ class Run:
         return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
 
     def ends(self, number: signal.Signals = signal.SIGINT) -> tuple[int, float]:
-        """Its exit code and how long it took, after a signal."""
+        """The exit code after a signal, and the seconds until the end."""
         begin_s = time.monotonic()
         self.process.send_signal(number)
         code = self.process.wait(30)
@@ -67,7 +67,7 @@ def pyland(
     env: Mapping[str, str] | None = None,
     program: Sequence[str | Path] = (PYLAND,),
 ) -> Iterator[Run]:
-    """It schedules inside the block, and is gone after it."""
+    """A pyland that schedules during the block."""
     assert until(lambda: kernel_state() == "disabled", 10) is not None
     process = subprocess.Popen(
         [*program, *options],
@@ -89,7 +89,7 @@ def pyland(
 
 
 def works(run: Run, record: Record) -> None:
-    """It schedules, swaps, and ends as it always does."""
+    """Assert that it schedules, swaps, and ends as always."""
     unchanged = Unchanged.at("1")
     before = kernel_state("enable_seq")
     with Hogs(600, [0] * 4):
@@ -108,7 +108,7 @@ def works(run: Run, record: Record) -> None:
 
 
 def full_pipe() -> tuple[int, int]:
-    """Both ends of a pipe that takes nothing more."""
+    """Both ends of a full pipe."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with contextlib.suppress(BlockingIOError):
@@ -119,7 +119,7 @@ def full_pipe() -> tuple[int, int]:
 
 
 def test_a_full_pipe(record: Record) -> None:
-    """Of both streams, with rows all the time; and the process that prints is killed."""
+    """For both streams, with rows all the time; and the process that prints is killed."""
     reading, writing = full_pipe()
     with pyland("--stats", "0.1", "-v", stdout=writing, stderr=writing) as run:
         before = run.children()
@@ -153,7 +153,7 @@ def test_closed_streams(record: Record, closed: str) -> None:
 
 
 def test_a_full_disk(record: Record, tmp_path: Path) -> None:
-    """What is there stays, and what fits no more is lost."""
+    """The text that fits is kept, the rest is lost."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=4096", "tmpfs", str(disk)]
@@ -168,7 +168,7 @@ def test_a_full_disk(record: Record, tmp_path: Path) -> None:
 
 
 def test_a_reader_that_has_left_and_then_all_is_killed(record: Record) -> None:
-    """`| head -1`; and the kernel's setting is put back though none of its processes is left."""
+    """`| head -1`; then all processes are killed, and the kernel's setting is put back."""
     unchanged = Unchanged.at("1")
     for victims in (lambda run: [], lambda run: [run.children()[1]], lambda run: run.children()):
         reading, writing = os.pipe()
@@ -188,7 +188,7 @@ def test_a_reader_that_has_left_and_then_all_is_killed(record: Record) -> None:
 
 
 def test_nohup(record: Record, tmp_path: Path) -> None:
-    """The terminal goes away, and it goes on."""
+    """The terminal closes, and pyland continues."""
     ours, its = pty.openpty()
     hangs_up = (
         "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
@@ -233,7 +233,7 @@ def named(name: str, nr: int, *prefix: str) -> Iterator[None]:
 
 
 def harmless(data: bytes, encoding: str) -> str:
-    """The text of an output, in which nothing is left that a terminal would obey."""
+    """The text of an output; asserts that it has no control sequences."""
     text = data.decode(encoding)
     assert not CONTROLS.intersection(map(ord, text)), text
     assert "\u202e" not in text
@@ -243,7 +243,7 @@ def harmless(data: bytes, encoding: str) -> str:
 
 
 def test_names_of_tasks_in_every_locale(tmp_path: Path, record: Record) -> None:
-    """A policy's failure names a task that is called like an escape sequence and a newline."""
+    """A policy's failure names a task, and that name is an escape sequence and a newline."""
     shown = {"utf-8": "漢ä", "ascii": r"\u6f22\xe4", "latin-1": r"\u6f22ä", "euc-jp": "漢ä"}
     seen = []
     with folder_for_policies() as folder:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A machine on which nothing waits is left alone, and is there at once when something does."""
+"""pyland does little while no task waits, and reacts at once when a task does."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _disturbances_per_s(seconds: float) -> float:
 
 @pytest.mark.unproven
 def test_an_idle_machine_is_left_alone(start: Start, record: Record) -> None:
-    """The heart beats slowly; wakeups, swaps, a stopped user space and the end are as always."""
+    """Heartbeats are rare; wakeups, swaps, a stopped user space and the end are as always."""
     default = _disturbances_per_s(5)
     scheduler = start()
     with undisturbed(scheduler):
@@ -90,7 +90,7 @@ def test_an_idle_machine_is_left_alone(start: Start, record: Record) -> None:
 
 @pytest.mark.unproven
 def test_a_quiet_machine_gets_its_default_back(start: Start, record: Record) -> None:
-    """Killed, nothing has user space run for up to a second: the kernel need not wait for it."""
+    """User space runs only once a second, but the kernel takes over at once after a SIGKILL."""
     scheduler = start()
     time.sleep(2)
     scheduler.stop(signal.SIGKILL)
@@ -106,7 +106,7 @@ def test_a_quiet_machine_gets_its_default_back(start: Start, record: Record) -> 
 )
 @pytest.mark.unproven
 def test_a_tickless_cpu_has_no_ticks(start: Start, record: Record) -> None:
-    """While one task computes there. When there are two, both have their turns."""
+    """While one task computes there. Two tasks both get CPU time."""
     scheduler = start()
     with undisturbed(scheduler):
         with Hogs(600, [0], cpu=1):
@@ -123,6 +123,6 @@ def test_a_tickless_cpu_has_no_ticks(start: Start, record: Record) -> None:
     end = scheduler.end()
     record(ticks_per_s=alone, uneven=(pinned.uneven, free.uneven), totals=dict(end.totals.counts))
     ended_well(end)
-    assert alone < 50  # 250 where ticks go on
+    assert alone < 50  # 250 with ticks
     assert pinned.uneven < 0.5
     assert free.uneven < 0.5

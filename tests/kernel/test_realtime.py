@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""While a CPU belongs to a real-time task, the others wait for that task and for nothing else."""
+"""While a real-time task has a CPU, other tasks wait for that task only."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ HOSTILE = Path(__file__).with_name("hostile.py")
 def test_what_a_real_time_task_wakes_does_not_wait_for_a_slice(
     start: Start, record: Record
 ) -> None:
-    """On the CPU of its driver a client has to wait for that, and not for the hog it interrupted.
+    """A client on the CPU of its driver waits for the driver, and not for the interrupted hog.
 
-    With slices this long the hog has tens of milliseconds left, which a client waited for.
+    With slices this long the hog has tens of milliseconds left.
     """
     scheduler = start("--slice-us", "100000", "--slice-us-min", "50000")
     with undisturbed(scheduler), Hogs(600, [0] * (os.cpu_count() or 1)):
@@ -42,9 +42,9 @@ def test_what_a_real_time_task_wakes_does_not_wait_for_a_slice(
 @pytest.mark.compat
 @pytest.mark.unproven
 def test_a_task_that_is_interrupted_goes_on_elsewhere(start: Start, record: Record) -> None:
-    """A real-time task has one CPU nearly alone: the hogs share the others, and Python decides.
+    """A real-time task uses nearly all of one CPU: the hogs share the others, and Python decides.
 
-    When the interrupted one waited on its CPU, it had a tenth of that, and a hog elsewhere all.
+    A hog that waited on that CPU would get a tenth of it, and another hog all of its own CPU.
     """
     seconds, busy = scaled(16, at_least=6), {"clients": 0, "period_us": 1_000_000, "cpu": 0}
     hogs = [0] * (os.cpu_count() or 1)
@@ -65,7 +65,7 @@ def test_a_task_that_is_interrupted_goes_on_elsewhere(start: Start, record: Reco
     )
     ended_well(end)
     assert shares.uneven < 0.4
-    # User space moves on as well: it would wait for 900 ms, and the tasks for 20 ms each.
+    # User space changes its CPU as well: it would wait for 900 ms, and each task for 20 ms.
     assert end.totals.user_share > 0.5
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A policy has no way to root, whatever it tries, and the supervisor believes nothing it says."""
+"""A policy cannot become root, and the supervisor trusts nothing that it says."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from tools.load.scheduler import PYLAND, kernel_state, until
 ESCAPES = Path(__file__).with_name("escapes.py")
 STOPS = Path(__file__).with_name("stops.py")
 _SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-# As sudo has it for the user `daemon`, and as root alone.
+# The variables of sudo for the user `daemon`, and none, as for root without sudo.
 CALLERS = {"sudo": ("env", "SUDO_UID=1", "SUDO_GID=1", PYLAND), "root": (PYLAND,)}
 
 
 @contextmanager
 def reports() -> Iterator[Path]:
-    """A folder into which any user can write."""
+    """A folder that any user can write to."""
     with folder_for_policies() as folder:
         folder.chmod(0o1777)
         yield folder
 
 
 class Watcher(threading.Thread):
-    """Looks at each child of pyland that stops itself, and lets it go on."""
+    """Inspects each child of pyland that stops itself, and continues it."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -98,7 +98,7 @@ def test_policy_code_never_runs_with_rights(start: Start, caller: str) -> None:
     finally:
         watcher.end()
     assert not watcher.wrong, watcher.wrong[0]
-    # Each swap: trial's import and constructor, and the worker's; each restart its constructor.
+    # Import and constructor in the trial and the worker at each swap; a constructor at a restart.
     assert len(watcher.looked_at) >= 2 * 4 + 2
     assert scheduler.end().status == 0
 
@@ -125,7 +125,7 @@ def _thread(folder: Path) -> str:
 
 
 def test_nonsense_and_noise_reach_nothing(start: Start) -> None:
-    """Messages that are none, unasked ones, and random numbers in all of its memory."""
+    """Bytes that are no message, unexpected messages, and random numbers in all shared memory."""
     scheduler = start()
     with undisturbed(scheduler), Hogs(600, [0] * 4) as hogs, Sleeper(600) as sleeper:
         for kind in ("Lies", "Scribbles"):
@@ -159,7 +159,7 @@ def test_nonsense_and_noise_reach_nothing(start: Start) -> None:
 def test_a_lie_about_the_end_ends_the_liar(
     start: Start, options: tuple[str, ...], reason: str
 ) -> None:
-    """pyland ends with 1, for the policy that it was, and the kernel's own state is believed."""
+    """pyland ends with 1 and blames the policy: the supervisor trusts the kernel's state only."""
     scheduler = start("--policy", f"{ESCAPES}:{options[0]}", *options[1:])
     with Hogs(600, [0] * 4):
         assert scheduler.wait(60) == 1, scheduler.about()
@@ -169,7 +169,7 @@ def test_a_lie_about_the_end_ends_the_liar(
 
 @pytest.mark.unproven
 def test_what_it_starts_ends_with_it(start: Start) -> None:
-    """Processes of a policy that may start them: gone after Ctrl-C, and after a SIGKILL too."""
+    """Processes that a policy was allowed to start end after Ctrl-C, and after a SIGKILL too."""
     for number in (signal.SIGINT, signal.SIGTERM):
         scheduler = start("--allow-processes", "--policy", f"{ESCAPES}:Spawns")
         with Hogs(600, [0] * 4):
@@ -204,7 +204,7 @@ def test_a_user_that_cannot_be(user: str, reason: str) -> None:
 
 @pytest.mark.unproven
 def test_the_policy_runs_as_the_user_that_was_named(start: Start) -> None:
-    """By name; root may still ask at the control socket."""
+    """The user is given by name; root may still ask at the control socket."""
     scheduler = start("--user", "daemon")
     assert ask("status")["process"]["user"] == "1"
     assert os.stat("/run/pyland/control.sock").st_uid == 0

@@ -8,5 +8,5 @@ from tests.kernel.soak import survive
 
 
 def test_it_survives_a_minute_of_mixed_load(start: Start, record: Record) -> None:
-    """What fails in here would fail in the long run."""
+    """A failure within this minute is a failure of the long run too."""
     survive(start, record, 1)

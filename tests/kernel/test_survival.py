@@ -15,7 +15,7 @@ from tools.load.scheduler import kernel_state, until
 
 
 def test_a_stopped_scheduler_costs_no_task_its_turn(start: Start, record: Record) -> None:
-    """Longer than the kernel's watchdog allows a task to wait, then Python decides again."""
+    """It is stopped for longer than the kernel's watchdog lets a task wait; then Python decides."""
     scheduler = start("--stats", "1")
     with undisturbed(scheduler), Hogs(600, [0] * 6) as hogs, Sleeper(600) as sleeper:
         time.sleep(5)
@@ -45,7 +45,7 @@ def test_a_stopped_scheduler_costs_no_task_its_turn(start: Start, record: Record
 
 
 def test_a_killed_scheduler_is_gone_at_once(start: Start, record: Record) -> None:
-    """The kernel takes over within a second or two, and pyland can be started again."""
+    """The kernel takes over within two seconds, and pyland can be started again."""
     unchanged = Unchanged()
     scheduler = start()
     with Hogs(600, [0] * 4) as hogs:

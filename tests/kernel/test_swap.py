@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The policy changes while it schedules, and no task notices more than its order."""
+"""The policy changes while pyland schedules; only the order of tasks changes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Mine(Policy):
 
 
 def test_two_hundred_swaps_lose_no_task(start: Start, record: Record) -> None:
-    """Among all built-ins, under load: never disabled, every task goes on running."""
+    """Between all built-in policies, under load: never disabled, and every task keeps running."""
     scheduler = start()
     pauses_us = []
     with undisturbed(scheduler), Hogs(600, [0] * 6) as hogs, Sleeper(600) as sleeper:
@@ -48,7 +48,7 @@ def test_two_hundred_swaps_lose_no_task(start: Start, record: Record) -> None:
             assert answer["policy"] == name
             pauses_us.append(answer["pause_us"])
             time.sleep(0.02)
-        # Every queued task was the present policy's to decide, soon after the last swap.
+        # Soon after the last swap the new policy was asked about every queued task.
         before = hogs.cpu_s()
         time.sleep(scaled(10, at_least=5))
         after = hogs.cpu_s()
@@ -65,7 +65,7 @@ def test_two_hundred_swaps_lose_no_task(start: Start, record: Record) -> None:
 
 
 def test_an_edited_module_is_taken_anew(start: Start) -> None:
-    """`pyland swap --reload`, as a user types it; a mistake in it leaves the old one."""
+    """`pyland swap --reload`, as a user types it; after a mistake the old policy stays."""
     with folder_for_policies() as folder:
         mine = folder / "mine.py"
         mine.write_text(EDITED.format(name="first"))
@@ -92,7 +92,7 @@ def test_an_edited_module_is_taken_anew(start: Start) -> None:
 def test_it_ends_up_as_nobody(
     start: Start, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once attached, the process that runs the policy is the calling user, and can do nothing."""
+    """When attached, the process of the policy runs as the calling user without rights."""
     monkeypatch.setenv("SUDO_UID", "65534")
     monkeypatch.setenv("SUDO_GID", "65534")
     scheduler = start()
@@ -151,7 +151,7 @@ def test_another_user_can_do_nothing(start: Start, record: Record) -> None:
 
 
 def test_megabytes_of_nonsense_change_nothing(start: Start, record: Record) -> None:
-    """From root itself: long lines, random bytes and a thousand connections do not matter."""
+    """Long lines, random bytes and a thousand connections from root have no effect."""
     flood = FLOOD.replace("os.setgid(65533); os.setuid(65533)", "").replace(
         "os.urandom(64)", "os.urandom(64) if i else bytes(10 << 20)"
     )

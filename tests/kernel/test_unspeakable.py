@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A failure that cannot be told of is counted like others, and told of as far as that goes."""
+"""A failure that cannot be printed is counted like others, and reported as far as possible."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOLD = {
 
 @pytest.mark.unproven
 def test_it_is_told_and_the_policy_is_replaced(start: Start, record: Record) -> None:
-    """Each within seconds; the machine is scheduled all the time, by the same worker."""
+    """Within seconds; the same worker schedules all the time."""
     scheduler = start()
     worker = ask("status")["process"]["pid"]
     failed = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Files that change on the disk while pyland runs: what runs goes on with what it had."""
+"""Files change on the disk while pyland runs: the running pyland keeps what it has loaded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Mine(Policy):
 
 @contextmanager
 def in_place_of(target: Path, with_: Path) -> Iterator[None]:
-    """Another file or folder where `target` was, seen by all processes of this machine."""
+    """Put another file or folder over `target`, for all processes of this machine."""
     subprocess.run(["mount", "--bind", with_, target], check=True)
     try:
         yield
@@ -41,7 +41,7 @@ def in_place_of(target: Path, with_: Path) -> Iterator[None]:
 
 
 def another_build(folder: Path) -> Path:
-    """The BPF object with the number of another build."""
+    """A BPF object with the layout number of another build."""
     number = lib.pyland_layout().to_bytes(8, "little")
     data = OBJECT.read_bytes()
     assert data.count(number) == 1
@@ -51,7 +51,7 @@ def another_build(folder: Path) -> Path:
 
 
 def restart(scheduler: Scheduler, value: str) -> None:
-    """A CPU goes or comes, and the kernel wants the scheduler loaded anew."""
+    """Take a CPU offline or online: the kernel wants the scheduler to be loaded again."""
     starts = scheduler.starts
     Path("/sys/devices/system/cpu/cpu1/online").write_text(value)
     scheduler.wait_enabled(starts + 1)
@@ -59,7 +59,7 @@ def restart(scheduler: Scheduler, value: str) -> None:
 
 @pytest.mark.unproven
 def test_an_object_of_another_build_is_refused() -> None:
-    """In one line with what would be right; nothing is attached."""
+    """One line names the remedy; nothing is attached."""
     with folder_for_policies() as folder, in_place_of(OBJECT, another_build(folder)):
         done = subprocess.run([PYLAND], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
@@ -71,7 +71,7 @@ def test_an_object_of_another_build_is_refused() -> None:
 
 
 def test_the_package_changes_under_a_running_pyland(start: Start) -> None:
-    """Another object, then nothing at all where the package was: restarts and swaps go on."""
+    """Another object, then an empty folder instead of the package: restarts and swaps work."""
     scheduler = start()
     with folder_for_policies() as folder, ExitStack() as mounts:
         mounts.enter_context(in_place_of(OBJECT, another_build(folder)))
@@ -88,7 +88,7 @@ def test_the_package_changes_under_a_running_pyland(start: Start) -> None:
 
 
 def test_the_policys_file_changes_under_a_running_pyland(start: Start) -> None:
-    """Broken, then gone: what was loaded goes on, and a line says so; a swap back is refused."""
+    """Broken, then removed: the loaded policy continues, a line says so, a swap back is refused."""
     with folder_for_policies() as folder:
         file = folder / "mine.py"
         file.write_text(POLICY)
