@@ -43,7 +43,7 @@ OPTIONS = (
 )
 _LAB = Path("/run/lab")
 _HIGH = 1 << 63  # the kernel's half of the addresses
-# Only the process that decides runs this file; other processes have Python at the same addresses.
+# Only the process that decides runs this; its Python is at the same place in others.
 _OURS = "_exchange"
 _SWITCH = "__switch_to_asm"
 _CYCLE = "pyland_cycle"

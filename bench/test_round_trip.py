@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The way of a batch from BPF to Python and back, and the cost of each part.
+"""The way of a batch from BPF to Python and back, and what each part of it takes.
 
 A round trip begins when BPF writes the records and ends when BPF has read the decisions; two calls
 of `bpf_prog_test_run`, a microsecond each, stand for enqueue and dispatch. The parts are measured
@@ -27,7 +27,7 @@ ROUNDS = 2000
 
 
 class Way:
-    """A policy, and the loop and exchange that carry its batches."""
+    """A policy, and what carries its batches."""
 
     def __init__(self, rings: Rings, name: str) -> None:
         machine = rings.machine()
@@ -39,7 +39,7 @@ class Way:
         self.pending = machine.pending
 
     def decide(self, rows: list[tuple[Any, ...]]) -> list[int]:
-        """The decisions of the policy for a batch."""
+        """What the policy makes of a batch."""
         self.loop._batch.rows = rows
         flat: Any = self.policy.decide(self.loop._batch)
         if self.pending:
@@ -124,7 +124,7 @@ def test_submit(benchmark: Any, rings: Rings, batch: int) -> None:
 
 
 def test_yield(benchmark: Any, rings: Rings) -> None:
-    """sched_yield without another task to run, and the call around it."""
+    """sched_yield with nobody else to run, and the call around it."""
     cycle = Way(rings, "deadline").exchange.cycle
     benchmark.pedantic(lambda: cycle([], 0, 0), rounds=ROUNDS, warmup_rounds=20)
     note(benchmark, "yield", "-", 1)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Finds the functions of a kernel that its BTF describes wrongly, so that no BPF program loads.
+"""Does a kernel describe its functions as BPF programs may call them?
 
-From Linux 7.0 on some of sched_ext's functions take a last argument, `aux`, which the verifier
-fills in. BTF must describe them without it, and describe the full form under the name with `_impl`.
-pahole before 1.31 leaves `aux` in some of them, different ones in each build. The kernel then
-loads no BPF program that calls one of those functions: no sched_ext scheduler at all.
+From 7.0 on some of sched_ext's functions take a last argument, `aux`, that the verifier fills
+in; BTF must show them without it, and the full form under the name with `_impl`. A kernel whose
+BTF was made by pahole before 1.31 shows some of them as they are, other ones in each build, and
+no BPF program that calls one of those can be loaded: not pyland, and no other scheduler either.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ _START = struct.pack("<HBBI", 0xEB9F, 1, 0, _HEADER.size)
 _TYPE = struct.Struct("<III")
 _MEMBER = struct.Struct("<II")
 _FUNC, _FUNC_PROTO = 12, 13
-_EXTERN = 2  # the function is the kernel's
-# By kind: bytes that follow a type, and bytes that follow it for each of its members (see the
-# kernel's Documentation/bpf/btf.rst).
+_EXTERN = 2  # a function of the kernel's
+# Bytes that follow a type, and that follow it for each of its members, by kind (the kernel's
+# Documentation/bpf/btf.rst).
 _EXTRA = {1: 4, 3: 12, 14: 4, 17: 4}
 _EXTRA_EACH = {4: 12, 5: 12, 6: 8, _FUNC_PROTO: 8, 15: 12, 19: 12}
 _SCHED_EXT = (b"scx_bpf_", b"__scx_bpf_", b"bpf_iter_scx_")
 
 
 def uncallable(kernel: bytes) -> list[str]:
-    """The sched_ext functions that no BPF program can call; `kernel` is an uncompressed image."""
+    """The sched_ext functions that no BPF program can call; `kernel` is not compressed."""
     types, strings = _find(kernel)
     prototypes: dict[int, bytes] = {}  # the last argument's name
     functions: list[tuple[bytes, int]] = []
@@ -44,7 +44,7 @@ def uncallable(kernel: bytes) -> list[str]:
 
 
 def functions(program: bytes) -> dict[str, int]:
-    """All functions of a BPF object, and how many arguments each takes."""
+    """The functions that a BPF object has, entries and those that are called: arguments of each."""
     types, strings = _find(program)
     arguments: dict[int, int] = {}
     found: list[tuple[str, int]] = []
@@ -57,7 +57,7 @@ def functions(program: bytes) -> dict[str, int]:
 
 
 def _find(kernel: bytes) -> tuple[bytes, bytes]:
-    """The types and the strings of the largest BTF in the image: those of modules are smaller."""
+    """The types and the strings of the largest BTF in it: modules' come after, and are small."""
     largest, at = (b"", b""), kernel.find(_START)
     while at >= 0:
         *_, types, types_len, strings, strings_len = _HEADER.unpack_from(kernel, at)
@@ -72,9 +72,9 @@ def _find(kernel: bytes) -> tuple[bytes, bytes]:
 
 
 def _walk(types: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
-    """For each type: name, kind, type, number of members (of a function: its linkage), members.
+    """Name, kind, type, number of members (a function's linkage) and prototype's members of each.
 
-    Only prototypes come with their members. The first type has number 1.
+    The first has number 1.
     """
     at = 0
     while at < len(types):

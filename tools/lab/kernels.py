@@ -195,7 +195,7 @@ def _index_modules(destination: Path, version: str) -> None:
 
 
 def uncallable(image: Path) -> list[str]:
-    """The sched_ext functions that no scheduler can call on this kernel; empty if all is well."""
+    """The sched_ext functions that no scheduler can call on this kernel; empty is good."""
     return btf.uncallable(_inside(image))
 
 

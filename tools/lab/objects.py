@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The BPF object as each clang of this machine compiles it, for the tests: in build/bpf/clang-N.
+"""The BPF object as every clang of this machine makes it, for the tests: in build/bpf/clang-N.
 
-`python -m tools.lab.objects` compiles the objects that are older than their sources. Users have an
-object from one of these compilers, and whether the verifier takes it depends on the compiler.
+`python -m tools.lab.objects` compiles those that are older than their sources. What a user has
+was made by one of them, and the verifier's view of it depends on which.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LOADED = ROOT / "pyland" / "kernel" / "pyland.bpf.o"
-"""The object that pyland loads; a test mounts another one over it, in a mount namespace."""
+"""What pyland loads, and another object can take the place of in a mount namespace of its own."""
 
 _FOLDER = ROOT / "build" / "bpf"
 _SOURCE = ROOT / "bpf" / "pyland.bpf.c"
@@ -24,20 +24,20 @@ import toolchain  # noqa: E402
 
 
 def built() -> list[Path]:
-    """The objects that exist, that of the oldest clang first."""
+    """The objects that have been made, the oldest clang's first."""
     found = _FOLDER.glob("clang-*/pyland.bpf.o")
     return sorted(found, key=lambda path: int(path.parent.name.rpartition("-")[2]))
 
 
 def is_fresh(target: Path) -> bool:
-    """True if the object is newer than all its sources."""
+    """Was it made from the sources as they are?"""
     inputs = [*_SOURCE.parent.glob("*.[ch]"), ROOT / "csrc" / "toolchain.py"]
     inputs += [ROOT / name for name in toolchain.LAYOUT_SOURCES]
     return target.exists() and target.stat().st_mtime > max(i.stat().st_mtime for i in inputs)
 
 
 def build() -> list[Path]:
-    """All objects; compiles those that are missing or older than their sources."""
+    """All objects, those compiled that are missing or older than their sources."""
     made = []
     for version, clang in toolchain.clangs().items():
         target = _FOLDER / f"clang-{version}" / LOADED.name
@@ -46,12 +46,12 @@ def build() -> list[Path]:
         made.append(target)
     for path in built():
         if path not in made:
-            path.unlink()  # its clang was removed
+            path.unlink()  # of a clang that is not here any more
     return made
 
 
 def compile_one(target: Path, *, clang: str | None = None, flags: Sequence[str] = ()) -> None:
-    """Compiles the object with this clang (by default the newest) and further flags."""
+    """The object by this clang, the newest if none is named, with further flags."""
     libbpf = toolchain.find_libbpf()
     toolchain.compile_bpf(_SOURCE, target, libbpf, clang=clang, flags=flags)
 
