@@ -123,7 +123,7 @@ def contenders(pyland: str | Path) -> list[Contender]:
 
 def _scx_on_path() -> list[Path]:
     found: dict[str, Path] = {}
-    # In the lab: PATH of the user who called `make bench-kernel`.
+    # In the lab: PATH of the user that called `make bench-kernel`.
     handed_on = os.environ.get("PYLAND_BENCH_PATH", "").split(os.pathsep)
     for folder in [*os.get_exec_path(), *filter(None, handed_on)]:
         for path in sorted(Path(folder).glob("scx_*")):
