@@ -19,7 +19,7 @@ setup: ## install what is missing, create .venv, build the native parts
 	@tools/setup
 
 run: setup ## schedule a mixed load, here or in the lab, and show what pyland did
-	@tools/run $(RUN_ARGS)
+	@.venv/bin/python tools/run $(RUN_ARGS)
 
 test: setup ## lint, types, package, unit, ring and kernel tests
 	@.venv/bin/python tools/test $(TEST_ARGS)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +61,10 @@ def test_a_folder_imports_nothing_that_it_must_not(folder: str) -> None:
 def test_each_way_to_import_is_seen() -> None:
     text = "import tests.unit\ndef f():\n    from tests import kernel\n"
     assert imported(text) == {"tests.unit", "tests.kernel"}
+
+
+def test_the_lab_needs_no_package_outside_of_the_standard_library() -> None:
+    """`make soak` and the tests start tools/vm with the system's Python, which may have none."""
+    command = [sys.executable, "-I", "-S", "tools/vm", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
