@@ -60,7 +60,7 @@ def stopped(pid: int) -> Iterator[str]:
 
 @contextlib.contextmanager
 def debugged(pid: int) -> Iterator[str]:
-    """Seized and interrupted; it goes on when the debugger is gone."""
+    """Seize and interrupt a process; it continues when the debugger is gone."""
     calls = "import ctypes, time; ptrace = ctypes.CDLL(None).ptrace"
     attaches = f"assert ptrace(0x4206, {pid}, 0, 0) == 0; assert ptrace(0x4207, {pid}, 0, 0) == 0"
     waits = "print(flush=True); time.sleep(600)"

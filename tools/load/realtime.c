@@ -109,7 +109,7 @@ int main(int argc, char **argv)
 
 	long long start_ns = now_ns(), end_ns = start_ns + seconds * NSEC_PER_SEC;
 
-	for (long long wake_ns = start_ns; !stopped && driver.nr < driver.max;) {
+	for (long long wake_ns = start_ns; driver.nr < driver.max;) {
 		wake_ns += period_ns;
 		if (stopped || wake_ns >= end_ns || !wake_at(&driver, wake_ns))
 			break;
