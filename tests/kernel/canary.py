@@ -15,7 +15,7 @@ from tools.load.programs import Hogs, Sleeper
 from tools.load.scheduler import Scheduler, kernel_state, until
 
 _RT_RUNTIME = Path("/proc/sys/kernel/sched_rt_runtime_us")
-# It ends by itself if what is to end it never runs again.
+# It ends by itself in case the test never runs again.
 _SPINS = ("sh", "-c", "ulimit -t 60; while :; do :; done")
 
 _BPF_GET_NEXT_IDS = {"programs": 11, "maps": 12}
@@ -59,7 +59,7 @@ def taken_by_real_time(cpu: int) -> Iterator[None]:
 
 
 def bpf_objects() -> dict[str, int]:
-    """How many BPF programs and maps the kernel has."""
+    """The number of BPF programs and maps in the kernel."""
     libc = ctypes.CDLL(None, use_errno=True)
     found = {}
     for what, command in _BPF_GET_NEXT_IDS.items():

@@ -108,7 +108,7 @@ class Thrashes(Deadline):
 
     def decide(self, batch: Batch) -> list[int]:
         self.nr_held = 1  # it is called again at once
-        # Several times over, so that it is too often also where all is emulated and slow.
+        # Several times, so that it is too often on a slow, emulated machine too.
         for cpu in (*self.machine.topology.online,) * 8:
             self.machine.kick(cpu, preempt=True)
         return super().decide(batch)

@@ -19,7 +19,7 @@ from tools.load.scheduler import Scheduler, kernel_state, until
 
 HOSTILE = Path(__file__).with_name("hostile.py")
 
-# The rings hold as many records as pyland has tasks in mind: with a handful, a crowd fills them.
+# A small QUEUE_CAP makes small rings, which a crowd of tasks fills.
 FEW = """
 import sys
 from pyland.kernel import loader
@@ -37,7 +37,7 @@ def _nothing_is_left() -> Iterator[None]:
 
 
 def ended(scheduler: Scheduler, seconds: float = 60) -> str:
-    """What pyland said when it ended by itself."""
+    """The output of a pyland that ended by itself."""
     assert scheduler.wait(seconds) == 1, scheduler.about()
     assert kernel_state() == "disabled"
     assert "pyland: ended: " in scheduler.output
@@ -65,7 +65,7 @@ def test_sysrq_s_gives_the_machine_back(start: Start) -> None:
 
 
 def test_a_policy_that_never_comes_back_from_c(start: Start) -> None:
-    """It cannot be interrupted and keeps the interpreter: its process is ended."""
+    """The policy cannot be interrupted, and keeps the interpreter: pyland ends its process."""
     scheduler = start("--policy", f"{HOSTILE}:Stuck")
     with Hogs(600, [0] * 4) as hogs, Sleeper(600) as sleeper:
         reason = ended(scheduler)
@@ -77,7 +77,7 @@ def test_a_policy_that_never_comes_back_from_c(start: Start) -> None:
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="a real-time task takes the only CPU")
 def test_the_kernels_watchdog(start: Start) -> None:
-    """A task waits for longer than the kernel allows: the only CPU it may use is taken."""
+    """A task waits for longer than the kernel allows: a real-time task has its only CPU."""
     scheduler = start()
     with Hogs(600, [0], cpu=1):
         # The kernel itself cannot end a scheduler before that CPU takes part.
@@ -88,7 +88,7 @@ def test_the_kernels_watchdog(start: Start) -> None:
 
 
 def test_rings_that_are_too_small_for_the_crowd(start: Start, record: Record) -> None:
-    """What finds no room goes on without being decided; nothing is lost and it goes on."""
+    """Tasks without room for a record run without a decision; no task is lost."""
     scheduler = start(program=(sys.executable, "-c", FEW))
     with alive(scheduler), Crowd(600, 400):
         time.sleep(5)

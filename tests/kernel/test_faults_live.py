@@ -28,9 +28,9 @@ PID_MAX = Path("/proc/sys/kernel/pid_max")
 PM_TEST = Path("/sys/power/pm_test")
 
 FEW_PIDS = 450
-"""More than there are tasks, and soon used up."""
+"""More process ids than there are tasks; forks soon use them up."""
 NUMBERS = FEW_PIDS - 300
-"""So many the kernel has to give when it begins anew: with 300."""
+"""Process ids that the kernel has when it starts again at 300."""
 
 needs_cgroups = pytest.mark.skipif(
     not (CGROUPS / "cgroup.procs").exists(), reason="cgroup v2 is not mounted"
@@ -52,7 +52,7 @@ def running() -> Iterator[Scheduler]:
 
 
 def decided() -> int:
-    """How many decisions have been carried out so far."""
+    """The number of decisions that BPF has carried out so far."""
     return int(ask("status")["counters"]["user_dispatched"])
 
 
@@ -63,14 +63,14 @@ def goes_on_deciding() -> None:
 
 
 def forks() -> int:
-    """How many tasks there have been on this machine."""
+    """The number of tasks that this machine has started so far."""
     lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("processes"))
 
 
 @needs_stress
 def test_newcomers_with_the_numbers_of_those_that_left(running: Scheduler, record: Record) -> None:
-    """Forks as fast as they come, with so few process ids that each has several owners."""
+    """Fast forks with so few process ids that several processes get each of them."""
     before, allowed = forks(), PID_MAX.read_text()
     PID_MAX.write_text(str(FEW_PIDS))
     try:
@@ -186,7 +186,7 @@ def test_sysrq_d_only_dumps(running: Scheduler) -> None:
 
 @pytest.mark.skipif(not PM_TEST.exists(), reason="this kernel cannot try a suspend")
 def test_it_goes_on_after_a_suspend(running: Scheduler) -> None:
-    """All tasks are frozen and thawed, as before and after a real sleep."""
+    """All tasks are frozen and thawed, as in a real suspend."""
     with alive(running, gap_s=30):
         PM_TEST.write_text("freezer")
         try:

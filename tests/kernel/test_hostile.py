@@ -50,7 +50,7 @@ def without_policy(scheduler: Scheduler) -> Wakeups:
         return sleeper.wakeups(early=True)
 
 
-def test_it_freezes_nobody(start: Start, record: Record) -> None:
+def test_it_freezes_no_task(start: Start, record: Record) -> None:
     """Under load: tasks get CPU time, and pyland reports what is wrong with the policy."""
     scheduler = start()
     failed = []

@@ -72,15 +72,15 @@ def test_a_task_that_is_interrupted_goes_on_elsewhere(start: Start, record: Reco
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one CPU here")
 @pytest.mark.unproven
 def test_what_waits_behind_a_real_time_task_is_rescued(start: Start, record: Record) -> None:
-    """The policy wants one CPU for all hogs, and a real-time task has that one."""
+    """The policy sends all hogs to a CPU that a real-time task has."""
     scheduler = start("--policy", f"{HOSTILE}:OnOneCpu", "--policy-opt", "cpu=1")
     with undisturbed(scheduler), Hogs(600, [0] * 3) as hogs:
         with taken_by_real_time(1):
-            # Not longer: the kernel's own work for that CPU waits too, and its watchdog sees that.
+            # Not longer: the kernel's work on that CPU waits too, and its watchdog would notice.
             time.sleep(8)
         shares = hogs.shares(early=True)
     end = scheduler.end()
     record(gap_s=shares.longest_gap_s, rescued=end.totals["rescued"])
     ended_well(end)
     assert end.totals["rescued"] > 0
-    assert shares.longest_gap_s < 6  # two, where nothing is emulated
+    assert shares.longest_gap_s < 6  # two on a real machine
