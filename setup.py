@@ -10,9 +10,9 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import PlatformError
 
 # A build backend runs without the project's folder on the path.
-sys.path.insert(0, "csrc")
+sys.path.insert(0, str(Path(__file__).parent))
 
-import toolchain
+from tools.build import toolchain
 
 
 class BuildNative(build_ext):
@@ -59,7 +59,7 @@ EXCHANGE = Extension(
 )
 
 setup(
-    cffi_modules=["csrc/build_native.py:ffibuilder"],
+    cffi_modules=["tools/build/build_native.py:ffibuilder"],
     ext_modules=[EXCHANGE],
     # Not an entry point: it starts Python in isolated mode, and no generated script does.
     scripts=["pyland/cli/pyland"],

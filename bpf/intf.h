@@ -269,7 +269,7 @@ _Static_assert(__builtin_offsetof(struct pyland_queued, ppid) == PYLAND_BASE_REC
  * version: parts of two builds are refused when they meet.
  */
 #ifndef PYLAND_LAYOUT
-#error "the build defines PYLAND_LAYOUT (csrc/toolchain.py)"
+#error "the build defines PYLAND_LAYOUT (tools/build/toolchain.py)"
 #endif
 
 #endif

@@ -3,28 +3,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def load(name: str) -> ModuleType:
-    """A file of csrc/ as a module: the folder belongs to the build and is not a package."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "csrc" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-toolchain = load("toolchain")
+from tools.build import build_native, toolchain
 
 
 def make_libbpf(prefix: Path, version: str, library: str = "usr/lib/any-linux-gnu") -> Path:
@@ -147,34 +130,21 @@ def test_a_program_that_does_not_compile_leaves_the_old_object(
     assert output.read_text() == "old"
 
 
-class TestDeclarations:
-    """The blocks that cffi reads."""
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no marks",
+        "/* cffi: begin */ int a;",
+        "/* cffi: begin */ /* cffi: end */ /* cffi: begin */ /* cffi: end */",
+    ],
+)
+def test_a_header_without_exactly_one_block_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.h").write_text(text)
+    with pytest.raises(ValueError, match="one block"):
+        build_native.declarations(tmp_path / "x.h")
 
-    @pytest.fixture
-    def declarations(self, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-        monkeypatch.chdir(ROOT)
-        return load("build_native")
 
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "no marks",
-            "/* cffi: begin */ int a;",
-            "/* cffi: begin */ /* cffi: end */ /* cffi: begin */ /* cffi: end */",
-        ],
-    )
-    def test_a_header_without_exactly_one_block_is_refused(
-        self, declarations: ModuleType, tmp_path: Path, text: str
-    ) -> None:
-        (tmp_path / "x.h").write_text(text)
-        with pytest.raises(ValueError, match="one block"):
-            declarations.declarations(str(tmp_path / "x.h"))
-
-    def test_only_the_block_is_read(self, declarations: ModuleType, tmp_path: Path) -> None:
-        text = "#include <a.h>\n/* cffi: begin */\nint a;\n/* cffi: end */\n#endif\n"
-        (tmp_path / "x.h").write_text(text)
-        assert declarations.declarations(str(tmp_path / "x.h")).strip() == "int a;"
-
-    def test_every_c_file_is_compiled(self, declarations: ModuleType) -> None:
-        compiled = {*declarations.SOURCES, "csrc/exchange.c"}  # an extension of its own
-        assert compiled == {str(path.relative_to(ROOT)) for path in (ROOT / "csrc").glob("*.c")}
+def test_only_the_block_is_read(tmp_path: Path) -> None:
+    text = "#include <a.h>\n/* cffi: begin */\nint a;\n/* cffi: end */\n#endif\n"
+    (tmp_path / "x.h").write_text(text)
+    assert build_native.declarations(tmp_path / "x.h").strip() == "int a;"

@@ -11,16 +11,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.build import toolchain
+
 ROOT = Path(__file__).resolve().parents[2]
 LOADED = ROOT / "pyland" / "kernel" / "pyland.bpf.o"
 """What pyland loads, and another object can take the place of in a mount namespace of its own."""
 
 _FOLDER = ROOT / "build" / "bpf"
 _SOURCE = ROOT / "bpf" / "pyland.bpf.c"
-
-sys.path.insert(0, str(ROOT / "csrc"))
-
-import toolchain  # noqa: E402
 
 
 def built() -> list[Path]:
@@ -31,7 +29,7 @@ def built() -> list[Path]:
 
 def is_fresh(target: Path) -> bool:
     """Was it made from the sources as they are?"""
-    inputs = [*_SOURCE.parent.glob("*.[ch]"), ROOT / "csrc" / "toolchain.py"]
+    inputs = [*_SOURCE.parent.glob("*.[ch]"), ROOT / "tools" / "build" / "toolchain.py"]
     inputs += [ROOT / name for name in toolchain.LAYOUT_SOURCES]
     return target.exists() and target.stat().st_mtime > max(i.stat().st_mtime for i in inputs)
 

@@ -4,7 +4,6 @@
 import mmap
 import os
 import struct
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,10 @@ from pyland.kernel._native import ffi, lib
 from pyland.kernel.machine import KernelMachine
 from pyland.machine import Slices
 from pyland.topology import Cpu, Topology
+from tools.build import toolchain
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path(__file__).with_name("rings.bpf.c")
-
-# The build's compiler driver is not part of the installed package.
-sys.path.insert(0, str(ROOT / "csrc"))
-import toolchain  # noqa: E402
 
 DECISION = struct.Struct("=Qii4Q")
 

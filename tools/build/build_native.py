@@ -9,27 +9,21 @@ this file must work on a machine that has none, for an sdist is made there too.
 
 from pathlib import Path
 
-import toolchain
 from cffi import FFI
+
+from tools.build import toolchain
 
 BEGIN = "/* cffi: begin */"
 END = "/* cffi: end */"
 
 # setuptools runs this file from the top of the tree, and an sdist wants relative paths.
 HEADERS = ("bpf/intf.h", "csrc/pyland_native.h")
-SOURCES = (
-    "csrc/confinement.c",
-    "csrc/loader.c",
-    "csrc/memory.c",
-    "csrc/privileges.c",
-    "csrc/ringbuf_shim.c",
-    "csrc/state.c",
-)
+SOURCES = sorted({*map(str, Path("csrc").glob("*.c"))} - {"csrc/exchange.c"})
 
 
-def declarations(header: str) -> str:
+def declarations(header: Path) -> str:
     """The text between the cffi marks of a header; ValueError unless there is one such block."""
-    parts = Path(header).read_text(encoding="utf-8").split(BEGIN)
+    parts = header.read_text(encoding="utf-8").split(BEGIN)
     if len(parts) != 2 or parts[1].count(END) != 1:
         raise ValueError(f"{header}: wants one block from '{BEGIN}' to '{END}'")
     return parts[1].split(END)[0]
@@ -37,11 +31,11 @@ def declarations(header: str) -> str:
 
 ffibuilder = FFI()
 for _header in HEADERS:
-    ffibuilder.cdef(declarations(_header))
+    ffibuilder.cdef(declarations(toolchain.ROOT / _header))
 ffibuilder.set_source(
     "pyland.kernel._native",
     '#include "pyland_native.h"',
-    sources=list(SOURCES),
+    sources=SOURCES,
     depends=[*HEADERS],
     include_dirs=["bpf", "csrc"],
     define_macros=[("PYLAND_LAYOUT", toolchain.layout())],

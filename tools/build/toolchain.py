@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CLANG_MIN = 16  # weak kfuncs and BTF declaration tags as the object uses them
 LIBBPF_MIN = (1, 4)  # the first with `.struct_ops.link` and optional struct_ops members
 CLANG_NEWEST_TRIED = 40
