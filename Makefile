@@ -49,5 +49,5 @@ format: setup ## rewrite the sources as lint wants them
 
 clean: ## remove all that set-up and the tests made in this clone
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
-	rm -f pyland/kernel/*.o pyland/kernel/*.so pyland/kernel/*.so.* pyland/kernel/libbpf.copyright
+	rm -f pyland/*.o pyland/*.so pyland/*.so.* pyland/libbpf.copyright pyland/_layout.py
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What pyproject.toml cannot say: how the BPF object and the C shim get into the package."""
+"""What pyproject.toml cannot say: how the BPF object and the C core get into the package."""
 
 import shutil
 import sys
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import PlatformError
 
@@ -16,14 +16,14 @@ from tools.build import toolchain
 
 
 class BuildNative(build_ext):
-    """Builds the shim, and puts the BPF object and libbpf beside it."""
+    """Builds the extension, and puts the BPF object and libbpf beside it."""
 
     def run(self) -> None:
         """Build all into the package, wherever setuptools wants that to be."""
         try:
             libbpf = toolchain.find_libbpf()
             toolchain.find_clang()  # before minutes of C, not after
-            native = next(e for e in self.extensions if e.name.endswith("._native"))
+            (native,) = self.extensions
             native.include_dirs.append(str(libbpf.include))
             native.extra_objects.append(str(libbpf.library))
             # The package brings its libbpf: distributions' static ones are not
@@ -49,18 +49,8 @@ class BuildNative(build_ext):
             raise PlatformError(str(error)) from error
 
 
-EXCHANGE = Extension(
-    "pyland.kernel._exchange",
-    ["csrc/exchange.c"],
-    depends=["bpf/intf.h", "csrc/pyland_native.h"],
-    include_dirs=["bpf", "csrc"],
-    define_macros=[("PYLAND_LAYOUT", toolchain.layout())],
-    extra_compile_args=["-O2", "-std=gnu11", "-Wall", "-Wextra"],
-)
-
 setup(
     cffi_modules=["tools/build/build_native.py:ffibuilder"],
-    ext_modules=[EXCHANGE],
     # Not an entry point: it starts Python in isolated mode, and no generated script does.
     scripts=["pyland/cli/pyland"],
     cmdclass={"build_ext": BuildNative},

@@ -43,8 +43,8 @@ OPTIONS = (
 )
 _LAB = Path("/run/lab")
 _HIGH = 1 << 63  # the kernel's half of the addresses
-# Only the process that decides runs this; its Python is at the same place in others.
-_OURS = "_exchange"
+# While pyland schedules, only the process that decides runs this file; others run Python too.
+_OURS = "_native"
 _SWITCH = "__switch_to_asm"
 _CYCLE = "pyland_cycle"
 _DEEPEST = 60

@@ -15,8 +15,8 @@ from typing import Any
 
 from bench.cost import Meter, between
 from bench.figures import DEFAULT
+from pyland._native import ffi
 from pyland.kernel import control
-from pyland.kernel._native import ffi
 from pyland.policies import BUILTINS
 from tools.load.command import Command
 from tools.load.scheduler import START_S, Scheduler, kernel_state, until

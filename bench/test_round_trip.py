@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from pyland._native import Exchange
 from pyland.finder import choose
-from pyland.kernel._exchange import Exchange
 from pyland.kernel.loop import DispatchLoop
 from pyland.policies import BUILTINS
 from pyland.policy import Policy

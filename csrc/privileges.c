@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The worker becomes a user without rights before it looks at the
- * policy's code. Root's side of pyland holds the link and the BPF objects.
+ * The worker becomes a user without rights before it looks at the policy's code. The
+ * processes of root keep the link and the BPF objects.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -10,7 +10,6 @@
 #include <linux/capability.h>
 #include <linux/keyctl.h>
 #include <linux/securebits.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -19,25 +18,9 @@
 
 #include "pyland_native.h"
 
-/* No scheduler without the process that watches over it. */
-int pyland_die_with_parent(void)
-{
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
-		return pyland_fail(-errno, "prctl(PR_SET_PDEATHSIG): %s", strerror(errno));
-	return 0;
-}
-
-/* What loses its parent below this process becomes its child, and can be ended. */
-int pyland_adopt_descendants(void)
-{
-	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
-		return pyland_fail(-errno, "prctl(PR_SET_CHILD_SUBREAPER): %s", strerror(errno));
-	return 0;
-}
-
 /*
- * The terminal that started pyland is not the policy's: with it as controlling terminal, a process
- * could type commands into root's shell (TIOCSTI). The process group stays, for Ctrl-Z.
+ * A process could type commands into root's shell (TIOCSTI) if the terminal that started pyland
+ * were its controlling terminal. The process group stays, for Ctrl-Z.
  */
 static void leave_terminal(void)
 {
@@ -50,8 +33,8 @@ static void leave_terminal(void)
 }
 
 /*
- * For good: this user, these groups, no capability in any set, and no program that could give
- * any. For the calling thread alone, so it must be the only one.
+ * For good: this user, this group, no capability in any set, and no program that could give
+ * one. It changes the calling thread alone, which must be the only one.
  */
 int pyland_drop_privileges(unsigned int uid, unsigned int gid)
 {
@@ -61,13 +44,13 @@ int pyland_drop_privileges(unsigned int uid, unsigned int gid)
 	if (!uid)
 		return pyland_fail(-EINVAL, "a policy does not run as root");
 	leave_terminal();
-	/* Root's keys stay with root; kernels without keys have none to leave. */
+	/* The keys of root stay with root; a kernel without keys refuses, and has none to leave. */
 	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return pyland_fail(-errno, "prctl(PR_SET_NO_NEW_PRIVS): %s", strerror(errno));
 	for (int cap = 0; !prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); cap++)
 		;
-	/* Without CAP_SETPCAP there is no bit to set, and no right that a change of user could keep. */
+	/* Without CAP_SETPCAP it fails, but then no right is left that a change of user could keep. */
 	prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
 	      SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED, 0, 0, 0);
 	if (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))
@@ -75,9 +58,9 @@ int pyland_drop_privileges(unsigned int uid, unsigned int gid)
 				   strerror(errno));
 	if (syscall(SYS_capset, &header, none))
 		return pyland_fail(-errno, "capset: %s", strerror(errno));
-	/* Another process of this user must not attach to it and take its memory for its own. */
+	/* Another process of this user must not attach to this one and use its mapped memory. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
 		return pyland_fail(-errno, "prctl(PR_SET_DUMPABLE): %s", strerror(errno));
-	/* The kernel forgets this one when a process changes its user. */
+	/* The kernel forgets this signal when a process changes its user. */
 	return pyland_die_with_parent();
 }

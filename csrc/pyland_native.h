@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The C side as Python sees it. What can fail returns NULL or a negative errno and
- * leaves one line, which call failed on what, in pyland_error().
+ * The C core as Python sees it. A function that fails returns NULL or a negative errno
+ * and leaves one line in pyland_error(): which call failed on what.
  */
 #ifndef PYLAND_NATIVE_H
 #define PYLAND_NATIVE_H
 
+#include <signal.h>
 #include <stddef.h>
 
 #include "intf.h"
@@ -16,10 +17,9 @@ enum pyland_cycle_end {
 	PYLAND_STOP_SIGNAL = -1,	/* SIGINT or SIGTERM arrived */
 	PYLAND_STOP_KERNEL = -2,	/* the kernel has ended the scheduler */
 	PYLAND_STOP_RING = -3,		/* BPF found the dispatched ring broken */
-	PYLAND_STOP_REQUEST = -4,	/* the supervising process wants something */
+	PYLAND_STOP_REQUEST = -4,	/* the supervisor has sent a message */
 };
 
-/* How to load. */
 struct pyland_load_options {
 	struct pyland_config config;
 	unsigned int queued_bytes;	/* ring sizes, powers of two */
@@ -28,16 +28,7 @@ struct pyland_load_options {
 	int verbose;			/* libbpf's and the verifier's log to stderr */
 };
 
-/* One batch of records, with what holds for all of them. */
-struct pyland_batch {
-	long long nr_runnable;		/* tasks that run or want to, without user space */
-	long long weight_runnable;	/* their weights' sum */
-	unsigned long long now_ns;	/* when user space last got a CPU */
-	unsigned long long nr_events;	/* at pyland_event_memory() */
-	char records[];			/* one each pyland_record_size() bytes */
-};
-
-/* The maps that the process which decides needs: file descriptors, and their sizes. */
+/* What the process that decides needs to map its memory: descriptors and sizes. */
 struct pyland_ring_maps {
 	int queued;
 	int dispatched;
@@ -48,7 +39,42 @@ struct pyland_ring_maps {
 	unsigned int nr_cpus;
 };
 
-/* What root alone maps: BPF's own state, and the user memory to look at. */
+/* A BPF ring by its mapped pages. */
+struct pyland_ring {
+	unsigned long *consumer_pos;
+	unsigned long *producer_pos;
+	char *data;			/* mapped twice in a row: a sample never wraps */
+	unsigned long mask;
+};
+
+/* One batch of records, with what holds for all of them. */
+struct pyland_batch {
+	long long nr_runnable;		/* tasks that run or want to, without user space */
+	long long weight_runnable;	/* sum of their weights */
+	unsigned long long now_ns;	/* when user space last got a CPU */
+	unsigned long long nr_events;	/* in pyland_rings.events */
+	char records[];			/* each has pyland_rings.record_size bytes */
+};
+
+/* All that the process which decides maps or allocates for its cycles. */
+struct pyland_rings {
+	struct pyland_user *user;
+	struct pyland_user_cpu *cpus;
+	struct pyland_batch *batch;
+	struct pyland_event *events;	/* that came with the batch */
+	struct pyland_decision *decisions;	/* the caller packs here */
+	struct pyland_decision *backlog;	/* decisions that found the ring full */
+	unsigned int nr_backlog;
+	unsigned int nr_cpus;
+	unsigned int max_batch;
+	unsigned int record_size;	/* of the batch: a base record, or a whole one */
+	unsigned int request_seen;
+	unsigned long long gauges_ns;	/* when the gauges were last summed */
+	struct pyland_ring queued;
+	struct pyland_ring dispatched;
+};
+
+/* What only root maps: BPF's own state, and the user memory to look at. */
 struct pyland_state {
 	struct pyland_shared *shared;
 	struct pyland_cpu *cpus;
@@ -57,68 +83,61 @@ struct pyland_state {
 	unsigned int nr_cpus;
 };
 
-/* Both rings and the user memory, mapped. */
-struct pyland_rings;
 /* A loaded BPF object, attached or not. */
 struct pyland_object;
 
+/* log.c */
 const char *pyland_error(void);
-const char *pyland_libbpf_version(void);
-int pyland_build_libbpf_major(void);
-int pyland_build_libbpf_minor(void);
-unsigned long long pyland_layout(void);
 
 /* loader.c */
+const char *pyland_libbpf_version(void);
+unsigned long long pyland_layout(void);
 struct pyland_object *pyland_load(const void *object, unsigned long size,
 				  const struct pyland_load_options *options,
-				  const unsigned int *cpu_llc, const unsigned int *cpu_node,
-				  const unsigned int *cpu_nohz_full);
+				  const struct pyland_cpu *cpus);
 struct pyland_object *pyland_load_programs(const char *path);
 int pyland_run_program(struct pyland_object *o, const char *name, void *context,
-		       unsigned int context_size, unsigned int repeat);
+		       unsigned int context_size);
 int pyland_join(struct pyland_object *o);
 int pyland_attach(struct pyland_object *o);
-int pyland_ring_maps(struct pyland_object *o, struct pyland_ring_maps *maps);
 void pyland_close(struct pyland_object *o);
 int pyland_map_fd(struct pyland_object *o, const char *name, unsigned int *max_entries);
-int pyland_kernel_has_enum(const char *type, const char *name);
+int pyland_ring_maps(struct pyland_object *o, struct pyland_ring_maps *maps);
 int pyland_exit_dump(struct pyland_object *o, char *buffer, unsigned int size);
 
-/* state.c */
+/* btf.c */
+int pyland_kernel_has_enum(const char *type, const char *name);
+
+/* maps.c */
+struct pyland_rings *pyland_map_rings(const struct pyland_ring_maps *maps, unsigned int max_batch);
+void pyland_unmap_rings(struct pyland_rings *r);
 struct pyland_state *pyland_map_state(struct pyland_object *o);
 void pyland_unmap_state(struct pyland_state *s);
 int pyland_leave_bpf_memory(void);
 
 /* ringbuf_shim.c */
-struct pyland_rings *pyland_map_rings(const struct pyland_ring_maps *maps, unsigned int max_batch);
-void pyland_unmap_rings(struct pyland_rings *r);
-struct pyland_user *pyland_user_memory(struct pyland_rings *r);
-struct pyland_user_cpu *pyland_user_cpu_memory(struct pyland_rings *r);
-struct pyland_batch *pyland_batch_memory(struct pyland_rings *r);
-struct pyland_event *pyland_event_memory(struct pyland_rings *r);
-struct pyland_queued *pyland_record(struct pyland_rings *r, unsigned int i);
-unsigned int pyland_record_size(struct pyland_rings *r);
 void pyland_want(struct pyland_rings *r, unsigned int wanted, unsigned long long holds_ns,
 		 unsigned long long margin_ns, unsigned long long interval_ns);
-struct pyland_decision *pyland_decision_memory(struct pyland_rings *r);
 int pyland_cycle(struct pyland_rings *r, unsigned int nr_decisions, unsigned int nr_held,
 		 unsigned int max_records);
 int pyland_submit(struct pyland_rings *r, unsigned int nr_decisions);
 int pyland_drain(struct pyland_rings *r, unsigned int max_records);
-unsigned int pyland_backlog(struct pyland_rings *r);
+struct pyland_queued *pyland_record(struct pyland_rings *r, unsigned int i);
 unsigned int pyland_undelivered(struct pyland_rings *r);
-int pyland_catch_signals(void);
-void pyland_clear_signal(void);
 
 /* memory.c */
-int pyland_prepare_memory(unsigned int arena_mib, unsigned int heap_mib);
+int pyland_fix_heap(unsigned int heap_mib);
 int pyland_lock_memory(void);
-unsigned int pyland_arenas_used(void);
-unsigned int pyland_arenas_missed(void);
 
-/* privileges.c */
+/* arenas.c */
+int pyland_fill_arenas(unsigned int arena_mib);
+
+/* process.c */
+int pyland_catch_signals(void);
 int pyland_die_with_parent(void);
 int pyland_adopt_descendants(void);
+
+/* privileges.c */
 int pyland_drop_privileges(unsigned int uid, unsigned int gid);
 
 /* confinement.c */
@@ -127,7 +146,17 @@ int pyland_confine(int may_start_processes);
 /* cffi: end */
 
 /* For the C files among themselves. */
+#define NR(array) (sizeof(array) / sizeof((array)[0]))
+
+struct btf;
+
+extern volatile sig_atomic_t pyland_stop_signal;
+
+void pyland_log_libbpf(int verbose);
+void pyland_forget_warning(void);
 int pyland_fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void *pyland_map_array(int fd, const char *name, size_t bytes, size_t *size);
+int pyland_fail_libbpf(int error, const char *what);
+unsigned long long pyland_enumerator(const struct btf *btf, const char *type, const char *name);
+int pyland_member_offset(const struct btf *btf, const char *type, const char *name);
 
 #endif

@@ -12,11 +12,7 @@
 #include <errno.h>
 #include <linux/bpf.h>
 #include <sched.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "pyland_native.h"
 
@@ -29,181 +25,9 @@ struct ring_header {
 	unsigned int page;
 };
 
-struct ring {
-	unsigned long *consumer_pos;
-	unsigned long *producer_pos;
-	char *data;		/* mapped twice in a row: a sample never wraps */
-	unsigned long mask;
-	void *pages[2];
-	size_t sizes[2];
-};
-
-struct pyland_rings {
-	struct ring queued;
-	struct ring dispatched;
-	struct pyland_user *user;
-	struct pyland_user_cpu *cpus;
-	unsigned int nr_cpus;
-	size_t user_size, cpus_size;
-	unsigned int max_batch;
-	unsigned int record_size;	/* in the batch: a base record, or a whole one */
-	unsigned int request_seen;
-	unsigned int nr_backlog;	/* decisions that found the ring full */
-	unsigned long long gauges_ns;
-	struct pyland_decision *decisions;	/* Python packs here */
-	struct pyland_decision *backlog;
-	struct pyland_batch *batch;
-	struct pyland_event *events;
-};
-
-static volatile sig_atomic_t stop_signal;
-
-static void on_signal(int number)
-{
-	stop_signal = number;
-}
-
-/*
- * A handler in C: it costs nothing per cycle and no Python code runs in between. What nohup has
- * made ignored stays so.
- */
-int pyland_catch_signals(void)
-{
-	struct sigaction hangup, action = { .sa_handler = on_signal };
-
-	if (sigaction(SIGINT, &action, NULL) || sigaction(SIGTERM, &action, NULL) ||
-	    sigaction(SIGHUP, NULL, &hangup) ||
-	    (hangup.sa_handler != SIG_IGN && sigaction(SIGHUP, &action, NULL)))
-		return pyland_fail(-errno, "sigaction: %s", strerror(errno));
-	return 0;
-}
-
-void pyland_clear_signal(void)
-{
-	stop_signal = 0;
-}
-
-/*
- * A ring's pages lie at two offsets: the side that user space writes, and the side
- * that the kernel writes. In the queued ring user space owns the consumer's page,
- * in the dispatched ring the producer's page and the data.
- */
-static int map_ring(struct ring *ring, int fd, unsigned int size, const char *name, int produces)
-{
-	size_t page = sysconf(_SC_PAGESIZE);
-
-	ring->sizes[0] = page;
-	ring->sizes[1] = page + 2 * (size_t)size;
-	ring->pages[0] = mmap(NULL, ring->sizes[0], produces ? PROT_READ : PROT_READ | PROT_WRITE,
-			      MAP_SHARED, fd, 0);
-	if (ring->pages[0] == MAP_FAILED) {
-		ring->pages[0] = NULL;
-		return pyland_fail(-errno, "mmap of the consumer page of ring %s: %s", name,
-				   strerror(errno));
-	}
-	ring->pages[1] = mmap(NULL, ring->sizes[1], produces ? PROT_READ | PROT_WRITE : PROT_READ,
-			      MAP_SHARED, fd, page);
-	if (ring->pages[1] == MAP_FAILED) {
-		ring->pages[1] = NULL;
-		return pyland_fail(-errno, "mmap of the data of ring %s: %s", name,
-				   strerror(errno));
-	}
-	ring->consumer_pos = ring->pages[0];
-	ring->producer_pos = ring->pages[1];
-	ring->data = (char *)ring->pages[1] + page;
-	ring->mask = size - 1;
-	return 0;
-}
-
-static void unmap_ring(struct ring *ring)
-{
-	for (int i = 0; i < 2; i++)
-		if (ring->pages[i])
-			munmap(ring->pages[i], ring->sizes[i]);
-}
-
-/* The descriptors can be closed afterwards. */
-struct pyland_rings *pyland_map_rings(const struct pyland_ring_maps *maps, unsigned int max_batch)
-{
-	struct pyland_rings *r = calloc(1, sizeof(*r));
-
-	if (!r || !max_batch) {
-		free(r);
-		pyland_fail(-EINVAL, "no memory for the rings, or a batch of none");
-		return NULL;
-	}
-	r->max_batch = max_batch;
-	r->decisions = calloc(max_batch, sizeof(*r->decisions));
-	r->backlog = calloc(max_batch, sizeof(*r->backlog));
-	r->batch = calloc(1, sizeof(*r->batch) + max_batch * sizeof(struct pyland_queued));
-	r->events = calloc(max_batch, sizeof(*r->events));
-	r->record_size = PYLAND_BASE_RECORD;
-	if (!r->decisions || !r->backlog || !r->batch || !r->events) {
-		pyland_fail(-ENOMEM, "no memory for batches of %u", max_batch);
-		goto fail;
-	}
-	r->batch->nr_runnable = r->batch->weight_runnable = 1;
-	if (map_ring(&r->queued, maps->queued, maps->queued_bytes, "queued", 0) ||
-	    map_ring(&r->dispatched, maps->dispatched, maps->dispatched_bytes, "dispatched", 1))
-		goto fail;
-	r->nr_cpus = maps->nr_cpus;
-	r->user = pyland_map_array(maps->user, ".data.user", sizeof(*r->user), &r->user_size);
-	r->cpus = pyland_map_array(maps->user_cpus, "user_cpus", sizeof(*r->cpus) * r->nr_cpus,
-				   &r->cpus_size);
-	if (!r->user || !r->cpus)
-		goto fail;
-	r->request_seen = r->user->request;
-	return r;
-fail:
-	pyland_unmap_rings(r);
-	return NULL;
-}
-
-void pyland_unmap_rings(struct pyland_rings *r)
-{
-	if (!r)
-		return;
-	unmap_ring(&r->queued);
-	unmap_ring(&r->dispatched);
-	if (r->user)
-		munmap(r->user, r->user_size);
-	if (r->cpus)
-		munmap(r->cpus, r->cpus_size);
-	free(r->decisions);
-	free(r->backlog);
-	free(r->batch);
-	free(r->events);
-	free(r);
-}
-
-struct pyland_user *pyland_user_memory(struct pyland_rings *r)
-{
-	return r->user;
-}
-
-struct pyland_user_cpu *pyland_user_cpu_memory(struct pyland_rings *r)
-{
-	return r->cpus;
-}
-
-struct pyland_batch *pyland_batch_memory(struct pyland_rings *r)
-{
-	return r->batch;
-}
-
-struct pyland_event *pyland_event_memory(struct pyland_rings *r)
-{
-	return r->events;
-}
-
 struct pyland_queued *pyland_record(struct pyland_rings *r, unsigned int i)
 {
 	return (void *)(r->batch->records + (size_t)i * r->record_size);
-}
-
-unsigned int pyland_record_size(struct pyland_rings *r)
-{
-	return r->record_size;
 }
 
 /*
@@ -221,16 +45,6 @@ void pyland_want(struct pyland_rings *r, unsigned int wanted, unsigned long long
 	__atomic_store_n(&r->user->wanted, wanted, __ATOMIC_RELEASE);
 }
 
-struct pyland_decision *pyland_decision_memory(struct pyland_rings *r)
-{
-	return r->decisions;
-}
-
-unsigned int pyland_backlog(struct pyland_rings *r)
-{
-	return r->nr_backlog;
-}
-
 /* Whether BPF has not yet taken all that was submitted: bytes in the ring. */
 unsigned int pyland_undelivered(struct pyland_rings *r)
 {
@@ -241,7 +55,7 @@ unsigned int pyland_undelivered(struct pyland_rings *r)
 static unsigned int write_decisions(struct pyland_rings *r, const struct pyland_decision *decisions,
 				    unsigned int nr)
 {
-	struct ring *ring = &r->dispatched;
+	struct pyland_ring *ring = &r->dispatched;
 	const unsigned long step = sizeof(struct ring_header) + sizeof(*decisions);
 	unsigned long consumed = __atomic_load_n(ring->consumer_pos, __ATOMIC_ACQUIRE);
 	unsigned long pos = *ring->producer_pos;
@@ -343,7 +157,7 @@ static void copy_record(struct pyland_rings *r, unsigned int i, const void *samp
 int pyland_drain(struct pyland_rings *r, unsigned int max_records)
 {
 	const unsigned int len_bits = ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
-	struct ring *ring = &r->queued;
+	struct pyland_ring *ring = &r->queued;
 	unsigned long end = __atomic_load_n(ring->producer_pos, __ATOMIC_ACQUIRE);
 	unsigned long start = *ring->consumer_pos, pos = start;
 	unsigned long long now_ns = r->batch->now_ns, clock_ns = r->user->clock_ns;
@@ -405,7 +219,7 @@ int pyland_cycle(struct pyland_rings *r, unsigned int nr_decisions, unsigned int
 	r->user->nr_held = nr_held + r->nr_backlog;
 	__atomic_store_n(&r->user->cycles, r->user->cycles + 1, __ATOMIC_RELEASE);
 	sched_yield();
-	if (stop_signal)
+	if (pyland_stop_signal)
 		return PYLAND_STOP_SIGNAL;
 	if (__atomic_load_n(&r->user->exited, __ATOMIC_ACQUIRE))
 		return PYLAND_STOP_KERNEL;

@@ -80,7 +80,7 @@ def check_libbpf(version: str) -> None:
 def _libbpf_version() -> str:
     # Only here: the command must be able to explain itself where the library is missing.
     try:
-        from pyland.kernel._native import ffi, lib
+        from pyland._native import ffi, lib
     except ImportError as error:
         raise UsageError(f"pyland's native part does not load: {error}") from error
     return str(ffi.string(lib.pyland_libbpf_version()).decode())

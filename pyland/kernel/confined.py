@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import NoReturn
 
+from pyland._native import lib
 from pyland.caller import Caller, calling_user, policy_user
 from pyland.errors import UsageError
 from pyland.kernel import guard, loader, privileges
-from pyland.kernel._native import lib
 from pyland.kernel.descendants import reap
 from pyland.trust import remember_trusted_users
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyland._native import ffi
 from pyland.kernel import wire
-from pyland.kernel._native import ffi
 
 
 @dataclass(frozen=True, slots=True)

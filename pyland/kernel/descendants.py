@@ -17,9 +17,9 @@ from pathlib import Path
 
 import psutil
 
+from pyland._native import lib
 from pyland.errors import UsageError
 from pyland.kernel import loader
-from pyland.kernel._native import lib
 
 _WITHIN_S = 0.3
 """What has not ended by then stays: pyland ends within a second, whatever a policy has started."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyland import _native
+from pyland._layout import LAYOUT
+from pyland._native import ffi, lib
 from pyland.errors import ScheduleError, UsageError
-from pyland.kernel._layout import LAYOUT
-from pyland.kernel._native import ffi, lib
 from pyland.kernel.problems import attach_problem, load_problem
 from pyland.kernel.settings import Settings
 from pyland.printing import escape
@@ -25,7 +26,7 @@ MAX_BATCH = 512
 HEARTBEAT_NS = 50_000_000
 """User space runs at least so often while a task waits; the design allows 100 ms."""
 
-_OBJECT = Path(__file__).with_name("pyland.bpf.o").read_bytes()
+_OBJECT = Path(_native.__file__).with_name("pyland.bpf.o").read_bytes()
 _DEFAULT_DUMP_LEN = 32768  # the kernel's own default, for the buffer that receives it
 _ECODE_RESTART = 1 << 48  # SCX_ECODE_ACT_RESTART
 
@@ -69,18 +70,11 @@ class LoadedScheduler:
         options.verbose = settings.verbose
         self._dump_len = config.exit_dump_len
         config.some_nohz_full = bool(topology.nohz_full)
-        llc, node, nohz_full = ([0] * topology.nr_cpu_ids for _ in range(3))
+        cpus = ffi.new("struct pyland_cpu[]", topology.nr_cpu_ids)
         for cpu in topology.cpus:
-            llc[cpu.id], node[cpu.id] = cpu.llc, cpu.node
-            nohz_full[cpu.id] = cpu.id in topology.nohz_full
-        self._object = lib.pyland_load(
-            _OBJECT,
-            len(_OBJECT),
-            options,
-            ffi.new("unsigned int[]", llc),
-            ffi.new("unsigned int[]", node),
-            ffi.new("unsigned int[]", nohz_full),
-        )
+            cpus[cpu.id].llc, cpus[cpu.id].node = cpu.llc, cpu.node
+            cpus[cpu.id].nohz_full = cpu.id in topology.nohz_full
+        self._object = lib.pyland_load(_OBJECT, len(_OBJECT), options, cpus)
         if not self._object:
             raise UsageError(load_problem(error()))
         self.state: Any = lib.pyland_map_state(self._object)
@@ -161,7 +155,7 @@ def check_layout() -> None:
 
 def error() -> str:
     """What the native side said about its last failure."""
-    return str(ffi.string(lib.pyland_error()).decode(errors="replace"))
+    return _text(lib.pyland_error())
 
 
 def ring_capacities() -> tuple[int, int]:

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from pyland._native import Exchange, ffi, lib
 from pyland.kernel import wire
-from pyland.kernel._exchange import Exchange
-from pyland.kernel._native import ffi, lib
 from pyland.kernel.loader import MAX_BATCH, QUEUE_CAP
 from pyland.kernel.machine import KernelMachine
 from pyland.policy import DECISION_FIELDS, EXTRA_FIELDS, Batch, Policy, flat_decisions
@@ -22,10 +21,10 @@ if TYPE_CHECKING:
 class Stop(IntEnum):
     """Why a loop came back."""
 
-    SIGNAL = -1
-    KERNEL = -2
-    RING = -3
-    REQUEST = -4
+    SIGNAL = lib.PYLAND_STOP_SIGNAL
+    KERNEL = lib.PYLAND_STOP_KERNEL
+    RING = lib.PYLAND_STOP_RING
+    REQUEST = lib.PYLAND_STOP_REQUEST
 
 
 def wanted(policy: type[Policy]) -> int:
@@ -66,30 +65,21 @@ class DispatchLoop:
         if self._wanted & lib.PYLAND_WANT_EXTRAS:
             size = ffi.sizeof("struct pyland_queued")
         head = ffi.offsetof("struct pyland_batch", "records")
-        memory = ffi.buffer(lib.pyland_batch_memory(rings), head + MAX_BATCH * size)
+        memory = ffi.buffer(rings.batch, head + MAX_BATCH * size)
         self._records = memoryview(memory)[head:]
         self._record_size = size
         self._record = struct.Struct(wire.record_format("pyland_queued", policy.fields, size))
         if policy.uses_numpy:
             self._batch._array = wire.record_array("pyland_queued", self._records, size)
-        events = lib.pyland_event_memory(rings)
         self._event = struct.Struct(wire.record_format("pyland_event", ("kind", "pid", "ran_ns")))
-        self._events = memoryview(ffi.buffer(events, MAX_BATCH * self._event.size))
+        self._events = memoryview(ffi.buffer(rings.events, MAX_BATCH * self._event.size))
 
     def _exchange(self) -> Exchange:
         """What calls the shim for the loop; cffi would take twice the instructions."""
-
-        def address(pointer: Any) -> int:
-            return int(ffi.cast("uintptr_t", pointer))
-
         return Exchange(
-            cycle=address(ffi.addressof(lib, "pyland_cycle")),
-            rings=address(self._rings),
-            memory=address(lib.pyland_batch_memory(self._rings)),
-            decisions=address(lib.pyland_decision_memory(self._rings)),
+            rings=self._rings,
             batch=self._batch,
             max_batch=self._max_batch,
-            record_size=self._record_size,
             fields=wire.places("pyland_queued", self.policy.fields),
         )
 
@@ -118,12 +108,12 @@ class DispatchLoop:
                 cap=QUEUE_CAP,
             )
         except (TypeError, ValueError, OverflowError):
-            self.refused = exchange.flat
+            self.refused = exchange.refused
             raise
         return Stop(stop)
 
     def _rows(self, nr: int) -> Iterator[tuple[Any, ...]]:
-        """The drained records' fields, unpacked when somebody reads them."""
+        """The drained records' fields, unpacked when the policy reads them."""
         return self._record.iter_unpack(self._records[: nr * self._record_size])
 
     def _place(
@@ -141,7 +131,7 @@ class DispatchLoop:
     def _tell(self) -> None:
         """Call the policy for what happened to tasks, and for the time that has passed."""
         policy = self.policy
-        batch = lib.pyland_batch_memory(self._rings)
+        batch = self._rings.batch
         if batch.nr_events:
             size = batch.nr_events * self._event.size
             for kind, pid, ran_ns in self._event.iter_unpack(self._events[:size]):

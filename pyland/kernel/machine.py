@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyland.kernel._native import lib
+from pyland._native import lib
 from pyland.machine import Machine, Slices
 from pyland.topology import Topology
 
@@ -16,8 +16,8 @@ class KernelMachine(Machine):
     def __init__(self, rings: Any, topology: Topology, slices: Slices, seed: int = 0) -> None:
         """`rings` as mapped by the shim."""
         super().__init__(topology, slices, seed)
-        self._batch = lib.pyland_batch_memory(rings)
-        self._cpus = lib.pyland_user_cpu_memory(rings)
+        self._batch = rings.batch
+        self._cpus = rings.cpus
         self.reset()
 
     @property

@@ -5,9 +5,9 @@ import gc
 import os
 from pathlib import Path
 
+from pyland._native import lib
 from pyland.errors import UsageError
 from pyland.kernel import loader
-from pyland.kernel._native import lib
 
 ARENA_MIB = 24
 """Python objects of the dispatch loop: a full queue of tuples takes 2 MiB of them."""
@@ -17,7 +17,7 @@ HEAP_MIB = 8
 
 def prepare() -> None:
     """Fill the pools from which the loop will allocate; once per process."""
-    if lib.pyland_prepare_memory(ARENA_MIB, HEAP_MIB):
+    if lib.pyland_fix_heap(HEAP_MIB) or lib.pyland_fill_arenas(ARENA_MIB):
         raise UsageError(loader.error())
 
 

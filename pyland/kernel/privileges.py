@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pyland import policies
+from pyland._native import lib
 from pyland.caller import Caller
 from pyland.errors import UsageError
 from pyland.kernel import loader
-from pyland.kernel._native import lib
 
 _KEPT_VARIABLES = ("LANG", "LC_", "TZ", "PATH", "HOME", "OPENBLAS_", "OMP_", "MKL_")
 GROWTH_MIB = 256

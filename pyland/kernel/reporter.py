@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from pyland import printing
-from pyland.kernel._native import lib
+from pyland._native import lib
 from pyland.kernel.counters import GAUGES, Counters
 from pyland.outlet import Outlet
 

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from pyland.kernel._native import ffi
+from pyland._native import ffi
 
 if TYPE_CHECKING:
     from numpy import dtype, ndarray

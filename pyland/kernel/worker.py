@@ -24,12 +24,12 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from pyland import policies, telling
+from pyland._native import ffi, lib
 from pyland.caller import Caller
 from pyland.errors import UsageError
 from pyland.finder import Choice
 from pyland.imports import edited_file
 from pyland.kernel import guard, limits, memory, messages, privileges
-from pyland.kernel._native import ffi, lib
 from pyland.kernel.confined import keep_only
 from pyland.kernel.loader import LoadedScheduler, map_rings
 from pyland.kernel.loop import DispatchLoop, Stop
@@ -120,7 +120,7 @@ class Worker:
         self._rings = map_rings(values["sizes"], descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
-        self._user = lib.pyland_user_memory(self._rings)
+        self._user = self._rings.user
         topology: Topology = values["topology"]
         self._machine = KernelMachine(self._rings, topology, self._settings.slices, time.time_ns())
 

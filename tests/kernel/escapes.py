@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pyland import option
-from pyland.kernel._native import ffi
+from pyland._native import ffi
 from pyland.policies.deadline import Deadline
 from pyland.policy import Batch
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from pyland.kernel._native import lib
+from pyland._native import lib
 from tests.kernel.harness import Start, ask, ended_well, folder_for_policies, swap
 from tools.load.build import ROOT
 from tools.load.programs import Hogs
 from tools.load.scheduler import PYLAND, Scheduler, kernel_state
 
 PACKAGE = ROOT / "pyland"
-OBJECT = PACKAGE / "kernel" / "pyland.bpf.o"
+OBJECT = PACKAGE / "pyland.bpf.o"
 POLICY = """
 from pyland import Policy
 

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyland.kernel._exchange import Exchange
-from pyland.kernel._native import lib
+from pyland._native import Exchange, ffi
 from pyland.kernel.loop import DispatchLoop
 from pyland.policies.deadline import Deadline
-from pyland.policy import BASE_FIELDS, EXTRA_FIELDS, Policy
+from pyland.policy import BASE_FIELDS, EXTRA_FIELDS, Batch, Policy
 from tools.rings.harness import Rings
 
 GOOD = [5, 1, -1, 1000, 2**63, 0, 1]
@@ -28,6 +27,30 @@ def loop_over(rings: Rings, policy: type[Policy] = Deadline) -> tuple[DispatchLo
     machine = rings.machine()
     loop = DispatchLoop(rings.shim, policy.create(machine), machine)
     return loop, loop._exchange()
+
+
+@pytest.mark.parametrize("wrong", ["another struct", "void *", "address", "name", "NULL"])
+def test_only_rings_are_taken_for_rings(rings: Rings, wrong: str) -> None:
+    given = {
+        "another struct": rings.shim.batch,
+        "void *": ffi.cast("void *", rings.shim),
+        "address": int(ffi.cast("uintptr_t", rings.shim)),
+        "name": "struct pyland_rings *",
+        "NULL": ffi.cast("struct pyland_rings *", 0),
+    }[wrong]
+    with pytest.raises((TypeError, ValueError)):
+        Exchange(rings=given, batch=Batch(), max_batch=1, fields=())
+
+
+@pytest.mark.parametrize(
+    ("max_batch", "fields"),
+    [(1, ((4096, "Q"),)), (1, ((2**32 - 4, "i"),)), (1, ((0, "x"),)), (2**31, ())],
+)
+def test_what_is_beyond_the_memory_of_the_rings_is_refused(
+    rings: Rings, max_batch: int, fields: tuple[tuple[int, str], ...]
+) -> None:
+    with pytest.raises(ValueError, match=r"no field|batch"):
+        Exchange(rings=rings.shim, batch=Batch(), max_batch=max_batch, fields=fields)
 
 
 def test_rows_are_what_struct_makes_of_the_records(rings: Rings) -> None:
@@ -131,7 +154,7 @@ def test_a_list_that_changes_while_it_is_read_is_refused(rings: Rings) -> None:
 
 def test_the_batch_has_the_gauges_of_its_moment(rings: Rings) -> None:
     loop, exchange = loop_over(rings)
-    cpus = lib.pyland_user_cpu_memory(rings.shim)
+    cpus = rings.shim.cpus
     cpus[0].nr_runnable, cpus[1].nr_runnable, cpus[0].weight_runnable = 3, 4, 700
     # A record's number is its time in us; the sums are taken once in a millisecond.
     rings.produce(2000)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyland.kernel._native import lib
+from pyland._native import lib
 from pyland.kernel.loader import MAX_BATCH
 from pyland.kernel.loop import DispatchLoop, Stop
 from pyland.policies.deadline import Deadline
@@ -16,10 +16,9 @@ from tools.rings.harness import DISPATCHED, QUEUED, Rings
 
 
 def write_decisions(rings: Rings, seqs: list[int]) -> None:
-    memory = lib.pyland_decision_memory(rings.shim)
     for index, seq in enumerate(seqs):
-        memory[index].seq = seq
-        memory[index].pid = 1
+        rings.shim.decisions[index].seq = seq
+        rings.shim.decisions[index].pid = 1
 
 
 def test_records_arrive_in_the_order_in_which_they_were_written(rings: Rings) -> None:
@@ -39,8 +38,8 @@ def test_a_full_ring_refuses_records_and_takes_them_again_after_a_drain(rings: R
 
 def test_decisions_arrive_whole_and_in_order(rings: Rings) -> None:
     write_decisions(rings, [7, 8, 9])
-    lib.pyland_decision_memory(rings.shim)[1].slice_ns = 123
-    lib.pyland_decision_memory(rings.shim)[1].state = 2**63
+    rings.shim.decisions[1].slice_ns = 123
+    rings.shim.decisions[1].state = 2**63
     assert lib.pyland_submit(rings.shim, 3) == 3
     assert rings.consume(10) == 3
     assert [row[0] for row in rings.taken(3)] == [7, 8, 9]
@@ -58,7 +57,7 @@ def test_decisions_that_find_the_ring_full_go_out_in_the_next_cycle(rings: Rings
     # A drain takes only as many records as the backlog leaves room for in a batch.
     left = seq + MAX_BATCH - DISPATCHED
     lib.pyland_cycle(rings.shim, MAX_BATCH, 0, MAX_BATCH)
-    assert lib.pyland_backlog(rings.shim) == left
+    assert rings.shim.nr_backlog == left
     assert rings.user.nr_held == left
     seq += MAX_BATCH
 
@@ -68,7 +67,7 @@ def test_decisions_that_find_the_ring_full_go_out_in_the_next_cycle(rings: Rings
         seen += [row[0] for row in rings.taken(taken)]
         lib.pyland_cycle(rings.shim, 0, 0, MAX_BATCH)
     assert seen == list(range(seq))
-    assert lib.pyland_backlog(rings.shim) == 0
+    assert rings.shim.nr_backlog == 0
 
 
 @settings(

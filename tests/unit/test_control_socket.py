@@ -217,7 +217,7 @@ def test_no_pyland_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_clients_need_no_native_part() -> None:
     script = (
         "import sys; import pyland.cli.main, pyland.kernel.control\n"
-        "print([m for m in ('cffi', '_cffi_backend', 'pyland.kernel._native', 'numpy',"
+        "print([m for m in ('cffi', '_cffi_backend', 'pyland._native', 'numpy',"
         " 'importlib.metadata') if m in sys.modules])"
     )
     done = subprocess.run(

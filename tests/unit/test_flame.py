@@ -33,7 +33,7 @@ def symbols() -> Symbols:
         made.starts.append(start)
         made.ends.append(start + 0x100)
         made.names.append(name)
-    made.mapped = [(0x1000, 0x2000, "_exchange"), (0x5000, 0x6000, "python3")]
+    made.mapped = [(0x1000, 0x2000, "_native"), (0x5000, 0x6000, "python3")]
     return made
 
 

@@ -5,8 +5,8 @@ import struct
 
 import pytest
 
+from pyland._native import ffi, lib
 from pyland.kernel import wire
-from pyland.kernel._native import ffi, lib
 from pyland.kernel.counters import TOTALS
 from pyland.policies.deadline import Deadline
 from pyland.policy import BASE_FIELDS, FIELDS

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The cffi builder of ``pyland.kernel._native``: the C side as one extension module.
+"""The cffi builder of ``pyland._native``, the one extension module of the package.
 
 Python sees exactly the declarations between the cffi marks of ``bpf/intf.h`` and
-``csrc/pyland_native.h``. They are read from the headers themselves, so a record cannot have one
-layout in BPF and another in Python. Where libbpf is, setup.py adds when it compiles: reading
-this file must work on a machine that has none, for an sdist is made there too.
+``csrc/pyland_native.h``. The builder reads them from the headers themselves, so a record cannot
+have one layout in BPF and another in Python. setup.py adds the path of libbpf when it compiles:
+an sdist is made on machines without libbpf too, and that reads this file.
 """
 
 from pathlib import Path
@@ -15,10 +15,13 @@ from tools.build import toolchain
 
 BEGIN = "/* cffi: begin */"
 END = "/* cffi: end */"
-
-# setuptools runs this file from the top of the tree, and an sdist wants relative paths.
 HEADERS = ("bpf/intf.h", "csrc/pyland_native.h")
-SOURCES = sorted({*map(str, Path("csrc").glob("*.c"))} - {"csrc/exchange.c"})
+
+# csrc/module.c defines the module's real init function and calls cffi's under another name.
+PREAMBLE = """
+#define PyInit__native pyland_make_cffi_module
+#include "pyland_native.h"
+"""
 
 
 def declarations(header: Path) -> str:
@@ -33,13 +36,14 @@ ffibuilder = FFI()
 for _header in HEADERS:
     ffibuilder.cdef(declarations(toolchain.ROOT / _header))
 ffibuilder.set_source(
-    "pyland.kernel._native",
-    '#include "pyland_native.h"',
-    sources=SOURCES,
-    depends=[*HEADERS],
+    "pyland._native",
+    PREAMBLE,
+    # Relative: setuptools runs this file from the top of the tree, and an sdist wants it so.
+    sources=sorted(map(str, Path("csrc").glob("*.c"))),
+    depends=[*HEADERS, "csrc/binding.h"],
     include_dirs=["bpf", "csrc"],
     define_macros=[("PYLAND_LAYOUT", toolchain.layout())],
-    extra_compile_args=["-O2", "-std=gnu11", "-Wall", "-Wextra"],
-    # memory.c replaces CPython's arena allocator, which the limited API does not have.
+    extra_compile_args=["-O2", "-std=gnu11", "-Wall", "-Wextra", "-fvisibility=hidden"],
+    # The limited API has no arena allocator (csrc/arenas.c).
     py_limited_api=False,
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 from tools.build import toolchain
 
 ROOT = Path(__file__).resolve().parents[2]
-LOADED = ROOT / "pyland" / "kernel" / "pyland.bpf.o"
+LOADED = ROOT / "pyland" / "pyland.bpf.o"
 """What pyland loads, and another object can take the place of in a mount namespace of its own."""
 
 _FOLDER = ROOT / "build" / "bpf"

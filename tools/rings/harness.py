@@ -7,8 +7,8 @@ import struct
 from pathlib import Path
 from typing import Any
 
+from pyland._native import ffi, lib
 from pyland.kernel import loader
-from pyland.kernel._native import ffi, lib
 from pyland.kernel.machine import KernelMachine
 from pyland.machine import Slices
 from pyland.topology import Cpu, Topology
@@ -59,7 +59,7 @@ class Rings:
         assert not lib.pyland_ring_maps(self._object, maps), loader.error()
         self.shim: Any = lib.pyland_map_rings(maps, max_batch)
         assert self.shim, loader.error()
-        self.user = lib.pyland_user_memory(self.shim)
+        self.user = self.shim.user
         self.max_batch = max_batch
         self.produced = 0
         self.consumed = 0
@@ -119,4 +119,4 @@ class Rings:
 
     def _run(self, program: str, nr: int, first: int) -> int:
         context = ffi.new("unsigned int[2]", [nr, first])
-        return int(lib.pyland_run_program(self._object, program.encode(), context, 8, 1))
+        return int(lib.pyland_run_program(self._object, program.encode(), context, 8))

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The maps of a loaded scheduler as memory: both rings and the user memory for the process that
+ * decides; BPF's own state and counters, which no policy can map, for root.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "pyland_native.h"
+
+static void *map_pages(int fd, const char *what, const char *name, size_t size, int protection,
+		       off_t offset)
+{
+	void *memory = mmap(NULL, size, protection, MAP_SHARED, fd, offset);
+
+	if (memory != MAP_FAILED)
+		return memory;
+	pyland_fail(-errno, "mmap of %s %s: %s", what, name, strerror(errno));
+	return NULL;
+}
+
+static void *map_array(int fd, const char *name, size_t size)
+{
+	return map_pages(fd, "map", name, size, PROT_READ | PROT_WRITE, 0);
+}
+
+static void unmap(void *memory, size_t size)
+{
+	if (memory)
+		munmap(memory, size);
+}
+
+/*
+ * A ring's pages lie at two offsets: the side that user space writes, and the side
+ * that the kernel writes. In the queued ring user space owns the consumer's page,
+ * in the dispatched ring the producer's page and the data.
+ */
+static int map_ring(struct pyland_ring *ring, int fd, unsigned int size, const char *name,
+		    int produces)
+{
+	const int both = PROT_READ | PROT_WRITE;
+	size_t page = sysconf(_SC_PAGESIZE);
+
+	ring->mask = size - 1;
+	ring->consumer_pos = map_pages(fd, "the consumer page of ring", name, page,
+				       produces ? PROT_READ : both, 0);
+	if (!ring->consumer_pos)
+		return -1;
+	ring->producer_pos = map_pages(fd, "the data of ring", name, page + 2 * (size_t)size,
+				       produces ? both : PROT_READ, page);
+	ring->data = (char *)ring->producer_pos + page;
+	return ring->producer_pos ? 0 : -1;
+}
+
+static void unmap_ring(struct pyland_ring *ring)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+
+	unmap(ring->consumer_pos, page);
+	unmap(ring->producer_pos, page + 2 * (ring->mask + 1));
+}
+
+/* The caller can close the descriptors afterwards. */
+struct pyland_rings *pyland_map_rings(const struct pyland_ring_maps *maps, unsigned int max_batch)
+{
+	struct pyland_rings *r = calloc(1, sizeof(*r));
+
+	if (!r || !max_batch) {
+		free(r);
+		pyland_fail(-EINVAL, "no memory for the rings, or a batch of none");
+		return NULL;
+	}
+	r->max_batch = max_batch;
+	r->nr_cpus = maps->nr_cpus;
+	r->record_size = PYLAND_BASE_RECORD;
+	r->decisions = calloc(max_batch, sizeof(*r->decisions));
+	r->backlog = calloc(max_batch, sizeof(*r->backlog));
+	r->batch = calloc(1, sizeof(*r->batch) + max_batch * sizeof(struct pyland_queued));
+	r->events = calloc(max_batch, sizeof(*r->events));
+	if (!r->decisions || !r->backlog || !r->batch || !r->events) {
+		pyland_fail(-ENOMEM, "no memory for batches of %u", max_batch);
+		goto fail;
+	}
+	r->batch->nr_runnable = r->batch->weight_runnable = 1;
+	if (map_ring(&r->queued, maps->queued, maps->queued_bytes, "queued", 0) ||
+	    map_ring(&r->dispatched, maps->dispatched, maps->dispatched_bytes, "dispatched", 1))
+		goto fail;
+	r->user = map_array(maps->user, ".data.user", sizeof(*r->user));
+	r->cpus = map_array(maps->user_cpus, "user_cpus", sizeof(*r->cpus) * r->nr_cpus);
+	if (!r->user || !r->cpus)
+		goto fail;
+	r->request_seen = r->user->request;
+	return r;
+fail:
+	pyland_unmap_rings(r);
+	return NULL;
+}
+
+void pyland_unmap_rings(struct pyland_rings *r)
+{
+	if (!r)
+		return;
+	unmap_ring(&r->queued);
+	unmap_ring(&r->dispatched);
+	unmap(r->user, sizeof(*r->user));
+	unmap(r->cpus, sizeof(*r->cpus) * r->nr_cpus);
+	free(r->decisions);
+	free(r->backlog);
+	free(r->batch);
+	free(r->events);
+	free(r);
+}
+
+static void *map_named(struct pyland_object *o, const char *name, size_t value_size,
+		       unsigned int *nr)
+{
+	int fd = pyland_map_fd(o, name, nr);
+
+	return fd < 0 ? NULL : map_array(fd, name, value_size * *nr);
+}
+
+struct pyland_state *pyland_map_state(struct pyland_object *o)
+{
+	struct pyland_state *s = calloc(1, sizeof(*s));
+	unsigned int one;
+
+	if (!s) {
+		pyland_fail(-ENOMEM, "no memory for the scheduler's state");
+		return NULL;
+	}
+	s->shared = map_named(o, ".bss", sizeof(*s->shared), &one);
+	s->user = map_named(o, ".data.user", sizeof(*s->user), &one);
+	s->cpus = map_named(o, "cpus", sizeof(*s->cpus), &s->nr_cpus);
+	s->user_cpus = map_named(o, "user_cpus", sizeof(*s->user_cpus), &s->nr_cpus);
+	if (s->shared && s->user && s->cpus && s->user_cpus)
+		return s;
+	pyland_unmap_state(s);
+	return NULL;
+}
+
+void pyland_unmap_state(struct pyland_state *s)
+{
+	if (!s)
+		return;
+	unmap(s->shared, sizeof(*s->shared));
+	unmap(s->user, sizeof(*s->user));
+	unmap(s->cpus, sizeof(*s->cpus) * s->nr_cpus);
+	unmap(s->user_cpus, sizeof(*s->user_cpus) * s->nr_cpus);
+	free(s);
+}
+
+/*
+ * Unmaps all memory of BPF that a process inherited, from this file and from libbpf: for policy
+ * code it would be a way to the state of root, as an open descriptor is. The caller must not use
+ * its state and its object afterwards.
+ */
+int pyland_leave_bpf_memory(void)
+{
+	unsigned long begin, end;
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[512];
+	int ret = 0;
+
+	if (!maps)
+		return pyland_fail(-errno, "/proc/self/maps: %s", strerror(errno));
+	while (fgets(line, sizeof(line), maps))
+		if (strstr(line, "anon_inode:bpf") && sscanf(line, "%lx-%lx", &begin, &end) == 2 &&
+		    munmap((void *)begin, end - begin))
+			ret = pyland_fail(-errno, "munmap of BPF's memory: %s", strerror(errno));
+	if (ferror(maps))
+		ret = pyland_fail(-EIO, "/proc/self/maps cannot be read");
+	fclose(maps);
+	return ret;
+}
