@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.build import toolchain
 from tools.lab import btf, debian
 
 SUITES = ("trixie-backports", "forky")
@@ -196,7 +197,13 @@ def _index_modules(destination: Path, version: str) -> None:
 
 def uncallable(image: Path) -> list[str]:
     """The sched_ext functions that no scheduler can call on this kernel; empty is good."""
-    return btf.uncallable(_inside(image))
+    with tempfile.NamedTemporaryFile() as kernel:
+        kernel.write(_inside(image))
+        kernel.flush()
+        try:
+            return btf.uncallable(Path(kernel.name))
+        except toolchain.ToolchainError as error:
+            raise NoKernelError(f"no kernel can be looked into: {error}") from None
 
 
 def _inside(image: Path) -> bytes:
