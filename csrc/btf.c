@@ -31,15 +31,6 @@ unsigned long long pyland_enumerator(const struct btf *btf, const char *type, co
 	return 0;
 }
 
-int pyland_kernel_has_enum(const char *type, const char *name)
-{
-	struct btf *btf = btf__load_vmlinux_btf();
-	int found = btf && pyland_enumerator(btf, type, name);
-
-	btf__free(btf);
-	return found;
-}
-
 /* Where a struct has its member, in bytes; -ENOENT where it has none of this name. */
 int pyland_member_offset(const struct btf *btf, const char *type, const char *name)
 {

@@ -6,11 +6,9 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
@@ -27,11 +25,6 @@ struct pyland_object {
 	struct bpf_link *link;
 	unsigned int exit_dump_len;
 };
-
-const char *pyland_libbpf_version(void)
-{
-	return libbpf_version_string();
-}
 
 /* The number of this build; the BPF object and the Python package have one to compare. */
 unsigned long long pyland_layout(void)
@@ -58,21 +51,9 @@ static void *ops_member(struct pyland_object *o, const char *name)
 	return value && offset >= 0 ? value + offset : NULL;
 }
 
-static unsigned long long hotplug_seq(void)
-{
-	char text[32] = "";
-	int fd = open("/sys/kernel/sched_ext/hotplug_seq", O_RDONLY | O_CLOEXEC);
-
-	if (fd >= 0) {
-		if (read(fd, text, sizeof(text) - 1) < 0)
-			text[0] = 0;
-		close(fd);
-	}
-	return strtoull(text, NULL, 10);
-}
-
+/* Asks the kernel for what it has by name, and says in @config what it has. */
 static int set_ops(struct pyland_object *o, const struct pyland_load_options *options,
-		   const struct btf *btf)
+		   struct pyland_config *config)
 {
 	unsigned long long *flags = ops_member(o, "flags"), *seq = ops_member(o, "hotplug_seq");
 	unsigned int *dump_len = ops_member(o, "exit_dump_len");
@@ -80,40 +61,43 @@ static int set_ops(struct pyland_object *o, const struct pyland_load_options *op
 
 	if (!flags || !seq || !dump_len)
 		return pyland_fail(-EINVAL, "the BPF object's sched_ext_ops lacks a member");
+	struct btf *btf = btf__load_vmlinux_btf();
+
+	if (!btf)
+		return pyland_fail(-ENOENT, "no kernel BTF");
 	/* pyland queues the last task itself: user space must not spin on an idle CPU. */
 	*flags = pyland_enumerator(btf, ops, "SCX_OPS_ENQ_LAST") |
 		 pyland_enumerator(btf, ops, "SCX_OPS_KEEP_BUILTIN_IDLE") |
 		 pyland_enumerator(btf, ops, "SCX_OPS_ALLOW_QUEUED_WAKEUP");
 	if (options->partial)
 		*flags |= pyland_enumerator(btf, ops, "SCX_OPS_SWITCH_PARTIAL");
-	if (options->config.idle_per_node)
-		*flags |= pyland_enumerator(btf, ops, "SCX_OPS_BUILTIN_IDLE_PER_NODE");
-	*seq = hotplug_seq();
-	*dump_len = options->config.exit_dump_len;
+	if (config->numa_local) {
+		unsigned long long per_node =
+			pyland_enumerator(btf, ops, "SCX_OPS_BUILTIN_IDLE_PER_NODE");
+
+		*flags |= per_node;
+		config->idle_per_node = per_node != 0;
+	}
+	*seq = options->hotplug_seq;
+	*dump_len = config->exit_dump_len;
+	btf__free(btf);
 	return 0;
 }
 
 static int set_sizes(struct pyland_object *o, const struct pyland_load_options *options)
 {
-	struct bpf_map *rodata = bpf_object__find_map_by_name(o->object, ".rodata");
-	size_t size = 0;
-	void *config = rodata ? bpf_map__initial_value(rodata, &size) : NULL;
+	unsigned int nr_cpus = options->config.nr_cpu_ids;
 	struct {
 		const char *map;
 		unsigned int entries;
 	} sized[] = {
 		{ "queued", options->queued_bytes },
 		{ "dispatched", options->dispatched_bytes },
-		{ "cpus", options->config.nr_cpu_ids },
-		{ "user_cpus", options->config.nr_cpu_ids },
-		{ "slice_timers", options->config.nr_cpu_ids },
+		{ "cpus", nr_cpus },
+		{ "user_cpus", nr_cpus },
+		{ "slice_timers", nr_cpus },
 	};
 
-	if (!config || size < sizeof(options->config) || *(unsigned long long *)config != PYLAND_LAYOUT)
-		return pyland_fail(-EINVAL, "the BPF object pyland.bpf.o is of another build than "
-				   "the rest of pyland: install pyland again");
-	memcpy(config, &options->config, sizeof(options->config));
-	*(unsigned long long *)config = PYLAND_LAYOUT;
 	for (unsigned int i = 0; i < NR(sized); i++) {
 		struct bpf_map *map = bpf_object__find_map_by_name(o->object, sized[i].map);
 
@@ -121,13 +105,27 @@ static int set_sizes(struct pyland_object *o, const struct pyland_load_options *
 			return pyland_fail(-EINVAL, "map %s cannot have %u entries", sized[i].map,
 					   sized[i].entries);
 	}
-	if (options->config.exit_dump_len) {
+	if (o->exit_dump_len) {
 		struct bpf_map *dump = bpf_object__find_map_by_name(o->object, "exit_dump");
 
-		if (!dump || bpf_map__set_value_size(dump, options->config.exit_dump_len))
+		if (!dump || bpf_map__set_value_size(dump, o->exit_dump_len))
 			return pyland_fail(-EINVAL, "the exit dump cannot have %u bytes",
-					   options->config.exit_dump_len);
+					   o->exit_dump_len);
 	}
+	return 0;
+}
+
+static int set_config(struct pyland_object *o, const struct pyland_config *config)
+{
+	struct bpf_map *rodata = bpf_object__find_map_by_name(o->object, ".rodata");
+	size_t size = 0;
+	struct pyland_config *in_object = rodata ? bpf_map__initial_value(rodata, &size) : NULL;
+
+	if (!in_object || size < sizeof(*config) || in_object->layout != PYLAND_LAYOUT)
+		return pyland_fail(-EINVAL, "the BPF object pyland.bpf.o is of another build than "
+				   "the rest of pyland: install pyland again");
+	*in_object = *config;
+	in_object->layout = PYLAND_LAYOUT;
 	return 0;
 }
 
@@ -179,18 +177,13 @@ static int load(struct pyland_object *o)
 
 static int set_up_scheduler(struct pyland_object *o, const struct pyland_load_options *options)
 {
-	o->exit_dump_len = options->config.exit_dump_len;
+	struct pyland_config config = options->config;
+
+	o->exit_dump_len = config.exit_dump_len;
 	o->ops = bpf_object__find_map_by_name(o->object, "pyland_ops");
 	if (!o->ops)
 		return pyland_fail(-ENOENT, "no pyland_ops in the BPF object");
-	struct btf *btf = btf__load_vmlinux_btf();
-
-	if (!btf)
-		return pyland_fail(-ENOENT, "no kernel BTF");
-	int ret = set_ops(o, options, btf);
-
-	btf__free(btf);
-	return ret ? ret : set_sizes(o, options);
+	return set_ops(o, options, &config) || set_config(o, &config) || set_sizes(o, options);
 }
 
 /*

@@ -26,6 +26,7 @@ struct pyland_load_options {
 	unsigned int dispatched_bytes;
 	int partial;			/* only SCHED_EXT tasks */
 	int verbose;			/* libbpf's and the verifier's log to stderr */
+	unsigned long long hotplug_seq;	/* of the CPUs that are known; another one ends the scheduler */
 };
 
 /* What the process that decides needs to map its memory: descriptors and sizes. */
@@ -86,11 +87,13 @@ struct pyland_state {
 /* A loaded BPF object, attached or not. */
 struct pyland_object;
 
+/* libbpf */
+const char *libbpf_version_string(void);
+
 /* log.c */
 const char *pyland_error(void);
 
 /* loader.c */
-const char *pyland_libbpf_version(void);
 unsigned long long pyland_layout(void);
 struct pyland_object *pyland_load(const void *object, unsigned long size,
 				  const struct pyland_load_options *options,
@@ -104,9 +107,6 @@ void pyland_close(struct pyland_object *o);
 int pyland_map_fd(struct pyland_object *o, const char *name, unsigned int *max_entries);
 int pyland_ring_maps(struct pyland_object *o, struct pyland_ring_maps *maps);
 int pyland_exit_dump(struct pyland_object *o, char *buffer, unsigned int size);
-
-/* btf.c */
-int pyland_kernel_has_enum(const char *type, const char *name);
 
 /* maps.c */
 struct pyland_rings *pyland_map_rings(const struct pyland_ring_maps *maps, unsigned int max_batch);

@@ -83,7 +83,7 @@ def _libbpf_version() -> str:
         from pyland._native import ffi, lib
     except ImportError as error:
         raise UsageError(f"pyland's native part does not load: {error}") from error
-    return str(ffi.string(lib.pyland_libbpf_version()).decode())
+    return str(ffi.string(lib.libbpf_version_string()).decode())
 
 
 def _read(path: Path) -> str:

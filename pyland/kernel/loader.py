@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pyland import _native
 from pyland._layout import LAYOUT
 from pyland._native import ffi, lib
 from pyland.errors import ScheduleError, UsageError
+from pyland.kernel.checks import SCHED_EXT
 from pyland.kernel.problems import attach_problem, load_problem
 from pyland.kernel.settings import Settings
 from pyland.printing import escape
@@ -60,14 +62,13 @@ class LoadedScheduler:
         config.nr_cpu_ids = topology.nr_cpu_ids
         config.nr_llcs = topology.nr_llcs
         config.numa_local = settings.numa_local
-        config.idle_per_node = settings.numa_local and bool(
-            lib.pyland_kernel_has_enum(b"scx_ops_flags", b"SCX_OPS_BUILTIN_IDLE_PER_NODE")
-        )
         config.exit_dump_len = settings.exit_dump_len or _DEFAULT_DUMP_LEN
         options.queued_bytes = _ring_bytes("struct pyland_queued")
         options.dispatched_bytes = _ring_bytes("struct pyland_decision")
         options.partial = settings.partial
         options.verbose = settings.verbose
+        with suppress(OSError):
+            options.hotplug_seq = int((SCHED_EXT / "hotplug_seq").read_text())
         self._dump_len = config.exit_dump_len
         config.some_nohz_full = bool(topology.nohz_full)
         cpus = ffi.new("struct pyland_cpu[]", topology.nr_cpu_ids)
