@@ -15,6 +15,19 @@
 
 #define FAILED (-1000)		/* with an exception set; a pyland_cycle_end is above it */
 
+/* The attributes that C uses: those of a batch, whose numbers come first, and of a policy. */
+enum { NOW_NS, NR_RECORDS, NR_RUNNABLE, WEIGHT_RUNNABLE, NUMBERS, ROWS = NUMBERS, NR_HELD, NAMES };
+
+static const char *const spelling[NAMES] = {
+	[NOW_NS] = "now_ns",
+	[NR_RECORDS] = "nr",
+	[NR_RUNNABLE] = "nr_runnable",
+	[WEIGHT_RUNNABLE] = "weight_runnable",
+	[ROWS] = "rows",
+	[NR_HELD] = "nr_held",
+};
+static PyObject *names[NAMES];
+
 struct exchange {
 	PyObject_HEAD
 	struct pyland_rings *rings;
@@ -22,7 +35,7 @@ struct exchange {
 	PyObject *refused;	/* the list that was refused last, for a report */
 	unsigned int max_batch;
 	struct fields fields;
-	long long nr, nr_runnable, weight_runnable, now_ns;	/* as the batch has them */
+	long long seen[NUMBERS];	/* as the batch has them */
 };
 
 /* A call of run(). */
@@ -33,27 +46,22 @@ struct run {
 	PyObject *rest;		/* those that did not fit */
 };
 
-/* Makes the batch's attribute what C knows; most often it is already. */
-static inline int set_number(PyObject *batch, PyObject *name, long long *seen, long long value)
+/* Makes a number of the batch what C knows; most often it is already. */
+static inline int set_number(struct exchange *x, int which, long long value)
 {
-	if (*seen == value)
+	if (x->seen[which] == value)
 		return 0;
 	PyObject *number = PyLong_FromLongLong(value);
 
 	if (!number)
 		return -1;
-	int failed = PyObject_SetAttr(batch, name, number);
+	int failed = PyObject_SetAttr(x->batch, names[which], number);
 
 	Py_DECREF(number);
 	if (!failed)
-		*seen = value;
+		x->seen[which] = value;
 	return failed;
 }
-
-/* The names of attributes, interned once. */
-static struct {
-	PyObject *nr, *nr_runnable, *weight_runnable, *now_ns, *rows, *nr_held;
-} names;
 
 /* The number of records in the batch, a pyland_cycle_end, or FAILED. */
 static int cycle(struct exchange *x, PyObject *flat, long held, long room)
@@ -70,11 +78,9 @@ static int cycle(struct exchange *x, PyObject *flat, long held, long room)
 	nr = pyland_cycle(x->rings, nr_decisions, held > 0 ? held : 0, room);
 	if (nr < 0)
 		return nr;
-	if (set_number(x->batch, names.nr, &x->nr, nr) ||
-	    set_number(x->batch, names.nr_runnable, &x->nr_runnable, batch->nr_runnable) ||
-	    set_number(x->batch, names.weight_runnable, &x->weight_runnable,
-		       batch->weight_runnable) ||
-	    set_number(x->batch, names.now_ns, &x->now_ns, batch->now_ns))
+	if (set_number(x, NR_RECORDS, nr) || set_number(x, NR_RUNNABLE, batch->nr_runnable) ||
+	    set_number(x, WEIGHT_RUNNABLE, batch->weight_runnable) ||
+	    set_number(x, NOW_NS, batch->now_ns))
 		return FAILED;
 	return nr;
 }
@@ -97,7 +103,7 @@ static PyObject *exchange_cycle(struct exchange *x, PyObject *args)
 
 static int get_held(PyObject *policy, long *held)
 {
-	scoped PyObject *number = PyObject_GetAttr(policy, names.nr_held);
+	scoped PyObject *number = PyObject_GetAttr(policy, names[NR_HELD]);
 
 	if (!number)
 		return -1;
@@ -115,7 +121,7 @@ static PyObject *decide(struct exchange *x, struct run *r, int nr)
 					      PyObject_CallFunction(r->rows, "i", nr);
 	if (!rows)
 		return NULL;
-	int failed = PyObject_SetAttr(x->batch, names.rows, rows);
+	int failed = PyObject_SetAttr(x->batch, names[ROWS], rows);
 
 	Py_DECREF(rows);
 	if (failed || PyErr_CheckSignals())
@@ -208,7 +214,7 @@ static PyObject *exchange_new(PyTypeObject *type, PyObject *args, PyObject *keyw
 		return NULL;
 	}
 	x->batch = Py_NewRef(batch);
-	x->nr = x->nr_runnable = x->weight_runnable = x->now_ns = -1;
+	memset(x->seen, -1, sizeof(x->seen));
 	return Py_NewRef(made);
 }
 
@@ -246,14 +252,10 @@ static PyTypeObject exchange_type = {
 
 int add_exchange(PyObject *module)
 {
-	names.nr = PyUnicode_InternFromString("nr");
-	names.nr_runnable = PyUnicode_InternFromString("nr_runnable");
-	names.weight_runnable = PyUnicode_InternFromString("weight_runnable");
-	names.now_ns = PyUnicode_InternFromString("now_ns");
-	names.rows = PyUnicode_InternFromString("rows");
-	names.nr_held = PyUnicode_InternFromString("nr_held");
-	if (!names.nr || !names.nr_runnable || !names.weight_runnable || !names.now_ns ||
-	    !names.rows || !names.nr_held)
-		return -1;
+	for (int i = 0; i < NAMES; i++) {
+		names[i] = PyUnicode_InternFromString(spelling[i]);
+		if (!names[i])
+			return -1;
+	}
 	return PyModule_AddType(module, &exchange_type);
 }

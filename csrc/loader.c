@@ -6,7 +6,6 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,14 +15,12 @@
 
 #include "pyland_native.h"
 
-#define SCHED_EXT_POLICY 7	/* SCHED_EXT, uapi/linux/sched.h since 6.12 */
 #define VERIFIER_STATS 4	/* BPF_LOG_STATS: one line per program */
 
 struct pyland_object {
 	struct bpf_object *object;
 	struct bpf_map *ops;
 	struct bpf_link *link;
-	unsigned int exit_dump_len;
 };
 
 /* The number of this build; the BPF object and the Python package have one to compare. */
@@ -105,13 +102,11 @@ static int set_sizes(struct pyland_object *o, const struct pyland_load_options *
 			return pyland_fail(-EINVAL, "map %s cannot have %u entries", sized[i].map,
 					   sized[i].entries);
 	}
-	if (o->exit_dump_len) {
-		struct bpf_map *dump = bpf_object__find_map_by_name(o->object, "exit_dump");
+	struct bpf_map *dump = bpf_object__find_map_by_name(o->object, "exit_dump");
 
-		if (!dump || bpf_map__set_value_size(dump, o->exit_dump_len))
-			return pyland_fail(-EINVAL, "the exit dump cannot have %u bytes",
-					   o->exit_dump_len);
-	}
+	if (!dump || bpf_map__set_value_size(dump, options->config.exit_dump_len))
+		return pyland_fail(-EINVAL, "the exit dump cannot have %u bytes",
+				   options->config.exit_dump_len);
 	return 0;
 }
 
@@ -179,7 +174,6 @@ static int set_up_scheduler(struct pyland_object *o, const struct pyland_load_op
 {
 	struct pyland_config config = options->config;
 
-	o->exit_dump_len = config.exit_dump_len;
 	o->ops = bpf_object__find_map_by_name(o->object, "pyland_ops");
 	if (!o->ops)
 		return pyland_fail(-ENOENT, "no pyland_ops in the BPF object");
@@ -230,21 +224,6 @@ int pyland_run_program(struct pyland_object *o, const char *name, void *context,
 	return options.retval;
 }
 
-/*
- * Says that this process will decide; takes root. It joins SCHED_EXT by itself: as a task of
- * the fair class it would never leave the CPU, since it only yields and never sleeps.
- */
-int pyland_join(struct pyland_object *o)
-{
-	struct sched_param param = { 0 };
-
-	if (pyland_run_program(o, "pyland_register", NULL, 0))
-		return -1;
-	if (sched_setscheduler(0, SCHED_EXT_POLICY, &param))
-		return pyland_fail(-errno, "sched_setscheduler(SCHED_EXT): %s", strerror(errno));
-	return 0;
-}
-
 /* The maps that the process which decides works with, and no others. */
 int pyland_ring_maps(struct pyland_object *o, struct pyland_ring_maps *maps)
 {
@@ -264,21 +243,6 @@ int pyland_attach(struct pyland_object *o)
 	pyland_forget_warning();
 	o->link = bpf_map__attach_struct_ops(o->ops);
 	return o->link ? 0 : pyland_fail_libbpf(-errno, "attaching the scheduler");
-}
-
-/* Copies what the kernel dumped when it ended the scheduler; the number of bytes. */
-int pyland_exit_dump(struct pyland_object *o, char *buffer, unsigned int size)
-{
-	unsigned int entries, key = 0;
-	int fd = pyland_map_fd(o, "exit_dump", &entries);
-
-	if (fd < 0 || size < o->exit_dump_len)
-		return -EINVAL;
-	if (!o->exit_dump_len)
-		return 0;
-	if (bpf_map_lookup_elem(fd, &key, buffer))
-		return -errno;
-	return strnlen(buffer, o->exit_dump_len);
 }
 
 /* Detaches, which gives every task back to the kernel's default scheduler. */

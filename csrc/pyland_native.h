@@ -89,6 +89,7 @@ struct pyland_object;
 
 /* libbpf */
 const char *libbpf_version_string(void);
+int bpf_map_lookup_elem(int fd, const void *key, void *value);
 
 /* log.c */
 const char *pyland_error(void);
@@ -101,12 +102,10 @@ struct pyland_object *pyland_load(const void *object, unsigned long size,
 struct pyland_object *pyland_load_programs(const char *path);
 int pyland_run_program(struct pyland_object *o, const char *name, void *context,
 		       unsigned int context_size);
-int pyland_join(struct pyland_object *o);
 int pyland_attach(struct pyland_object *o);
 void pyland_close(struct pyland_object *o);
 int pyland_map_fd(struct pyland_object *o, const char *name, unsigned int *max_entries);
 int pyland_ring_maps(struct pyland_object *o, struct pyland_ring_maps *maps);
-int pyland_exit_dump(struct pyland_object *o, char *buffer, unsigned int size);
 
 /* maps.c */
 struct pyland_rings *pyland_map_rings(const struct pyland_ring_maps *maps, unsigned int max_batch);

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ HEARTBEAT_NS = 50_000_000
 _OBJECT = Path(_native.__file__).with_name("pyland.bpf.o").read_bytes()
 _DEFAULT_DUMP_LEN = 32768  # the kernel's own default, for the buffer that receives it
 _ECODE_RESTART = 1 << 48  # SCX_ECODE_ACT_RESTART
+_SCHED_EXT_CLASS = 7  # uapi/linux/sched.h since 6.12
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,13 @@ class LoadedScheduler:
 
     def join(self) -> None:
         """Say that this process will decide, as root; raises UsageError."""
-        if lib.pyland_join(self._object):
+        if lib.pyland_run_program(self._object, b"pyland_register", ffi.NULL, 0):
             raise UsageError(error())
+        # As a task of the fair class it would never leave the CPU: it only yields, never sleeps.
+        try:
+            os.sched_setscheduler(0, _SCHED_EXT_CLASS, os.sched_param(0))
+        except OSError as refused:
+            raise UsageError(f"sched_setscheduler(SCHED_EXT): {refused.strerror}") from None
 
     def ring_maps(self) -> tuple[tuple[int, int, int], list[int]]:
         """Sizes and descriptors of what the process that decides maps, for `map_rings`."""
@@ -112,12 +119,13 @@ class LoadedScheduler:
         if not shared.exited:
             raise ScheduleError("the kernel has not ended the scheduler")
         buffer = ffi.new("char[]", self._dump_len)
-        length = lib.pyland_exit_dump(self._object, buffer, self._dump_len)
+        fd = lib.pyland_map_fd(self._object, b"exit_dump", ffi.new("unsigned int *"))
+        lib.bpf_map_lookup_elem(fd, ffi.new("unsigned int *"), buffer)
         return KernelExit(
             kind=shared.exit_kind,
             reason=_text(shared.exit_reason),
             message=_text(shared.exit_message),
-            dump=ffi.buffer(buffer, max(length, 0))[:].decode(errors="replace"),
+            dump=_text(buffer),
             wants_restart=bool(shared.exit_code & _ECODE_RESTART),
         )
 
