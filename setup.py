@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What pyproject.toml cannot say: how the BPF object and the C core get into the package."""
+"""Builds the extension and the BPF object, which pyproject.toml cannot describe."""
 
 import shutil
 import sys
@@ -19,27 +19,27 @@ class BuildNative(build_ext):
     """Builds the extension, and puts the BPF object and libbpf beside it."""
 
     def run(self) -> None:
-        """Build all into the package, wherever setuptools wants that to be."""
+        """Build everything into the folder that setuptools chose for the package."""
         try:
             libbpf = toolchain.find_libbpf()
-            toolchain.find_clang()  # before minutes of C, not after
+            toolchain.find_clang()  # fails at once rather than after the C files
             (native,) = self.extensions
             native.include_dirs.append(str(libbpf.include))
             native.extra_objects.append(str(libbpf.library))
-            # The package brings its libbpf: distributions' static ones are not
-            # position-independent, and the user's machine may have an old one.
+            # The package has its own libbpf: that of the user's machine may be too old, and the
+            # static ones of distributions are not position-independent.
             native.extra_link_args.append("-Wl,-rpath,$ORIGIN")
             super().run()
             package = Path(self.get_ext_fullpath(native.name)).parent
             (package / "_layout.py").write_text(
-                f'"""Made by the build, to be compared with the native parts."""\n\n'
+                f'"""The layout of this build; the C core and the BPF object have it too."""\n\n'
                 f"LAYOUT = {toolchain.layout().removesuffix('ULL')}\n",
                 encoding="utf-8",
             )
             library = package / "libbpf.so.1"
-            library.unlink(missing_ok=True)  # a running pyland keeps the one it has mapped
+            library.unlink(missing_ok=True)  # a running pyland has it mapped: no write into it
             shutil.copyfile(libbpf.library, library)
-            # Its licence asks for its notice wherever it goes.
+            # Its licence wants its notice in every copy.
             for folder in libbpf.library.parents:
                 notice = folder / "share" / "doc" / "libbpf1" / "copyright"
                 if notice.exists():
@@ -51,7 +51,7 @@ class BuildNative(build_ext):
 
 setup(
     cffi_modules=["tools/build/build_native.py:ffibuilder"],
-    # Not an entry point: it starts Python in isolated mode, and no generated script does.
+    # No entry point: a generated script does not start Python in isolated mode.
     scripts=["pyland/cli/pyland"],
     cmdclass={"build_ext": BuildNative},
 )

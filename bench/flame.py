@@ -43,7 +43,7 @@ OPTIONS = (
 )
 _LAB = Path("/run/lab")
 _HIGH = 1 << 63  # the kernel's half of the addresses
-# While pyland schedules, only the process that decides runs this file; others run Python too.
+# During scheduling only the process that decides runs code of this file.
 _OURS = "_native"
 _SWITCH = "__switch_to_asm"
 _CYCLE = "pyland_cycle"

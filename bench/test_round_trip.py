@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The way of a batch from BPF to Python and back, and what each part of it takes.
+"""How long a batch takes from BPF to Python and back, and how long each part of the way.
 
 A round trip begins when BPF writes the records and ends when BPF has read the decisions; two calls
 of `bpf_prog_test_run`, a microsecond each, stand for enqueue and dispatch. The parts are measured
@@ -27,7 +27,7 @@ ROUNDS = 2000
 
 
 class Way:
-    """A policy, and what carries its batches."""
+    """A policy with its loop over a pair of rings."""
 
     def __init__(self, rings: Rings, name: str) -> None:
         machine = rings.machine()
@@ -39,7 +39,7 @@ class Way:
         self.pending = machine.pending
 
     def decide(self, rows: list[tuple[Any, ...]]) -> list[int]:
-        """What the policy makes of a batch."""
+        """The policy's decisions on a batch."""
         self.loop._batch.rows = rows
         flat: Any = self.policy.decide(self.loop._batch)
         if self.pending:
@@ -124,7 +124,7 @@ def test_submit(benchmark: Any, rings: Rings, batch: int) -> None:
 
 
 def test_yield(benchmark: Any, rings: Rings) -> None:
-    """sched_yield with nobody else to run, and the call around it."""
+    """sched_yield when no other task wants the CPU, and the call around it."""
     cycle = Way(rings, "deadline").exchange.cycle
     benchmark.pedantic(lambda: cycle([], 0, 0), rounds=ROUNDS, warmup_rounds=20)
     note(benchmark, "yield", "-", 1)

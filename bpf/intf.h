@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the BPF program, the C shim and Python share: the two ring records, the
+ * What the BPF program, the C core and Python share: the two ring records, the
  * counters and the memory both sides map. Python takes its struct formats from
- * the block between the cffi marks, and the loader compares the sizes with those
- * in the object's BTF, so the three cannot drift apart unseen.
+ * the block between the cffi marks. PYLAND_LAYOUT, a number made from this header,
+ * is in all three, and pyland starts only where it is the same.
  *
  * Every time is in nanoseconds, on the kernel's scheduler clock.
  */
@@ -266,7 +266,7 @@ _Static_assert(__builtin_offsetof(struct pyland_queued, ppid) == PYLAND_BASE_REC
 
 /*
  * The build gives each of its parts this number, made from the headers that they share and the
- * version: parts of two builds are refused when they meet.
+ * version. Parts of two builds refuse each other.
  */
 #ifndef PYLAND_LAYOUT
 #error "the build defines PYLAND_LAYOUT (tools/build/toolchain.py)"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Opens, loads and attaches the BPF object, and says how the kernel ended it."""
+"""Opens, loads and attaches the BPF object, and says why the kernel ended the scheduler."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from pyland.printing import escape
 from pyland.topology import Topology
 
 QUEUE_CAP = 4096
-"""Tasks that wait for a decision at most; the next one is dispatched without asking."""
+"""The most tasks that wait for a decision; BPF dispatches further ones without Python."""
 
 MAX_BATCH = 512
-"""Records per cycle: a cycle's length stays bounded when thousands of tasks wake."""
+"""The most records of a cycle: it bounds a cycle when thousands of tasks wake up."""
 
 HEARTBEAT_NS = 50_000_000
-"""User space runs at least so often while a task waits; the design allows 100 ms."""
+"""User space runs at least this often while a task waits; the design allows 100 ms."""
 
 _OBJECT = Path(_native.__file__).with_name("pyland.bpf.o").read_bytes()
 _DEFAULT_DUMP_LEN = 32768  # the kernel's own default, for the buffer that receives it
@@ -46,7 +46,7 @@ class KernelExit:
     wants_restart: bool
 
     def __str__(self) -> str:
-        # Tasks' names are in it, which may hold newlines.
+        # Names of tasks are in it, and may have newlines.
         return escape(f"{self.reason} ({self.message})" if self.message else self.reason)
 
 
@@ -54,7 +54,7 @@ class LoadedScheduler:
     """The BPF side of one run, from load to detach."""
 
     def __init__(self, settings: Settings, topology: Topology) -> None:
-        """Load the object; raises UsageError when the kernel does not take it."""
+        """Load the object; raises UsageError when the kernel refuses it."""
         options = ffi.new("struct pyland_load_options *")
         config = options.config
         config.slice_ns = settings.slices.longest_ns
@@ -97,7 +97,7 @@ class LoadedScheduler:
             raise UsageError(f"sched_setscheduler(SCHED_EXT): {refused.strerror}") from None
 
     def ring_maps(self) -> tuple[tuple[int, int, int], list[int]]:
-        """Sizes and descriptors of what the process that decides maps, for `map_rings`."""
+        """Sizes and descriptors, for `map_rings` in the process that decides."""
         maps = ffi.new("struct pyland_ring_maps *")
         if lib.pyland_ring_maps(self._object, maps):
             raise UsageError(error())
@@ -105,7 +105,7 @@ class LoadedScheduler:
         return sizes, [maps.queued, maps.dispatched, maps.user, maps.user_cpus]
 
     def decided_by(self, other: LoadedScheduler) -> None:
-        """Take over which process decides from the scheduler that was loaded before."""
+        """Let the same process decide as for `other`, which was loaded before."""
         self.state.shared.sched_tgid = other.state.shared.sched_tgid
 
     def attach(self) -> None:
@@ -136,7 +136,7 @@ class LoadedScheduler:
             self._object = ffi.NULL
 
     def close(self) -> None:
-        """Detach and unmap the state; counters cannot be read any more."""
+        """Detach, and unmap the state with its counters."""
         self.detach()
         if self.state:
             lib.pyland_unmap_state(self.state)
@@ -144,7 +144,7 @@ class LoadedScheduler:
 
 
 def map_rings(sizes: tuple[int, int, int], descriptors: Sequence[int]) -> Any:
-    """The rings and the user memory, mapped; the descriptors can be closed. Raises UsageError."""
+    """Map rings and user memory; the caller can close the descriptors. Raises UsageError."""
     maps = ffi.new("struct pyland_ring_maps *")
     maps.queued, maps.dispatched, maps.user, maps.user_cpus = descriptors
     maps.queued_bytes, maps.dispatched_bytes, maps.nr_cpus = sizes
@@ -163,7 +163,7 @@ def check_layout() -> None:
 
 
 def error() -> str:
-    """What the native side said about its last failure."""
+    """The C core's line about its last failure."""
     return _text(lib.pyland_error())
 
 
@@ -179,7 +179,7 @@ def _step(c_struct: str) -> int:
 
 
 def _ring_bytes(c_struct: str) -> int:
-    """The power of two that holds the queue cap."""
+    """The smallest ring, a power of two, that has room for `QUEUE_CAP` samples."""
     return 1 << (QUEUE_CAP * _step(c_struct) - 1).bit_length()
 
 

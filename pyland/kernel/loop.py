@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Stop(IntEnum):
-    """Why a loop came back."""
+    """Why a loop has ended: a `pyland_cycle_end`."""
 
     SIGNAL = lib.PYLAND_STOP_SIGNAL
     KERNEL = lib.PYLAND_STOP_KERNEL
@@ -28,7 +28,7 @@ class Stop(IntEnum):
 
 
 def wanted(policy: type[Policy]) -> int:
-    """What BPF has to collect for a policy: `PYLAND_WANT_*`."""
+    """`PYLAND_WANT_*` bits for all that BPF has to collect for a policy."""
     bits = 0
     if any(name in EXTRA_FIELDS for name in policy.fields):
         bits |= lib.PYLAND_WANT_EXTRAS
@@ -39,7 +39,7 @@ def wanted(policy: type[Policy]) -> int:
     ):
         if getattr(policy, method) is not getattr(Policy, method):
             bits |= bit
-    # Held tasks are forgotten when they exit, which only their policy's base class sees to.
+    # `Policy.decide` keeps the held tasks, and must forget those that exit.
     if policy.decide is Policy.decide:
         bits |= lib.PYLAND_WANT_EXITED
     return bits
@@ -56,7 +56,7 @@ class DispatchLoop:
         self._rings = rings
         self._machine = machine
         self.refused: list[int] | None = None
-        """The decisions that could not be sent, when `run` has raised for that."""
+        """The list that was no list of decisions, after `run` has raised for it."""
         self._max_batch = max_batch
         self._batch = Batch()
         self._tick_due_ns = 0
@@ -64,10 +64,7 @@ class DispatchLoop:
         size = lib.PYLAND_BASE_RECORD
         if self._wanted & lib.PYLAND_WANT_EXTRAS:
             size = ffi.sizeof("struct pyland_queued")
-        head = ffi.offsetof("struct pyland_batch", "records")
-        memory = ffi.buffer(rings.batch, head + MAX_BATCH * size)
-        self._records = memoryview(memory)[head:]
-        self._record_size = size
+        self._records = memoryview(ffi.buffer(rings.batch.records, MAX_BATCH * size))
         self._record = struct.Struct(wire.record_format("pyland_queued", policy.fields, size))
         if policy.uses_numpy:
             self._batch._array = wire.record_array("pyland_queued", self._records, size)
@@ -75,7 +72,7 @@ class DispatchLoop:
         self._events = memoryview(ffi.buffer(rings.events, MAX_BATCH * self._event.size))
 
     def _exchange(self) -> Exchange:
-        """What calls the shim for the loop; cffi would take twice the instructions."""
+        """Runs the cycles in C; a loop over cffi takes twice the instructions."""
         return Exchange(
             rings=self._rings,
             batch=self._batch,
@@ -84,15 +81,15 @@ class DispatchLoop:
         )
 
     def _want(self) -> None:
-        """Tell BPF what the policy asks of it."""
+        """Tell BPF what the policy needs."""
         policy = self.policy
         margin_ns = policy.margin_ns or self._machine.slices.shortest_ns
         lib.pyland_want(self._rings, self._wanted, policy.holds_ns, margin_ns, policy.interval_ns)
 
     def run(self) -> Stop:
-        """Drain, decide and submit until something stops it; what the policy raises goes up.
+        """Repeat drain, decide and submit until something ends it. Raises what the policy raises.
 
-        It can be run again after that; the tasks of the failed batch are left to BPF.
+        The loop can run again after that; BPF dispatches the tasks of the failed batch.
         """
         self._want()
         exchange = self._exchange()
@@ -113,13 +110,13 @@ class DispatchLoop:
         return Stop(stop)
 
     def _rows(self, nr: int) -> Iterator[tuple[Any, ...]]:
-        """The drained records' fields, unpacked when the policy reads them."""
-        return self._record.iter_unpack(self._records[: nr * self._record_size])
+        """The fields of the drained records, unpacked when the policy reads them."""
+        return self._record.iter_unpack(self._records[: nr * self._record.size])
 
     def _place(
         self, flat: Sequence[int] | ndarray[Any, Any], rest: list[int]
     ) -> tuple[list[int], list[int]]:
-        """What one submission takes of all decisions, and those left for the next."""
+        """As many decisions as one submission takes, and the rest for the next one."""
         if not isinstance(flat, (list, tuple)):
             flat = flat_decisions(flat)
         pending = self._machine.pending
@@ -129,7 +126,7 @@ class DispatchLoop:
         return flat[:full], flat[full:]
 
     def _tell(self) -> None:
-        """Call the policy for what happened to tasks, and for the time that has passed."""
+        """Tell the policy the events of the batch, and that its interval has passed."""
         policy = self.policy
         batch = self._rings.batch
         if batch.nr_events:
@@ -147,11 +144,11 @@ class DispatchLoop:
             policy.tick()
 
     def warm_up(self, policy: Policy) -> None:
-        """Run every path once with made-up records, at every size of batch.
+        """Run the policy's code with made-up records, in batches of several sizes.
 
-        Python sizes lists, specialises code and fills caches at first use; afterwards a
-        batch of any size finds all of it in place. `policy` is one that will not
-        schedule: what it sees here never happened.
+        Python sizes lists, specialises code and fills caches at first use, which would cost
+        page faults later. `policy` must be one that does not schedule afterwards: the tasks
+        that it sees here do not exist.
         """
         batch, scheduling = self._batch, self.policy
         self.policy = policy

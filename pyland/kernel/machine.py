@@ -11,10 +11,10 @@ from pyland.topology import Topology
 
 
 class KernelMachine(Machine):
-    """This machine; nothing that it answers takes a system call."""
+    """This machine; no method takes a system call."""
 
     def __init__(self, rings: Any, topology: Topology, slices: Slices, seed: int = 0) -> None:
-        """`rings` as mapped by the shim."""
+        """`rings` is a `struct pyland_rings *`."""
         super().__init__(topology, slices, seed)
         self._batch = rings.batch
         self._cpus = rings.cpus
@@ -26,18 +26,18 @@ class KernelMachine(Machine):
         return int(self._batch.now_ns)
 
     def is_idle(self, cpu: int) -> bool:
-        """What the CPU itself noted when it last went idle or woke up."""
+        """True if the CPU noted that it is idle, when it last went idle or left idle."""
         self._check_cpu(cpu)
         return bool(self._cpus[cpu].idle)
 
     def set_domain(self, cpu: int, domain: int) -> None:
-        """The CPU looks there when it next wants a task."""
+        """Takes effect when the CPU next looks for a task."""
         self._check_cpu(cpu)
         self._check_domain(domain)
         self._cpus[cpu].domain = domain
 
     def set_performance(self, cpu: int, target: int) -> None:
-        """The CPU applies it when it next wants a task."""
+        """Takes effect when the CPU next looks for a task."""
         self._check_cpu(cpu)
         self._check_performance(target)
         self._cpus[cpu].performance = target + 1
@@ -53,7 +53,7 @@ class KernelMachine(Machine):
             self._cpus[cpu].domain, self._cpus[cpu].performance = domain, performance
 
     def reset(self) -> None:
-        """What an earlier policy set is undone; its performance targets become the highest."""
+        """Undo what an earlier policy has set; a performance target becomes the highest."""
         self.pending.clear()
         for cpu in self.topology.cpus:
             self._cpus[cpu.id].domain = cpu.llc % lib.PYLAND_NR_DOMAINS

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Memory that never faults while it schedules (csrc/memory.c says how and why)."""
+"""Memory that never faults during scheduling (csrc/memory.c says how and why)."""
 
 import gc
 import os
@@ -10,19 +10,19 @@ from pyland.errors import UsageError
 from pyland.kernel import loader
 
 ARENA_MIB = 24
-"""Python objects of the dispatch loop: a full queue of tuples takes 2 MiB of them."""
+"""For Python's objects: the tuples of a full queue take 2 MiB."""
 HEAP_MIB = 8
-"""Lists and buffers larger than 512 bytes."""
+"""For lists and buffers larger than 512 bytes."""
 
 
 def prepare() -> None:
-    """Fill the pools from which the loop will allocate; once per process."""
+    """Reserve the memory from which the loop allocates; once per process. Raises UsageError."""
     if lib.pyland_fix_heap(HEAP_MIB) or lib.pyland_fill_arenas(ARENA_MIB):
         raise UsageError(loader.error())
 
 
 def lock() -> None:
-    """No fault and no collection from here on; raises UsageError when locking fails."""
+    """Allow no page fault and no garbage collection from here on; raises UsageError."""
     gc.collect()
     gc.freeze()
     gc.disable()

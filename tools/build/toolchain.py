@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Finds what compiles the native side: clang for BPF, and a libbpf that knows struct_ops links.
+"""Finds clang for BPF, and a libbpf that knows struct_ops links; compiles BPF programs.
 
-Every failure is a ToolchainError whose one line names what to install.
+Every failure is a ToolchainError: one line that says what to install.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CLANG_MIN = 16  # weak kfuncs and BTF declaration tags as the object uses them
 LIBBPF_MIN = (1, 4)  # the first with `.struct_ops.link` and optional struct_ops members
 CLANG_NEWEST_TRIED = 40
 
-# The kernel's names of architectures, as bpf_tracing.h wants them in __TARGET_ARCH_*.
+# Names of architectures in __TARGET_ARCH_* of bpf_tracing.h.
 BPF_ARCHITECTURES = {
     "x86_64": "x86",
     "aarch64": "arm64",
@@ -33,24 +33,23 @@ BPF_ARCHITECTURES = {
     "loongarch64": "loongarch",
 }
 
-
-# What BPF, C and Python have in common; a build gives its parts a number made from these.
+# All that BPF, C and Python share; the layout number depends on it.
 LAYOUT_SOURCES = ("bpf/intf.h", "csrc/pyland_native.h", "pyproject.toml")
 
 
 def layout() -> str:
-    """The C literal of `PYLAND_LAYOUT`: other headers or another version, another number."""
+    """The C literal of `PYLAND_LAYOUT`: a number for these headers and this version."""
     digest = hashlib.sha256(b"\0".join((ROOT / name).read_bytes() for name in LAYOUT_SOURCES))
     return f"0x{digest.hexdigest()[:16]}ULL"
 
 
 class ToolchainError(Exception):
-    """Something that the build needs is missing or too old; the message names the remedy."""
+    """The build lacks something or has it too old; the message says what to install."""
 
 
 @dataclass(frozen=True)
 class Libbpf:
-    """One libbpf: its headers, its shared library and where it was found."""
+    """The headers and the shared library of one libbpf, and where it was found."""
 
     version: tuple[int, int]
     include: Path
@@ -59,7 +58,7 @@ class Libbpf:
 
 
 def _output(*command: str) -> str | None:
-    """Standard output of a command, stripped; None when it is absent or fails."""
+    """Standard output of a command, stripped; None when the command is absent or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -74,7 +73,7 @@ def clang_version(command: str) -> int | None:
 
 
 def _clangs() -> dict[int, str]:
-    """The command of each version that the machine has, or only what CLANG names."""
+    """The command of each version that is installed; only that of CLANG if it is set."""
     wanted = os.environ.get("CLANG")
     names = [wanted] if wanted else ["clang"]
     if not wanted:
@@ -94,7 +93,7 @@ def clangs() -> dict[int, str]:
 
 
 def find_clang() -> str:
-    """The newest clang of the machine, or the one that CLANG names."""
+    """The newest clang of the machine, or the one in CLANG."""
     found = _clangs()
     newest = max(found, default=0)
     if newest < CLANG_MIN:
@@ -108,13 +107,13 @@ def find_clang() -> str:
 
 
 def find_strip(clang: str) -> str | None:
-    """The llvm-strip that belongs to this clang, or None: the object works unstripped too."""
+    """The llvm-strip of this clang, or None; an object that is not stripped works too."""
     found = _output(clang, "--print-prog-name=llvm-strip")
     return shutil.which(found) if found else None
 
 
 def _libbpf_at(include: Path, libraries: list[Path], origin: str) -> Libbpf | None:
-    """The libbpf whose headers and shared library are here, None if either is not."""
+    """The libbpf with these headers and one of these libraries; None if either is missing."""
     header = include / "bpf" / "libbpf_version.h"
     library = next((path for path in libraries if path.exists()), None)
     if library is None or not header.exists():
@@ -126,7 +125,7 @@ def _libbpf_at(include: Path, libraries: list[Path], origin: str) -> Libbpf | No
 
 
 def _libbpf_in_prefix(prefix: Path) -> Libbpf | None:
-    """The libbpf under a prefix as a Debian package or `make install` lays it out."""
+    """The libbpf under a prefix, in the layout of a Debian package or of `make install`."""
     for root in (prefix / "usr", prefix):
         libraries = [
             path
@@ -140,13 +139,13 @@ def _libbpf_in_prefix(prefix: Path) -> Libbpf | None:
 
 
 def cache_prefix() -> Path:
-    """Where `make setup` unpacks a newer libbpf on a system whose own is too old."""
+    """Where `make setup` unpacks a libbpf if that of the system is too old."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(cache) / "pyland" / "libbpf"
 
 
 def find_libbpf() -> Libbpf:
-    """PYLAND_LIBBPF_PREFIX, else the system's by pkg-config, else the one set-up unpacked."""
+    """That in PYLAND_LIBBPF_PREFIX, or else the system's, or else the one of `make setup`."""
     prefix = os.environ.get("PYLAND_LIBBPF_PREFIX")
     seen = []
     if prefix:
@@ -178,7 +177,7 @@ def compile_bpf(
     clang: str | None = None,
     flags: Sequence[str] = (),
 ) -> None:
-    """Compile a BPF program with BTF and without DWARF; ``output`` appears whole or not at all."""
+    """Compile a BPF program with BTF and without DWARF; ``output`` is replaced whole or stays."""
     machine = platform.machine()
     if machine not in BPF_ARCHITECTURES:
         raise ToolchainError(f"no BPF architecture is known for {machine}")
@@ -187,17 +186,17 @@ def compile_bpf(
         *(clang, "-O2", "-g", "-target", "bpf", "-mcpu=v3"),
         f"-D__TARGET_ARCH_{BPF_ARCHITECTURES[machine]}",
         f"-DPYLAND_LAYOUT={layout()}",
-        f"-ffile-prefix-map={ROOT}=.",  # wherever it is built, the object is the same
+        f"-ffile-prefix-map={ROOT}=.",  # the object does not depend on the folder of the build
         *("-Wall", "-Werror=implicit-function-declaration"),
         *(f"-I{folder}" for folder in (source.parent, *include, libbpf.include)),
         *flags,
     ]
     multiarch = sysconfig.get_config_var("MULTIARCH")
     if multiarch:
-        # Debian keeps asm/ there, and clang looks there only for the host's own target.
+        # Debian has asm/ there, where clang looks only for the host's own target.
         command += ["-idirafter", f"/usr/include/{multiarch}"]
     output.parent.mkdir(parents=True, exist_ok=True)
-    # A pyland that starts meanwhile must find the old object or the new one.
+    # A pyland that starts during the build must find a whole object.
     unfinished = output.with_name(f"{output.name}.{os.getpid()}")
     try:
         if subprocess.run(
@@ -216,7 +215,7 @@ def compile_bpf(
 
 
 def main(arguments: list[str]) -> int:
-    """What the build would use, as one line; with ``libbpf``, only that. 1 when it is missing."""
+    """Prints what the build uses; with ``libbpf``, only that. 1 when something is missing."""
     try:
         words = [str(find_libbpf())]
         if arguments != ["libbpf"]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The BPF object as every clang of this machine makes it, for the tests: in build/bpf/clang-N.
+"""Compiles the BPF object with every clang of this machine, into build/bpf/clang-N.
 
-`python -m tools.lab.objects` compiles those that are older than their sources. What a user has
-was made by one of them, and the verifier's view of it depends on which.
+`python -m tools.lab.objects` compiles the objects that are older than their sources. Whether the
+verifier accepts an object depends on the clang that made it, so the tests load them all.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from tools.build import toolchain
 
 ROOT = Path(__file__).resolve().parents[2]
 LOADED = ROOT / "pyland" / "pyland.bpf.o"
-"""What pyland loads, and another object can take the place of in a mount namespace of its own."""
+"""The object that pyland loads; in its own mount namespace a test can put another in its place."""
 
 _FOLDER = ROOT / "build" / "bpf"
 _SOURCE = ROOT / "bpf" / "pyland.bpf.c"
 
 
 def built() -> list[Path]:
-    """The objects that have been made, the oldest clang's first."""
+    """The compiled objects, that of the oldest clang first."""
     found = _FOLDER.glob("clang-*/pyland.bpf.o")
     return sorted(found, key=lambda path: int(path.parent.name.rpartition("-")[2]))
 
 
 def is_fresh(target: Path) -> bool:
-    """Was it made from the sources as they are?"""
+    """True if the object is newer than its sources."""
     inputs = [*_SOURCE.parent.glob("*.[ch]"), ROOT / "tools" / "build" / "toolchain.py"]
     inputs += [ROOT / name for name in toolchain.LAYOUT_SOURCES]
     return target.exists() and target.stat().st_mtime > max(i.stat().st_mtime for i in inputs)
 
 
 def build() -> list[Path]:
-    """All objects, those compiled that are missing or older than their sources."""
+    """All objects; compiles the missing ones and those older than their sources."""
     made = []
     for version, clang in toolchain.clangs().items():
         target = _FOLDER / f"clang-{version}" / LOADED.name
@@ -44,12 +44,12 @@ def build() -> list[Path]:
         made.append(target)
     for path in built():
         if path not in made:
-            path.unlink()  # of a clang that is not here any more
+            path.unlink()  # its clang is not installed
     return made
 
 
 def compile_one(target: Path, *, clang: str | None = None, flags: Sequence[str] = ()) -> None:
-    """The object by this clang, the newest if none is named, with further flags."""
+    """Compile the object with this clang or the newest one, with further flags."""
     libbpf = toolchain.find_libbpf()
     toolchain.compile_bpf(_SOURCE, target, libbpf, clang=clang, flags=flags)
 
