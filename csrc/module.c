@@ -11,8 +11,8 @@ PyObject *pyland_make_cffi_module(void);
 static PyObject *ffi, *rings_type;
 
 /*
- * Takes the address out of cffi's `struct pyland_rings *`; a converter for "O&". cffi itself
- * compares the types, so nothing else can be taken for rings.
+ * Takes the address out of cffi's `struct pyland_rings *`; a converter for "O&". It compares
+ * the type objects of cffi, so it takes no other pointer and no plain number.
  */
 int get_rings(PyObject *pointer, void *rings)
 {

@@ -6,13 +6,14 @@ says why `Exchange` does not go through cffi.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, final
 
 from pyland.policy import Batch, Policy
 
 ffi: Any
 lib: Any
 
+@final
 class Exchange:
     """A cycle with lists and tuples."""
 
