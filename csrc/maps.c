@@ -68,24 +68,23 @@ static void unmap_ring(struct pyland_ring *ring)
 /* The caller can close the descriptors afterwards. */
 struct pyland_rings *pyland_map_rings(const struct pyland_ring_maps *maps, unsigned int max_batch)
 {
-	struct pyland_rings *r = calloc(1, sizeof(*r));
+	const size_t each = 2 * sizeof(struct pyland_decision) + sizeof(struct pyland_event) +
+			    sizeof(struct pyland_queued);
+	struct pyland_rings *r = calloc(1, sizeof(*r) + sizeof(*r->batch) + max_batch * each);
 
 	if (!r || !max_batch) {
 		free(r);
-		pyland_fail(-EINVAL, "no memory for the rings, or a batch of none");
+		pyland_fail(-EINVAL, "no memory for batches of %u", max_batch);
 		return NULL;
 	}
 	r->max_batch = max_batch;
 	r->nr_cpus = maps->nr_cpus;
 	r->record_size = PYLAND_BASE_RECORD;
-	r->decisions = calloc(max_batch, sizeof(*r->decisions));
-	r->backlog = calloc(max_batch, sizeof(*r->backlog));
-	r->batch = calloc(1, sizeof(*r->batch) + max_batch * sizeof(struct pyland_queued));
-	r->events = calloc(max_batch, sizeof(*r->events));
-	if (!r->decisions || !r->backlog || !r->batch || !r->events) {
-		pyland_fail(-ENOMEM, "no memory for batches of %u", max_batch);
-		goto fail;
-	}
+	/* One after the other behind the struct. */
+	r->decisions = (void *)(r + 1);
+	r->backlog = r->decisions + max_batch;
+	r->events = (void *)(r->backlog + max_batch);
+	r->batch = (void *)(r->events + max_batch);
 	r->batch->nr_runnable = r->batch->weight_runnable = 1;
 	if (map_ring(&r->queued, maps->queued, maps->queued_bytes, "queued", 0) ||
 	    map_ring(&r->dispatched, maps->dispatched, maps->dispatched_bytes, "dispatched", 1))
@@ -109,10 +108,6 @@ void pyland_unmap_rings(struct pyland_rings *r)
 	unmap_ring(&r->dispatched);
 	unmap(r->user, sizeof(*r->user));
 	unmap(r->cpus, sizeof(*r->cpus) * r->nr_cpus);
-	free(r->decisions);
-	free(r->backlog);
-	free(r->batch);
-	free(r->events);
 	free(r);
 }
 

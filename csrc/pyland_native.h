@@ -26,7 +26,7 @@ struct pyland_load_options {
 	unsigned int dispatched_bytes;
 	int partial;			/* only SCHED_EXT tasks */
 	int verbose;			/* libbpf's and the verifier's log to stderr */
-	unsigned long long hotplug_seq;	/* of the CPUs that are known; another one ends the scheduler */
+	unsigned long long hotplug_seq;	/* the kernel wants a restart if CPUs came or went after it */
 };
 
 /* What the process that decides needs to map its memory: descriptors and sizes. */
@@ -122,7 +122,6 @@ int pyland_cycle(struct pyland_rings *r, unsigned int nr_decisions, unsigned int
 int pyland_submit(struct pyland_rings *r, unsigned int nr_decisions);
 int pyland_drain(struct pyland_rings *r, unsigned int max_records);
 struct pyland_queued *pyland_record(struct pyland_rings *r, unsigned int i);
-unsigned int pyland_undelivered(struct pyland_rings *r);
 
 /* memory.c */
 int pyland_fix_heap(unsigned int heap_mib);

@@ -46,13 +46,6 @@ void pyland_want(struct pyland_rings *r, unsigned int wanted, unsigned long long
 	__atomic_store_n(&r->user->wanted, wanted, __ATOMIC_RELEASE);
 }
 
-/* Bytes of decisions that BPF has not taken out of the ring yet. */
-unsigned int pyland_undelivered(struct pyland_rings *r)
-{
-	return *r->dispatched.producer_pos -
-	       __atomic_load_n(r->dispatched.consumer_pos, __ATOMIC_ACQUIRE);
-}
-
 static unsigned int write_decisions(struct pyland_rings *r, const struct pyland_decision *decisions,
 				    unsigned int nr)
 {

@@ -264,7 +264,8 @@ class Worker:
             raise UsageError(f"--policy {wanted.spec}: {late}") from None
         # What the old policy has decided is carried out as decided.
         until_s = time.monotonic() + _DELIVER_S
-        while lib.pyland_undelivered(self._rings) and time.monotonic() < until_s:
+        ring = self._rings.dispatched
+        while ring.consumer_pos[0] != ring.producer_pos[0] and time.monotonic() < until_s:
             os.sched_yield()
         self._loop, self._wanted, self._choice = loop, wanted, choice
         self._failures = guard.Failures()
