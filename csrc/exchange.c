@@ -308,7 +308,8 @@ static int turn(struct exchange *x, PyObject *policy, PyObject *decide, PyObject
 		return FAILED;
 	Py_SETREF(*flat, done);
 	if (PyList_GET_SIZE(*rest) || PyList_GET_SIZE(pending) || !PyList_CheckExact(done) ||
-	    PyList_GET_SIZE(done) > (Py_ssize_t)x->max_batch * WIDTH)
+	    PyList_GET_SIZE(done) > (Py_ssize_t)x->max_batch * WIDTH ||
+	    (PyList_GET_SIZE(done) && !PyLong_Check(PyList_GET_ITEM(done, 0))))
 		return place(with, flat, rest) ? FAILED : 0;
 	return 0;
 }
