@@ -47,7 +47,7 @@ def measure(benchmark: Any, rings: Rings, name: str, batch: int, queued: int = R
     made: Any = policy.create(machine)
     loop = DispatchLoop(rings.shim, made, machine, max_batch=batch)
     loop.warm_up(policy.create(machine))
-    machine.pending.clear()
+    machine.outgoing.clear()
 
     def fresh_start() -> None:
         rings.user.exited = 1

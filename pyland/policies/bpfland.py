@@ -36,7 +36,7 @@ class Bpfland(Policy):
         "wakeup_interval_ns",
     )
 
-    holds_ns = 100_000_000
+    lasts_ns = 100_000_000
 
     slice_us: int = option(1000, "the longest slice, shared by those that wait", least=100)
     slice_min_us: int = option(100, "the shortest slice", least=100)

@@ -19,7 +19,7 @@ class Vtime(Policy):
     """
 
     fields = ("seq", "pid", "weight", "used_ns", "state")
-    holds_ns = 100_000_000
+    lasts_ns = 100_000_000
 
     def __init__(self) -> None:
         """No task has run yet."""

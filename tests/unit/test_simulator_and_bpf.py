@@ -170,6 +170,6 @@ def test_the_offline_machine_queues_a_task_as_bpf_would(
     own_ns = lib.slice_of_weight(shortest_ns, weight)
     assert machine.counters["decided"] == 1
     assert machine.counters["bad_decisions"] == bad
-    assert waiting.slice_ns == lib.slice_within(wanted_ns or own_ns, longest_ns)
+    assert waiting.slice_left_ns == lib.slice_within(wanted_ns or own_ns, longest_ns)
     assert waiting.vtime_ns is not None
     assert waiting.vtime_ns % WRAPS == lib.vtime_within(vtime_ns, 0)
