@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from pyland.policy import CPU_ANY, Batch, Policy, option
+from pyland.policy import CPU_ANY, Batch, Decision, Policy, TaskPool, option
 
 # V starts this far from zero, for "no state yet" to be different from "long ago".
 _ORIGIN_NS = 1 << 32
@@ -73,9 +73,12 @@ class Deadline(Policy):
     """
 
     fields = ("seq", "pid", "cpu", "weight", "used_ns", "awake_runtime_ns", "state")
-    holds_ns = 100_000_000
+    lasts_ns = 100_000_000
 
     percpu_local: bool = option(False, "keep a task on the CPU where it ran last")
+    order: str = option("kernel", "where waiting tasks are sorted", choices=("kernel", "python"))
+    depth: int = option(0, "decided tasks that wait, with order=python; 0: one per CPU", least=0)
+    hold_us: int = option(10_000, "longest wait for a decision, with order=python", least=0)
 
     def __init__(self) -> None:
         """V starts where no task has been."""
@@ -88,6 +91,12 @@ class Deadline(Policy):
         self._nr_runnable = self._weight_runnable = 0
         self._load = (0,) * 7
         self._local = self.percpu_local
+        self._pool: TaskPool[Decision] = TaskPool()
+        self._since_ns: dict[int, int] = {}  # when each task of the pool came, oldest first
+        self._handed_out_ns = 0  # the highest key of the tasks that wait in the kernel
+        self._depth = self.depth or self._nr_cpus
+        if self.order == "python":
+            self.decide = self._decide_in_order  # type: ignore[method-assign]
 
     def _look(self, batch: Batch) -> None:
         """The load is another one."""
@@ -156,4 +165,33 @@ class Deadline(Policy):
             else:
                 out = decision
         self._vtime_now = vtime_now
+        return out
+
+    def _decide_in_order(self, batch: Batch) -> list[int]:
+        """Keeps decisions here, and hands out the first ones until `depth` tasks wait.
+
+        It is called again and again while the pool has tasks. A task that is due before one
+        that was handed out follows at once. So does a task that has been here for `hold_us`:
+        the kernel side runs it without a decision after `--lag-us`.
+        """
+        pool, since_ns, now_ns = self._pool, self._since_ns, batch.now_ns
+        for decision in Decision.each_of(Deadline.decide(self, batch)):
+            pool.add(decision, decision.vtime_ns)
+            since_ns.pop(decision.pid, None)
+            since_ns[decision.pid] = now_ns
+        waiting = batch.nr_runnable - self._nr_cpus - len(pool)
+        if waiting <= 0:
+            self._handed_out_ns = 0
+        out: list[int] = []
+        while pool and (waiting < self._depth or pool.first().vtime_ns < self._handed_out_ns):
+            decision = pool.pop()
+            del since_ns[decision.pid]
+            out += decision
+            self._handed_out_ns = max(self._handed_out_ns, decision.vtime_ns)
+            waiting += 1
+        held_until_ns = now_ns - self.hold_us * 1000
+        while since_ns and since_ns[pid := next(iter(since_ns))] <= held_until_ns:
+            del since_ns[pid]
+            out += pool.remove(pid) or ()
+        self.nr_held = len(pool)
         return out
