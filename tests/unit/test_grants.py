@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A decision holds for its slice, where the policy says so."""
+"""A decision lasts for its slice, if the policy says so."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ US = 1_000
 
 
 class Lasting(Policy):
-    """Fair by time used; a decision is for 5 ms, and holds for 50."""
+    """Fair by time used; a decision is for 5 ms, and lasts for 50."""
 
     lasts_ns = 50 * MS
     cpu = CPU_ANY

@@ -49,7 +49,7 @@ TABLE: tuple[tuple[str, tuple[Any, ...], int | bool], ...] = (
     ("usual_slice_ns", (4 * MS, 8 * MS), 8 * MS),
     ("usual_slice_ns", (8 * MS, 4 * MS), 7 * MS),
     ("usual_slice_ns", (8 * MS, 0), 8 * MS),
-    # left, weight, woke up, holds asleep, until, now, usual
+    # left, weight, woke up, lasts asleep, until, now, usual
     ("slice_goes_on", (2 * MS, 100, False, False, 0, 9 * S, 5 * MS), True),
     ("slice_goes_on", (99 * US, 100, False, False, 0, 0, 5 * MS), False),
     ("slice_goes_on", (2 * MS, 100, True, False, 9 * S, 1 * S, 5 * MS), False),
