@@ -91,25 +91,23 @@ class Deadline(Policy):
         self._clock_ns = self.machine.now_ns
         self._vtime_now = _ORIGIN_NS + 100 * slices.longest_ns
         self._nr_runnable = self._weight_runnable = 0
-        self._load = (0,) * 7
-        self._local = self.percpu_local
-        self._pool: TaskPool[Decision] = TaskPool()
+        self._pool: TaskPool[Decision] | None = TaskPool() if self.order == "python" else None
         self._since_ns: dict[int, int] = {}  # when each task of the pool came, oldest first
         self._handed_out_ns = 0  # the highest key of the tasks that wait in the kernel
         self._depth = self.depth or self._nr_cpus
-        if self.order == "python":
-            self.decide = self._decide_in_order  # type: ignore[method-assign]
 
     def _look(self, batch: Batch) -> None:
         """The load has changed."""
         self._nr_runnable, self._weight_runnable = batch.nr_runnable, batch.weight_runnable
-        self._load = _distances(
+        distances = _distances(
             self._longest_ns,
             self._shortest_ns,
             self._nr_cpus,
             batch.nr_runnable,
             batch.weight_runnable,
         )
+        # In one tuple with them: to read an attribute takes as long as to unpack five items.
+        self._load = (*distances, self.percpu_local, self._pool)
 
     def decide(self, batch: Batch) -> list[int]:
         """Decides every task at once; its state is its virtual time.
@@ -121,8 +119,7 @@ class Deadline(Policy):
         """
         if batch.weight_runnable != self._weight_runnable or batch.nr_runnable != self._nr_runnable:
             self._look(batch)
-        longest_ns, slice_ns, reach_ns, behind_ns, far_ns, rate, pull = self._load
-        local = self._local
+        longest_ns, slice_ns, reach_ns, behind_ns, far_ns, rate, pull, local, pool = self._load
         clock_ns = batch.now_ns
         passed_ns = clock_ns - self._clock_ns
         self._clock_ns = clock_ns
@@ -167,17 +164,17 @@ class Deadline(Policy):
             else:
                 out = decision
         self._vtime_now = vtime_now
-        return out
+        return out if pool is None else self._hand_out(batch, pool, out)
 
-    def _decide_in_order(self, batch: Batch) -> list[int]:
-        """Keeps decisions here, and hands out the first ones until `depth` tasks wait.
+    def _hand_out(self, batch: Batch, pool: TaskPool[Decision], decided: list[int]) -> list[int]:
+        """Adds decisions to the pool, and takes the first ones out until `depth` tasks wait.
 
         It is called again and again while the pool has tasks. A task that is due before one
         that was handed out follows at once. So does a task that has been here for `hold_us`:
         the kernel side runs it without a decision after `--lag-us`.
         """
-        pool, since_ns, now_ns = self._pool, self._since_ns, batch.now_ns
-        for decision in Decision.each_of(Deadline.decide(self, batch)):
+        since_ns, now_ns = self._since_ns, batch.now_ns
+        for decision in Decision.each_of(decided):
             pool.add(decision, decision.vtime_ns)
             since_ns.pop(decision.pid, None)
             since_ns[decision.pid] = now_ns
