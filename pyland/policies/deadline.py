@@ -181,6 +181,9 @@ class Deadline(Policy):
         waiting = batch.nr_runnable - self._nr_cpus - len(pool)
         if waiting <= 0:
             self._handed_out_ns = 0
+        # The tasks that wait may be bound to other CPUs than those that idle.
+        if pool and waiting >= self._depth:
+            waiting = self._depth - len(self.machine.idle_cpus())
         out: list[int] = []
         while pool and (waiting < self._depth or pool.first().vtime_ns < self._handed_out_ns):
             decision = pool.pop()

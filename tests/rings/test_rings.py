@@ -2,11 +2,13 @@
 """The shim over real rings: no record is lost or comes twice, and the order is kept."""
 
 import errno
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pyland.kernel import guard
 from pyland.kernel._native import lib
 from pyland.kernel.loader import MAX_BATCH
 from pyland.kernel.loop import DispatchLoop, Stop
@@ -189,6 +191,29 @@ def test_decisions_as_objects_arrive_like_flat_ones(rings: Rings, batches: int) 
     assert rings.consume(1000) == 100 * batches
     for seq, _, cpu, slice_ns, vtime_ns, _, flags in rings.taken(100 * batches):
         assert (cpu, slice_ns, vtime_ns, flags) == (1, 5, 2**63 + seq, 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ([], "the decision for task 1 has slice_ns = -1: it takes an integer from 0 to 2**64 - 1"),
+        ([7], "decide() returned 2 numbers: it takes 7 for each decision"),
+        ([7] * 6, "has seq = Decision(seq=0,"),
+    ],
+)
+def test_a_wrong_decision_as_an_object_is_told_like_a_flat_one(
+    rings: Rings, more: list[Any], told: str
+) -> None:
+    class Wrong(Policy):
+        def decide(self, batch: Batch) -> list[Decision]:
+            return [Decision(task, slice_ns=-1) for task in batch.tasks] + more
+
+    rings.produce(1)
+    machine = rings.machine()
+    with pytest.raises((OverflowError, TypeError)) as raised:
+        DispatchLoop(rings.shim, Wrong.create(machine), machine).run()
+    assert told in guard.describe(raised.value)
+    assert rings.consume(10) == 0
 
 
 @pytest.mark.parametrize("wanted", [None, 0, 7, 2**62])
