@@ -21,8 +21,6 @@ from pyland.policies import BUILTINS
 from tools.load.command import Command
 from tools.load.scheduler import START_S, Scheduler, kernel_state, until
 
-DEFAULT = "default"
-
 POLICIES = (*BUILTINS, "deadline order=python")
 """Policies of pyland, each with its options."""
 
