@@ -21,6 +21,9 @@ from pyland.policies import BUILTINS
 from tools.load.command import Command
 from tools.load.scheduler import START_S, Scheduler, kernel_state, until
 
+POLICIES = (*BUILTINS, "deadline order=python")
+"""Policies of pyland, each with its options."""
+
 # Bytes of a decision in the ring of schedulers made with scx_rustland_core (2.4: intf.h).
 _RUSTLAND_DECISION = 40
 _RUSTLAND = ("scx_rustland", "scx_rlfifo")
@@ -116,8 +119,12 @@ class Contender:
 
 
 def contenders(pyland: str | Path) -> list[Contender]:
-    """The default, every built-in policy, and every scx_* command on PATH."""
-    own = [Contender(f"pyland {policy}", (str(pyland), "--policy", policy)) for policy in BUILTINS]
+    """The default scheduler, every built-in policy, and every scx_* command on PATH."""
+    own = []
+    for name in POLICIES:
+        policy, *options = name.split()
+        given = [f"--policy-opt={option}" for option in options]
+        own.append(Contender(f"pyland {name}", (str(pyland), "--policy", policy, *given)))
     return [Contender(DEFAULT), *own, *(Contender(p.name, (str(p),)) for p in _scx_on_path())]
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from bench.schedulers import POLICIES
 from pyland.finder import choose
 from pyland.kernel.loop import DispatchLoop
-from pyland.policies import BUILTINS
 from pyland.policy import Batch, Policy
 from tools.rings.harness import Rings
 
@@ -33,21 +33,24 @@ def until_answered(policy: type[Policy], rings: Rings) -> type[Policy]:
 
         def decide(self, batch: Batch) -> Any:
             self.left -= batch.nr
-            if self.left <= 0:
+            decided = super().decide(batch)
+            if self.left <= 0 and not self.nr_held:
                 rings.user.exited = 1
-            return super().decide(batch)
+            return decided
 
     return UntilAnswered
 
 
 def measure(benchmark: Any, rings: Rings, name: str, batch: int, queued: int = ROUND) -> None:
     """Rounds of `queued` tasks through a built-in policy, at most `batch` of them a cycle."""
-    policy = until_answered(choose(name, (), folder=Path("/")).policy, rings)
+    spec, *given = name.split()
+    choice = choose(spec, given, folder=Path("/"))
+    policy = until_answered(choice.policy, rings)
     machine = rings.machine()
-    made: Any = policy.create(machine)
+    made: Any = policy.create(machine, **choice.options)
     loop = DispatchLoop(rings.shim, made, machine, max_batch=batch)
-    loop.warm_up(policy.create(machine))
-    machine.pending.clear()
+    loop.warm_up(policy.create(machine, **choice.options))
+    machine.outgoing.clear()
 
     def fresh_start() -> None:
         rings.user.exited = 1
@@ -72,13 +75,13 @@ def measure(benchmark: Any, rings: Rings, name: str, batch: int, queued: int = R
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4, 8, 16, 64, 512])
-@pytest.mark.parametrize("name", BUILTINS)
+@pytest.mark.parametrize("name", POLICIES)
 def test_cycle(benchmark: Any, rings: Rings, name: str, batch: int) -> None:
     measure(benchmark, rings, name, batch)
 
 
 @pytest.mark.parametrize("queued", [10, 100, 1000, 10_000, 100_000])
-@pytest.mark.parametrize("name", BUILTINS)
+@pytest.mark.parametrize("name", POLICIES)
 def test_queued(benchmark: Any, rings: Rings, name: str, queued: int) -> None:
     """In batches of eight for each number of tasks, so that nothing else differs."""
     measure(benchmark, rings, name, 8, queued)

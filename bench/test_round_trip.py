@@ -34,15 +34,15 @@ class Way:
         self.policy: Policy = choose(name, (), folder=Path("/")).policy.create(machine)
         self.loop = DispatchLoop(rings.shim, self.policy, machine)
         self.loop.warm_up(self.policy)
-        machine.pending.clear()
+        machine.outgoing.clear()
         self.exchange: Exchange = self.loop._exchange()
-        self.pending = machine.pending
+        self.outgoing = machine.outgoing
 
     def decide(self, rows: list[tuple[Any, ...]]) -> list[int]:
         """The policy's decisions on a batch."""
         self.loop._batch.rows = rows
         flat: Any = self.policy.decide(self.loop._batch)
-        if self.pending:
+        if self.outgoing:
             flat, _ = self.loop._place(flat, [])
         assert isinstance(flat, list)
         return flat

@@ -40,7 +40,7 @@ struct exchange {
 
 /* A call of run(). */
 struct run {
-	PyObject *policy, *decide, *pending, *place, *tell, *rows;
+	PyObject *policy, *decide, *outgoing, *place, *tell, *rows;
 	long cap;
 	PyObject *flat;		/* decisions to submit in the next cycle */
 	PyObject *rest;		/* those that did not fit */
@@ -168,20 +168,21 @@ static int turn(struct exchange *x, struct run *r)
 	if (!flat)
 		return FAILED;
 	Py_SETREF(r->flat, flat);
-	if (PyList_GET_SIZE(r->rest) || PyList_GET_SIZE(r->pending) || !PyList_CheckExact(flat) ||
-	    PyList_GET_SIZE(flat) > (Py_ssize_t)x->max_batch * DECISION_WIDTH)
+	if (PyList_GET_SIZE(r->rest) || PyList_GET_SIZE(r->outgoing) || !PyList_CheckExact(flat) ||
+	    PyList_GET_SIZE(flat) > (Py_ssize_t)x->max_batch * DECISION_WIDTH ||
+	    (PyList_GET_SIZE(flat) && !PyLong_Check(PyList_GET_ITEM(flat, 0))))
 		return place(r);
 	return 0;
 }
 
 static PyObject *exchange_run(struct exchange *x, PyObject *args, PyObject *keywords)
 {
-	static char *known[] = { "policy", "pending", "place", "tell", "rows", "cap", NULL };
+	static char *known[] = { "policy", "outgoing", "place", "tell", "rows", "cap", NULL };
 	struct run r;
 	int end = 0;
 
 	if (!PyArg_ParseTupleAndKeywords(args, keywords, "$OO!OOOl", known, &r.policy,
-					 &PyList_Type, &r.pending, &r.place, &r.tell, &r.rows,
+					 &PyList_Type, &r.outgoing, &r.place, &r.tell, &r.rows,
 					 &r.cap))
 		return NULL;
 	r.flat = PyList_New(0);

@@ -5,7 +5,7 @@ import os
 import sys
 
 if os.geteuid() == 0 and not sys.flags.isolated:
-    # What Python reads before this line cannot be kept out here; what is imported later can.
+    # Too late for what Python has read already, but in time for all later imports.
     os.execv(sys.executable, [sys.executable, "-I", "-m", "pyland", *sys.argv[1:]])
 
 from pyland.cli.main import main

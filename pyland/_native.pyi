@@ -35,7 +35,7 @@ class Exchange:
         self,
         *,
         policy: Policy,
-        pending: list[int],
+        outgoing: list[int],
         place: Callable[[Any, list[int]], tuple[list[int], list[int]]],
         tell: Callable[[], None] | None,
         rows: Callable[[int], Iterable[tuple[Any, ...]]] | None,
@@ -44,7 +44,7 @@ class Exchange:
         """Repeat a cycle and a call of `policy.decide` until a cycle ends it: `pyland_cycle_end`.
 
         `place` makes two lists, for now and for later, of decisions and those left over
-        before: called when there are any, or `pending`, or what is no list. `tell` is
+        before: called when there are any, or `outgoing`, or what is no list. `tell` is
         called after every cycle, `rows` for the rows of so many records. `cap` is how many
         tasks the policy may hold. Raises what the policy raises, and what `cycle` raises.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The calling user: of sudo, doas, run0 or pkexec, else the process's own user."""
+"""The user who called sudo, doas, run0 or pkexec, or else the user of this process."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ VARIABLES = ("SUDO_UID", "DOAS_USER", "PKEXEC_UID")
 """Each names the calling user; run0 sets sudo's. SUDO_GID goes with the first."""
 
 _NO_ID = 2**32 - 1
-"""-1 as the kernel's uid_t: set*id() reads it as "leave it as it is", so root would stay root."""
+"""-1 as the kernel's uid_t. For set*id() it means "do not change", so root would stay root."""
 
 
-_NOBODY = 65534  # the kernel's own number for it (overflowuid)
+_NOBODY = 65534  # the kernel's overflowuid
 
 
 @dataclass(frozen=True)
 class Caller:
-    """A user, with the primary group that its processes have."""
+    """A user and the primary group of its processes."""
 
     uid: int
     gid: int
@@ -32,18 +32,18 @@ class Caller:
 
     @classmethod
     def of(cls, uid: int, gid: int) -> Self:
-        """With the login name, or the number where the user database has no entry."""
+        """The user with its login name, or its number if the user database has no entry."""
         entry = _entry(uid)
         return cls(uid, gid, entry.pw_name if entry else str(uid))
 
 
 def calling_user(environment: Mapping[str, str] = os.environ) -> Caller:
-    """The user that called sudo, doas or pkexec; the process's own where none was called.
+    """The user who called sudo, doas or pkexec; without them, the user of this process.
 
-    Only root believes `environment`: any other user could have written into it. Where two
-    programs ran one in the other, the variable that names root says only that root called
-    one of them, and the other names the user. Two other users contradict each other: the
-    one would run as the other. Raises UsageError for that, and for a value that is no user.
+    Only root believes `environment`: any other user can write into it. If one of these
+    programs ran another, a variable may name root: root called the inner one, and the other
+    variable names the user. Two users other than root contradict each other. Raises
+    UsageError for that, and for a value that is no user.
     """
     if os.geteuid() != 0:
         return Caller.of(os.geteuid(), os.getegid())
@@ -59,10 +59,10 @@ def calling_user(environment: Mapping[str, str] = os.environ) -> Caller:
 
 
 def policy_user(caller: Caller, wanted: str = "") -> Caller:
-    """As whom a policy runs: `wanted` by name or number, else the caller, and for root `nobody`.
+    """The user that a policy runs as: `wanted` (a name or number), else the caller, not root.
 
-    Never root, whose files a process without capabilities could still write: raises UsageError
-    for that, and for a user that there is not.
+    Without `wanted`, `nobody` stands for root: a process of root can write root's files even
+    without capabilities. Raises UsageError if `wanted` is root or does not exist.
     """
     if not wanted:
         return caller if caller.uid else _nobody()
@@ -83,7 +83,7 @@ def _nobody() -> Caller:
 
 
 def _named(environment: Mapping[str, str]) -> Iterator[tuple[str, Caller]]:
-    """The callers that the variables name; an empty variable is none."""
+    """The users that the variables name; an empty variable names none."""
     if text := environment.get("SUDO_UID"):
         uid = _number("SUDO_UID", text)
         group = environment.get("SUDO_GID")
@@ -107,7 +107,7 @@ def _number(variable: str, text: str) -> int:
 
 
 def _is_number(text: str) -> bool:
-    # Not what int() takes: signs, blanks, underscores and other alphabets' digits.
+    # int() also takes signs, blanks, underscores and digits of other alphabets.
     return text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) < _NO_ID
 
 

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the user can mend, and what ended a run."""
+"""The errors that end a command: a mistake of the user, or a scheduler that ended."""
 
 
 class UsageError(Exception):
-    """The input or the machine does not allow to start; nothing was changed.
+    """The input is wrong, or the machine cannot be scheduled; nothing was changed.
 
-    The message is one line: what was wrong, where, and what would be right. The
-    command prints it and exits with 2.
+    The message is one line: what was wrong, where, and what would be right. The command
+    prints it and exits with 2.
     """
 
 
 class ScheduleError(Exception):
-    """A run ended by itself; the system is on its default scheduler again."""
+    """A run ended by itself; the kernel's default scheduler has taken over."""
 
     def __init__(self, reason: str, dump: str = "") -> None:
-        """`dump` is what the kernel wrote down when it ended the scheduler, in many lines."""
+        """`dump` is the kernel's debug dump, in many lines."""
         super().__init__(reason)
         self.dump = dump

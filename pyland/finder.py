@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Finds policies: built-in, installed, in a module, in a file; and says what it found instead."""
+"""Finds policies: built-in, installed, in a module, in a file. Errors say what was found."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pyland.printing import escape
 from pyland.trust import untrusted
 
 if TYPE_CHECKING:
-    # Only when asked for: it imports as much as all the rest together.
+    # Imported only where it is needed: it imports as much as all other modules together.
     from importlib.metadata import EntryPoint
 
 __all__ = ["GROUP", "NO_FOLDER", "Choice", "Listing", "available", "choose", "untrusted"]
@@ -33,7 +33,7 @@ GROUP = "pyland.policies"
 """The group of entry points in which packages offer policies."""
 
 NO_FOLDER = Path("/dev/null")
-"""In place of a folder that is gone: it is there, and nothing can be in it."""
+"""Stands for a folder that was removed: it exists, and nothing can be in it."""
 
 _HOW = "a policy of yours is written module:Class or ./file.py:Class"
 
@@ -49,7 +49,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Listing:
-    """One line of `pyland policies`; `error` says why the policy cannot be had, if so."""
+    """One line of `pyland policies`; `error` says why the policy cannot be loaded, if so."""
 
     name: str
     summary: str
@@ -59,7 +59,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a spec says that a class is; without a name it is the only policy there."""
+    """The place of a class; without `attribute` the class is the only policy there."""
 
     module: str
     file: Path | None
@@ -69,11 +69,11 @@ class _Place:
 def choose(spec: str, given: Sequence[str] = (), *, folder: Path, reload: bool = False) -> Choice:
     """The policy that `spec` names, with the options that the `name=value` texts give.
 
-    `spec` is a built-in's name, an entry point's, `module:Class` (in `folder` only if
-    nowhere else) or `./file.py:Class` (relative to `folder`); `:Class` may be left out
-    where there is one policy. Modules of `folder`, and such files, are read anew each
-    time; with `reload` so are installed ones. Raises UsageError with one line that names
-    what was found instead; modules are then as they were before.
+    `spec` is the name of a built-in or an entry point, `module:Class` (`folder` is searched
+    last) or `./file.py:Class` (relative to `folder`). `:Class` may be left out if there is
+    one policy. Modules of `folder` and such files are read anew each time; with `reload`
+    installed modules are, too. Raises UsageError with one line that says what was found
+    instead; then all modules are as before.
     """
     folder = folder.absolute()
     place = _place(spec, folder)
@@ -86,7 +86,7 @@ def choose(spec: str, given: Sequence[str] = (), *, folder: Path, reload: bool =
 def available(folder: Path) -> list[Listing]:
     """The built-ins in their own order, then the entry points by name.
 
-    An entry point that cannot be had is listed with the reason.
+    An entry point that cannot be loaded is listed with the reason.
     """
     found = [
         Listing(name, _summary(choose(name, folder=folder).policy), "built-in") for name in BUILTINS
@@ -157,7 +157,7 @@ def _file(spec: str, path: Path) -> Path:
 
 
 def _load(spec: str, place: _Place, folder: Path) -> type[Policy]:
-    """Import and look; everything that user code raises is told in one line."""
+    """Import it and look; any exception of user code becomes one line."""
     try:
         module = import_module(place.module) if place.file is None else import_file(place.file)
         found = _the_only(module) if not place.attribute else _attribute(module, place.attribute)
@@ -169,7 +169,7 @@ def _load(spec: str, place: _Place, folder: Path) -> type[Policy]:
         raise UsageError(f"--policy {spec}: {text}") from None
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # a module may raise what it likes, SystemExit too
+    except BaseException as error:  # a module may raise anything, also SystemExit
         raise UsageError(f"--policy {spec}: {_describe(error, place.module)}") from error
 
 
@@ -208,7 +208,7 @@ def _checked(found: object, name: str) -> type[Policy]:
 
 
 def _policies(module: ModuleType) -> dict[str, type[Policy]]:
-    """The policies that a module has, its own and imported, each once."""
+    """The policies of a module, defined or imported there, each once."""
     found: dict[type[Policy], str] = {}
     for name, value in vars(module).items():
         if isinstance(value, type) and issubclass(value, Policy) and value is not Policy:
@@ -246,7 +246,7 @@ def _python_files(folder: Path) -> list[str]:
 
 
 def _describe(error: BaseException, module: str) -> str:
-    """What importing raised: the exception, its message, and the line of the user's code."""
+    """The exception that importing raised, its message, and the line of the user's code."""
     kind = telling.kind(error)
     if telling.is_a(error, SyntaxError):
         wrong = telling.told(lambda: _wrong_syntax(error), "")
@@ -268,7 +268,7 @@ def _message(error: BaseException) -> str:
 
 
 def _wrong_syntax(error: Any) -> str:
-    """Where a file is no Python; empty for an exception that names no file."""
+    """The place of a syntax error; empty if the exception names no file."""
     return f"{error.msg} ({error.filename}:{error.lineno or 0})" if error.filename else ""
 
 

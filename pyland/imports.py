@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Imports a user's modules: from source, found last, anew each time, and only if trusted."""
+"""Imports a user's modules: only from trusted source, read anew each time, searched last."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class NoSuchModule(Exception):
 
 
 class SourceOnly(SourceFileLoader):
-    """Loads a module from its source, whatever lies in `__pycache__`.
+    """Loads a module from its source and ignores `__pycache__`.
 
-    Cached bytecode counts as current when a time and a size in it match, which says
-    nothing about who wrote it: a folder that was open to others once may hold code that
-    is in no source file. An edit within the same second and of the same length is seen,
-    too. Nothing is written either, so that root leaves no files in a user's folder.
+    Python takes cached bytecode as current if its time and size match, whoever wrote it: a
+    folder that was open to other users may have bytecode that no source file explains. This
+    loader also sees an edit within the same second that keeps the length. It writes no
+    cache, so root leaves no files in a user's folder.
     """
 
     def get_code(self, fullname: str) -> CodeType:
-        """Compile the source; raises UsageError when others could have written it."""
+        """Compile the source; raises UsageError if an untrusted user can write it."""
         check_trust(Path(self.path))
         source = self.get_data(self.path)
         code: CodeType = self.source_to_code(source, self.path)
@@ -41,7 +41,7 @@ class SourceOnly(SourceFileLoader):
 
 
 class _FolderFinder(FileFinder):
-    """Finds source files and packages in one folder, and claims the packages' folders."""
+    """Finds source files and packages in one folder. It claims the folders of the packages."""
 
     def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
         spec = super().find_spec(fullname, target)
@@ -53,7 +53,7 @@ class _FolderFinder(FileFinder):
 
 
 class _Search:
-    """The one folder that is searched after everything else, and what came from it."""
+    """The one folder that is searched last, and the modules that came from it."""
 
     def __init__(self) -> None:
         self.folder = ""
@@ -64,7 +64,7 @@ class _Search:
 
     @property
     def claimed(self) -> frozenset[str]:
-        """The folder, and those of the packages in it."""
+        """The folder and the folders of its packages."""
         return frozenset(self._claimed)
 
     def claim(self, folder: str) -> None:
@@ -74,7 +74,7 @@ class _Search:
             sys.path_importer_cache.pop(folder, None)
 
     def start(self, folder: str, claimed: frozenset[str] = frozenset()) -> None:
-        """Search `folder` last, and the one before no more; an empty one is none."""
+        """Search `folder` last, instead of the previous one; "" searches none."""
         if self._hook not in sys.path_hooks:
             sys.path_hooks.insert(0, self._hook)
         if self._appended and self.folder in sys.path:
@@ -86,11 +86,11 @@ class _Search:
         for one in claimed | ({folder} if folder else set()):
             self.claim(one)
         if folder and folder not in sys.path:
-            # Last: a json.py or numpy.py that lies around must not be taken for the real one.
+            # Last: a json.py or numpy.py in the folder must not replace the real module.
             sys.path.append(folder)
             self._appended = True
-        # Newer Pythons' importlib.invalidate_caches imports importlib.metadata, which takes longer
-        # than all else here. Folders are what may have changed.
+        # importlib.invalidate_caches would import importlib.metadata on newer Pythons, which takes
+        # longer than all else here. Only folders may have changed.
         for finder in list(sys.path_importer_cache.values()):
             if finder is not None and hasattr(finder, "invalidate_caches"):
                 finder.invalidate_caches()
@@ -105,7 +105,7 @@ _search = _Search()
 
 
 def edited_file() -> str:
-    """A user's file that says something else than when it was imported, or is gone; else ""."""
+    """A user's file that was changed or removed after its import; "" if there is none."""
     for path, source in _search.sources.items():
         try:
             if Path(path).read_bytes() != source:
@@ -117,10 +117,10 @@ def edited_file() -> str:
 
 @contextmanager
 def searching(folder: Path, *, anew: str = "") -> Iterator[None]:
-    """Inside, and after it, modules are also found in `folder`; if it raises, as before.
+    """From here on, modules are also found in `folder`; if the block raises, all is as before.
 
-    What came from a user's folder is forgotten first, so that it is read again; with
-    `anew`, so is this module and its package. Objects of the old modules stay alive.
+    Modules that came from a user's folder are forgotten first, so that they are read again;
+    so are the module `anew` and its package. Objects of the old modules stay alive.
     """
     before = _search.folder, _search.claimed
     names = frozenset(_search.names)
@@ -149,14 +149,14 @@ def _is_stale(name: str, anew: str) -> bool:
     if name in _search.names or name == anew:
         return True
     root = anew.partition(".")[0]
-    # Of pyland itself only the policy: its other modules are in use.
+    # Of pyland itself only the policy is read again: its other modules are in use.
     return root not in ("", "pyland") and (name == root or name.startswith(root + "."))
 
 
 def import_module(name: str) -> ModuleType:
-    """The module, wherever it is found; raises NoSuchModule, and what its code raises.
+    """The module; raises NoSuchModule if it is not found, and whatever its code raises.
 
-    Raises UsageError before anything runs that others could have written.
+    Raises UsageError before any code runs that an untrusted user can write.
     """
     parts = name.split(".")
     for count in range(1, len(parts) + 1):
@@ -164,8 +164,8 @@ def import_module(name: str) -> ModuleType:
         if part in sys.modules:
             continue
         try:
-            spec = importlib.util.find_spec(part)  # imports the packages above, checked by now
-        except ModuleNotFoundError:  # what is above is no package
+            spec = importlib.util.find_spec(part)  # imports the packages above, which were checked
+        except ModuleNotFoundError:  # the module above is no package
             spec = None
         if spec is None:
             raise NoSuchModule(part)
@@ -178,13 +178,13 @@ def import_module(name: str) -> ModuleType:
 
 
 def import_file(path: Path) -> ModuleType:
-    """The module in exactly this file, under a name that no other module has."""
+    """The module of exactly this file, under a name that no other module has."""
     name = _FILE_PREFIX + path.stem
     spec = importlib.util.spec_from_file_location(name, loader=SourceOnly(name, str(path)))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses look for the module of a class by its name.
+    # Dataclasses look up the module of a class by name.
     sys.modules[name] = module
     _search.names.add(name)
     spec.loader.exec_module(module)
@@ -192,7 +192,7 @@ def import_file(path: Path) -> ModuleType:
 
 
 def check_trust(path: Path) -> None:
-    """Raise UsageError when this process must not run what `path` says."""
+    """Raise UsageError if this process must not run the code in `path`."""
     callers = trusted_users()
     reason = None if callers is None else untrusted(path, callers)
     if reason:

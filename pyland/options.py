@@ -36,10 +36,10 @@ class Option:
             return True
         least = float("-inf") if self.least is None else self.least
         most = float("inf") if self.most is None else self.most
-        return least <= value <= most  # which no NaN is
+        return least <= value <= most  # false for NaN
 
     def check(self, value: Value) -> Value:
-        """The value, if it is of the type and in the range; raises ValueError."""
+        """The value; raises ValueError if it is not of the type or in the range."""
         if self.kind is float and type(value) is int:
             value = float(value)
         if type(value) is not self.kind:
@@ -49,7 +49,7 @@ class Option:
         return value
 
     def parse(self, text: str) -> Value:
-        """The value that a user wrote; raises ValueError."""
+        """The value of a user's text; raises ValueError."""
         if self.kind is bool:
             if text.lower() in _YES + _NO:
                 return text.lower() in _YES
@@ -64,7 +64,7 @@ class Option:
 
     @property
     def takes(self) -> str:
-        """What it takes, for messages: `a whole number from 100 to 5000`."""
+        """The values that it takes, for messages: `a whole number from 100 to 5000`."""
         if self.choices:
             return " or ".join(map(str, self.choices))
         what = {bool: "yes or no", int: "a whole number", float: "a number", str: "a text"}
@@ -92,9 +92,9 @@ def option(
 
 
 def declared_options(policy: type) -> dict[str, Option]:
-    """The options of a class and its bases, which become plain attributes with the default.
+    """The options of a class and its bases; each becomes an attribute with the default.
 
-    Raises TypeError when a default is not one that the option itself would take.
+    Raises TypeError if the option does not take its own default.
     """
     found: dict[str, Option] = dict(getattr(policy, "options", {}))
     for name, declared in list(vars(policy).items()):
@@ -116,7 +116,7 @@ def declared_options(policy: type) -> dict[str, Option]:
 def parse_options(
     policy_name: str, known: Mapping[str, Option], given: Sequence[str]
 ) -> dict[str, Value]:
-    """The values of `name=value` texts; UsageError names the nearest match or the range."""
+    """The values of `name=value` texts; a UsageError names the nearest match or the range."""
     values: dict[str, Value] = {}
     for text in given:
         name, equals, value = text.partition("=")

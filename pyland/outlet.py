@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Writes to a descriptor without ever waiting for who reads it."""
+"""Writes to a descriptor without waiting for its reader."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _CHUNK = 512
-"""A blocking descriptor that is ready takes so much at once."""
+"""Bytes that a blocking descriptor takes at once when poll says that it is ready."""
 
 
 class Outlet:
-    """A terminal, pipe, socket or file, and what it has had no room for yet.
+    """A terminal, pipe, socket or file, with the bytes for which it has no room yet.
 
-    A pipe or terminal is opened anew without blocking, because the mode of the descriptor
-    itself is shared with other programs: the shell's terminal would become non-blocking.
+    A pipe or terminal is opened anew as non-blocking. The mode of the descriptor itself is
+    shared with other programs: the shell's terminal would become non-blocking, too.
     """
 
     def __init__(self, fd: int, room: int | None = 1 << 18) -> None:
-        """At most `room` bytes wait; a descriptor that is not open takes nothing."""
+        """At most `room` bytes wait. A descriptor that is not open takes no bytes."""
         self._fd = fd
         self._room = room
         self._waiting = bytearray()
         self._socket: socket.socket | None = None
         self._blocks = self._own = self._begun = False
         self.dropped = 0
-        """Texts that were not printed because of those that wait."""
+        """Texts that were dropped because too many bytes waited."""
         try:
             mode = os.fstat(fd).st_mode
             terminal = os.isatty(fd)
@@ -44,7 +44,7 @@ class Outlet:
         if stat.S_ISSOCK(mode):
             self._socket = socket.socket(fileno=os.dup(fd))
         elif stat.S_ISFIFO(mode) or terminal:
-            # Not a file: it would be written to from its beginning.
+            # Not for a file: the new descriptor would write at its beginning.
             try:
                 flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
                 self._fd = os.open(f"/proc/self/fd/{fd}", flags)
@@ -53,16 +53,16 @@ class Outlet:
                 self._blocks = True
 
     def fileno(self) -> int:
-        """What to poll for room."""
+        """The descriptor to poll for room."""
         return self._fd
 
     @property
     def waits(self) -> bool:
-        """Whether something waits for room."""
+        """True if bytes wait for room."""
         return bool(self._waiting)
 
     def offer(self, data: bytes) -> None:
-        """Write as much as there is room for; the rest waits, or all of it is dropped."""
+        """Write as much as there is room for. The rest waits; if too much waits, drop all of it."""
         if self._room is not None and self._waiting and len(self._waiting) > self._room:
             self.dropped += 1
             return
@@ -70,19 +70,19 @@ class Outlet:
         self.push()
 
     def push(self) -> None:
-        """Write of what waits as much as there is room for."""
+        """Write as many of the waiting bytes as there is room for."""
         while self._waiting:
             try:
                 nr = self._write()
             except BlockingIOError:
                 return
-            except OSError:  # no space, no reader, no terminal: later texts may do better
+            except OSError:  # no space, reader or terminal now; a later text may have them
                 self._waiting.clear()
                 return
             del self._waiting[:nr]
 
     def drain(self, seconds: float) -> None:
-        """Write what waits, for at most so long after there was no room."""
+        """Write the waiting bytes; once there is no room, wait for it this long at most."""
         self.push()
         until_s = time.monotonic() + seconds
         while self._waiting and (left_s := until_s - time.monotonic()) > 0:
@@ -92,7 +92,7 @@ class Outlet:
             self.push()
 
     def close(self) -> None:
-        """Drop what waits."""
+        """Drop the waiting bytes."""
         self._waiting.clear()
         if self._socket is not None:
             self._socket.close()
@@ -114,9 +114,9 @@ class Outlet:
 
 
 class Lossy(io.RawIOBase):
-    """A non-blocking descriptor as a raw file; what finds no room is lost, and not told.
+    """A non-blocking descriptor as a raw file that silently drops bytes without room.
 
-    Elsewhere, print() would raise BlockingIOError in the middle of what prints.
+    With an ordinary file, print() would raise BlockingIOError inside the caller.
     """
 
     def __init__(self, fd: int) -> None:

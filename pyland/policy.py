@@ -14,12 +14,24 @@ runs on a kernel, in virtual time and in tests, and does the same in all three.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import starmap
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pyland.machine import CPU_ANY, Machine, Slices, domain_queue
+from pyland.decision import CPU_ANY, DECISION_FIELDS, PREEMPT, Decision, domain_queue
+from pyland.machine import Machine, Slices
 from pyland.options import Option, declared_options, option
-from pyland.task import BASE_FIELDS, EXTRA_FIELDS, FIELDS, Task, task_class
+from pyland.pool import TaskPool
+from pyland.task import (
+    BASE_FIELDS,
+    DECIDE_FIELDS,
+    ENQUEUE_FIELDS,
+    EXTRA_FIELDS,
+    FIELDS,
+    Task,
+    task_class,
+)
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -32,63 +44,60 @@ __all__ = [
     "FIELDS",
     "PREEMPT",
     "Batch",
+    "Decision",
     "Machine",
     "Option",
     "Policy",
     "Slices",
     "Task",
+    "TaskPool",
     "domain_queue",
     "option",
 ]
 
-PREEMPT = 1
-"""A decision's flag: the task that runs on the named CPU makes room at once."""
-
-DECISION_FIELDS = ("seq", "pid", "cpu", "slice_ns", "vtime_ns", "state", "flags")
-"""One decision: seven integers in this order.
-
-`seq` and `pid` are those of the task's record. `cpu` is a CPU, `CPU_ANY` or a
-`domain_queue`. `slice_ns` is how long the task may run (0: the shortest slice). Queued
-tasks run in the order of `vtime_ns`, lowest first. `state` is kept with the task in the
-kernel and comes back in its next record, and is 0 in the first that a policy sees.
-`flags` is 0 or `PREEMPT`.
-"""
-
 
 class Batch:
-    """The tasks that became runnable since the last one, and what holds for all of them.
+    """The tasks that became runnable since the last batch, and the load of the machine.
 
-    One object for all batches: what it says is true until `decide` returns.
+    One object for all batches: it is valid until `decide` returns.
     """
 
-    __slots__ = ("_array", "now_ns", "nr", "nr_runnable", "rows", "weight_runnable")
+    __slots__ = ("_make_task", "now_ns", "nr", "nr_runnable", "records", "rows", "weight_runnable")
 
     rows: Iterable[tuple[Any, ...]]
     """A tuple per task with the policy's `fields`, oldest first; to be read once."""
     nr: int
-    """How many tasks it has; 0 when `decide` is called for held tasks alone."""
+    """How many tasks it has; 0 when `decide` is called only for tasks that it holds."""
     nr_runnable: int
-    """Tasks on the whole machine that run or want to, at least 1."""
+    """Tasks on the whole machine that run or want to, at least 1; at most 1 ms old."""
     weight_runnable: int
-    """The sum of their weights (100 is nice 0), at least 1; both are a millisecond old at most."""
+    """The sum of their weights (100 is nice 0), at least 1; at most 1 ms old."""
     now_ns: int
     """`Machine.now_ns`, at a twentieth of what it costs to ask the machine."""
+    records: ndarray[Any, Any] | None
+    """The memory of `array`, set by the machine for policies that use NumPy."""
 
-    def __init__(self) -> None:
-        """An empty batch."""
+    def __init__(self, fields: tuple[str, ...] = BASE_FIELDS) -> None:
+        """An empty batch for a policy with these fields."""
         self.rows, self.nr, self.nr_runnable, self.weight_runnable = (), 0, 1, 1
         self.now_ns = 0
-        self._array: ndarray[Any, Any] | None = None
+        self.records = None
+        self._make_task = task_class(fields)
+
+    @property
+    def tasks(self) -> Iterator[Task]:
+        """The rows as `Task` objects, for 0.5 us each; it reads `rows`, so use only one of them."""
+        return starmap(self._make_task, self.rows)
 
     @property
     def array(self) -> ndarray[Any, Any]:
         """The same tasks as a NumPy structured array with all record fields, without a copy.
 
-        Worth it from about a hundred tasks on: what NumPy costs, it costs per batch.
+        The cost of NumPy is per batch: it pays from about a hundred tasks on.
         """
-        if self._array is None:
+        if self.records is None:
             raise RuntimeError("only a policy that says `uses_numpy = True` can ask for the array")
-        return self._array[: self.nr]
+        return self.records[: self.nr]
 
 
 class Policy:
@@ -99,90 +108,91 @@ class Policy:
     """
 
     name: ClassVar[str] = ""
-    """The policy's name in messages; the class's own in lower case if it is not set."""
+    """The policy's name in messages; by default the class's own in lower case."""
 
     fields: ClassVar[tuple[str, ...]] = BASE_FIELDS
     """The record fields that the policy reads (`FIELDS` has them all, with their meaning).
 
     A `Task` has these as attributes, a row of a `Batch` has them in this order, which must
-    be that of `FIELDS`. Fields of `EXTRA_FIELDS` are collected only for policies that name
-    them; each field costs about 20 ns per task.
+    be that of `FIELDS`. `enqueue` needs `ENQUEUE_FIELDS`, `decide` needs `DECIDE_FIELDS`.
+    Fields of `EXTRA_FIELDS` are collected only for policies that name them; each field
+    costs about 20 ns per task.
     """
 
     interval_ns: ClassVar[int] = 0
-    """`tick` is called about so often; 0: never. No more often than the scheduler runs."""
+    """`tick` is called about this often; 0: never. No more often than the scheduler runs."""
 
-    holds_ns: ClassVar[int] = 0
-    """How long a decision holds; 0: until the task stops running.
+    lasts_ns: ClassVar[int] = 0
+    """How long a decision lasts; 0: until the task stops running.
 
     A task that sleeps with some of its slice left, and wakes up within this time of the
-    decision, goes on with what is left: at its key plus the CPU time that it has used, and
-    the policy is not asked. The next record has all of that in `used_ns`. One that was
-    interrupted goes on at its key, until its slice is used up; one that yields goes behind
-    all that are queued. A policy whose keys are virtual times loses nothing by it, and is
-    asked once a slice, where tasks that wake up all the time would have it asked a hundred
-    times. Decisions that name a CPU or a domain hold until the task stops.
+    decision, continues with the rest of the slice. The policy is not asked: the task's key
+    grows by the CPU time that it has used, and its next record has all of that time in
+    `used_ns`. A task that was preempted continues at its key until its slice is used up; a
+    task that yields goes behind all queued tasks. A policy whose keys are virtual times
+    loses nothing, and is asked once for each slice instead of at each wakeup. A decision
+    that names a CPU or a domain lasts until the task stops.
     """
 
     uses_numpy: ClassVar[bool] = False
-    """Whether `Batch.array` is wanted, and NumPy therefore imported."""
+    """True if the policy reads `Batch.array`; only then NumPy is imported."""
 
     machine: Machine
     """Time, topology, idle CPUs, randomness, and what can be done to a CPU."""
 
-    margin_ns: int = 0
-    """A task that wakes up interrupts one that is due later by more than this; 0: a shortest slice.
+    margin_ns: int
+    """A task that wakes up preempts a task that is due later than it by more than this.
 
-    A task is due at its key, and while it runs at its key plus the time that it has run.
+    A task is due at its key; while it runs, at its key plus the time that it has run. By
+    default it is the machine's shortest slice. Set it in the class or in `__init__`: it is
+    read when scheduling starts.
     """
 
     nr_held: int = 0
-    """Tasks that the policy has seen and not decided yet.
+    """How many tasks the policy holds: it has seen them and not decided them.
 
-    A policy with a `decide` of its own keeps this up to date; it is then called again and
-    again, with empty batches too, until it is 0. Who uses `enqueue` leaves it alone.
+    A policy with a `decide` of its own keeps this up to date; `decide` is then called again
+    and again, with empty batches too, until it is 0. A policy with `enqueue` leaves it alone.
     """
 
     options: ClassVar[dict[str, Option]] = {}
     """What `--policy-opt` can set, by name; made from attributes declared with `option`."""
 
-    _task_class: ClassVar[type[Task]]
     _held: dict[int, Task]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
-        """Check the class when it is defined; raises TypeError for what could never work."""
+        """Check the class when it is defined; raises TypeError for what can never work."""
         super().__init_subclass__(**keywords)
         if "name" not in vars(cls):
             cls.name = cls.__name__.lower()
-        places = [FIELDS.get(name) for name in cls.fields]
-        unknown = [name for name, place in zip(cls.fields, places, strict=True) if place is None]
-        if unknown:
-            raise TypeError(f"{cls.__name__}.fields: there is no {unknown[0]!r}; {_known_fields()}")
-        order = [name for name in FIELDS if name in cls.fields]
-        if list(cls.fields) != order:
-            raise TypeError(f"{cls.__name__}.fields: the order is {tuple(order)}")
+        # The name that `lasts_ns` had before.
+        cls.lasts_ns = vars(cls).get("holds_ns", cls.lasts_ns)
+        _check_fields(cls)
         cls.options = declared_options(cls)
-        cls._task_class = task_class(cls.fields)
+
+    @property
+    def held(self) -> Mapping[int, Task]:
+        """By pid, the tasks that `enqueue` has seen and not dispatched, oldest first."""
+        return MappingProxyType(self._held)
 
     def enqueue(self, task: Task) -> None:
         """`task` became runnable: `dispatch` it now, or keep it and dispatch it later.
 
-        A task that is kept too long (`--lag-us`) is run without the policy; if it becomes
+        A task that is kept for longer than `--lag-us` runs without the policy; if it becomes
         runnable again, it is enqueued again, as another `Task`.
         """
         raise TypeError(f"{type(self).__name__} has neither enqueue() nor decide()")
 
-    def decide(self, batch: Batch) -> Sequence[int] | ndarray[Any, Any]:
-        """The decisions to carry out now, flat: `DECISION_FIELDS` for each; or such an array.
+    def decide(self, batch: Batch) -> Sequence[int] | Sequence[Decision] | ndarray[Any, Any]:
+        """The decisions to carry out now.
 
-        This is what the dispatch loop calls, once per batch; override it for speed, or for
-        NumPy. The default calls `enqueue` for each task.
+        They come as a flat list, `DECISION_FIELDS` for each; as a list of `Decision`; or as
+        a structured array with those fields. The dispatch loop calls this once per batch;
+        override it for speed, or for NumPy. The default calls `enqueue` for each task.
         """
         held = self._held
-        make = self._task_class
-        for row in batch.rows:
-            task = make(*row)
-            # Enqueued again: it ran without us, and what we know of it is old.
+        for task in batch.tasks:
+            # A task that is enqueued again ran without the policy: its old record is void.
             held[task.pid] = task
             try:
                 self.enqueue(task)
@@ -201,14 +211,14 @@ class Policy:
         vtime_ns: int | None = None,
         preempt: bool = False,
     ) -> bool:
-        """Decide a task: where it runs, for how long, and when compared to others.
+        """Decide a task that came to `enqueue`: where it runs, for how long, in which order.
 
-        `cpu` is a CPU, `CPU_ANY` (an idle one if there is one, else the first that is
-        free) or a `domain_queue`. `slice_ns` 0 is the shortest slice; what no machine can
-        live with is brought into 0.1 to 100 ms. The lowest `vtime_ns` runs first; without
-        one, tasks run in the order in which they became runnable. A task that wakes up
-        interrupts one that is due later by more than the shortest slice. With `preempt` the
-        task that runs on `cpu` makes room in any case. What `task.state` is now comes back with it.
+        `cpu` is a CPU, `CPU_ANY` (an idle CPU if there is one, else the first that is free)
+        or a `domain_queue`. `slice_ns` 0 is the shortest slice; other values are brought
+        into 0.1 to 100 ms. The lowest `vtime_ns` runs first; without it, tasks run in the
+        order in which they became runnable. A task that wakes up preempts a task that is
+        due later by more than `margin_ns`. With `preempt` the task that runs on `cpu` makes
+        room in any case. The value of `task.state` comes back with the task.
 
         False if the task has moved on: it was decided, ran without the policy, or is gone.
         """
@@ -219,27 +229,22 @@ class Policy:
         if vtime_ns is None:
             vtime_ns = task.enqueue_ns
         flags = PREEMPT if preempt else 0
-        self.machine.pending += (task.seq, task.pid, cpu, slice_ns, vtime_ns, task.state, flags)
+        self.machine.outgoing += (task.seq, task.pid, cpu, slice_ns, vtime_ns, task.state, flags)
         return True
-
-    def _forget(self, pid: int) -> None:
-        """A task is gone, so it is held no longer; what runs the policy says so first."""
-        if self._held.pop(pid, None) is not None:
-            self.nr_held = len(self._held)
 
     def tick(self) -> None:
         """Called about every `interval_ns`."""
 
     def stopped(self, pid: int, ran_ns: int) -> None:
-        """The task left its CPU after `ran_ns`. Only policies that override it are told."""
+        """The task left its CPU after `ran_ns`. Called only for policies that override it."""
 
     def slept(self, pid: int) -> None:
-        """The task waits for something, and is not runnable. Only if overridden."""
+        """The task sleeps, and is not runnable. Called only for policies that override it."""
 
     def exited(self, pid: int) -> None:
-        """The task is gone, and its pid may come back as another. Only if overridden.
+        """The task is gone, and its pid may be used again. Called only if overridden.
 
-        No record of it comes after this. The one way to lose it is a ring that is full:
+        No record of the task comes after this. An event is lost only when the ring is full:
         `events_lost` counts that.
         """
 
@@ -248,33 +253,43 @@ class Policy:
         """A policy for a machine, as the command makes it; for tests and simulations.
 
         Options that are not given have their defaults. Raises TypeError for an unknown
-        one and ValueError for a bad value.
+        option and ValueError for a bad value.
         """
         policy = cls.__new__(cls)
         policy.machine = machine
         policy._held = {}
+        if not hasattr(cls, "margin_ns"):
+            policy.margin_ns = machine.slices.shortest_ns
         for name, value in options.items():
             if name not in cls.options:
                 raise TypeError(f"{cls.name} has no option {name!r}")
             setattr(policy, name, cls.options[name].check(value))
         policy.__init__()  # type: ignore[misc]
+        if not 0 <= policy.margin_ns < 1 << 63:
+            raise ValueError(f"{cls.name}: margin_ns is {policy.margin_ns}, not a time from 0 on")
         return policy
 
 
-def _known_fields() -> str:
-    return f"there are {', '.join(FIELDS)}"
+def _check_fields(policy: type[Policy]) -> None:
+    """Raise TypeError for fields that do not exist, are out of order, or are missing."""
+    what = f"{policy.__name__}.fields"
+    for name in policy.fields:
+        if name not in FIELDS:
+            raise TypeError(f"{what}: there is no {name!r}; there are {', '.join(FIELDS)}")
+    order = tuple(name for name in FIELDS if name in policy.fields)
+    if policy.fields != order:
+        raise TypeError(f"{what}: the order is {order}")
+    needed: dict[str, tuple[str, ...]] = {}
+    if policy.enqueue is not Policy.enqueue:
+        needed["enqueue"] = ENQUEUE_FIELDS
+    elif policy.decide is not Policy.decide and not policy.uses_numpy:
+        needed["decide"] = DECIDE_FIELDS
+    for method, names in needed.items():
+        if missing := [name for name in names if name not in policy.fields]:
+            raise TypeError(f"{what}: {method}() needs {', '.join(map(repr, missing))} too")
 
 
-def flat_decisions(decisions: Any) -> list[int]:
-    """The flat list of a structured array with `DECISION_FIELDS`, in any integer types.
-
-    Raises TypeError for anything else.
-    """
-    names = getattr(getattr(decisions, "dtype", None), "names", None)
-    if names is None or any(name not in names for name in DECISION_FIELDS):
-        raise TypeError(
-            f"decide() returned {type(decisions).__name__}: it takes a flat list of integers, or "
-            f"a structured array with the fields {', '.join(DECISION_FIELDS)}"
-        )
-    columns = [decisions[name].tolist() for name in DECISION_FIELDS]
-    return [value for row in zip(*columns, strict=True) for value in row]
+def forget(policy: Policy, pid: int) -> None:
+    """A task is gone, so the policy does not hold it; called before `Policy.exited`."""
+    if policy._held.pop(pid, None) is not None:
+        policy.nr_held = len(policy._held)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Everything that pyland prints goes through here: escaped, encodable, and bounded in time.
+"""All output of pyland goes through here: escaped, encodable, and bounded in time.
 
-Names of tasks, and what policies and their exceptions say, are other people's text. On a
-terminal an escape sequence in it would move the cursor, set the title or answer for the
-user; a newline would look like a line of pyland's; a bidi control would turn a line round.
+Names of tasks and texts of policies and exceptions are not pyland's own. On a terminal, an
+escape sequence in them would move the cursor, set the title or answer for the user; a
+newline would start a line that looks like pyland's; a bidi control would reverse a line.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from pyland.errors import UsageError
 from pyland.outlet import Outlet
 
 WITHIN_S = 0.25
-"""How long what `say` prints may wait for a reader: pyland ends within a second."""
+"""How long `say` waits for a reader: pyland ends within a second."""
 
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _NAMES = {"stdout": "standard output", "stderr": "standard error"}
 
 
 def escape(text: str, keep: str = "") -> str:
-    """The text in one line of printable characters, the others written as Python does.
+    """The text in one line of printable characters; others are escaped as Python does.
 
-    That is all controls (C0, C1, DEL), newlines of any kind, bidi and other format
-    characters, and bytes that are no text; except those in `keep`.
+    Escaped are all controls (C0, C1, DEL), newlines of any kind, bidi and other format
+    characters, and bytes that are no text, but not the characters in `keep`.
     """
     if text.isprintable():
         return text
@@ -52,7 +52,7 @@ def _code(char: str) -> str:
 def block(text: str) -> str:
     """A text of several lines, escaped; all but the first are indented.
 
-    So none of them can be taken for a line of pyland's own.
+    So none of them looks like a line of pyland's own.
     """
     first, *rest = text.expandtabs(4).rstrip("\n").split("\n")
     indented = (line if line.startswith("  ") else f"  {line}".rstrip() for line in rest)
@@ -60,12 +60,12 @@ def block(text: str) -> str:
 
 
 def as_json(value: Any, indent: int | None = None) -> str:
-    """For programs, and harmless on a terminal: ASCII without controls."""
+    """JSON in ASCII without controls, so that it is harmless on a terminal."""
     return json.dumps(value, indent=indent).replace("\x7f", "\\u007f")
 
 
 def encode(text: str) -> bytes:
-    """The text in the encoding of the terminal, and a newline; what it lacks is escaped."""
+    """The text and a newline in the terminal's encoding; characters that it lacks are escaped."""
     line = escape(text, keep="\n") + "\n"
     return line.encode(encoding(), errors="backslashreplace")
 
@@ -73,7 +73,7 @@ def encode(text: str) -> bytes:
 def encoding() -> str:
     """The terminal's encoding, which is the locale's.
 
-    In the C locale Python writes UTF-8. A terminal of 8 bits reads controls in it: the
+    In the C locale Python writes UTF-8. An 8-bit terminal would see controls in it: the
     second byte of some letters is one.
     """
     stream = sys.__stdout__ or sys.__stderr__
@@ -88,9 +88,9 @@ def encoding() -> str:
 
 
 def show(text: str) -> None:
-    """Print on standard output, however long its reader takes; for commands that only show.
+    """Print on standard output and wait for its reader; for commands that only show a text.
 
-    Raises UsageError when there is no room on the disk, and is silent when the reader left.
+    Raises UsageError if the disk is full; returns silently if the reader has left.
     """
     if _captured("stdout", text):
         return
@@ -105,9 +105,9 @@ def show(text: str) -> None:
 
 
 def say(text: str, name: str = "stdout") -> None:
-    """Print on a standard stream, waiting for its reader at most `WITHIN_S`; never raises.
+    """Print on a standard stream and wait at most `WITHIN_S` for its reader; never raises.
 
-    What finds no room is not printed.
+    Text for which there is no room by then is dropped.
     """
     if _captured(name, text):
         return
@@ -118,28 +118,28 @@ def say(text: str, name: str = "stdout") -> None:
 
 
 def prepare() -> None:
-    """Let no descriptor that is opened from here on be taken for a standard stream.
+    """Open each standard stream that is closed, so that no other file takes its number.
 
-    Where one of the three is closed, the next file opened would become it: a BPF map, say,
-    into which an error message is written.
+    Otherwise the next open file, for example a BPF map, would become a standard stream, and
+    error messages would be written into it.
     """
     for fd in range(3):
         try:
             os.fstat(fd)
         except OSError:
             with suppress(OSError):
-                # The lowest free number, which is fd: those below are open.
+                # open() takes the lowest free number. That is fd: all below are open.
                 os.open(os.devnull, os.O_RDWR if fd else os.O_RDONLY)
                 os.set_inheritable(fd, True)
 
 
 def go_on_in_the_background() -> None:
-    """Let no terminal stop this process for what it writes (`stty tostop`)."""
+    """Let no terminal stop this process when it writes (`stty tostop`)."""
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 
 
 def _captured(name: str, text: str) -> bool:
-    """Whether the program that calls has put something else in the stream's place."""
+    """True, and the text is written, if the calling program has replaced the stream."""
     stream: TextIO | None = getattr(sys, name)
     if stream is None or stream is getattr(sys, f"__{name}__"):
         return False

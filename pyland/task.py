@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A task that became runnable, and what can be known of it."""
+"""A task that became runnable, and all that a policy can know about it."""
 
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 WAKEUP = 1
 """Of `enq_flags`: the task has slept (SCX_ENQ_WAKEUP)."""
 
 FIELDS = {
-    "seq": "this enqueue; a decision returns it",
+    "seq": "the number of this enqueue; a decision returns it",
     "pid": "thread id in the initial PID namespace",
     "tgid": "process id",
     "cpu": "the CPU where it ran last",
@@ -28,7 +29,7 @@ FIELDS = {
     "uid": "its user",
     "gid": "its group",
     "nice": "-20 to 19",
-    "waker_pid": "who woke it last; 0: an interrupt",
+    "waker_pid": "the task that woke it last; 0: an interrupt",
     "cgroup_id": "its cgroup (v2), as the kernel numbers them",
     "wakeup_interval_ns": "between its wakeups, averaged (3/4 old, 1/4 new)",
     "sleep_interval_ns": "between its falling asleep, averaged likewise",
@@ -43,6 +44,10 @@ BASE_FIELDS = _NAMES[: _NAMES.index("ppid")]
 """The fields that every record has."""
 EXTRA_FIELDS = _NAMES[len(BASE_FIELDS) :]
 """The fields that are collected only while a policy asks for them."""
+DECIDE_FIELDS = ("seq", "pid")
+"""The fields that a decision names its task by: a policy with `decide` needs them."""
+ENQUEUE_FIELDS = ("seq", "pid", "enqueue_ns", "state")
+"""The fields that `Policy.dispatch` reads: a policy with `enqueue` needs them."""
 
 
 _NO_SLOTS: tuple[str, ...] = ()
@@ -51,7 +56,8 @@ _NO_SLOTS: tuple[str, ...] = ()
 class Task:
     """One task that became runnable. Its attributes are the policy's `fields`.
 
-    All is as it was at that moment; only `state` may be set: the task comes back with it.
+    The values are those of that moment. A policy may set `state`: the task's next record
+    has the value that the decision took with it.
     """
 
     __slots__ = _NO_SLOTS
@@ -84,7 +90,7 @@ class Task:
 
     @property
     def is_wakeup(self) -> bool:
-        """Did it just wake up? Else it was preempted, used its slice up, or is new."""
+        """True if it has just woken up; False if it was preempted, used up its slice, or is new."""
         return bool(self.enq_flags & WAKEUP)
 
     def __repr__(self) -> str:
@@ -92,15 +98,18 @@ class Task:
         values = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         return f"Task({values})"
 
-    def __getattr__(self, name: str) -> int:
-        if name in FIELDS:
-            raise AttributeError(f"the policy's `fields` do not name {name!r}")
-        raise AttributeError(f"a task has no {name!r}")
+    # Hidden from type checkers: they find a misspelt field because there is none of that name.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> int:
+            if name in FIELDS:
+                raise AttributeError(f"the policy's `fields` do not name {name!r}")
+            raise AttributeError(f"a task has no {name!r}")
 
 
 @cache
 def task_class(fields: tuple[str, ...]) -> type[Task]:
-    """A Task with exactly these attributes; called with their values in this order."""
+    """The Task class with exactly these attributes; called with their values in this order."""
     lines = [f"def __init__(self, {', '.join(fields)}):"]
     for name in fields:
         # A name is NUL-padded bytes in the record.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What can be said of exceptions and objects of other people's code, whatever they do.
+"""Describes exceptions and objects of foreign code, that is, of policies.
 
-Their `__str__` and `__repr__` may raise, loop or sleep; their class may lie about its name.
-Nothing here raises for that, and all of it ends after `PATIENCE_S`.
+Their `__str__` and `__repr__` may raise, loop or sleep; their class may give a false name.
+The functions here do not raise in these cases, and end after `PATIENCE_S`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 PATIENCE_S = 1.0
-"""So long may other people's code take to say what it is."""
+"""How long foreign code may take to describe itself."""
 _AGAIN_S = 0.1
-"""After that, each further piece of it gets so long."""
+"""After that, the time for each further piece of it."""
 TEXT_MAX = 2000
-"""Characters of one text; what is longer is cut."""
+"""Characters of one text; a longer text is cut."""
 _NOTES_MAX = 10
 _BITS_MAX = 128
 
 
 class PolicyTookTooLongError(BaseException):
-    """Raised inside a policy; no `except Exception` of its own keeps it."""
+    """Raised inside a policy; an `except Exception` there does not catch it."""
 
 
 def kind(error: object) -> str:
@@ -38,12 +38,12 @@ def kind(error: object) -> str:
 
 
 def is_a(error: object, *classes: type) -> bool:
-    """What isinstance says, without asking the object."""
+    """The answer of isinstance, without asking the object."""
     return issubclass(type(error), classes)
 
 
 def exact(text: object) -> str:
-    """A text that is a str and nothing derived from it, cut to `TEXT_MAX`."""
+    """The text as a plain str, not of a derived class, cut to `TEXT_MAX`."""
     if not issubclass(type(text), str):
         return f"({kind(text)} instead of a text)"
     plain = str.__str__(text)
@@ -51,31 +51,31 @@ def exact(text: object) -> str:
 
 
 def attempt(make: Callable[[], object], what: str) -> str:
-    """The text that `make` returns; if it returns none, that `what` raised, in brackets.
+    """The text that `make` returns; if it fails, a text in brackets that says `what` failed.
 
-    With an empty `what`, an empty text then.
+    If `what` is empty, that text is empty, too.
     """
     try:
         return exact(_interruptible(make))
     except PolicyTookTooLongError:
         return f"({what} took longer than {PATIENCE_S:g} s)" if what else ""
-    except BaseException as another:  # noqa: BLE001 - it is other people's code
+    except BaseException as another:  # noqa: BLE001 - foreign code may raise anything
         return f"({what} raised {kind(another)})" if what else ""
 
 
 def told(make: Callable[[], object], what: str) -> str:
-    """The same for a caller that has no `patience` of its own."""
+    """`attempt` for a caller without a `patience` of its own."""
     with patience():
         return attempt(make, what)
 
 
 def message(error: BaseException) -> str:
-    """What an exception says; to be called with `patience`."""
+    """The message of an exception; to be called with `patience`."""
     return attempt(lambda: str(error), "its message")
 
 
 def notes(error: BaseException) -> list[str]:
-    """What was noted at an exception (PEP 678); to be called with `patience`."""
+    """The notes of an exception (PEP 678); to be called with `patience`."""
     found: list[object] = []
 
     def collect() -> str:
@@ -88,13 +88,13 @@ def notes(error: BaseException) -> list[str]:
 
 
 def traceback_of(error: BaseException) -> TracebackType | None:
-    """The real one: a class may have an attribute of this name."""
+    """The real traceback: a class may have an attribute of this name."""
     found: TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
     return found
 
 
 def forget_traceback(error: BaseException) -> None:
-    """Let go of everything that the functions held in which it was raised."""
+    """Drop the traceback, and with it all objects that the functions in it refer to."""
     BaseException.with_traceback(error, None)
 
 
@@ -107,7 +107,7 @@ def value(thing: object) -> str:
 
 
 def plain(thing: Any, depth: int = 3) -> Any:
-    """The same of what JSON has a type for, other objects by their text."""
+    """The object itself if JSON has a type for it, else its text."""
     type_ = type(thing)
     if thing is None or type_ is bool or (type_ is float and thing - thing == 0):
         return thing
@@ -123,38 +123,38 @@ def plain(thing: Any, depth: int = 3) -> Any:
 
 
 def _interruptible(make: Callable[[], object]) -> object:
-    """What `make` returns; on the stack, this says that other people's code is running."""
+    """The result of `make`; its frame on the stack shows that foreign code is running."""
     return make()
 
 
 REGION: CodeType = _interruptible.__code__
-"""An interrupt may raise while this is on the stack, and nowhere else here."""
+"""Only while this is on the stack, an interrupt may raise."""
 
 
 @dataclass
 class Clock:
-    """The time that other people's code is given."""
+    """The time limit of foreign code."""
 
     until_s: float
 
     @property
     def over(self) -> bool:
-        """Is it over?"""
+        """True when the time is over."""
         return time.monotonic() > self.until_s
 
 
 @contextmanager
 def patience() -> Iterator[Clock]:
-    """Inside, what `attempt` calls is interrupted when all of it takes too long.
+    """Interrupt the calls of `attempt` in this block when they take too long together.
 
-    In the main thread only: others cannot be interrupted.
+    Only in the main thread: other threads cannot be interrupted.
     """
     clock = Clock(time.monotonic() + PATIENCE_S)
     if threading.current_thread() is not threading.main_thread():
         yield clock
         return
     before = signal.signal(signal.SIGALRM, interrupt)
-    # Again and again: one of them may be caught on its way up.
+    # The signal comes again and again: foreign code may catch one of the exceptions.
     outer = signal.setitimer(signal.ITIMER_REAL, PATIENCE_S, _AGAIN_S)
     try:
         yield clock
@@ -164,7 +164,7 @@ def patience() -> Iterator[Clock]:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """End what `attempt` has called."""
+    """End the call that `attempt` made."""
     while frame is not None:
         if frame.f_code is REGION:
             raise PolicyTookTooLongError

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The machine's CPUs, and what they share, from sysfs."""
+"""The machine's CPUs, caches and NUMA nodes, from sysfs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +61,8 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
 def read_topology(sysfs: Path = _SYSFS) -> Topology:
     """The topology of the running machine, or of a copy of its `/sys/devices/system`.
 
-    A file that the kernel or a virtual machine leaves out means the plainest layout:
-    no siblings, one LLC, one node, equal capacities.
+    If a file is missing, as on some virtual machines, the plainest layout is assumed: no
+    siblings, one LLC, one node, equal capacities.
     """
     base = sysfs / "cpu"
     possible = parse_cpu_list(_read(base / "possible") or "0")
@@ -87,7 +87,7 @@ def read_topology(sysfs: Path = _SYSFS) -> Topology:
         )
         for cpu in online
     )
-    # Without any, the kernel writes "(null)" there.
+    # If no CPU is isolated, the kernel writes "(null)" there.
     tickless = _read(base / "nohz_full") or ""
     nohz_full = parse_cpu_list(tickless) if tickless[:1].isdigit() else ()
     return Topology(cpus=cpus, nr_cpu_ids=max(possible) + 1, nohz_full=nohz_full)
@@ -109,7 +109,7 @@ def _nodes(base: Path) -> dict[int, int]:
 
 
 def _llc_key(cpu: Path, node: int) -> str:
-    """What the CPUs under one last-level cache have in common, and no others."""
+    """A key that is the same for all CPUs of one last-level cache, and for no other CPU."""
     level, shared = 0, ""
     for index in cpu.glob("cache/index[0-9]*"):
         found = int(_read(index / "level") or 0)
@@ -119,8 +119,8 @@ def _llc_key(cpu: Path, node: int) -> str:
 
 
 def _capacity(cpu: Path) -> int:
-    # Arm and hybrid x86 kernels say it outright; else the firmware's highest
-    # performance level is the best that tells a hybrid's cores apart.
+    # Arm and hybrid x86 kernels have the capacity; elsewhere the firmware's highest performance
+    # level distinguishes the cores of a hybrid CPU best.
     for name in ("cpu_capacity", "acpi_cppc/highest_perf"):
         value = _read(cpu / name)
         if value and value.isdigit() and int(value) > 0:

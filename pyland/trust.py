@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whose files may be run: those that nobody but root and the calling user can change."""
+"""Which files may be run: those that only root and the calling user can change."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from pathlib import Path
 
 from pyland.caller import VARIABLES, calling_user
 
-_LINKS_MAX = 40  # as many as the kernel follows
+_LINKS_MAX = 40  # the kernel's own limit
 
 
 _remembered: frozenset[int] | None = None
 
 
 def remember_trusted_users() -> None:
-    """Let `trusted_users` say what it says now, also after this process has become nobody."""
+    """Keep the answer of `trusted_users`, also for the time after this process becomes nobody."""
     global _remembered  # noqa: PLW0603 - one process has one answer
     _remembered = trusted_users()
 
 
 def trusted_users() -> frozenset[int] | None:
-    """Root and the calling user, when there is more at stake than the user's own rights.
+    """Root and the calling user, if code would run with more than that user's rights.
 
-    None when an ordinary user runs what that user may run anyway. Under sudo and the like
-    it is a set even after the process has become the calling user. Raises UsageError.
+    None for an ordinary user, who may run any code anyway. Under sudo and the like it is a
+    set, also after the process has become the calling user. Raises UsageError.
     """
     if _remembered is not None:
         return _remembered
-    # A variable that the user wrote makes it only stricter.
+    # If the user has set a variable by hand, the rule only becomes stricter.
     if os.geteuid() != 0 and not any(map(os.environ.get, VARIABLES)):
         return None
     return frozenset({0, calling_user().uid})
 
 
 def untrusted(path: Path, callers: frozenset[int]) -> str | None:
-    """Why others than root and `callers` could decide what `path` says; None if they cannot.
+    """Why a user other than root and `callers` can change `path`; None if none can.
 
-    Every folder and symbolic link on the way counts, not the file alone. A sticky folder
-    that all can write to, such as /tmp, will do: there only the owner of an entry, who is
-    looked at next, can replace it.
+    Every folder and symbolic link on the way counts, not only the file. A sticky folder that
+    all users can write to, such as /tmp, is fine: there only the owner of an entry can
+    replace it, and the entry is checked next.
     """
     trusted = callers | {0}
     try:
-        # From the root down, so that what was looked at cannot be exchanged afterwards.
+        # From the root down, so that a checked entry cannot be replaced afterwards.
         for entry in _on_the_way(path):
             found = entry.lstat()
             if found.st_uid not in trusted:
@@ -66,7 +66,7 @@ def untrusted(path: Path, callers: frozenset[int]) -> str | None:
 
 
 def _on_the_way(path: Path) -> Iterator[Path]:
-    """The folders and links that lead to `path`, as the kernel meets them, and itself."""
+    """The folders and links that lead to `path`, as the kernel follows them, and `path`."""
     at = Path("/")
     todo = [*reversed(path.absolute().parts)]
     links = 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The `pyland` command: what its first word says, or else it schedules."""
+"""The `pyland` command: the command of its first word, else it schedules."""
 
 import sys
 from collections.abc import Sequence

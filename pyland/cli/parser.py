@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the commands' parsers have in common."""
+"""Shared parts of the commands' parsers."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from pyland.finder import NO_FOLDER
 
 
 class Parser(argparse.ArgumentParser):
-    """One line for a mistake, instead of the usage and a line."""
+    """Prints one line for a mistake, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
@@ -35,9 +35,10 @@ def add_policy(parser: argparse.ArgumentParser, default: str | None, text: str) 
 
 
 def current_folder(spec: str | None = None) -> Path:
-    """Where a policy of the user's is looked for; raises UsageError when `spec` needs it.
+    """The folder in which a user's policy is searched.
 
-    A folder that was removed is `NO_FOLDER`: what is built in or installed is not in it.
+    If the folder was removed it is `NO_FOLDER`, which is enough for a built-in or installed
+    policy; raises UsageError if `spec` needs the folder.
     """
     try:
         return Path.cwd()
@@ -51,20 +52,20 @@ def current_folder(spec: str | None = None) -> Path:
 
 
 def as_policies_run(function: Callable[[], str]) -> str:
-    """What the function returns, which runs code of policies: never with root's rights.
+    """The result of a function that runs code of policies: never with root's rights.
 
-    Raises UsageError with what it raises as one, or that it ended its process.
+    Raises the function's UsageError, or a UsageError that it ended its process.
     """
     if os.geteuid() != 0:
         return function()
-    # The native part only here: an ordinary user may look at policies without it.
+    # The native part is imported only here: an ordinary user does not need it.
     from pyland.kernel.confined import as_policy_user
 
     return as_policy_user(function)
 
 
 def shown(value: object) -> str:
-    """A value for people, who write yes and no; in one line that does a terminal no harm."""
+    """A value in one line for people: yes or no, escaped for a terminal."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return printing.escape(str(value))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`pyland policies`: which policies there are."""
+"""`pyland policies`: list the policies."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -22,13 +22,13 @@ def build_parser() -> argparse.ArgumentParser:
         description="Schedule this machine's CPUs from Python, through sched_ext.",
         epilog="Ctrl-C or SIGTERM gives the machine back to the kernel's default scheduler. "
         "Other commands: `pyland policies` lists the policies, `pyland swap` changes the running "
-        "one, `pyland status` shows how it fares; each has a --help.",
+        "one, `pyland status` shows its state; each has a --help.",
         allow_abbrev=False,
     )
     add_policy(
         parser,
         DEFAULT_POLICY,
-        "who schedules: a name of `pyland policies`, module:Class or ./file.py:Class "
+        "the policy: a name of `pyland policies`, module:Class or ./file.py:Class "
         "(default %(default)s)",
     )
     add = parser.add_argument
@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=int,
         default=_DEFAULTS.slice_us,
         metavar="US",
-        help="longest slice: what a task gets when nobody waits for its CPU, and the credit of a "
+        help="longest slice: while no task waits for the CPU; also the credit of a "
         "task that slept; weight scales it (default %(default)s; scx_rustland's -s is the credit "
         "alone)",
     )
@@ -58,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=int,
         default=_DEFAULTS.slice_us_min,
         metavar="US",
-        help="shortest slice: what a task gets when many wait (default %(default)s)",
+        help="shortest slice: while many tasks wait (default %(default)s)",
     )
     add(
         "-l",
@@ -84,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=int,
         default=_DEFAULTS.lag_us,
         metavar="US",
-        help="a task that waited so long for Python is dispatched without it (default %(default)s)",
+        help="a task held for this long by Python runs without a decision (default %(default)s)",
     )
     add(
         "--exit-dump-len",
@@ -104,8 +104,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--user",
         default="",
         metavar="USER",
-        help="as whom the policy runs, by name or number (default: the user who called sudo, doas "
-        "or pkexec; nobody where root started pyland)",
+        help="the user that the policy runs as, by name or number (default: the user who called "
+        "sudo, doas or pkexec; nobody if root started pyland)",
     )
     add(
         "--allow-processes",
@@ -123,10 +123,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Schedule, or show what was asked for; the exit code."""
+    """Schedule, or show the version or the policy; the exit code."""
     options = build_parser().parse_args(arguments)
     if options.version:
-        # Only here: it imports as much as all the rest together.
+        # Imported only here: it imports as much as all other modules together.
         from importlib.metadata import version
 
         printing.show(f"pyland {version('pyland')}")
@@ -169,8 +169,8 @@ def _described(wanted: Wanted) -> str:
 
 
 def _schedule(settings: Settings, wanted: Wanted) -> int:
-    # The native part is loaded only here: --help and a wrong value need no root, no
-    # kernel and no library.
+    # The native part is loaded only here: --help and wrong values need no root, kernel or
+    # library.
     from pyland.kernel import checks
 
     checks.check_machine()

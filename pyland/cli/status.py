@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`pyland status`: what runs, and how it fares."""
+"""`pyland status`: the running policy, its user, and all counters."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

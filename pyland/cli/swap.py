@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`pyland swap`: another policy takes over, and nothing stops."""
+"""`pyland swap`: another policy takes over, without a pause."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from pyland.printing import say
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Ask the running pyland, and print what came of it; the exit code."""
+    """Ask the running pyland, and print its answer; the exit code."""
     parser = Parser(
         prog="pyland swap",
         description="Change the policy of the running pyland, without a pause in scheduling.",

@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyland._native import Exchange, ffi, lib
+from pyland.decision import DECISION_FIELDS, flat_decisions
 from pyland.kernel import wire
 from pyland.kernel.loader import MAX_BATCH, QUEUE_CAP
 from pyland.kernel.machine import KernelMachine
-from pyland.policy import DECISION_FIELDS, EXTRA_FIELDS, Batch, Policy, flat_decisions
-
-if TYPE_CHECKING:
-    from numpy import ndarray
+from pyland.policy import EXTRA_FIELDS, Batch, Policy, forget
 
 
 class Stop(IntEnum):
@@ -58,7 +56,7 @@ class DispatchLoop:
         self.refused: list[int] | None = None
         """The list that was no list of decisions, after `run` has raised for it."""
         self._max_batch = max_batch
-        self._batch = Batch()
+        self._batch = Batch(policy.fields)
         self._tick_due_ns = 0
         self._wanted = wanted(type(policy))
         size = lib.PYLAND_BASE_RECORD
@@ -67,7 +65,7 @@ class DispatchLoop:
         self._records = memoryview(ffi.buffer(rings.batch.records, MAX_BATCH * size))
         self._record = struct.Struct(wire.record_format("pyland_queued", policy.fields, size))
         if policy.uses_numpy:
-            self._batch._array = wire.record_array("pyland_queued", self._records, size)
+            self._batch.records = wire.record_array("pyland_queued", self._records, size)
         self._event = struct.Struct(wire.record_format("pyland_event", ("kind", "pid", "ran_ns")))
         self._events = memoryview(ffi.buffer(rings.events, MAX_BATCH * self._event.size))
 
@@ -83,8 +81,8 @@ class DispatchLoop:
     def _want(self) -> None:
         """Tell BPF what the policy needs."""
         policy = self.policy
-        margin_ns = policy.margin_ns or self._machine.slices.shortest_ns
-        lib.pyland_want(self._rings, self._wanted, policy.holds_ns, margin_ns, policy.interval_ns)
+        times_ns = policy.lasts_ns, policy.margin_ns, policy.interval_ns
+        lib.pyland_want(self._rings, self._wanted, *times_ns)
 
     def run(self) -> Stop:
         """Repeat drain, decide and submit until something ends it. Raises what the policy raises.
@@ -97,7 +95,7 @@ class DispatchLoop:
         try:
             stop = exchange.run(
                 policy=self.policy,
-                pending=self._machine.pending,
+                outgoing=self._machine.outgoing,
                 place=self._place,
                 tell=self._tell if told else None,
                 # A policy that reads the array does not pay for tuples.
@@ -113,15 +111,14 @@ class DispatchLoop:
         """The fields of the drained records, unpacked when the policy reads them."""
         return self._record.iter_unpack(self._records[: nr * self._record.size])
 
-    def _place(
-        self, flat: Sequence[int] | ndarray[Any, Any], rest: list[int]
-    ) -> tuple[list[int], list[int]]:
-        """As many decisions as one submission takes, and the rest for the next one."""
-        if not isinstance(flat, (list, tuple)):
-            flat = flat_decisions(flat)
-        pending = self._machine.pending
-        flat = [*rest, *pending, *flat]
-        pending.clear()
+    def _place(self, flat: Any, rest: list[int]) -> tuple[list[int], list[int]]:
+        """As many decisions as one submission takes, and the rest for the next one.
+
+        `flat` is what the policy returned, in any of its forms.
+        """
+        outgoing = self._machine.outgoing
+        flat = [*rest, *outgoing, *flat_decisions(flat)]
+        outgoing.clear()
         full = self._max_batch * len(DECISION_FIELDS)
         return flat[:full], flat[full:]
 
@@ -137,7 +134,7 @@ class DispatchLoop:
                 elif kind == lib.PYLAND_EVENT_SLEPT:
                     policy.slept(pid)
                 else:
-                    policy._forget(pid)
+                    forget(policy, pid)
                     policy.exited(pid)
         if policy.interval_ns and batch.now_ns >= self._tick_due_ns:
             self._tick_due_ns = batch.now_ns + policy.interval_ns

@@ -54,7 +54,7 @@ class KernelMachine(Machine):
 
     def reset(self) -> None:
         """Undo what an earlier policy has set; a performance target becomes the highest."""
-        self.pending.clear()
+        self.outgoing.clear()
         for cpu in self.topology.cpus:
             self._cpus[cpu.id].domain = cpu.llc % lib.PYLAND_NR_DOMAINS
             if self._cpus[cpu.id].performance:

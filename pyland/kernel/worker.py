@@ -190,7 +190,7 @@ class Worker:
         with suppress(BaseException):
             self._loop.warm_up(choice.policy.create(self._machine, **choice.options))
         self._machine.restore(before)
-        self._machine.pending.clear()
+        self._machine.outgoing.clear()
 
     def _schedule(self) -> Stop | None:
         """Until something ends it; None when a failure does, for `--strict`."""
@@ -210,7 +210,7 @@ class Worker:
 
     def _failed(self, error: BaseException) -> bool:
         """Tell of a failure, and take another policy if there were too many; False: give up."""
-        self._machine.pending.clear()
+        self._machine.outgoing.clear()
         name = self._loop.policy.name
         report = self._failures.note(error, time.monotonic())
         if report:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The built-in policies: one file each, to be read as examples."""
+"""The built-in policies, one file each; also examples for authors."""
 
 import importlib
 from pathlib import Path
@@ -11,12 +11,12 @@ BUILTINS = {
     "rr": "pyland.policies.rr:RoundRobin",
     "fifo": "pyland.policies.fifo:Fifo",
 }
-"""Where each is; none is imported before it is asked for."""
+"""The class of each; a policy is imported when it is needed."""
 
 FOLDER = Path(__file__).parent
 
 
 def load_all() -> None:
-    """Import them all: later their files may be out of this process's reach."""
+    """Import all of them: later this process may be unable to read their files."""
     for target in BUILTINS.values():
         importlib.import_module(target.partition(":")[0])

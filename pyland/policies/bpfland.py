@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pyland.policy import CPU_ANY, Batch, Policy, option
 
-# V starts here, for "no state yet" to be different from "long ago".
+# V starts here, so that a state of 0 means "no state yet".
 _ORIGIN_NS = 1 << 36
 _FREQUENCY_WINDOW_NS = 100_000_000
 _FREQUENCY_MAX = 64
@@ -15,15 +15,15 @@ _BUSY_NS = 500_000_000
 class Bpfland(Policy):
     """Fair shares, with more credit for tasks that wake up often (scx_bpfland).
 
-    The order is virtual time plus the weighted CPU time since the last wakeup. A task
-    that slept comes back with a credit of `slice_lag_us`, times its wakeups per 100 ms
-    while few tasks wait; with queues of half a second nobody gets more than one. Slices
-    shrink with the number of tasks that wait.
+    The key is virtual time plus the weighted CPU time since the last wakeup. A task that
+    slept comes back with a credit of `slice_lag_us`, multiplied by its wakeups per 100 ms
+    while few tasks wait; if the queue is half a second long, the credit is not multiplied.
+    Slices shrink with the number of tasks that wait.
 
-    From scx_bpfland 1.1.2; it differs where a policy sees less: V and what a task used are
-    known when it is queued, not when it starts and stops, one count of waiting tasks stands
-    for those of a CPU's and a node's queue, and idle CPUs are BPF's business. As there,
-    a task of low weight that never sleeps gets less than its share beside heavier ones.
+    From scx_bpfland 1.1.2. It differs where a policy sees less: V and the used time are
+    known when a task is queued, not when it starts and stops; one count of waiting tasks
+    stands for the queues of a CPU and a node; BPF finds idle CPUs. As in scx_bpfland, a
+    task of low weight that never sleeps gets less than its share beside heavier tasks.
     """
 
     fields = (
@@ -36,9 +36,9 @@ class Bpfland(Policy):
         "wakeup_interval_ns",
     )
 
-    holds_ns = 100_000_000
+    lasts_ns = 100_000_000
 
-    slice_us: int = option(1000, "the longest slice, shared by those that wait", least=100)
+    slice_us: int = option(1000, "the longest slice, divided by the tasks that wait", least=100)
     slice_min_us: int = option(100, "the shortest slice", least=100)
     slice_lag_us: int = option(40_000, "credit of a task that slept", least=0, most=1_000_000)
 
@@ -48,7 +48,7 @@ class Bpfland(Policy):
         self._vtime_now = _ORIGIN_NS
 
     def decide(self, batch: Batch) -> list[int]:
-        """The state that comes back with a task is its virtual time."""
+        """Decide every task at once; its state is its virtual time."""
         base_ns, least_ns = self.slice_us * 1000, self.slice_min_us * 1000
         lag_ns = self.slice_lag_us * 1000
         vtime_now = self._vtime_now
@@ -64,7 +64,7 @@ class Bpfland(Policy):
                 scale = max(frequency * depth // (depth + waiting), 1)
             if state > vtime_now:
                 vtime_now = state
-            # What was used beyond the credit was used while nobody waited: no debt to others.
+            # A task uses more than the credit only while no other task waits: that is no debt.
             charged_ns = (used_ns if used_ns < lag_ns else lag_ns) * 100 // weight
             vtime_ns = state + charged_ns if state else vtime_now
             floor_ns = vtime_now - lag_ns * scale * weight // 100

@@ -1,63 +1,64 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Fair shares by weight, with a head start for tasks that sleep a lot.
 
-The order is scx_rustland's (1.1.2): a task's virtual time grows by its CPU time over
-its weight; a task that slept comes back at most one slice behind the queue; the
-deadline is the virtual time plus the CPU time since the task last slept. So a task that
-wakes, does little and sleeps again is served before those that compute. Of that CPU time
-a longest slice counts at most, where scx_rustland counts a hundred: more keeps a task that
-computes waiting for as long again behind those that do not (schbench with four threads for
-each CPU, 99th percentile of a request: 780 ms with 100 ms, 440 ms with 20 ms). Instead, who
-has just woken up is another longest slice ahead, for one slice: it answers soon, however
-much it has had, and computes in its turn. A task that has never run has no such start: who
-makes many of them would be ahead of all others.
+The order is that of scx_rustland 1.1.2. A task's virtual time grows by its CPU time divided
+by its weight; a task that slept comes back at most one slice behind the queue; the key is the
+virtual time plus the CPU time since the task last slept. So a task that wakes up, does little
+and sleeps again runs before tasks that compute. Three things differ:
 
-The queue's own virtual time, V, differs from scx_rustland's on purpose. There V is the
-sum of what every task used: it runs away from each of them, every task is clamped to
-V minus one slice, and shares follow the slices alone, which the kernel's tick rounds to
-4 ms. Here V advances as a fair share would: by the time that passed on all CPUs that work,
-over the weight of all that is runnable. Virtual times keep their meaning, and weights hold
-on any tick. Time counts, and not what tasks are seen to have used: those that end within
-their first slice are never seen again, and an endless stream of them would keep a task that
-computes waiting for ever. V never advances slower than by a twentieth of the time (shortest
-over longest slice), and follows a task that is ahead of it by that task's part of the machine
-only: newcomers begin at V, and must not wait because one ran alone for long. That one is two
-longest slices ahead at most. What a task used beyond one longest slice since its last record
-it used while nobody waited for its CPU: no debt to those who come later.
+- Of that CPU time one longest slice counts at most, in scx_rustland a hundred. More would let
+  a task that computes wait behind the others for as long again (schbench, four threads for
+  each CPU, 99th percentile of a request: 780 ms with 100 ms, 440 ms with 20 ms).
+- A task that has just woken up is ahead by another longest slice, for one slice: it answers
+  soon even if it has had much CPU time, and then computes in its turn. A task that has never
+  run has no such start: a process that makes many tasks would be ahead of all others.
+- V, the queue's virtual time, advances as a fair share would: by the time that passed on all
+  busy CPUs, divided by the weight of all runnable tasks. In scx_rustland V is the sum of what
+  every task used. It runs away from each task, every task is clamped to V minus one slice, and
+  shares follow the slices alone, which the kernel's tick rounds to 4 ms. Here virtual times
+  keep their meaning, and weights hold on any tick.
 
-In a crowd of more than 16 tasks for each CPU all these distances from V shrink with the
-number, so that what is owed to all never takes longer than 16 longest slices to give:
-20 ms to each of 10,000 tasks would be minutes, in which the one that is to wake the others up
-waits (10,000 threads began after more than 100 s, and after 8 s with the default scheduler).
+V follows the clock, not the CPU time that tasks are seen to use: a task that ends within its
+first slice is never seen again, and an endless stream of such tasks would let a task that
+computes wait for ever. V never advances slower than by a twentieth of the time (shortest over
+longest slice). If a task is ahead of V, V follows it by that task's part of the machine only:
+newcomers begin at V, and must not wait because one task ran alone for long. Such a task is at
+most two longest slices ahead. CPU time beyond one longest slice since the last record was used
+while no other task waited, so it is no debt.
+
+In a crowd of more than 16 tasks for each CPU, all these distances from V shrink with the
+number, so that the debts to all tasks never take longer than 16 longest slices to pay: 20 ms
+for each of 10,000 tasks would be minutes, and the task that is to wake the others would wait
+for them (10,000 threads began after more than 100 s; after 8 s with the default scheduler).
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-from pyland.policy import CPU_ANY, Batch, Policy, option
+from pyland.policy import CPU_ANY, Batch, Decision, Policy, TaskPool, option
 
-# V starts this far from zero, for "no state yet" to be different from "long ago".
+# V starts this far from zero, so that a state of 0 means "no state yet".
 _ORIGIN_NS = 1 << 32
 _RATE_SHIFT = 20
-# With more tasks than this for each CPU, how far they are from V shrinks with their number.
+# With more tasks than this for each CPU, their distances from V shrink with their number.
 _CROWD = 16
 
 
-# Whenever somebody falls asleep or wakes up the load is another one, mostly one of a few. Each
-# costs 6,000 instructions to work out, and 500 to look up.
+# The load changes with each sleep and wakeup, mostly among a few values. Computing the distances
+# takes 6,000 instructions, looking them up 500.
 @lru_cache(maxsize=256)
 def _distances(
     longest_ns: int, shortest_ns: int, nr_cpus: int, nr_runnable: int, weight_runnable: int
 ) -> tuple[int, int, int, int, int, int, int]:
-    """What follows from the number and the weight of all tasks."""
+    """Slices, distances and rates that follow from the number and the weight of all tasks."""
     slice_ns = reach_ns = longest_ns
     if nr_runnable > nr_cpus:
         share_ns = longest_ns * nr_cpus // nr_runnable
-        # All have a turn within half of the longest slice.
+        # Every task has a turn within half of the longest slice.
         slice_ns = max(share_ns // 2, 2 * shortest_ns)
         reach_ns = min(_CROWD * share_ns, longest_ns)
-    # V advances at least so much for the time that passes, all in 2**-20.
+    # V advances at least this much per time. All rates are in 2**-20.
     least_rate = (shortest_ns << _RATE_SHIFT) // longest_ns
     rate = (100 << _RATE_SHIFT) // weight_runnable
     pull = min(rate, 1 << _RATE_SHIFT)
@@ -66,19 +67,23 @@ def _distances(
 
 
 class Deadline(Policy):
-    """Fair shares by weight; whoever wakes up and does little goes first (scx_rustland).
+    """Fair shares by weight; a task that wakes up and does little goes first (scx_rustland).
 
-    Tasks are decided as soon as they are seen, and BPF's queue, sorted by deadline,
-    does the ordering: 475 ns per task at batches of 64 against 720 with a heap here.
+    Tasks are decided as soon as they are seen, and BPF's queue sorts them: 475 ns per task
+    at batches of 64, against 720 with a heap in Python. With `order=python` they are sorted
+    here.
     """
 
     fields = ("seq", "pid", "cpu", "weight", "used_ns", "awake_runtime_ns", "state")
-    holds_ns = 100_000_000
+    lasts_ns = 100_000_000
 
     percpu_local: bool = option(False, "keep a task on the CPU where it ran last")
+    order: str = option("kernel", "where waiting tasks are sorted", choices=("kernel", "python"))
+    depth: int = option(0, "decided tasks that wait, with order=python; 0: one per CPU", least=0)
+    hold_us: int = option(10_000, "longest wait for a decision, with order=python", least=0)
 
     def __init__(self) -> None:
-        """V starts where no task has been."""
+        """V starts behind the origin, so that every distance from it fits."""
         slices = self.machine.slices
         self._longest_ns, self._shortest_ns = slices.longest_ns, slices.shortest_ns
         self.margin_ns = 3 * slices.longest_ns // 2
@@ -86,36 +91,39 @@ class Deadline(Policy):
         self._clock_ns = self.machine.now_ns
         self._vtime_now = _ORIGIN_NS + 100 * slices.longest_ns
         self._nr_runnable = self._weight_runnable = 0
-        self._load = (0,) * 7
-        self._local = self.percpu_local
+        self._pool: TaskPool[Decision] | None = TaskPool() if self.order == "python" else None
+        self._since_ns: dict[int, int] = {}  # when each task of the pool came, oldest first
+        self._handed_out_ns = 0  # the highest key of the tasks that wait in the kernel
+        self._depth = self.depth or self._nr_cpus
 
     def _look(self, batch: Batch) -> None:
-        """The load is another one."""
+        """The load has changed."""
         self._nr_runnable, self._weight_runnable = batch.nr_runnable, batch.weight_runnable
-        self._load = _distances(
+        distances = _distances(
             self._longest_ns,
             self._shortest_ns,
             self._nr_cpus,
             batch.nr_runnable,
             batch.weight_runnable,
         )
+        # In one tuple with them: to read an attribute takes as long as to unpack five items.
+        self._load = (*distances, self.percpu_local, self._pool)
 
     def decide(self, batch: Batch) -> list[int]:
         """Decides every task at once; its state is its virtual time.
 
-        Counted in instructions (callgrind, Python 3.11: 6,300 for one task, 3,500 for each
-        more): a call of min() takes 1,000, an attribute 50, a comparison of numbers above
-        2**30 200, which is why distances from V are compared and not virtual times; a list
-        that is built whole takes 400 less than one that is extended.
+        Instructions (callgrind, Python 3.11): 6,300 for one task, 3,500 for each further one.
+        A call of min() takes 1,000, an attribute 50. A comparison of numbers above 2**30
+        takes 200, so distances from V are compared and not virtual times. A list that is
+        built whole takes 400 less than one that is extended.
         """
         if batch.weight_runnable != self._weight_runnable or batch.nr_runnable != self._nr_runnable:
             self._look(batch)
-        longest_ns, slice_ns, reach_ns, behind_ns, far_ns, rate, pull = self._load
-        local = self._local
+        longest_ns, slice_ns, reach_ns, behind_ns, far_ns, rate, pull, local, pool = self._load
         clock_ns = batch.now_ns
         passed_ns = clock_ns - self._clock_ns
         self._clock_ns = clock_ns
-        # Where nothing was decided for longer than this, nobody had to wait.
+        # If no task was decided for longer than this, no task waited.
         if passed_ns > longest_ns:
             passed_ns = longest_ns
         vtime_now = self._vtime_now + (passed_ns * rate >> _RATE_SHIFT)
@@ -156,4 +164,36 @@ class Deadline(Policy):
             else:
                 out = decision
         self._vtime_now = vtime_now
+        return out if pool is None else self._hand_out(batch, pool, out)
+
+    def _hand_out(self, batch: Batch, pool: TaskPool[Decision], decided: list[int]) -> list[int]:
+        """Adds decisions to the pool, and takes the first ones out until `depth` tasks wait.
+
+        It is called again and again while the pool has tasks. A task that is due before one
+        that was handed out follows at once. So does a task that has been here for `hold_us`:
+        the kernel side runs it without a decision after `--lag-us`.
+        """
+        since_ns, now_ns = self._since_ns, batch.now_ns
+        for decision in Decision.each_of(decided):
+            pool.add(decision, decision.vtime_ns)
+            since_ns.pop(decision.pid, None)
+            since_ns[decision.pid] = now_ns
+        waiting = batch.nr_runnable - self._nr_cpus - len(pool)
+        if waiting <= 0:
+            self._handed_out_ns = 0
+        # The tasks that wait may be bound to other CPUs than those that idle.
+        if pool and waiting >= self._depth:
+            waiting = self._depth - len(self.machine.idle_cpus())
+        out: list[int] = []
+        while pool and (waiting < self._depth or pool.first().vtime_ns < self._handed_out_ns):
+            decision = pool.pop()
+            del since_ns[decision.pid]
+            out += decision
+            self._handed_out_ns = max(self._handed_out_ns, decision.vtime_ns)
+            waiting += 1
+        held_until_ns = now_ns - self.hold_us * 1000
+        while since_ns and since_ns[pid := next(iter(since_ns))] <= held_until_ns:
+            del since_ns[pid]
+            out += pool.remove(pid) or ()
+        self.nr_held = len(pool)
         return out

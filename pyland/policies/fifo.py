@@ -7,12 +7,11 @@ from pyland.policy import Policy, Task
 
 
 class Fifo(Policy):
-    """First come, first served: the smallest policy there is.
+    """First come, first served (scx_simple with `-f`).
 
-    Fair to nobody in particular: who comes back at once waits behind all others, and
-    weights mean nothing. What scx_simple does with `-f`.
+    Weights have no effect, and a task that comes back waits behind all others.
     """
 
     def enqueue(self, task: Task) -> None:
-        """Tasks that are dispatched without a vtime run in the order of their enqueue."""
+        """Without a vtime, tasks run in the order in which they became runnable."""
         self.dispatch(task, slice_ns=self.machine.slices.shortest_ns)

@@ -9,24 +9,24 @@ from pyland.policy import CPU_ANY, Batch, Policy, option
 class RoundRobin(Policy):
     """First come, first served, with slices that shrink when many wait (scx_rlfifo).
 
-    A slice is `slice_us` over the number of tasks that wait, so that each gets its turn
-    about as often however many there are. scx_rlfifo 1.1 counts the tasks in its ring;
-    here it is all that are runnable and have no CPU.
+    A slice is `slice_us` divided by the number of tasks that wait, so that a task has its
+    turn about as often whatever their number. scx_rlfifo 1.1 counts the tasks in its ring;
+    here all runnable tasks without a CPU count.
     """
 
     name = "rr"
     fields = ("seq", "pid", "enqueue_ns")
 
-    slice_us: int = option(5000, "what a task gets when nobody waits", least=100, most=100_000)
+    slice_us: int = option(5000, "slice while no task waits", least=100, most=100_000)
 
     def __init__(self) -> None:
-        """The machine as it is."""
+        """Read the machine's slices and CPUs."""
         self._nr_cpus = len(self.machine.topology.online)
         self._longest_ns = self.slice_us * 1000
         self._shortest_ns = self.machine.slices.shortest_ns
 
     def decide(self, batch: Batch) -> list[int]:
-        """The kernel's queue keeps the order of the enqueues."""
+        """Decide every task at once: its key is the time of its enqueue."""
         slice_ns = self._longest_ns
         waiting = batch.nr_runnable - self._nr_cpus
         if waiting > 0:

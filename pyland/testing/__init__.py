@@ -15,6 +15,6 @@ The same inputs always give the same decisions.
 from pyland.testing.layout import make_topology
 from pyland.testing.machine import OfflineMachine
 from pyland.testing.task import OfflineTask
-from pyland.testing.trace import Decision, Trace
+from pyland.testing.trace import Decided, Trace
 
-__all__ = ["Decision", "OfflineMachine", "OfflineTask", "Trace", "make_topology"]
+__all__ = ["Decided", "OfflineMachine", "OfflineTask", "Trace", "make_topology"]

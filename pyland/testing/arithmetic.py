@@ -16,7 +16,7 @@ _WRAPS_NS = 1 << 64
 
 
 def _signed(difference: int) -> int:
-    """What BPF sees of a difference: nearer to 0 than 2^63."""
+    """A difference as BPF sees it: a signed number of 64 bits."""
     return (difference + _WRAPS_NS // 2) % _WRAPS_NS - _WRAPS_NS // 2
 
 
@@ -26,12 +26,12 @@ def average(old: int, new: int) -> int:
 
 
 def slice_ceil_ns(longest_ns: int) -> int:
-    """The longest slice of any task, where `longest_ns` is that of weight 100."""
+    """The longest slice of any task, if `longest_ns` is that of weight 100."""
     return max(longest_ns, SLICE_CEIL_NS)
 
 
 def slice_within(slice_ns: int, longest_ns: int) -> int:
-    """A slice that a machine can live with."""
+    """The slice, brought into the range that a machine can work with."""
     return min(max(slice_ns, SLICE_FLOOR_NS), slice_ceil_ns(longest_ns))
 
 
@@ -41,17 +41,17 @@ def is_no_slice(slice_ns: int, longest_ns: int) -> bool:
 
 
 def slice_of_weight(slice_ns: int, weight: int) -> int:
-    """The slice of a task of this weight, where that of weight 100 is `slice_ns`."""
+    """The slice of a task of this weight, if a task of weight 100 has `slice_ns`."""
     return slice_ns * weight // 100
 
 
 def slice_at_weight_100(slice_ns: int, weight: int) -> int:
-    """The other way round; a weight of 0 is not known yet."""
+    """The inverse of `slice_of_weight`; a weight of 0 is not known yet."""
     return slice_ns * 100 // (weight or 100)
 
 
 def usual_slice_ns(usual_ns: int, slice_ns: int) -> int:
-    """What slices are like, after one more of this length at weight 100."""
+    """The usual slice, after one more slice of this length; both at weight 100."""
     if slice_ns > usual_ns:
         return slice_ns
     return average(usual_ns, slice_ns) if slice_ns else usual_ns
@@ -61,21 +61,21 @@ def slice_goes_on(
     left_ns: int,
     weight: int,
     woke_up: bool,
-    holds_asleep: bool,
-    holds_until_ns: int,
+    lasts_asleep: bool,
+    lasts_until_ns: int,
     now_ns: int,
     usual_ns: int,
 ) -> bool:
-    """Whether a decision with so much of its slice left is one for the task's next turn."""
+    """True if a decision that leaves `left_ns` is good for the task's next turn."""
     return (
         left_ns >= SLICE_FLOOR_NS
-        and (not woke_up or (holds_asleep and _signed(holds_until_ns - now_ns) > 0))
+        and (not woke_up or (lasts_asleep and _signed(lasts_until_ns - now_ns) > 0))
         and slice_at_weight_100(left_ns, weight) <= usual_ns
     )
 
 
 def vtime_within(vtime_ns: int, now_ns: int) -> int:
-    """A key near `now_ns`, the highest that has run; the first keys, where that is 0, are free."""
+    """The key, brought near `now_ns`, the highest that has run; if that is 0, any key is taken."""
     if not now_ns and vtime_ns < VTIME_FIRST_MAX_NS:
         return vtime_ns
     ahead_ns = _signed(vtime_ns - now_ns)
@@ -83,10 +83,10 @@ def vtime_within(vtime_ns: int, now_ns: int) -> int:
 
 
 def vtime_after(last_ns: int, used_ns: int, weight: int, longest_ns: int) -> int:
-    """A task's last key, gone on by what it used, a longest slice at most."""
+    """A task's last key plus the CPU time it used: at most one longest slice, by weight."""
     return last_ns + min(used_ns, longest_ns) * 100 // (weight or 1)
 
 
 def is_due_later(running_vtime_ns: int, ran_ns: int, vtime_ns: int, margin_ns: int) -> bool:
-    """Is the task that runs, for `ran_ns` so far, due later by more than a margin?"""
+    """True if the running task is due later by more than the margin; it has run for `ran_ns`."""
     return _signed(running_vtime_ns + ran_ns - vtime_ns) > _signed(margin_ns)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Topologies for machines that do not exist."""
+"""Topologies of virtual machines."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pyland.topology import FULL_CAPACITY, Cpu, Topology
 def make_topology(cpus: int = 2, *, nodes: int = 1, llcs: int = 1, threads: int = 1) -> Topology:
     """`cpus` CPUs in `nodes` NUMA nodes, `llcs` last-level caches each, `threads` a core.
 
-    CPUs are numbered through: siblings side by side, then cores, caches, nodes. Raises
-    ValueError if they cannot be shared out evenly.
+    CPU numbers go by siblings, then cores, caches and nodes. Raises ValueError if the CPUs
+    cannot be divided evenly.
     """
     groups = nodes * llcs
     if min(cpus, nodes, llcs, threads) < 1 or cpus % (groups * threads):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the policy of an offline machine is asked: records, gathered into batches."""
+"""The records of an offline machine, and the batches that the policy is asked about."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from pyland.policy import FIELDS, Batch, Policy
@@ -13,28 +13,37 @@ from pyland.testing.task import OfflineTask
 class Questions:
     """Records that the policy has not seen yet."""
 
-    def __init__(self, policy: Policy, tasks: Mapping[int, OfflineTask]) -> None:
-        """None yet; `tasks` are all of the machine's."""
-        self._policy, self._tasks = policy, tasks
+    def __init__(self, policy: Policy) -> None:
+        """No record yet."""
+        self._policy = policy
         self._records: list[dict[str, Any]] = []
-        self._batch = Batch()
+        self._nr_runnable = self._weight_runnable = 0
+        self._batch = Batch(policy.fields)
         self.being_asked = False
-        """What is added while the policy decides goes into its next batch."""
+        """Records that are added while the policy decides come with its next batch."""
 
     def add(self, record: dict[str, Any]) -> None:
-        """One more, for the next batch."""
+        """One more record, for the next batch."""
         self._records.append(record)
+
+    def count(self, task: OfflineTask, by: int) -> None:
+        """The task became runnable (1), or is not any more (-1)."""
+        self._nr_runnable += by
+        self._weight_runnable += by * task.weight
 
     def forget(self, pid: int) -> None:
         """A task is gone."""
         self._records = [record for record in self._records if record["pid"] != pid]
 
-    def answers(self) -> Iterator[Any]:
-        """What the policy decides, batch by batch, until there are no more records."""
+    def answers(self, *, held: bool = False) -> Iterator[Any]:
+        """What the policy decides, batch by batch, until no record is left.
+
+        With `held` it is asked at least once, if it holds tasks.
+        """
         self.being_asked = True
         try:
-            while self._records:
-                records, self._records = self._records, []
+            while self._records or (held and self._policy.nr_held):
+                records, self._records, held = self._records, [], False
                 yield self._policy.decide(self._filled(records))
         finally:
             self.being_asked = False
@@ -42,15 +51,14 @@ class Questions:
     def _filled(self, records: list[dict[str, Any]]) -> Batch:
         batch, policy = self._batch, self._policy
         batch.now_ns = policy.machine.now_ns
-        runnable = [task for task in self._tasks.values() if task.runnable]
         batch.nr = len(records)
-        batch.nr_runnable = max(len(runnable), 1)
-        batch.weight_runnable = max(sum(task.weight for task in runnable), 1)
+        batch.nr_runnable = max(self._nr_runnable, 1)
+        batch.weight_runnable = max(self._weight_runnable, 1)
         batch.rows = [tuple(record[name] for name in policy.fields) for record in records]
         if policy.uses_numpy:
             import numpy as np
 
             kinds = [(name, "S16" if name == "comm" else "i8") for name in FIELDS]
             rows = [tuple(record[name] for name in FIELDS) for record in records]
-            batch._array = np.array(rows, dtype=kinds)
+            batch.records = np.array(rows, dtype=kinds)
         return batch

@@ -3,52 +3,12 @@
 
 from __future__ import annotations
 
-import heapq
-from itertools import count
+from collections import defaultdict
 
+from pyland.pool import TaskPool
 from pyland.testing.task import OfflineTask
 
 SHARED = "shared"
-
-
-class Queues:
-    """One queue a CPU, one a domain, and the shared one, each by vtime."""
-
-    def __init__(self) -> None:
-        """All empty."""
-        self._queues: dict[str, list[tuple[int, int, OfflineTask, int]]] = {}
-        self._order = count()
-
-    def put(self, queue: str, task: OfflineTask) -> None:
-        """Behind those with the same or a lower vtime."""
-        entry = (task.vtime_ns or 0, next(self._order), task, task.seq)
-        heapq.heappush(self._queues.setdefault(queue, []), entry)
-
-    def take(self, cpu: int, domain: int) -> OfflineTask | None:
-        """What this CPU runs next: the lowest vtime of its own, its domain's and the shared."""
-        names = [cpu_queue(cpu), domain_queue(domain), SHARED]
-        heads = [(entry, name) for name in names if (entry := self._first(name, cpu))]
-        if not heads:
-            names = sorted(name for name in self._queues if name.startswith("domain"))
-            heads = [(entry, name) for name in names if (entry := self._first(name, cpu))]
-        if not heads:
-            return None
-        entry, name = min(heads, key=lambda head: head[0][:2])
-        self._queues[name].remove(entry)
-        heapq.heapify(self._queues[name])
-        return entry[2]
-
-    def waiting(self, cpu: int, domain: int) -> bool:
-        """Is there anything that this CPU could take?"""
-        names = (cpu_queue(cpu), domain_queue(domain), SHARED)
-        return any(self._first(name, cpu) for name in names)
-
-    def _first(self, name: str, cpu: int) -> tuple[int, int, OfflineTask, int] | None:
-        queue = self._queues.get(name, [])
-        queue[:] = [entry for entry in queue if _still(entry)]
-        heapq.heapify(queue)
-        usable = [entry for entry in queue if cpu in entry[2].cpus]
-        return min(usable, key=lambda entry: entry[:2], default=None)
 
 
 def cpu_queue(cpu: int) -> str:
@@ -61,6 +21,40 @@ def domain_queue(domain: int) -> str:
     return f"domain {domain}"
 
 
-def _still(entry: tuple[int, int, OfflineTask, int]) -> bool:
-    _, _, task, seq = entry
-    return task.where == "queued" and task.seq == seq
+class Queues:
+    """One queue for each CPU, one for each domain, and the shared queue, each by vtime."""
+
+    def __init__(self) -> None:
+        """All empty."""
+        self._queues: defaultdict[str, TaskPool[OfflineTask]] = defaultdict(TaskPool)
+
+    def put(self, queue: str, task: OfflineTask) -> None:
+        """Behind the tasks with the same or a lower vtime."""
+        self._queues[queue].add(task, task.vtime_ns or 0)
+
+    def drop(self, task: OfflineTask) -> None:
+        """Out of the queue where it waits."""
+        for queue in self._queues.values():
+            queue.remove(task.pid)
+
+    def take(self, cpu: int, domain: int) -> OfflineTask | None:
+        """The task that this CPU runs next.
+
+        It has the lowest vtime of the CPU's own queue, its domain's and the shared one; if
+        these are empty, of the other domains'.
+        """
+        task = self._first(cpu, [cpu_queue(cpu), domain_queue(domain), SHARED])
+        if task is None:
+            others = sorted(name for name in self._queues if name.startswith("domain"))
+            task = self._first(cpu, others)
+        if task:
+            self.drop(task)
+        return task
+
+    def waiting(self, cpu: int, domain: int) -> bool:
+        """True if a task waits that this CPU may take."""
+        return self._first(cpu, [cpu_queue(cpu), domain_queue(domain), SHARED]) is not None
+
+    def _first(self, cpu: int, names: list[str]) -> OfflineTask | None:
+        heads = (next((t for t in self._queues[name] if cpu in t.cpus), None) for name in names)
+        return min(filter(None, heads), key=lambda task: task.vtime_ns or 0, default=None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A task of an offline machine, and what the kernel would keep about it."""
+"""A task of an offline machine, with what a kernel knows about it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pyland.task import WAKEUP
+from pyland.testing.arithmetic import average
 
 
 @dataclass(eq=False)
 class OfflineTask:
-    """Made by `OfflineMachine.add`; read what you like, change nothing."""
+    """Made by `OfflineMachine.add`; to be read only."""
 
     name: str
     pid: int
@@ -19,11 +20,11 @@ class OfflineTask:
     cpus: frozenset[int] = frozenset()
     """Its affinity."""
     runs_ns: int | None = None
-    """It sleeps after so much CPU time; None: never by itself."""
+    """It sleeps after this much CPU time; None: never by itself."""
     sleeps_ns: int | None = None
-    """It wakes up after so long; None: only when woken."""
+    """It wakes up after this time; None: only when `OfflineMachine.wake` is called."""
     known: dict[str, Any] = field(default_factory=dict)
-    """Fields that only the real kernel could know: uid, cgroup_id, ..."""
+    """Fields that only a real kernel knows: uid, cgroup_id, ..."""
 
     cpu: int = 0
     total_runtime_ns: int = 0
@@ -35,15 +36,16 @@ class OfflineTask:
     state: int = 0
     where: str = "asleep"
     """`asleep`, `held`, `queued`, `running` or `gone`."""
-    left_ns: int | None = None
+    awake_left_ns: int | None = None
+    """CPU time until it sleeps; None: it does not."""
     enq_flags: int = 0
     start_ns: int = 0
     wakeup_ns: int = 0
     enqueue_ns: int = 0
     slept_ns: int = 0
     vtime_ns: int | None = None
-    """Of its last decision; None before the first."""
-    slice_ns: int = 0
+    """The key of its last decision, or where it continues; None before the first."""
+    slice_left_ns: int = 0
     reported_ns: int = 0
     wakeup_interval_ns: int = 0
     sleep_interval_ns: int = 0
@@ -51,31 +53,32 @@ class OfflineTask:
 
     @property
     def runnable(self) -> bool:
-        """Does it run or want to?"""
+        """True if it runs or waits for a CPU."""
         return self.where in ("held", "queued", "running")
 
     def woken(self, now_ns: int) -> None:
-        """It leaves its sleep."""
+        """It wakes up."""
         if self.wakeup_ns:
-            self.wakeup_interval_ns = _average(self.wakeup_interval_ns, now_ns - self.wakeup_ns)
+            self.wakeup_interval_ns = average(self.wakeup_interval_ns, now_ns - self.wakeup_ns)
         self.wakeup_ns, self.awake_runtime_ns = now_ns, 0
         self.enq_flags = WAKEUP
-        self.left_ns = self.runs_ns
+        self.awake_left_ns = self.runs_ns
 
     def asleep(self, now_ns: int) -> None:
         """It falls asleep."""
         if self.slept_ns:
-            self.sleep_interval_ns = _average(self.sleep_interval_ns, now_ns - self.slept_ns)
+            self.sleep_interval_ns = average(self.sleep_interval_ns, now_ns - self.slept_ns)
         self.slept_ns = now_ns
-        self.average_runtime_ns = _average(self.average_runtime_ns, self.awake_runtime_ns)
+        self.average_runtime_ns = average(self.average_runtime_ns, self.awake_runtime_ns)
         self.where = "asleep"
 
     def ran(self, ran_ns: int) -> None:
-        """It had a CPU for so long."""
+        """It had a CPU for this time."""
         self.total_runtime_ns += ran_ns
         self.awake_runtime_ns += ran_ns
-        if self.left_ns is not None:
-            self.left_ns -= ran_ns
+        self.slice_left_ns -= ran_ns
+        if self.awake_left_ns is not None:
+            self.awake_left_ns -= ran_ns
 
     def record(self, now_ns: int) -> dict[str, Any]:
         """All fields, as the kernel side writes them when the task is enqueued."""
@@ -110,7 +113,3 @@ class OfflineTask:
             "waker_interval_ns": 0,
             "average_runtime_ns": self.average_runtime_ns,
         } | self.known
-
-
-def _average(old: int, new: int) -> int:
-    return old - old // 4 + new // 4 if old else new

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """One decision of the policy, as it was made."""
+class Decided:
+    """One decision of the policy, as the machine received it."""
 
     time_ns: int
     task: str
@@ -20,14 +20,14 @@ class Decision:
     state: int
     preempt: bool
     late: bool
-    """The task had moved on: nothing came of it."""
+    """The task had moved on, so the decision had no effect."""
 
 
 class Trace:
-    """Everything in the order in which it happened; `print` shows a line for each."""
+    """All events in their order; `print` shows a line for each."""
 
     def __init__(self) -> None:
-        """Nothing has happened."""
+        """No event yet."""
         self._lines: list[tuple[int, str]] = []
 
     def note(self, time_ns: int, text: str) -> None:

@@ -2,16 +2,18 @@
 """The shim over real rings: no record is lost or comes twice, and the order is kept."""
 
 import errno
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyland._native import lib
+from pyland.kernel import guard
 from pyland.kernel.loader import MAX_BATCH
 from pyland.kernel.loop import DispatchLoop, Stop
 from pyland.policies.deadline import Deadline
-from pyland.policy import Batch, Policy, Task
+from pyland.policy import Batch, Decision, Policy, Task
 from tools.rings.harness import DISPATCHED, QUEUED, Rings
 
 
@@ -167,6 +169,69 @@ def test_more_decisions_than_a_batch_go_out_in_several_cycles(rings: Rings) -> N
     while taken := rings.consume(1000):
         seen += [row[0] for row in rings.taken(taken)]
     assert seen == list(reversed(range(1500)))
+
+
+@pytest.mark.parametrize("batches", [1, 4])
+def test_decisions_as_objects_arrive_like_flat_ones(rings: Rings, batches: int) -> None:
+    class Typed(Policy):
+        left = 100 * batches
+
+        def decide(self, batch: Batch) -> list[Decision]:
+            self.left -= batch.nr
+            rings.user.exited = self.left <= 0
+            return [
+                Decision(task, 1, slice_ns=5, vtime_ns=2**63 + task.seq, preempt=True)
+                for task in batch.tasks
+            ]
+
+    for _ in range(batches):
+        rings.produce(100)
+    run_until_kernel_ends_it(rings, Typed)
+    assert rings.consume(1000) == 100 * batches
+    for seq, _, cpu, slice_ns, vtime_ns, _, flags in rings.taken(100 * batches):
+        assert (cpu, slice_ns, vtime_ns, flags) == (1, 5, 2**63 + seq, 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ([], "the decision for task 1 has slice_ns = -1: it takes an integer from 0 to 2**64 - 1"),
+        ([7], "decide() returned 2 numbers: it takes 7 for each decision"),
+        ([7] * 6, "has seq = Decision(seq=0,"),
+    ],
+)
+def test_a_wrong_decision_as_an_object_is_told_like_a_flat_one(
+    rings: Rings, more: list[Any], told: str
+) -> None:
+    class Wrong(Policy):
+        def decide(self, batch: Batch) -> list[Decision]:
+            return [Decision(task, slice_ns=-1) for task in batch.tasks] + more
+
+    rings.produce(1)
+    machine = rings.machine()
+    with pytest.raises((OverflowError, TypeError)) as raised:
+        DispatchLoop(rings.shim, Wrong.create(machine), machine).run()
+    assert told in guard.describe(raised.value)
+    assert rings.consume(10) == 0
+
+
+@pytest.mark.parametrize("wanted", [None, 0, 7, 2**62])
+def test_the_margin_that_bpf_gets_is_the_policys(rings: Rings, wanted: int | None) -> None:
+    """`tests/unit/test_preemption.py` has the same table for the offline machine."""
+
+    class Ends(Policy):
+        def __init__(self) -> None:
+            if wanted is not None:
+                self.margin_ns = wanted
+
+        def decide(self, batch: Batch) -> list[int]:
+            rings.user.exited = 1
+            return []
+
+    rings.produce(1)
+    policy = run_until_kernel_ends_it(rings, Ends)
+    shortest_ns = policy.machine.slices.shortest_ns
+    assert rings.user.margin_ns == policy.margin_ns == (shortest_ns if wanted is None else wanted)
 
 
 def test_events_are_told_in_order_and_before_the_tasks(rings: Rings) -> None:

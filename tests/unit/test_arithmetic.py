@@ -84,22 +84,22 @@ def test_the_usual_slice_grows_at_once_and_shrinks_slowly(usual_ns: int, slice_n
 
 
 @given(slices, weights, st.booleans(), anything, anything, anything, slices)
-def test_a_decision_holds_alike_at_every_time(
+def test_a_decision_lasts_alike_at_every_time(
     left_ns: int, weight: int, asleep: bool, until_ns: int, now_ns: int, shift: int, usual_ns: int
 ) -> None:
     """Only the difference of the two times counts, also across the point where they wrap."""
 
-    def holds(woke_up: bool, by_ns: int = 0) -> bool:
+    def lasts(woke_up: bool, by_ns: int = 0) -> bool:
         until, now = (until_ns + by_ns) % WRAPS, (now_ns + by_ns) % WRAPS
         return bool(lib.slice_goes_on(left_ns, weight, woke_up, asleep, until, now, usual_ns))
 
-    assert holds(True) == holds(True, shift)
+    assert lasts(True) == lasts(True, shift)
     # A task that did not sleep continues at any time: only a sleep ends its decision.
-    assert holds(False) == holds(False, shift) >= holds(True)
-    if holds(True):
+    assert lasts(False) == lasts(False, shift) >= lasts(True)
+    if lasts(True):
         assert asleep
         assert signed(until_ns - now_ns) > 0
-    if holds(False):
+    if lasts(False):
         assert left_ns >= lib.SLICE_FLOOR_NS
         assert left_ns * 100 // weight <= usual_ns
 

@@ -187,7 +187,7 @@ def test_what_is_found_instead_is_named(spec: str, words: str, folder: Path) -> 
         "from pyland import Policy\nfrom mine import Mine\nnumber = 5\ndef function(): pass\n"
         "class Other: pass\nclass _Base(Policy): pass\nclass Idle(_Base): pass\n"
         "class One(_Base):\n def enqueue(self, task): pass\nAlias = One\n"
-        "instance = One.create(None)\ndel Idle\nclass Idle(_Base): pass\n",
+        "instance = One()\ndel Idle\nclass Idle(_Base): pass\n",
     )
     assert words.format(folder=folder) in refusal(spec, folder)
 

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyland import CPU_ANY, DECISION_FIELDS, Batch, Policy, Task, domain_queue
+from pyland import (
+    CPU_ANY,
+    DECISION_FIELDS,
+    Batch,
+    Decision,
+    Policy,
+    Task,
+    TaskPool,
+    domain_queue,
+)
 from pyland.testing import OfflineMachine, OfflineTask, make_topology
 
 MS = 1_000_000
@@ -254,6 +263,91 @@ def test_what_can_be_done_to_a_cpu() -> None:
         machine.set_performance(0, 1025)
     with pytest.raises(ValueError, match="there are 0 to 63"):
         machine.set_domain(0, 64)
+
+
+@pytest.mark.parametrize(
+    ("fields", "method", "words"),
+    [
+        (("seq", "vruntime"), "", "there is no 'vruntime'; there are seq, pid,"),
+        (("pid", "seq"), "", r"the order is \('seq', 'pid'\)"),
+        (("seq", "weight"), "decide", r"decide\(\) needs 'pid' too"),
+        (("seq", "pid"), "enqueue", r"enqueue\(\) needs 'enqueue_ns', 'state' too"),
+        (("pid", "enqueue_ns", "state"), "enqueue", r"enqueue\(\) needs 'seq' too"),
+    ],
+)
+def test_wrong_fields_are_refused_when_the_class_is_made(
+    fields: tuple[str, ...], method: str, words: str
+) -> None:
+    methods: dict[str, Any] = {method: lambda self, given: []} if method else {}
+    with pytest.raises(TypeError, match=rf"^Wrong\.fields: {words}") as refused:
+        type("Wrong", (Policy,), {"fields": fields, **methods})
+    assert "\n" not in str(refused.value)
+
+
+def test_fields_that_are_enough_are_taken() -> None:
+    for members in (
+        {"fields": ("seq", "pid"), "decide": lambda self, batch: []},
+        {"fields": ("seq", "pid", "enqueue_ns", "state"), "enqueue": lambda self, task: None},
+        {"fields": ("weight",), "uses_numpy": True, "decide": lambda self, batch: []},
+        {"fields": ("weight",)},  # a base class for others
+    ):
+        type("Right", (Policy,), members)
+
+
+def test_the_old_name_of_lasts_ns_still_counts() -> None:
+    class Old(Policy):
+        holds_ns = 5 * MS
+
+    class Heir(Old):
+        pass
+
+    class New(Old):
+        lasts_ns = 7 * MS
+
+    assert [each.lasts_ns for each in (Old, Heir, New, Policy)] == [5 * MS, 5 * MS, 7 * MS, 0]
+
+
+def test_a_policy_sees_the_tasks_that_it_holds() -> None:
+    class Every(Policy):
+        """Lets go of all tasks when it has three."""
+
+        def enqueue(self, task: Task) -> None:
+            if len(self.held) == 3:
+                for each in list(self.held.values()):
+                    assert self.dispatch(each, vtime_ns=each.pid)
+                assert not self.held
+
+    machine = loaded(Every, hogs=7)
+    assert [each.pid for each in machine.decisions] == [102, 103, 104]
+    assert list(machine.policy.held) == [105, 106]
+    machine.exit(hogs(machine)[5])
+    assert list(machine.policy.held) == [106]
+    with pytest.raises(AttributeError):
+        machine.policy.held = {}  # type: ignore[misc]
+
+
+def test_a_policy_that_holds_tasks_is_asked_again_before_a_cpu_idles() -> None:
+    class OneByOne(Policy):
+        """Hands out one task each time it is asked."""
+
+        def __init__(self) -> None:
+            self.tasks: TaskPool[Decision] = TaskPool()
+
+        def decide(self, batch: Batch) -> list[Decision]:
+            for task in batch.tasks:
+                self.tasks.add(Decision(task, vtime_ns=0), -task.pid)
+            out = [self.tasks.pop()] if self.tasks and not batch.nr else []
+            self.nr_held = len(self.tasks)
+            return out
+
+    machine = OfflineMachine(make_topology(cpus=1), OneByOne)
+    tasks = [machine.add(f"t{number}", runs_ns=MS) for number in range(5)]
+    for task in tasks:
+        machine.wake(task)
+    machine.run(10 * MS)
+    assert [each.pid for each in machine.decisions] == [104, 103, 102, 101]
+    assert not machine.counters["fallback"]
+    assert all(task.total_runtime_ns == MS for task in tasks)
 
 
 def test_a_failing_enqueue_names_its_task() -> None:

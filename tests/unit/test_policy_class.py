@@ -30,13 +30,6 @@ def test_extra_fields_are_there_when_named() -> None:
     assert machine.policy.uids == (1000,)  # type: ignore[attr-defined]
 
 
-def test_wrong_fields_are_refused_when_the_class_is_made() -> None:
-    with pytest.raises(TypeError, match="there is no 'vruntime'"):
-        type("Wrong", (Policy,), {"fields": ("seq", "vruntime")})
-    with pytest.raises(TypeError, match="the order is"):
-        type("Wrong", (Policy,), {"fields": ("pid", "seq")})
-
-
 class Tunable(Policy):
     lag_ms: int = option(40, "credit of a sleeper", least=0, most=1000)
     share: float = option(0.5, "of the CPU", least=0, most=1)

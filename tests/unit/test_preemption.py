@@ -54,3 +54,47 @@ def test_a_task_that_continues_after_its_slice_interrupts_no_other() -> None:
     before = str(machine.trace)
     machine.run(500 * MS)
     assert "makes room" not in str(machine.trace)[len(before) :]
+
+
+def runs_at_once(margin_ns: int | None, behind_ns: int, later_ns: int | None = None) -> bool:
+    """Does a task that wakes up run at once, if the one that runs is due later by this?"""
+
+    class Keyed(Policy):
+        def __init__(self) -> None:
+            if margin_ns is not None:
+                self.margin_ns = margin_ns
+
+        def enqueue(self, task: Task) -> None:
+            self.dispatch(task, vtime_ns=10**12 if task.comm == "hog" else 10**12 - behind_ns)
+
+    machine = OfflineMachine(make_topology(cpus=1), Keyed)
+    short, hog, woken = (machine.add(name) for name in ("short", "hog", "woken"))
+    for task in (short, hog):
+        machine.wake(task)
+    machine.sleep(short)
+    machine.run(1)
+    assert hog.where == "running"
+    if later_ns is not None:
+        machine.policy.margin_ns = later_ns
+    machine.wake(woken)
+    return woken.where == "running"
+
+
+@pytest.mark.parametrize("margin_ns", [None, 0, 7, 5 * MS])
+def test_the_margin_is_the_policys_and_by_default_the_shortest_slice(margin_ns: int | None) -> None:
+    """`tests/rings/test_rings.py` has the same table for what BPF gets."""
+    wanted_ns = MS if margin_ns is None else margin_ns
+    # The hog has run for 1 ns, which counts.
+    assert not runs_at_once(margin_ns, wanted_ns - 1)
+    assert runs_at_once(margin_ns, wanted_ns)
+
+
+def test_a_margin_that_is_changed_later_has_no_effect() -> None:
+    assert not runs_at_once(5 * MS, 2 * MS, later_ns=0)
+    assert runs_at_once(0, 2 * MS, later_ns=5 * MS)
+
+
+@pytest.mark.parametrize("margin_ns", [-1, 2**63])
+def test_a_margin_that_is_no_time_is_refused(margin_ns: int) -> None:
+    with pytest.raises(ValueError, match="keyed: margin_ns is"):
+        runs_at_once(margin_ns, 0)

@@ -49,7 +49,7 @@ TABLE: tuple[tuple[str, tuple[Any, ...], int | bool], ...] = (
     ("usual_slice_ns", (4 * MS, 8 * MS), 8 * MS),
     ("usual_slice_ns", (8 * MS, 4 * MS), 7 * MS),
     ("usual_slice_ns", (8 * MS, 0), 8 * MS),
-    # left, weight, woke up, holds asleep, until, now, usual
+    # left, weight, woke up, lasts asleep, until, now, usual
     ("slice_goes_on", (2 * MS, 100, False, False, 0, 9 * S, 5 * MS), True),
     ("slice_goes_on", (99 * US, 100, False, False, 0, 0, 5 * MS), False),
     ("slice_goes_on", (2 * MS, 100, True, False, 9 * S, 1 * S, 5 * MS), False),
@@ -170,6 +170,6 @@ def test_the_offline_machine_queues_a_task_as_bpf_would(
     own_ns = lib.slice_of_weight(shortest_ns, weight)
     assert machine.counters["decided"] == 1
     assert machine.counters["bad_decisions"] == bad
-    assert waiting.slice_ns == lib.slice_within(wanted_ns or own_ns, longest_ns)
+    assert waiting.slice_left_ns == lib.slice_within(wanted_ns or own_ns, longest_ns)
     assert waiting.vtime_ns is not None
     assert waiting.vtime_ns % WRAPS == lib.vtime_within(vtime_ns, 0)

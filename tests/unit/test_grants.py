@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A decision holds for its slice, where the policy says so."""
+"""A decision lasts for its slice, if the policy says so."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ US = 1_000
 
 
 class Lasting(Policy):
-    """Fair by time used; a decision is for 5 ms, and holds for 50."""
+    """Fair by time used; a decision is for 5 ms, and lasts for 50."""
 
-    holds_ns = 50 * MS
+    lasts_ns = 50 * MS
     cpu = CPU_ANY
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Lasting(Policy):
 class Asking(Lasting):
     """The same, asked each time."""
 
-    holds_ns = 0
+    lasts_ns = 0
 
 
 class Placing(Lasting):
@@ -102,7 +102,7 @@ def test_an_interrupted_task_keeps_its_place_and_the_rest_of_its_slice() -> None
     machine.run(100 * US)
     assert hog.where != "running"
     assert hog.vtime_ns == decided.vtime_ns
-    assert 0 < hog.slice_ns < 5 * MS
+    assert 0 < hog.slice_left_ns < 5 * MS
     assert lasting.asked[hog.pid] == asked
 
 

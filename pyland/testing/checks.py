@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What an offline machine makes of a decision's numbers, as bpf/decisions.bpf.h does."""
+
+from __future__ import annotations
+
+from pyland.decision import CPU_ANY, NR_DOMAINS
+from pyland.machine import Slices
+from pyland.testing import arithmetic
+from pyland.testing.cpus import Cpus
+from pyland.testing.queues import SHARED, cpu_queue, domain_queue
+from pyland.testing.task import OfflineTask
+
+
+def weighted_slice_ns(slice_ns: int, task: OfflineTask, slices: Slices) -> int:
+    """The slice of this task, where a task of weight 100 has `slice_ns`."""
+    of_task_ns = arithmetic.slice_of_weight(slice_ns, task.weight)
+    return arithmetic.slice_within(of_task_ns, slices.longest_ns)
+
+
+def checked_slice_ns(slice_ns: int, task: OfflineTask, slices: Slices) -> tuple[int, str]:
+    """The slice that a decision gives, and the counter of what was wrong with it, if any."""
+    wrong = "bad_decisions" if arithmetic.is_no_slice(slice_ns, slices.longest_ns) else ""
+    if wrong or not slice_ns:
+        return weighted_slice_ns(slices.shortest_ns, task, slices), wrong
+    return arithmetic.slice_within(slice_ns, slices.longest_ns), wrong
+
+
+def checked_queue(cpu: int, task: OfflineTask, cpus: Cpus) -> tuple[str, str]:
+    """The queue that a decision's CPU means, and the counter of what was wrong with it."""
+    wrong = ""
+    domain = -2 - cpu
+    if cpu in cpus:
+        if cpu in task.cpus:
+            return cpu_queue(cpu), ""
+        wrong = "bounced"
+    elif 0 <= domain < NR_DOMAINS:
+        if any(cpus[number].domain == domain for number in task.cpus):
+            return domain_queue(domain), ""
+        wrong = "bounced"
+    elif cpu != CPU_ANY:
+        wrong = "bad_decisions"
+    return any_queue(task), wrong
+
+
+def any_queue(task: OfflineTask) -> str:
+    """The queue of a task that may run on any CPU of its affinity."""
+    return cpu_queue(min(task.cpus)) if len(task.cpus) == 1 else SHARED

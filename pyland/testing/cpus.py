@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The CPUs of an offline machine: which task runs on each, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from pyland.decision import NR_DOMAINS
+from pyland.testing.clock import Clock
+from pyland.testing.task import OfflineTask
+from pyland.topology import Topology
+
+
+class Cpu:
+    """One CPU."""
+
+    def __init__(self, number: int, domain: int) -> None:
+        """It idles."""
+        self.number = number
+        self.domain = domain
+        self.performance: int | None = None
+        self.task: OfflineTask | None = None
+        self.turn = 0
+        """Goes up with each slice: the planned end of an earlier one is void."""
+        self.charged_ns = 0
+        """The task's CPU time is counted up to here."""
+
+
+class Cpus:
+    """All CPUs. They know tasks and time, and nothing of queues or policies."""
+
+    def __init__(self, topology: Topology, clock: Clock, turn_ends: Callable[[Cpu], None]) -> None:
+        """All idle. `turn_ends` is called when a slice is used up, or a task wants to sleep."""
+        self._clock, self._turn_ends = clock, turn_ends
+        self._cpus = {cpu.id: Cpu(cpu.id, cpu.llc % NR_DOMAINS) for cpu in topology.cpus}
+        self.vtime_now_ns = 0
+        """The highest key with which a task has run."""
+
+    def __iter__(self) -> Iterator[Cpu]:
+        return iter(self._cpus.values())
+
+    def __getitem__(self, number: int) -> Cpu:
+        return self._cpus[number]
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._cpus
+
+    def idle_for(self, task: OfflineTask) -> Cpu | None:
+        """An idle CPU that the task may use, its previous one first; None if all are busy."""
+        near = [task.cpu, *sorted(task.cpus)]
+        return next((self[n] for n in near if n in task.cpus and not self[n].task), None)
+
+    def start(self, cpu: Cpu, task: OfflineTask) -> None:
+        """Run a task on an idle CPU until its slice is used up."""
+        now_ns = self._clock.now_ns
+        if task.enqueue_ns > task.start_ns:
+            task.longest_wait_ns = max(task.longest_wait_ns, now_ns - task.enqueue_ns)
+        cpu.task, task.cpu, task.where = task, cpu.number, "running"
+        self.vtime_now_ns = max(self.vtime_now_ns, task.vtime_ns or 0)
+        task.start_ns = cpu.charged_ns = now_ns
+        self._plan_end(cpu, task)
+
+    def extend(self, cpu: Cpu, task: OfflineTask, slice_ns: int) -> None:
+        """Give the running task a new slice."""
+        task.slice_left_ns = slice_ns
+        self._plan_end(cpu, task)
+
+    def stop(self, cpu: Cpu) -> OfflineTask:
+        """Take the running task off its CPU."""
+        task = cpu.task
+        assert task
+        self.charge(cpu)
+        cpu.task = None
+        cpu.turn += 1
+        task.enq_flags = 0
+        return task
+
+    def charge(self, cpu: Cpu) -> None:
+        """Count the CPU time of the running task up to now."""
+        if cpu.task:
+            cpu.task.ran(self._clock.now_ns - cpu.charged_ns)
+        cpu.charged_ns = self._clock.now_ns
+
+    def _plan_end(self, cpu: Cpu, task: OfflineTask) -> None:
+        until_ns = task.slice_left_ns
+        if task.awake_left_ns is not None:
+            until_ns = min(until_ns, max(task.awake_left_ns, 0))
+        cpu.turn += 1
+        turn = cpu.turn
+        self._clock.after(until_ns, lambda: self._end(cpu, turn))
+
+    def _end(self, cpu: Cpu, turn: int) -> None:
+        if cpu.task and cpu.turn == turn:
+            self.charge(cpu)
+            self._turn_ends(cpu)

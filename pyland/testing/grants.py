@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What earlier decisions still grant on an offline machine, as in bpf/holding.bpf.h."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyland.policy import CPU_ANY, Policy
+from pyland.task import WAKEUP
+from pyland.testing.arithmetic import (
+    slice_at_weight_100,
+    slice_goes_on,
+    usual_slice_ns,
+    vtime_after,
+)
+from pyland.testing.task import OfflineTask
+
+
+@dataclass
+class _Grant:
+    """What one decision granted."""
+
+    until_ns: int
+    left_ns: int
+    asleep: bool
+    """The decision was for a wakeup, and lasts over more of them."""
+    total_runtime_ns: int
+    """The task's CPU time when `left_ns` was right."""
+    keyed_runtime_ns: int
+    """The task's CPU time when its key was right."""
+
+
+class Grants:
+    """The decisions of one policy that last, by task."""
+
+    def __init__(self, policy: Policy, longest_ns: int) -> None:
+        """No decision yet."""
+        self._lasts_ns, self._longest_ns = policy.lasts_ns, longest_ns
+        self._usual_ns = 0  # slices of the latest decisions, at weight 100
+        self._by_pid: dict[int, _Grant] = {}
+
+    def note(self, task: OfflineTask, cpu: int, now_ns: int) -> None:
+        """`task` was decided just now for `cpu`, with the slice that it has."""
+        self._by_pid.pop(task.pid, None)
+        if cpu != CPU_ANY or not self._lasts_ns:
+            return
+        slice_ns = slice_at_weight_100(task.slice_left_ns, task.weight)
+        self._usual_ns = usual_slice_ns(self._usual_ns, slice_ns)
+        asleep = bool(task.enq_flags & WAKEUP)
+        until_ns = now_ns + self._lasts_ns
+        so_far_ns = task.total_runtime_ns
+        self._by_pid[task.pid] = _Grant(until_ns, task.slice_left_ns, asleep, so_far_ns, so_far_ns)
+
+    def renew(self, task: OfflineTask, now_ns: int) -> bool:
+        """Give a task that is queued again the slice and the key that its decision leaves it.
+
+        False if nothing is left, and the policy has to be asked.
+        """
+        grant = self._by_pid.get(task.pid)
+        if grant is None or task.vtime_ns is None:
+            return False
+        grant.left_ns -= task.total_runtime_ns - grant.total_runtime_ns
+        grant.total_runtime_ns = task.total_runtime_ns
+        woke_up = bool(task.enq_flags & WAKEUP)
+        left_ns, usual_ns = grant.left_ns, self._usual_ns
+        if not slice_goes_on(
+            left_ns, task.weight, woke_up, grant.asleep, grant.until_ns, now_ns, usual_ns
+        ):
+            del self._by_pid[task.pid]
+            return False
+        task.slice_left_ns = grant.left_ns
+        # A task that was preempted still has its turn, and keeps its key.
+        if woke_up:
+            used_ns = task.total_runtime_ns - grant.keyed_runtime_ns
+            grant.keyed_runtime_ns = task.total_runtime_ns
+            task.vtime_ns = vtime_after(task.vtime_ns, used_ns, task.weight, self._longest_ns)
+        return True

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a policy can see of an offline machine, and set."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from pyland.machine import Machine, Slices
+from pyland.testing.clock import Clock
+from pyland.testing.cpus import Cpu, Cpus
+from pyland.topology import Topology
+
+_BOOT_NS = 1_000_000_000
+"""The first time on the virtual clock."""
+
+
+class OfflineView(Machine):
+    """A virtual clock and CPUs, as `Machine` shows them."""
+
+    def __init__(self, topology: Topology, slices: Slices | None, seed: int) -> None:
+        """All CPUs idle."""
+        super().__init__(topology, slices, seed)
+        self._clock = Clock(_BOOT_NS)
+        self._cpus = Cpus(topology, self._clock, self._turn_ends)
+
+    @abstractmethod
+    def _turn_ends(self, cpu: Cpu) -> None:
+        """The slice of the running task is used up, or the task wants to sleep."""
+
+    @property
+    def now_ns(self) -> int:
+        """The virtual clock."""
+        return self._clock.now_ns
+
+    def is_idle(self, cpu: int) -> bool:
+        """True if no task runs there."""
+        self._check_cpu(cpu)
+        return self._cpus[cpu].task is None
+
+    def set_domain(self, cpu: int, domain: int) -> None:
+        """It counts from the CPU's next choice on."""
+        self._check_cpu(cpu)
+        self._check_domain(domain)
+        self._cpus[cpu].domain = domain
+
+    def set_performance(self, cpu: int, target: int) -> None:
+        """Only noted: see `performance`."""
+        self._check_cpu(cpu)
+        self._check_performance(target)
+        self._cpus[cpu].performance = target
+
+    def performance(self, cpu: int) -> int | None:
+        """The target that was set for a CPU, None if there is none."""
+        return self._cpus[cpu].performance
