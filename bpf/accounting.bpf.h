@@ -15,7 +15,7 @@
 #include "slices.bpf.h"
 #include <bpf/bpf_tracing.h>
 
-/* As it is queued, or goes to a CPU at once. Who waits may be queued anew, with another weight. */
+/* As it is queued, or goes to a CPU at once. It may be queued anew with another weight. */
 static __noinline void note_runnable(const struct task_struct *p, struct task_ctx *t, bool wakes_up,
 				     u64 now)
 {
@@ -67,7 +67,7 @@ static __always_inline void note_sleep(const struct task_struct *p, struct task_
 }
 
 /*
- * By its key a task was put on a CPU. BPF's own keys are no measure any more when the policy's
+ * By its key a task was put on a CPU. BPF's own keys are no measure when the policy's
  * come again; those of the kernel's helpers never are: with the least weight a key goes a second
  * on for each 10 ms that the task runs, and takes along what is queued while user space stands.
  */
@@ -116,7 +116,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	task_cpu->running_since_ns = t->start_ns;
 	task_cpu->running_awake_ns = t->awake_runtime_ns;
 	task_cpu->running_computes = t->awake_runtime_ns > pause_ns();
-	/* Who waited for nobody has a longest slice: when others come, it is as long as theirs. */
+	/* Alone, it has a longest slice: when others come, the slice is as long as theirs. */
 	slice_ns = p->scx.slice != SLICE_INFINITE ? p->scx.slice : config.slice_ns;
 	if (!waited && shared.slice_ns && shared.slice_ns < slice_ns)
 		slice_ns = shared.slice_ns;

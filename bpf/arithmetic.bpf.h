@@ -135,7 +135,7 @@ static __always_inline s64 interrupts_again_in(u64 last_kick_ns, u64 pause_ns, u
 	return last_kick_ns + pause_ns + WAKEUP_KICK_NS - now_ns;
 }
 
-/* How long the timer of a CPU waits, whose task runs with this slice and others wait behind. */
+/* How long a CPU's timer waits: its task has this slice, and others wait behind it. */
 static __always_inline u64 slice_ends_in(u64 since_ns, u64 slice_ns, u64 now_ns)
 {
 	s64 left_ns = since_ns + slice_ns - now_ns;

@@ -74,7 +74,7 @@ APART int ask_again(s32 cpu)
 	bpf_iter_scx_dsq_destroy(&it);
 	if (!some)
 		return 0;
-	shared.hurry = 1;
+	run_scheduler_soon();
 	if (p)
 		shared.left_out = LEFT_OUT_LOOKS;
 	return 0;

@@ -67,7 +67,7 @@ static long is_due_last(u64 cpu, void *context)
 
 /*
  * The CPU to interrupt for a task: @cpu, unless that belongs to a higher class. Then it is the one
- * whose task is due last, of those that look into the queue @dsq_id; @cpu where there is none.
+ * whose task is due last, among the CPUs that look into the queue @dsq_id; @cpu if there is none.
  * User space leaves CPUs that are to be free of ticks to their tasks.
  */
 static __noinline s32 cpu_to_interrupt(s32 cpu, u64 dsq_id, const struct task_struct *p, u64 now)
@@ -90,7 +90,7 @@ static __always_inline void move_user_space(const struct task_struct *p, s32 cpu
 	s32 idle_cpu = pick_idle_cpu(p->cpus_ptr, cpu);
 	struct pyland_cpu *c;
 
-	shared.needed = 1;
+	shared.due_ns = DUE_AT_ONCE;
 	if (idle_cpu >= 0) {
 		scx_bpf_kick_cpu(idle_cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 		return;

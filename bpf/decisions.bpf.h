@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What user space decided: taken from its ring and carried out, by whichever CPU
+ * What user space decided: taken from its ring and carried out, by the CPU
  * dispatches next.
  */
 #ifndef PYLAND_DECISIONS_BPF_H
@@ -113,7 +113,7 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 		dsq_id = cpu;
 		kick = cpu;
 	} else if (dsq_id != SHARED_DSQ) {
-		/* Whichever CPU wakes up takes it, from another domain if need be. */
+		/* The CPU that wakes up takes it, from another domain if need be. */
 		if (drain->some_idle)
 			kick = pick_idle_cpu(p->cpus_ptr, prev_cpu);
 	} else if (drain->some_idle && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) &&
@@ -160,7 +160,7 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 		if (wait_ns > 0)
 			c->wait_user_ns += wait_ns < delay_ns ? wait_ns : delay_ns;
 	}
-	/* Who only goes on after its slice has had its turn; who woke up may be in a hurry. */
+	/* A task that goes on after its slice has had its turn; one that woke up may be urgent. */
 	if (t->woke_up && (cpu >= 0 || kick < 0)) {
 		s32 there = cpu_to_interrupt(cpu >= 0 ? cpu : prev_cpu, dsq_id, p, t->decided_ns);
 
@@ -227,24 +227,6 @@ static long drain_one(struct bpf_dynptr *dynptr, void *context)
 }
 
 /*
- * Looked at once per drain: on a busy machine that saves two searches for each decision.
- * A CPU that goes idle meanwhile finds by itself what is queued (update_idle).
- */
-static __always_inline bool some_cpu_idles(void)
-{
-	const struct cpumask *idle;
-	bool some;
-
-	/* There is no such mask where the kernel keeps one for each node. */
-	if (config.idle_per_node)
-		return true;
-	idle = scx_bpf_get_idle_cpumask();
-	some = !bpf_cpumask_empty(idle);
-	scx_bpf_put_idle_cpumask(idle);
-	return some;
-}
-
-/*
  * False while another CPU does it, or there were more than one drain takes: what is decided is
  * not known to be carried out.
  */
@@ -258,7 +240,11 @@ APART int apply_decisions(s32 cpu, bool prev_runnable)
 		return true;
 	drain.cpu_is_free = !prev_runnable && !scx_bpf_dsq_nr_queued(cpu) &&
 			    !scx_bpf_dsq_nr_queued(SHARED_DSQ);
-	drain.some_idle = some_cpu_idles();
+	/*
+	 * Looked at once per drain: on a busy machine that saves two searches for each decision.
+	 * A CPU that goes idle meanwhile finds by itself what is queued (update_idle).
+	 */
+	drain.some_idle = shared.nr_idle > 0;
 	drain.takes_one = !prev_runnable;
 	ret = bpf_user_ringbuf_drain(&dispatched, drain_one, &drain, BPF_RB_NO_WAKEUP);
 	if (ret > 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A task that user space has to decide: its record, its place until then, and whether anybody
- * makes room for user space because of it.
+ * A task that user space has to decide: its record, its place until then, and whether a running
+ * task makes room for user space because of it.
  */
 #ifndef PYLAND_FORWARDING_BPF_H
 #define PYLAND_FORWARDING_BPF_H
@@ -14,7 +14,7 @@
 #include "userspace.bpf.h"
 
 /*
- * Every CPU may be in the middle of a long slice, and nobody would run user space before its
+ * Every CPU may be in the middle of a long slice, and none would run user space before its
  * end. A task that wakes up is worth an interruption, though not too often, and only of a task
  * that computes: others make room by themselves.
  */
@@ -31,7 +31,7 @@ static __always_inline void make_room_for_user_space(s32 cpu, struct pyland_cpu 
 	    (!task_cpu->running_computes &&
 	     (s64)(now - task_cpu->running_since_ns) <= (s64)pause_ns()))
 		return;
-	shared.needed = 1;
+	shared.due_ns = DUE_AT_ONCE;
 	if (!scheduler_waits())
 		return;
 	c->wakeup_kicks++;
@@ -61,7 +61,7 @@ static __always_inline void ask_user_space(struct task_struct *p, struct task_ct
 	c->forwarded++;
 	if (t->woke_up || !t->vtime_known ||
 	    (s64)(next_vtime(p, t, p->scx.dsq_vtime) - vtime_now()) <= 0)
-		shared.hurry = 1;
+		run_scheduler_soon();
 	t->queued_runtime_ns = t->total_runtime_ns;
 	dsq_insert(p, HOLDING_DSQ + t->holding_llc, weighted_slice(p, config.slice_min_ns),
 		   enq_flags);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What is done without anybody asking: tasks that starve in a queue are put back, tasks
+ * What is done from time to time: tasks that starve in a queue are put back, tasks
  * of an earlier policy are handed over to the next, and user space gets its turn.
  */
 #ifndef PYLAND_HEARTBEAT_BPF_H
@@ -34,7 +34,7 @@ static __noinline void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now,
 				continue;
 			if (!dsq_move(&it, p, HOLDING_DSQ + c->llc))
 				continue;
-			/* Its key is no good, and holds no longer. */
+			/* Its key is no good, and its decision is over. */
 			t->queue = QUEUE_RESCUED;
 			t->left_ns = 0;
 			c->rescued++;
@@ -177,7 +177,7 @@ static int beat(void *map, u32 *key, struct heartbeat *h)
 	bpf_loop(config.nr_cpu_ids, rescue_cpu, &now, 0);
 	if (shared.domains_used)
 		bpf_loop(PYLAND_NR_DOMAINS, rescue_domain, &now, 0);
-	shared.needed = 1;
+	shared.due_ns = DUE_AT_ONCE;
 	wake_cpu_for_user_space();
 	bpf_rcu_read_unlock();
 	bpf_timer_start(&h->timer, until_next_beat_ns(), 0);

@@ -51,7 +51,7 @@ static __always_inline bool last_vtime(u64 dsq_id, u64 *vtime_ns)
 	return p;
 }
 
-/* Who yields lets all go first that are queued. */
+/* A task that yields goes behind all that are queued. */
 static __always_inline u64 vtime_if_yielded(const struct task_ctx *t, u64 dsq_id, u64 vtime_ns)
 {
 	u64 last_ns;
@@ -69,11 +69,11 @@ static __always_inline bool is_free_soon(const struct pyland_cpu *c, u64 now)
 }
 
 /*
- * Who has woken up and goes on waits for its own CPU where that is free soon: in the shared
- * queue, half of the tasks that take turns would change CPUs each time, and those that take
- * turns with a lock would meet at it (MariaDB: 199 to 254 transactions a second, 251 to 255
- * since). Not if the policy names CPUs: what it puts into a CPU's queue is not for others, and
- * this is. Nor who yields: it has to go behind all, and would go behind those of one queue.
+ * A task that woke up and continues its slice waits for its previous CPU if that CPU will be free
+ * soon. In the shared queue half of the tasks that take turns would change CPUs each time, and
+ * those that take turns with a lock would meet at it (MariaDB: 199 to 254 transactions a second,
+ * 251 to 255 this way). Not if the policy names CPUs: what it puts into a CPU's queue is for that
+ * CPU alone, and this is not. Not if the task yields: it has to go behind the tasks of all queues.
  */
 static __always_inline u64 queue_to_go_on(const struct task_struct *p, const struct task_ctx *t,
 					  s32 cpu, const struct pyland_cpu *c, u64 now)
@@ -88,8 +88,8 @@ static __always_inline u64 queue_to_go_on(const struct task_struct *p, const str
 }
 
 /*
- * Queues a task again whose decision holds; false when user space has to be asked. Who was
- * interrupted has its turn still, and its key; who slept goes on from what it used. One whose
+ * Queues a task again whose decision holds; false when user space has to be asked. A task that was
+ * interrupted keeps its turn and its key; one that slept goes on from what it used. One whose
  * waker is about to sleep (@sync) needs no other place than the waker's, if it may run there.
  */
 static __always_inline bool go_on(struct task_struct *p, struct task_ctx *t, s32 cpu,

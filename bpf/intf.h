@@ -74,7 +74,7 @@ struct pyland_queued {
 	unsigned int uid;
 	unsigned int gid;
 	int nice;
-	int waker_pid;				/* who woke it last; 0 an idle CPU's interrupt */
+	int waker_pid;				/* the task that woke it last; 0: an interrupt of an idle CPU */
 	int pad;
 	unsigned long long cgroup_id;
 	unsigned long long wakeup_interval_ns;
@@ -142,7 +142,7 @@ struct pyland_cpu {
 	unsigned int last_was_own;
 	unsigned int sched_ran_last;
 	unsigned int sched_kept;
-	unsigned int wakes_sync;	/* who wakes one up here says that it is about to sleep */
+	unsigned int wakes_sync;	/* the task that wakes one up here is about to sleep */
 	unsigned long long lag_check_ns;	/* next look at the oldest held task */
 	unsigned long long running_since_ns;	/* 0: no task, or user space */
 	unsigned long long running_vtime_ns;
@@ -167,7 +167,7 @@ struct pyland_user_cpu {
 	unsigned int idle;
 
 	/* Set by the policy. */
-	unsigned int domain;		/* whose queue the CPU serves */
+	unsigned int domain;		/* the CPU takes from the queue of this domain */
 	unsigned int performance;	/* target, 0 to 1024, plus 1; 0: never set */
 	unsigned int pad;
 	unsigned long long pad_cache_line[4];
@@ -218,6 +218,7 @@ struct pyland_shared {
 	unsigned long long sched_tgid;
 	unsigned long long drained;		/* decisions taken from the ring */
 	unsigned long long last_cycle_ns;	/* when a finished cycle was last seen */
+	unsigned long long due_ns;		/* when user space is to run next */
 	unsigned long long cycles_seen;
 	unsigned long long cycles_begun;
 	unsigned long long cycle_begin_ns;	/* when user space began its present cycle */
@@ -241,7 +242,6 @@ struct pyland_shared {
 	unsigned int decided;			/* tasks since undecided_since_ns */
 	int nr_idle;				/* CPUs that idle */
 	unsigned int wakeup_waits;		/* a task woke up, and user space has not run since */
-	unsigned int hurry;			/* somebody may be due before those that are decided */
 	unsigned int quiet;			/* no task waited at the last heartbeat, or since */
 	unsigned int distrusted;		/* the policy is asked on trial alone: it left tasks undecided */
 	unsigned int trial_size;		/* tasks of the present trial; 0: it has not begun */
@@ -250,7 +250,6 @@ struct pyland_shared {
 	unsigned int left_out;			/* looks left for tasks that are queued by BPF's own order */
 	unsigned int vtime_of_bpf;		/* vtime_now follows keys that BPF gave */
 	unsigned int late;			/* user space is behind: records pause */
-	unsigned int needed;			/* run user space at the next occasion */
 	unsigned int drain_error;		/* errno of a drain that found the ring broken */
 	unsigned int exited;
 	long long exit_kind;

@@ -46,7 +46,7 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 		return prev_cpu;
 	}
 
-	/* Whoever waits for this CPU was there first. The kick wakes it for them. */
+	/* Tasks that wait for this CPU were there first. The kick wakes it for them. */
 	if (scx_bpf_dsq_nr_queued(cpu) > 0 || scx_bpf_dsq_nr_queued(SHARED_DSQ) > 0) {
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 		return cpu;
@@ -249,7 +249,7 @@ void BPF_PROG(pyland_tick, struct task_struct *p)
 	task_set_slice(p, 0);
 }
 
-/* There is nobody to yield to by name: the kernel asks that for its own class alone. */
+/* A task yields to all, never to one: the kernel asks that of its own class alone. */
 SEC("struct_ops/pyland_yield")
 bool BPF_PROG(pyland_yield, struct task_struct *from, struct task_struct *to)
 {
@@ -265,8 +265,8 @@ bool BPF_PROG(pyland_yield, struct task_struct *from, struct task_struct *to)
 
 /*
  * A task can be queued between a CPU's last look and its idle bit. The kernel sets
- * the bit before it calls here (6.13 on), so either the one who queues sees the bit
- * or this sees the task.
+ * the bit before it calls here (6.13 on), so either the CPU that queues the task sees the
+ * bit, or this sees the task.
  */
 SEC("struct_ops/pyland_update_idle")
 void BPF_PROG(pyland_update_idle, s32 cpu, bool idle)

@@ -91,7 +91,7 @@ static __always_inline bool own_goes_first(s32 cpu, const struct pyland_cpu *c)
 	return ahead_ns > 0 || (!ahead_ns && !c->last_was_own);
 }
 
-/* The CPU's own queue, its domain's and the shared one: whichever head is due first. */
+/* The CPU's own queue, its domain's and the shared one: the one whose head is due first. */
 APART int take_decided(s32 cpu)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
@@ -115,73 +115,25 @@ APART int take_decided(s32 cpu)
 	       (shared.domains_used && dsq_move_to_local(domain_dsq));
 }
 
-static long take_of_other_domain(u64 domain, void *context)
-{
-	bool *taken = context;
-
-	*taken = scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain) > 0 &&
-		 dsq_move_to_local(DOMAIN_DSQ + domain);
-	return *taken;
-}
-
-/* What other domains have waiting, for a CPU that would idle. */
+/* For a CPU that would idle: what other domains have waiting. */
 static __always_inline bool take_of_any_domain(void)
 {
-	bool taken = false;
-
-	if (shared.domains_used)
-		bpf_loop(PYLAND_NR_DOMAINS, take_of_other_domain, &taken, 0);
-	return taken;
+	return shared.domains_used && take_of_range(DOMAIN_DSQ, PYLAND_NR_DOMAINS, 0);
 }
 
-static long take_of_other_cpu(u64 cpu, void *context)
-{
-	bool *taken = context;
-
-	*taken = scx_bpf_dsq_nr_queued(cpu) > 0 && dsq_move_to_local(cpu);
-	return *taken;
-}
-
-/* Who waits for its own CPU because that was free soon, for a CPU that would idle. */
+/* For a CPU that would idle: a task that waits for its own CPU because that was free soon. */
 static __noinline bool take_of_any_cpu(u64 now)
 {
-	bool taken = false;
-
-	if (!shared.places && (s64)(now - shared.own_queued_ns) < (s64)OWN_QUEUED_NS)
-		bpf_loop(config.nr_cpu_ids, take_of_other_cpu, &taken, 0);
-	return taken;
-}
-
-struct take_held {
-	u32 own_llc;
-	bool taken;
-};
-
-static long take_held_of_llc(u64 i, void *context)
-{
-	struct take_held *take = context;
-	u32 llc = take->own_llc + i;
-
-	if (llc >= config.nr_llcs)
-		llc -= config.nr_llcs;
-	take->taken = dsq_move_to_local(HOLDING_DSQ + llc);
-	return take->taken;
+	return !shared.places && (s64)(now - shared.own_queued_ns) < (s64)OWN_QUEUED_NS &&
+	       take_of_range(0, config.nr_cpu_ids, 0);
 }
 
 /* The task that has been held longest, of this CPU's LLC before the others'. */
 APART int take_held(s32 cpu)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
-	struct take_held take = {};
 
-	if (!c)
-		return false;
-	take.own_llc = c->llc;
-	if (dsq_move_to_local(HOLDING_DSQ + c->llc))
-		return true;
-	if (config.nr_llcs > 1)
-		bpf_loop(config.nr_llcs, take_held_of_llc, &take, 0);
-	return take.taken;
+	return c && take_of_range(HOLDING_DSQ, config.nr_llcs, c->llc);
 }
 
 /*
@@ -219,8 +171,8 @@ APART int find_oldest_held(s32 cpu, struct held *held)
 }
 
 /*
- * Has user space been late with a held task? Not when it only waits for a CPU like
- * everybody else: then it runs now. But when it is busy elsewhere, stopped, blocked,
+ * Has user space been late with a held task? Not when it only waits for a CPU, as the tasks
+ * do: then it runs now. But when it is busy elsewhere, stopped, blocked,
  * does not come to the end of a cycle (@hogs), or ended one that had the task's record
  * (before @asked_pos) without deciding it. Looked at four times in a lag limit per CPU.
  */

@@ -9,31 +9,11 @@
 
 #include "slices.bpf.h"
 
-static long waits_for_cpu(u64 cpu, void *context)
-{
-	bool *some = context;
-
-	*some = scx_bpf_dsq_nr_queued(cpu) > 0;
-	return *some;
-}
-
-static long waits_for_domain(u64 domain, void *context)
-{
-	bool *some = context;
-
-	*some = scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain) > 0;
-	return *some;
-}
-
 static __always_inline bool some_task_waits(void)
 {
-	bool some = scx_bpf_dsq_nr_queued(SHARED_DSQ) > 0 || some_task_is_held();
-
-	if (!some)
-		bpf_loop(config.nr_cpu_ids, waits_for_cpu, &some, 0);
-	if (!some && shared.domains_used)
-		bpf_loop(PYLAND_NR_DOMAINS, waits_for_domain, &some, 0);
-	return some;
+	return scx_bpf_dsq_nr_queued(SHARED_DSQ) > 0 || some_task_is_held() ||
+	       some_queued(0, config.nr_cpu_ids) ||
+	       (shared.domains_used && some_queued(DOMAIN_DSQ, PYLAND_NR_DOMAINS));
 }
 
 /* How long until the next heartbeat. */
@@ -84,7 +64,7 @@ static __always_inline void end_quiet(u64 now)
  */
 static __always_inline void let_tick_stop(struct task_struct *p, s32 cpu, struct pyland_cpu *c)
 {
-	if (c->nohz_full && shared.quiet && !somebody_waits(cpu, c))
+	if (c->nohz_full && shared.quiet && !work_is_queued(cpu, c->llc))
 		task_set_slice(p, SLICE_INFINITE);
 }
 

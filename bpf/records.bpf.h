@@ -102,7 +102,7 @@ static __noinline bool forward(struct task_struct *p, struct task_ctx *t, s32 cp
 	return true;
 }
 
-/* How often the task wakes up, who woke it, and how often that one wakes others. */
+/* How often the task wakes up, which task woke it, and how often that one wakes others. */
 static __always_inline void note_wakeup(struct task_ctx *t, u64 now)
 {
 	struct task_struct *waker = bpf_get_current_task_btf();

@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Slices that end between two ticks. The kernel ends a slice at a tick: with 250 of them a
- * second, whoever waits behind a slice of 1 ms waits up to 4. While somebody waits for a CPU,
- * a timer of its own looks there when the slice is over, a shortest slice at the least.
+ * second, a task behind a slice of 1 ms waits up to 4 ms. While a task waits for a CPU, a timer
+ * of that CPU looks when the slice is over, a shortest slice at the least.
  */
 #ifndef PYLAND_SLICES_BPF_H
 #define PYLAND_SLICES_BPF_H
 
 #include "queues.bpf.h"
-
-static __always_inline bool somebody_waits(s32 cpu, const struct pyland_cpu *c)
-{
-	return work_is_queued(cpu, c->llc);
-}
 
 static int slice_is_over(void *map, u32 *key, struct slice_timer *s)
 {
@@ -22,7 +17,7 @@ static int slice_is_over(void *map, u32 *key, struct slice_timer *s)
 
 	if (!c)
 		return 0;
-	if (!c->running_since_ns || !somebody_waits(cpu, c)) {
+	if (!c->running_since_ns || !work_is_queued(cpu, c->llc)) {
 		c->slice_timed_by = 0;
 		return 0;
 	}
@@ -70,13 +65,13 @@ static __always_inline bool is_timed(s32 cpu, const struct pyland_cpu *c)
 	return c->slice_timed_by && (here != cpu || c->slice_timed_by == (u32)here + 1);
 }
 
-/* Somebody may wait behind the task that runs on this CPU. */
+/* A task may wait behind the one that runs on this CPU. */
 static __always_inline void time_slice(s32 cpu, struct pyland_cpu *c, u64 now)
 {
 	if (is_timed(cpu, c) || !c->running_since_ns ||
-	    (c->running_slice_ns >= SLICE_TIMED_NS && !c->nohz_full) || !somebody_waits(cpu, c))
+	    (c->running_slice_ns >= SLICE_TIMED_NS && !c->nohz_full) || !work_is_queued(cpu, c->llc))
 		return;
-	/* It may have gone on for long while nobody waited. */
+	/* It may have gone on for long while no other waited. */
 	look_in(cpu, c, slice_ends_in(c->running_since_ns, c->running_slice_ns, now));
 }
 

@@ -15,7 +15,7 @@
 #define HOLDING_DSQ	(1ULL << 21)	/* + LLC: forwarded, not decided yet */
 #define DOMAIN_DSQ	(1ULL << 22)	/* + domain: decided for a group of CPUs, by vtime */
 
-/* Ticks do for slices as long as this; and nobody is interrupted for less than that. */
+/* Ticks do for slices as long as this. Less than the slack is not worth an interruption. */
 #define SLICE_TIMED_NS	(10 * NSEC_PER_MSEC)
 #define SLICE_SLACK_NS	(50 * NSEC_PER_USEC)
 
@@ -179,7 +179,7 @@ static __always_inline struct pyland_user_cpu *user_cpu(s32 cpu)
 	return bpf_map_lookup_elem(&user_cpus, &key);
 }
 
-/* Whose queue the CPU serves, as the policy said. */
+/* The domain from whose queue the CPU takes, as the policy said. */
 static __always_inline u32 domain_of(s32 cpu)
 {
 	struct pyland_user_cpu *u = user_cpu(cpu);

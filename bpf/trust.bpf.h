@@ -19,7 +19,7 @@
 #define BLAME_WINDOW_NS	(1000 * NSEC_PER_MSEC)
 #define DISTRUST_NS	(500 * NSEC_PER_MSEC)
 
-/* A trial of one task, one of 4 and one of 16: who forgets every tenth does not pass them all. */
+/* Trials of 1, 4 and 16 tasks: a policy that forgets every tenth does not pass them all. */
 #define TRIAL_GROWS	4
 #define TRIAL_MAX	16
 

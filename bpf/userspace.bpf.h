@@ -6,39 +6,32 @@
 #ifndef PYLAND_USERSPACE_BPF_H
 #define PYLAND_USERSPACE_BPF_H
 
-#include "state.bpf.h"
+#include "ranges.bpf.h"
+
+/* Values of shared.due_ns: at the next occasion, and while a cycle runs and nothing asks for one. */
+#define DUE_AT_ONCE	0
+#define NOT_DUE		(~0ULL >> 1)
 
 static __always_inline bool scheduler_waits(void)
 {
 	return scx_bpf_dsq_nr_queued(SCHED_DSQ) > 0;
 }
 
-static long is_held_in_llc(u64 llc, void *context)
-{
-	bool *some = context;
-
-	*some = scx_bpf_dsq_nr_queued(HOLDING_DSQ + llc) > 0;
-	return *some;
-}
-
 static __always_inline bool some_task_is_held(void)
 {
-	bool some = false;
-
-	bpf_loop(config.nr_llcs, is_held_in_llc, &some, 0);
-	return some;
+	return some_queued(HOLDING_DSQ, config.nr_llcs);
 }
 
 /*
  * Records of tasks that have all moved on meanwhile are no reason to run user space, unless
- * the ring fills: the heartbeat will do. Nor are tasks that the policy keeps, on the CPU
+ * the ring fills: the heartbeat suffices. Tasks that the policy keeps are no reason on the CPU
  * where it has just ended a cycle: it had its chance, and others wait.
  */
 static __always_inline bool scheduler_has_work(bool just_ran_here)
 {
 	u64 bytes;
 
-	if (shared.needed)
+	if (shared.due_ns == DUE_AT_ONCE)
 		return true;
 	bytes = bpf_ringbuf_query(&queued, BPF_RB_AVAIL_DATA);
 	if (!bytes)
@@ -53,19 +46,37 @@ static __always_inline u64 pause_ns(void)
 	return pause_after(shared.cycle_cost_ns, config.slice_min_ns);
 }
 
-/*
- * While decided tasks wait, user space gets about a fifth of a CPU's time: records gather
- * meanwhile, and a cycle for several of them costs little more than one for each. Nothing
- * gathers where nothing waits, nor when somebody wakes up behind a task that computes.
- * Tasks that only have had their turn, and are due after those that wait, can wait for half
- * of the lag limit: they would not run before.
- */
 static __always_inline bool scheduler_is_due(u64 now)
 {
-	s64 since_ns = now - shared.last_cycle_ns;
-	bool hurry = shared.hurry || user.nr_held || (user.wanted & ~(u32)PYLAND_WANT_EXTRAS);
+	return (s64)(now - shared.due_ns) >= 0;
+}
 
-	return shared.needed || since_ns >= (s64)(hurry ? pause_ns() : config.lag_ns / 2);
+/*
+ * A task may be due before those that are decided: user space runs after a pause. While decided
+ * tasks wait it gets about a fifth of a CPU's time: records gather meanwhile, and a cycle for
+ * several of them costs little more than one for each.
+ */
+static __always_inline void run_scheduler_soon(void)
+{
+	u64 due_ns = shared.last_cycle_ns + pause_ns();
+
+	if ((s64)(due_ns - shared.due_ns) < 0)
+		shared.due_ns = due_ns;
+}
+
+/*
+ * When the next cycle is due after one that ended at @now. Tasks that only have had their turn are
+ * due after those that wait: half of the lag limit is soon enough, they would not run before. But
+ * a policy that keeps tasks, or wants events, goes on, and what came during the cycle counts.
+ */
+static __always_inline u64 next_due_ns(u64 now)
+{
+	if (shared.due_ns == DUE_AT_ONCE)
+		return DUE_AT_ONCE;
+	if (shared.due_ns != NOT_DUE || user.nr_held ||
+	    (user.wanted & ~(u32)PYLAND_WANT_EXTRAS))
+		return now + pause_ns();
+	return now + config.lag_ns / 2;
 }
 
 /* How long until a task may be interrupted for user space again; 0 or less: it may be now. */
@@ -114,8 +125,7 @@ static __always_inline void scheduler_begins(u64 now)
 		return;
 	shared.cycles_begun = user.cycles;
 	shared.cycle_begin_ns = now;
-	shared.needed = 0;
-	shared.hurry = 0;
+	shared.due_ns = NOT_DUE;
 	shared.wakeup_waits = 0;
 	if (shared.asked_pos == shared.begin_pos)
 		shared.begin_pos = bpf_ringbuf_query(&queued, BPF_RB_PROD_POS);
@@ -150,12 +160,17 @@ static __always_inline void scheduler_pauses(u64 now)
 
 	if (ran_ns > 0)
 		shared.cycle_ran_ns += ran_ns;
-	if (user.cycles == shared.cycles_seen)
+	if (user.cycles == shared.cycles_seen) {
+		/* No: it is to go on, at the latest when a cycle without haste would be due. */
+		if (shared.due_ns == NOT_DUE)
+			shared.due_ns = shared.last_cycle_ns + config.lag_ns / 2;
 		return;
+	}
 	shared.cycles_seen = user.cycles;
 	shared.last_cycle_ns = now;
 	shared.cycle_cost_ns = average(shared.cycle_cost_ns, shared.cycle_ran_ns);
 	shared.cycle_ran_ns = 0;
+	shared.due_ns = next_due_ns(now);
 	note_asked();
 	shared.late = 0;
 	/* A new policy is told of all tasks by the next heartbeat. */
@@ -181,7 +196,7 @@ static __noinline bool run_scheduler(struct pyland_cpu *c, bool just_ran_here)
 
 /*
  * User space has ended a cycle on this CPU, and is in no queue yet: it goes on where it
- * is, without a switch, when somebody has woken up meanwhile. A few times, then others
+ * is, without a switch, when a task has woken up meanwhile. A few times, then others
  * have a turn.
  */
 static __always_inline bool keep_scheduler(struct pyland_cpu *c, struct task_struct *prev, u64 now)

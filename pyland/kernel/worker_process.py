@@ -101,7 +101,7 @@ class WorkerProcess:
     def hurry(self) -> None:
         """Let it run at the next occasion: while no task waits, it has its turn once a second."""
         if self._scheduler is not None and self._scheduler.state:
-            self._scheduler.state.shared.needed = 1
+            self._scheduler.state.shared.due_ns = 0
 
     def kill(self, spare: tuple[int, ...] = ()) -> None:
         """End it, and all that it has started but the children in `spare`."""
