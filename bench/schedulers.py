@@ -16,8 +16,8 @@ from typing import Any
 from bench.cost import Meter, between
 from bench.figures import DEFAULT
 from pyland._native import ffi
-from pyland.kernel import control
 from pyland.policies import BUILTINS
+from pyland.supervisor import control
 from tools.load.command import Command
 from tools.load.scheduler import START_S, Scheduler, kernel_state, until
 

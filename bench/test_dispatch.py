@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from bench.schedulers import POLICIES
-from pyland.finder import choose
-from pyland.kernel.loop import DispatchLoop
+from pyland.engine.loop import DispatchLoop
+from pyland.loading.finder import choose
 from pyland.policy import Batch, Policy
 from tools.rings.harness import Rings
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from pyland._native import Exchange
-from pyland.finder import choose
-from pyland.kernel.loop import DispatchLoop
+from pyland.engine.loop import DispatchLoop
+from pyland.loading.finder import choose
 from pyland.policies import BUILTINS
 from pyland.policy import Policy
 from tools.rings.harness import Rings

@@ -22,7 +22,7 @@ class Exchange:
     ) -> Exchange:
         """`rings` is a `struct pyland_rings *` that stays mapped for as long as this lives.
 
-        `fields` are offsets in a record and kinds, as `pyland.kernel.wire.places` makes them.
+        `fields` are offsets in a record and kinds, as `pyland.engine.wire.places` makes them.
         Raises TypeError for other pointers, ValueError for fields that no record has and for
         a batch larger than that of the rings.
         """

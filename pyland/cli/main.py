@@ -4,9 +4,9 @@
 import sys
 from collections.abc import Sequence
 
-from pyland import printing
 from pyland.cli import policies, run, status, swap
 from pyland.errors import UsageError
+from pyland.output import printing
 
 COMMANDS = {"policies": policies.command, "status": status.command, "swap": swap.command}
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from pyland import printing
 from pyland.errors import UsageError
-from pyland.finder import NO_FOLDER
+from pyland.loading.finder import NO_FOLDER
+from pyland.output import printing
 
 
 class Parser(argparse.ArgumentParser):
@@ -59,7 +59,7 @@ def as_policies_run(function: Callable[[], str]) -> str:
     if os.geteuid() != 0:
         return function()
     # The native part is imported only here: an ordinary user does not need it.
-    from pyland.kernel.confined import as_policy_user
+    from pyland.supervisor.confined import as_policy_user
 
     return as_policy_user(function)
 

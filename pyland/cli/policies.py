@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyland.cli.parser import Parser, as_policies_run, current_folder, shown
-from pyland.finder import available
-from pyland.printing import as_json, show
+from pyland.loading.finder import available
+from pyland.output.printing import as_json, show
 
 
 def command(arguments: Sequence[str]) -> int:

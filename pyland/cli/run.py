@@ -5,11 +5,11 @@ import argparse
 import inspect
 from collections.abc import Sequence
 
-from pyland import printing
 from pyland.cli.parser import Parser, add_policy, as_policies_run, current_folder, shown
 from pyland.errors import ScheduleError
-from pyland.kernel.settings import Settings
-from pyland.wanted import Wanted
+from pyland.loading.wanted import Wanted
+from pyland.output import printing
+from pyland.supervisor.settings import Settings
 
 DEFAULT_POLICY = "deadline"
 _DEFAULTS = Settings()
@@ -171,11 +171,11 @@ def _described(wanted: Wanted) -> str:
 def _schedule(settings: Settings, wanted: Wanted) -> int:
     # The native part is loaded only here: --help and wrong values need no root, kernel or
     # library.
-    from pyland.kernel import checks
+    from pyland.host import checks
 
     checks.check_machine()
-    from pyland.kernel.compaction import Compaction
-    from pyland.kernel.session import Session
+    from pyland.host.compaction import Compaction
+    from pyland.supervisor.session import Session
 
     printing.go_on_in_the_background()
     Compaction.of_this_process().put_back_in_any_case()

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pyland.cli.parser import Parser, shown
 from pyland.errors import UsageError
-from pyland.kernel.control import ask
-from pyland.printing import as_json, show
+from pyland.output.printing import as_json, show
+from pyland.supervisor.control import ask
 
 
 def command(arguments: Sequence[str]) -> int:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from pyland.cli.parser import Parser, add_policy, current_folder, shown
 from pyland.errors import UsageError
-from pyland.kernel.control import ask
-from pyland.printing import say
+from pyland.output.printing import say
+from pyland.supervisor.control import ask
 
 
 def command(arguments: Sequence[str]) -> int:

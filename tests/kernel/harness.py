@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pyland.kernel import control
+from pyland.supervisor import control
 from tools.load.scheduler import End, Scheduler, compaction, enabled, kernel_state
 
 # The fixtures `start` and `record`: a running pyland by options, and figures by name.

@@ -22,7 +22,7 @@ HOSTILE = Path(__file__).with_name("hostile.py")
 # A small QUEUE_CAP makes small rings, which a crowd of tasks fills.
 FEW = """
 import sys
-from pyland.kernel import loader
+from pyland.supervisor import loader
 loader.QUEUE_CAP = 16
 from pyland.cli.main import main
 sys.exit(main())

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyland._native import Exchange, ffi
-from pyland.kernel.loop import DispatchLoop
+from pyland.engine.loop import DispatchLoop
 from pyland.policies.deadline import Deadline
 from pyland.policy import BASE_FIELDS, EXTRA_FIELDS, Batch, Policy
 from tools.rings.harness import Rings

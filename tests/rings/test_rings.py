@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyland._native import lib
-from pyland.kernel import guard
-from pyland.kernel.loader import MAX_BATCH
-from pyland.kernel.loop import DispatchLoop, Stop
+from pyland.engine import guard
+from pyland.engine.loop import DispatchLoop, Stop
 from pyland.policies.deadline import Deadline
 from pyland.policy import Batch, Decision, Policy, Task
+from pyland.supervisor.loader import MAX_BATCH
 from tools.rings.harness import DISPATCHED, QUEUED, Rings
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyland.errors import UsageError
-from pyland.finder import choose
+from pyland.loading.finder import choose
 
 MINE = """
 from pyland import Policy, option

@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from pyland.kernel.control import ControlServer, Request
+from pyland.supervisor.control import ControlServer, Request
 
 NOBODY = 65534
 STATUS = b'{"command": "status"}\n'

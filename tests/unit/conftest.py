@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyland.caller import VARIABLES
+from pyland.loading.caller import VARIABLES
 from tests.support.policy_files import MINE, write
 from tests.support.served import Served
 
@@ -19,7 +19,7 @@ from tests.support.served import Served
 def _own_user(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for variable in ("SUDO_GID", *VARIABLES):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr("pyland.trust._remembered", None)  # a command in this process does
+    monkeypatch.setattr("pyland.loading.trust._remembered", None)  # a command in this process does
     umask = os.umask(0o022)
     yield
     os.umask(umask)

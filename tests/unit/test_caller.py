@@ -8,8 +8,8 @@ import pwd
 
 import pytest
 
-from pyland.caller import Caller, calling_user
 from pyland.errors import UsageError
+from pyland.loading.caller import Caller, calling_user
 
 ROOT = Caller(0, 0, "root")
 NOBODY = Caller(65534, pwd.getpwuid(65534).pw_gid, pwd.getpwuid(65534).pw_name)

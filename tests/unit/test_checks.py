@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from pyland.errors import UsageError
-from pyland.kernel import affinity, checks, control, limits, problems, rights
+from pyland.host import affinity, checks, limits, problems, rights
+from pyland.supervisor import control
 
 ALL = (1 << 41) - 1
 
@@ -120,7 +121,7 @@ def run_limited(
     code = "import resource\n"
     for name, soft, hard in limits:
         code += f"resource.setrlimit(resource.RLIMIT_{name}, ({soft}, {hard}))\n"
-    code += "from pyland.kernel import limits\n"
+    code += "from pyland.host import limits\n"
     code += f"limits.capabilities = lambda: {ALL if root else 0}\n"
     code += "limits.check_limits()\nprint(resource.getrlimit(resource.RLIMIT_NOFILE))\n"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -13,11 +13,11 @@ import pytest
 
 from pyland.cli.main import main
 from pyland.errors import ScheduleError, UsageError
-from pyland.kernel import checks
-from pyland.kernel.loader import KernelExit
-from pyland.kernel.settings import Settings
+from pyland.host import checks
+from pyland.loading.wanted import Wanted
 from pyland.policies import BUILTINS
-from pyland.wanted import Wanted
+from pyland.supervisor.loader import KernelExit
+from pyland.supervisor.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_the_policy_is_passed_on_unread(
         def totals(self) -> dict[str, int]:
             return {"late": 3}
 
-    monkeypatch.setattr("pyland.kernel.session.Session", Session)
+    monkeypatch.setattr("pyland.supervisor.session.Session", Session)
     assert main(["--policy", "mine", "--policy-opt", "a=1", "-l", "--strict", "-s", "5000"]) == 0
     assert capsys.readouterr().out == "pyland: ended: stopped by a signal\n  late 3\n"
     assert started == [
@@ -215,7 +215,7 @@ def test_what_the_kernel_says_of_tasks_is_escaped(
             return {}
 
     monkeypatch.setattr(checks, "check_machine", lambda: None)
-    monkeypatch.setattr("pyland.kernel.session.Session", Session)
+    monkeypatch.setattr("pyland.supervisor.session.Session", Session)
     assert main([]) == 1
     printed = capsys.readouterr()
     assert printed.out == (

@@ -10,7 +10,7 @@ import pytest
 
 from pyland.cli import status, swap
 from pyland.cli.main import main
-from pyland.kernel import control
+from pyland.supervisor import control
 from tests.support.policy_files import MINE
 
 

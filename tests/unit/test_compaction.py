@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyland.kernel.compaction import Compaction
+from pyland.host.compaction import Compaction
 
 
 class Machine:

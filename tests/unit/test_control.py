@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyland.kernel import control
-from pyland.kernel.control import LINE_MAX, StatusRequest, SwapRequest
-from pyland.kernel.protocol import parse_request
-from pyland.wanted import Wanted
+from pyland.loading.wanted import Wanted
+from pyland.supervisor import control
+from pyland.supervisor.control import LINE_MAX, StatusRequest, SwapRequest
+from pyland.supervisor.protocol import parse_request
 from tests.support.served import STATUS, SWAP, Served, said
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from pyland.errors import UsageError
-from pyland.kernel.control import ControlServer, ask
+from pyland.supervisor.control import ControlServer, ask
 from tests.support.served import NOBODY, STATUS, Served
 
 
@@ -73,7 +73,7 @@ def test_a_second_pyland_is_told_apart_from_a_dead_one(tmp_path: Path) -> None:
     path = tmp_path / "run/c.sock"
     script = (
         "import os, sys; from pathlib import Path\n"
-        "from pyland.kernel.control import ControlServer\n"
+        "from pyland.supervisor.control import ControlServer\n"
         "server = ControlServer(owner=os.getuid(), path=Path(sys.argv[1]))\n"
         # A child that inherits everything and lives on does not count as pyland.
         "os.fork() or (os.setpgid(0, 0), __import__('time').sleep(3), os._exit(0))\n"
@@ -216,7 +216,7 @@ def test_no_pyland_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_clients_need_no_native_part() -> None:
     script = (
-        "import sys; import pyland.cli.main, pyland.kernel.control\n"
+        "import sys; import pyland.cli.main, pyland.supervisor.control\n"
         "print([m for m in ('cffi', '_cffi_backend', 'pyland._native', 'numpy',"
         " 'importlib.metadata') if m in sys.modules])"
     )

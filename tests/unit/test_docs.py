@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from pyland.kernel import guard, privileges
-from pyland.kernel.counters import COUNTERS
+from pyland.engine import guard
 from pyland.policies import FOLDER
 from pyland.policy import BASE_FIELDS, EXTRA_FIELDS
+from pyland.stats.counters import COUNTERS
+from pyland.supervisor import privileges
 from pyland.testing import OfflineMachine, make_topology
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,8 +13,8 @@ from types import ModuleType
 
 import pytest
 
-from pyland.finder import available, choose
-from pyland.imports import SourceOnly
+from pyland.loading.finder import available, choose
+from pyland.loading.imports import SourceOnly
 from pyland.policies import BUILTINS
 from pyland.policy import Policy
 from tests.support.policy_files import MINE, install, refusal, write

@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 
 from pyland import Policy, Task
-from pyland.kernel import guard
-from pyland.kernel.complaints import Complaints
-from pyland.kernel.counters import TOTALS
+from pyland.engine import guard
+from pyland.stats.counters import TOTALS
+from pyland.supervisor.complaints import Complaints
 from pyland.testing import OfflineMachine, make_topology
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyland.kernel import messages
-from pyland.kernel.messages import MESSAGE_MAX, Failure, Ready, Swapped, decode, encode
+from pyland.supervisor import messages
+from pyland.supervisor.messages import MESSAGE_MAX, Failure, Ready, Swapped, decode, encode
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

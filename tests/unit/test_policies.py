@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyland.finder import choose
+from pyland.loading.finder import choose
 from pyland.policies import BUILTINS
 from pyland.policy import Batch, Policy
 from pyland.testing import OfflineMachine, make_topology

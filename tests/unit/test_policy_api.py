@@ -8,16 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyland import (
-    CPU_ANY,
-    DECISION_FIELDS,
-    Batch,
-    Decision,
-    Policy,
-    Task,
-    TaskPool,
-    domain_queue,
-)
+from pyland import CPU_ANY, DECISION_FIELDS, Batch, Decision, Policy, Task, TaskPool, domain_queue
 from pyland.testing import OfflineMachine, OfflineTask, make_topology
 
 MS = 1_000_000

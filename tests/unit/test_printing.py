@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from pyland import printing
-from pyland.outlet import Lossy, Outlet
+from pyland.output import printing
+from pyland.output.outlet import Lossy, Outlet
 
 PWNED = "\x1b]0;pwned\x07\n"
 
@@ -73,7 +73,7 @@ def test_json_is_ascii_without_controls() -> None:
 def test_every_locale_gets_what_it_can_show(environment: dict[str, str], printed: bytes) -> None:
     """The rest is escaped; in C nothing is left that a terminal of 8 bits takes for a control."""
     code = (
-        "from pyland.printing import say, show; text = 'ä漢Û\\x1b';"
+        "from pyland.output.printing import say, show; text = 'ä漢Û\\x1b';"
         "show(text); say(text); say(text, 'stderr')"
     )
     keep = {name: value for name, value in os.environ.items() if name[:2] not in ("LC", "LA")}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pyland.kernel.progress import LOOK_EVERY_S, Progress
+from pyland.supervisor.progress import LOOK_EVERY_S, Progress
 
 
 @contextmanager

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from pyland.kernel.counters import TOTALS
+from pyland.stats.counters import TOTALS
 
 # A supervisor that only does what the lines of its input say.
 PROGRAM = f"""
 import os, signal, sys, time
-from pyland.kernel.reporter import Reporter
+from pyland.supervisor.reporter import Reporter
 
 class Counters:
     def start_counting_faults(self): pass

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from pyland.kernel.signals import Signals
+from pyland.supervisor.signals import Signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

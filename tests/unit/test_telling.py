@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 
 import pytest
 
-from pyland import telling
+from pyland.engine import guard
 from pyland.errors import UsageError
-from pyland.finder import choose
-from pyland.kernel import guard
+from pyland.loading.finder import choose
+from pyland.output import telling
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyland.finder import available, choose, untrusted
+from pyland.loading.finder import available, choose, untrusted
 from tests.support.policy_files import MINE, install, refusal, write
 
 NOBODY = 65534

@@ -6,10 +6,10 @@ import struct
 import pytest
 
 from pyland._native import ffi, lib
-from pyland.kernel import wire
-from pyland.kernel.counters import TOTALS
+from pyland.engine import wire
 from pyland.policies.deadline import Deadline
 from pyland.policy import BASE_FIELDS, FIELDS
+from pyland.stats.counters import TOTALS
 
 
 def test_fields_come_out_as_c_wrote_them() -> None:

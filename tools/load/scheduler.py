@@ -16,7 +16,7 @@ from typing import Self
 
 import psutil
 
-from pyland.kernel import counters
+from pyland.stats import counters
 from tools.load import build
 from tools.load.command import Command
 

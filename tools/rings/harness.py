@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pyland._native import ffi, lib
-from pyland.kernel import loader
-from pyland.kernel.machine import KernelMachine
+from pyland.engine.machine import KernelMachine
 from pyland.machine import Slices
+from pyland.supervisor import loader
 from pyland.topology import Cpu, Topology
 from tools.build import toolchain
 

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The process that runs the policy: a user without rights, from before it looks at the policy.
+
+It lives as long as the session does. When the kernel wants pyland loaded anew (a CPU came or
+went), it gets other rings and goes on with the code that it has, whatever lies on disk by then.
+It prints nothing and waits for no other process while it schedules: what it has to say goes to
+the supervisor, in messages that are dropped when there is no room.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import io
+import json
+import os
+import pickle
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from pyland import policies
+from pyland._native import ffi, lib
+from pyland.engine import guard, memory
+from pyland.engine.loop import DispatchLoop, Stop
+from pyland.engine.machine import KernelMachine
+from pyland.errors import UsageError
+from pyland.host import limits
+from pyland.loading.caller import Caller
+from pyland.loading.finder import Choice
+from pyland.loading.imports import edited_file
+from pyland.loading.wanted import LAST_RESORT, Wanted
+from pyland.output import telling
+from pyland.output.outlet import Lossy
+from pyland.policy import Policy
+from pyland.supervisor import messages, privileges
+from pyland.supervisor.confined import keep_only
+from pyland.supervisor.loader import LoadedScheduler, map_rings
+from pyland.supervisor.settings import Settings
+from pyland.topology import Topology
+
+ORDER_MAX = 1 << 20
+"""Bytes of a message to the worker: the topology of 4,000 CPUs takes a fifth."""
+
+_DELIVER_S = 0.1
+
+
+class Worker:
+    """A session's policy and its loop, in a process of its own."""
+
+    def __init__(self, settings: Settings, user: Caller, channel: socket.socket) -> None:
+        """`channel` is a SOCK_SEQPACKET socket to the supervisor."""
+        self._settings = settings
+        self._user_to_be = user
+        self._channel = channel
+        self._rings: Any = ffi.NULL
+
+    def live(self, scheduler: LoadedScheduler, wanted: Wanted, output: int) -> NoReturn:
+        """Become a process without rights, then schedule until something ends it.
+
+        `scheduler` is loaded and not attached; `output` is a pipe for what policies print.
+        """
+        try:
+            self._lose_rights(scheduler, output)
+            self._prepare()
+            self._wanted = wanted
+            self._take_rings(self._next_rings())
+            self._take_policy()
+            self._run()
+        except UsageError as error:
+            self._tell(messages.Refused(guard.said(error)))
+        except BaseException as error:  # noqa: BLE001 - nothing may be left running
+            self._tell(messages.Broken(guard.describe(error)))
+        finally:
+            os._exit(0)
+
+    def _lose_rights(self, scheduler: LoadedScheduler, output: int) -> None:
+        """All that takes root comes first; from here on this process has no way back."""
+        if lib.pyland_die_with_parent() or lib.pyland_catch_signals():
+            raise UsageError("signals cannot be set up")
+        signal.set_wakeup_fd(-1)  # the supervisor's, which is closed below
+        guard.interrupt_policies()
+        scheduler.join()
+        limits.allow_locked_memory()
+        keep_only([self._channel.fileno(), output])
+        for standard in (1, 2):
+            os.dup2(output, standard)
+        # A line at a time; and Python has no stdout at all where the caller had closed it.
+        sys.stdout = sys.stderr = io.TextIOWrapper(
+            io.BufferedWriter(Lossy(1)),
+            encoding="utf-8",
+            errors="backslashreplace",
+            line_buffering=True,
+        )
+        privileges.drop(self._user_to_be)
+        privileges.leave_surroundings()
+        self.confined = not lib.pyland_confine(self._settings.allow_processes)
+
+    def _prepare(self) -> None:
+        faulthandler.enable()
+        memory.prepare()
+        # A swap to one of them, above all the last resort, must not wait for a disk.
+        policies.load_all()
+
+    def _next_rings(self) -> tuple[Mapping[str, Any], list[int]]:
+        """The supervisor's next message with file descriptors; ends with the supervisor."""
+        while True:
+            data, descriptors, *_ = socket.recv_fds(self._channel, ORDER_MAX, 4)
+            if not data:
+                os._exit(0)
+            if descriptors:
+                # From root, so it can be trusted; the other direction is checked (messages.py).
+                return pickle.loads(data), descriptors
+            self._tell(messages.SwapRefused("pyland is not scheduling now"))
+
+    def _take_rings(self, order: tuple[Mapping[str, Any], list[int]]) -> None:
+        values, descriptors = order
+        lib.pyland_unmap_rings(self._rings)
+        self._rings = map_rings(values["sizes"], descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self._user = self._rings.user
+        topology: Topology = values["topology"]
+        self._machine = KernelMachine(self._rings, topology, self._settings.slices, time.time_ns())
+
+    def _take_policy(self) -> None:
+        """The first start: import, construct, warm up, and lock all that is in memory by then."""
+        choice = self._wanted.choose()
+        self._loop = self._make_loop(choice)
+        self._warm_up(choice)
+        self._choice = choice
+        self._failures = guard.Failures()
+        privileges.limit_memory()
+        memory.lock()
+        privileges.limit_locked_memory(memory.locked_mib(os.getpid()))
+
+    def _run(self) -> None:
+        """Schedule, on other rings after each restart, until something ends it for good."""
+        while True:
+            self._tell(self._ready())
+            # The supervisor attaches now.
+            if not self._channel.recv(16):
+                return
+            stop = self._schedule()
+            self._tell(
+                messages.GaveUp(self._loop.policy.name)
+                if stop is None
+                else messages.Stopped(stop.name)
+            )
+            if stop is not Stop.KERNEL:
+                return
+            self._take_rings(self._next_rings())
+            self._take_up_again()
+
+    def _ready(self) -> messages.Ready:
+        return messages.Ready(self._loop.policy.name, _values(self._loop.policy), self.confined)
+
+    def _take_up_again(self) -> None:
+        """After a restart: the policy's code as it is in memory, made for the new machine."""
+        name = self._loop.policy.name
+        if file := edited_file():
+            self._tell(messages.Edited(name, file))
+        del self._loop
+        try:
+            self._loop = guard.making_a_policy(lambda: self._make_loop(self._choice))
+        except UsageError as error:
+            if self._settings.strict:
+                raise
+            self._last_resort(name, f"cannot go on after the restart: {error}")
+        with suppress(guard.PolicyTookTooLongError):
+            guard.making_a_policy(lambda: self._warm_up(self._choice))
+        gc.collect()
+
+    def _make_loop(self, choice: Choice) -> DispatchLoop:
+        """The policy is constructed here; raises UsageError with what its constructor raised."""
+        try:
+            policy = choice.policy.create(self._machine, **choice.options)
+            return DispatchLoop(self._rings, policy, self._machine)
+        except UsageError:
+            raise
+        except BaseException as error:
+            raise UsageError(
+                f"policy {choice.policy.name} cannot be constructed: {guard.describe(error)}"
+            ) from error
+
+    def _warm_up(self, choice: Choice) -> None:
+        before = self._machine.settings()
+        # What it raises here it raises again when it schedules, and is told then.
+        with suppress(BaseException):
+            self._loop.warm_up(choice.policy.create(self._machine, **choice.options))
+        self._machine.restore(before)
+        self._machine.outgoing.clear()
+
+    def _schedule(self) -> Stop | None:
+        """Until something ends it; None when a failure does, for `--strict`."""
+        while True:
+            try:
+                stop = self._loop.run()
+            except BaseException as error:  # noqa: BLE001 - SystemExit is a failure like others
+                with privileges.memory_reserve():
+                    if not self._failed(error):
+                        return None
+                continue
+            if stop is not Stop.REQUEST:
+                return stop
+            # The present policy may have used up its memory: that must not refuse the next one.
+            with privileges.memory_reserve():
+                self._serve()
+
+    def _failed(self, error: BaseException) -> bool:
+        """Tell of a failure, and take another policy if there were too many; False: give up."""
+        self._machine.outgoing.clear()
+        name = self._loop.policy.name
+        report = self._failures.note(error, time.monotonic())
+        if report:
+            self._tell(messages.Failure(name, report))
+        if self._settings.strict:
+            return False
+        if self._failures.too_many:
+            # The failed one goes first: it may be what holds all the memory.
+            telling.forget_traceback(error)
+            del self._loop
+            self._last_resort(
+                name, f"failed {guard.FAILURES_MAX} times within {guard.WINDOW_S:g} s"
+            )
+        return True
+
+    def _last_resort(self, failed: str, why: str) -> None:
+        self._swap(LAST_RESORT)
+        policy = self._loop.policy
+        self._tell(messages.Replaced(failed, why, policy.name, _values(policy)))
+
+    def _serve(self) -> None:
+        """Do what the supervising process asks for: a swap."""
+        while True:
+            try:
+                order = json.loads(self._channel.recv(ORDER_MAX, socket.MSG_DONTWAIT))
+            except BlockingIOError:
+                return
+            reload = bool(order["reload"])
+            wanted = Wanted(**{**order["wanted"], "given": tuple(order["wanted"]["given"])})
+            previous = self._loop.policy.name
+            begin_ns = time.monotonic_ns()
+            try:
+                self._swap(wanted, reload=reload)
+            except UsageError as error:
+                self._tell(messages.SwapRefused(guard.said(error)))
+                continue
+            policy = self._loop.policy
+            pause_us = (time.monotonic_ns() - begin_ns) // 1000
+            self._tell(messages.Swapped(previous, policy.name, _values(policy), pause_us))
+
+    def _swap(self, wanted: Wanted, *, reload: bool = False) -> None:
+        """Let another policy take over; raises UsageError, and nothing has changed."""
+        before = self._machine.settings()
+        try:
+            choice, loop = guard.making_a_policy(lambda: self._another(wanted, reload=reload))
+        except UsageError:
+            self._machine.restore(before)
+            raise
+        except guard.PolicyTookTooLongError as late:
+            self._machine.restore(before)
+            raise UsageError(f"--policy {wanted.spec}: {late}") from None
+        # What the old policy has decided is carried out as decided.
+        until_s = time.monotonic() + _DELIVER_S
+        ring = self._rings.dispatched
+        while ring.consumer_pos[0] != ring.producer_pos[0] and time.monotonic() < until_s:
+            os.sched_yield()
+        self._loop, self._wanted, self._choice = loop, wanted, choice
+        self._failures = guard.Failures()
+        self._user.generation += 1
+        # Old classes and modules refer to themselves; there are few, so this is short.
+        gc.collect()
+
+    def _another(self, wanted: Wanted, *, reload: bool) -> tuple[Choice, DispatchLoop]:
+        choice = wanted.choose(reload=reload)
+        self._machine.reset()
+        return choice, self._make_loop(choice)
+
+    def _tell(self, message: messages.WorkerMessage) -> None:
+        with suppress(OSError):
+            self._channel.send(messages.encode(message), socket.MSG_DONTWAIT)
+
+
+def _values(policy: Policy) -> dict[str, Any]:
+    return {name: getattr(policy, name) for name in type(policy).options}

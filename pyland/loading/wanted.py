@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which policy is wanted: the one form in which the command, clients and processes say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyland.loading.finder import Choice, choose
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A policy as it was asked for, not looked for yet; see `pyland.loading.finder.choose`."""
+
+    spec: str
+    given: tuple[str, ...] = ()
+    """Its options, as `name=value` texts."""
+    folder: str = "/"
+    """The absolute path where modules and relative files are looked for."""
+
+    def choose(self, *, reload: bool = False) -> Choice:
+        """Find and import it; raises UsageError."""
+        return choose(self.spec, self.given, folder=Path(self.folder), reload=reload)
+
+
+LAST_RESORT = Wanted("deadline")
+"""Takes over from a policy that fails again and again."""

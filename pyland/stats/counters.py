@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The counters that BPF keeps per CPU, summed."""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyland._native import ffi
+from pyland.engine import wire
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One number of a run's statistics."""
+
+    name: str
+    """Also its name in `struct pyland_cpu` where BPF counts it."""
+    unit: str
+    meaning: str
+    is_gauge: bool = False
+    """What it is at the moment; all others are sums from the start on."""
+
+
+COUNTERS = (
+    Counter("direct", "tasks", "put on an idle CPU at once, without the policy"),
+    Counter("kernel", "tasks", "of the kernel itself, never forwarded"),
+    Counter("forwarded", "tasks", "records written for the policy"),
+    Counter("user_dispatched", "tasks", "queued as the policy decided"),
+    Counter("fallback_full", "tasks", "queued by BPF: the ring of records was full"),
+    Counter(
+        "fallback_lag",
+        "tasks",
+        "queued or run by BPF: Python lagged, or was not asked",
+    ),
+    Counter("fallback_idle", "tasks", "run by BPF: a CPU would have idled"),
+    Counter("alone", "tasks", "run by BPF: the one task that waited, for a free CPU"),
+    Counter("continued", "tasks", "continued on what an earlier decision grants"),
+    Counter("late", "decisions", "for a task that had moved on"),
+    Counter("bounced", "decisions", "for a CPU that the task may not use"),
+    Counter("failed", "decisions", "that the kernel refused"),
+    Counter("bad_decisions", "decisions", "malformed, or out of every range"),
+    Counter("undecided", "tasks", "known to the policy, left undecided, and counted against it"),
+    Counter("handed_over", "tasks", "queued when a new policy took over, and told to it"),
+    Counter("events_lost", "events", "no room in the ring of records"),
+    Counter("rescued", "tasks", "decided, then starved in a queue"),
+    Counter("running", "tasks", "on a CPU", is_gauge=True),
+    Counter("held", "tasks", "forwarded and not answered yet", is_gauge=True),
+    Counter("heartbeats", "times", "BPF looked after the queues"),
+    Counter("wakeup_kicks", "times", "a running task made room for user space to see a wakeup"),
+    Counter("preemptions", "times", "a task that woke up preempted one that is due later"),
+    Counter("sliced", "times", "a slice ended between two ticks"),
+    Counter("put_off", "times", "the policy wanted to preempt a task that had just begun"),
+    Counter("sched_runs", "times", "user space was given a CPU"),
+    Counter("cycles", "times", "user space took records and sent decisions"),
+    Counter("page_faults", "faults", "of the process that decides, while it schedules"),
+    Counter("delay_ns", "ns", "from enqueue to decision, summed over user_dispatched"),
+    Counter("wait_user_ns", "ns", "the part of delay_ns until user space had a CPU"),
+    Counter("wait_cpu_ns", "ns", "from decision to CPU, summed over waited_cpu"),
+    Counter("waited_cpu", "tasks", "that ran from a queue of decided ones"),
+)
+"""All of them, in the order in which they are shown."""
+
+TOTALS = tuple(counter.name for counter in COUNTERS)
+GAUGES = frozenset(counter.name for counter in COUNTERS if counter.is_gauge)
+
+
+class Counters:
+    """Reads the shared memory of a loaded scheduler; any process that maps it can."""
+
+    def __init__(self, state: Any, pid: int) -> None:
+        """`state` as mapped by root; `pid` is the dispatching process."""
+        size = ffi.sizeof("struct pyland_cpu")
+        self._cpus = ffi.buffer(state.cpus, size * state.nr_cpus)
+        self._user = state.user
+        self._names = wire.numbers("pyland_cpu")
+        self._cpu = struct.Struct(wire.record_format("pyland_cpu", self._names, size))
+        self._stat = Path(f"/proc/{pid}/stat")
+        self._faults_before = 0
+
+    def start_counting_faults(self) -> None:
+        """Page faults are counted from now on."""
+        self._faults_before = self._faults()
+
+    def counts(self) -> dict[str, int]:
+        """What BPF counts: all totals but the page faults.
+
+        From memory and for all CPUs at once: the supervisor looks every second.
+        """
+        columns = zip(*self._cpu.iter_unpack(bytes(self._cpus)), strict=True)
+        values = dict(zip(self._names, map(sum, columns), strict=True))
+        values["running"] = max(values["nr_running"], 0)
+        values["cycles"] = self._user.cycles
+        answered = values["user_dispatched"] + values["late"] + values["failed"]
+        values["held"] = max(values["forwarded"] - answered, 0)
+        return values
+
+    def read(self) -> dict[str, int]:
+        """All totals."""
+        return {**self.counts(), "page_faults": self._faults() - self._faults_before}
+
+    def _faults(self) -> int:
+        try:
+            # The name in brackets may hold blanks; minflt and majflt are fields 10 and 12.
+            fields = self._stat.read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            return self._faults_before
+        return int(fields[7]) + int(fields[9])

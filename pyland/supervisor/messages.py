@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the worker and the supervisor tell each other.
+
+The supervisor is root and the worker runs policy code, so what the worker says is untrusted: each
+message is checked against its class before anything looks at it, and what it claims about the
+kernel, the supervisor asks the kernel.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, get_type_hints
+
+from pyland.output import telling
+
+MESSAGE_MAX = 60_000
+"""Bytes of a worker's message; longer texts are cut."""
+_TEXT_MAX = 8_000
+_OPTIONS_MAX = 100
+_OPTION_MAX = 1_000
+
+Options = dict[str, str | int | float | bool]
+"""A policy's options by name."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The policy is made and its memory locked: the scheduler can be attached.
+
+    Not `confined` where the kernel has no filters for system calls.
+    """
+
+    policy: str
+    options: Options
+    confined: bool
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The wanted policy cannot be had; nothing was attached."""
+
+    error: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The worker itself failed, and ends."""
+
+    error: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The policy failed; not told twice for the same place and exception."""
+
+    policy: str
+    report: str
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """Another policy schedules, because `failed` did what `why` says."""
+
+    failed: str
+    why: str
+    policy: str
+    options: Options
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """The swap that was asked for is done."""
+
+    previous: str
+    policy: str
+    options: Options
+    pause_us: int
+
+
+@dataclass(frozen=True)
+class SwapRefused:
+    """The swap that was asked for is not done, and nothing has changed."""
+
+    error: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The loop has come to an end: `how` is the name of a `pyland.engine.loop.Stop`."""
+
+    how: str
+
+
+@dataclass(frozen=True)
+class GaveUp:
+    """A failure ended the loop, as `--strict` wants."""
+
+    policy: str
+
+
+@dataclass(frozen=True)
+class Edited:
+    """A file of the policy says something else than when it was loaded."""
+
+    policy: str
+    file: str
+
+
+WorkerMessage = (
+    Ready
+    | Refused
+    | Broken
+    | Failure
+    | Replaced
+    | Swapped
+    | SwapRefused
+    | Stopped
+    | GaveUp
+    | Edited
+)
+
+_KINDS: dict[str, type[WorkerMessage]] = {
+    one.__name__: one
+    for one in (
+        *(Ready, Refused, Broken, Failure, Replaced),
+        *(Swapped, SwapRefused, Stopped, GaveUp, Edited),
+    )
+}
+_TYPES = {kind: get_type_hints(kind) for kind in _KINDS.values()}
+
+
+def encode(message: WorkerMessage) -> bytes:
+    """A message as it is sent, with texts cut so that it stays within `MESSAGE_MAX`."""
+    values = {one.name: _cut(getattr(message, one.name)) for one in fields(message)}
+    text = json.dumps({"kind": type(message).__name__, **values})
+    if len(text) > MESSAGE_MAX:
+        values = {name: {} if isinstance(value, dict) else value for name, value in values.items()}
+        text = json.dumps({"kind": type(message).__name__, **values})
+    return text.encode()
+
+
+def _cut(value: object) -> object:
+    if isinstance(value, str):
+        return value[:_TEXT_MAX]
+    if isinstance(value, dict):
+        return {str(k)[:_OPTION_MAX]: _option(v) for k, v in [*value.items()][:_OPTIONS_MAX]}
+    return value
+
+
+def _option(value: object) -> str | int | float | bool:
+    found = telling.plain(value)
+    if type(found) is bool or type(found) is int or type(found) is float:
+        return found
+    text = found if type(found) is str else telling.told(lambda: repr(value), "its repr()")
+    return text[:_OPTION_MAX]
+
+
+def decode(data: bytes) -> WorkerMessage:
+    """The message in these bytes; raises ValueError for everything that is none."""
+    try:
+        found = json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError("no JSON object")
+    name = found.pop("kind", None)
+    kind = _KINDS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise ValueError("no kind of message")
+    if found.keys() != {one.name for one in fields(kind)}:
+        raise ValueError(f"not the fields of {kind.__name__}")
+    for field, type_ in _TYPES[kind].items():
+        if not _fits(found[field], type_):
+            raise ValueError(f"{field} of {kind.__name__} is of another type, or too long")
+    return kind(**found)
+
+
+def _fits(value: object, type_: Any) -> bool:
+    if type_ is bool or type_ is str:
+        return isinstance(value, type_) and (type_ is bool or len(str(value)) <= _TEXT_MAX)
+    if type_ is int:
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    return (
+        isinstance(value, Mapping)
+        and len(value) <= _OPTIONS_MAX
+        and all(_fits_option(name) and _fits_option(one) for name, one in value.items())
+    )
+
+
+def _fits_option(value: object) -> bool:
+    if isinstance(value, str):
+        return len(value) <= _OPTION_MAX
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= 2**64)

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What can be asked at the control socket.
+
+One request per connection: a JSON object on a line, and a JSON object on a line back.
+
+    {"command": "status"}
+    {"command": "swap", "policy": SPEC, "options": ["name=value", ...], "folder": "/..."}
+    {"command": "swap", "reload": true}
+
+The answer has "ok": true and what was asked for, or "ok": false and an "error".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyland.loading.wanted import Wanted
+
+
+@dataclass(frozen=True)
+class StatusRequest:
+    """What runs, and how it fares."""
+
+
+@dataclass(frozen=True)
+class SwapRequest:
+    """Another policy; without one, the same is imported anew."""
+
+    wanted: Wanted | None = None
+
+
+def encode_line(values: Mapping[str, Any]) -> bytes:
+    """A request or an answer as it is sent; what JSON has no type for becomes a text."""
+    return json.dumps(values, default=str).encode() + b"\n"
+
+
+def parse_request(line: bytes) -> StatusRequest | SwapRequest:
+    """The request in a line; raises ValueError with what is wrong in it, and nothing else."""
+    try:
+        return _request(line)
+    except RecursionError:
+        raise ValueError("the request is nested too deeply") from None
+
+
+def _request(line: bytes) -> StatusRequest | SwapRequest:
+    try:
+        found = json.loads(line.decode())
+    except UnicodeDecodeError:
+        raise ValueError("the request is no UTF-8") from None
+    except ValueError:
+        raise ValueError("the request is no JSON") from None
+    if not isinstance(found, dict):
+        raise ValueError("the request is no JSON object")
+    command = found.pop("command", None)
+    if command == "status":
+        _no_more(found)
+        return StatusRequest()
+    if command == "swap":
+        return _swap_request(found)
+    raise ValueError(f"there is no command {_shown(command)}: it takes status or swap")
+
+
+def _swap_request(found: dict[str, Any]) -> SwapRequest:
+    reload = found.pop("reload", False)
+    if not isinstance(reload, bool):
+        raise ValueError(f"reload is {_shown(reload)}: it takes true or false")
+    if reload:
+        _no_more(found)
+        return SwapRequest()
+    policy = found.pop("policy", None)
+    options = found.pop("options", [])
+    folder = found.pop("folder", None)
+    _no_more(found)
+    if not isinstance(policy, str) or not policy:
+        raise ValueError(f"policy is {_shown(policy)}: it takes the name of one")
+    if not isinstance(options, list) or not all(isinstance(one, str) for one in options):
+        raise ValueError(f"options is {_shown(options)}: it takes a list of name=value texts")
+    if not isinstance(folder, str) or not folder.startswith("/") or not _can_be_a_path(folder):
+        raise ValueError(f"folder is {_shown(folder)}: it takes an absolute path")
+    return SwapRequest(Wanted(policy, tuple(options), folder))
+
+
+def _no_more(found: dict[str, Any]) -> None:
+    for name in found:
+        raise ValueError(f"the request has a {_shown(name)} that means nothing there")
+
+
+def _can_be_a_path(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A process that prints, so that neither scheduling nor watching waits for a terminal.
+
+It reads the counters from the shared memory, and changes nothing: one that is killed is
+replaced by another.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
+
+from pyland._native import lib
+from pyland.output import printing
+from pyland.output.outlet import Outlet
+from pyland.stats.counters import GAUGES, Counters
+
+_START = "\x01"
+_END = b"\0"
+_TEXT_MAX = 60_000  # less than the pipe takes at once
+_AGAIN_S = 1.0
+"""After so long, a reporter that has ended is replaced: not at once, it may end at once."""
+_WAIT_S = 0.4
+"""A reporter that neither runs nor ends for so long, after there is nothing to do, is killed."""
+_DIE_S = 1.0
+"""A killed one takes so long at most on a busy machine; on a dead disk it never ends."""
+_HEADER_EVERY = 20
+_COLUMNS = (
+    ("run", "running"),
+    ("held", "held"),
+    ("direct", "direct"),
+    ("forward", "forwarded"),
+    ("python", "user_dispatched"),
+    ("full", "fallback_full"),
+    ("lag", "fallback_lag"),
+    ("idle", "fallback_idle"),
+    ("late", "late"),
+    ("bounce", "bounced"),
+    ("fail", "failed"),
+    ("faults", "page_faults"),
+)
+
+
+class Reporter:
+    """The handle that the supervising process keeps on its reporter."""
+
+    def __init__(self, counters: Counters, stats_s: float) -> None:
+        """Fork the reporter."""
+        self._counters, self._stats_s = counters, stats_s
+        self._started = False
+        self._again_s = 0.0
+        self.pid = 0
+        self._fork()
+
+    def _fork(self) -> None:
+        reading, self._pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._again_s = time.monotonic() + _AGAIN_S
+        self._ended = False
+        try:
+            self.pid = os.fork()
+        except OSError:  # so many processes that there is none to be had: later, perhaps
+            self._ended = True
+        if not self._ended and self.pid == 0:
+            _live(reading, self._counters, self._stats_s)
+        os.close(reading)
+
+    def started(self, line: str) -> None:
+        """Print that scheduling has begun, and the table of statistics from then on."""
+        self._started = True
+        self._send(_START + line)
+
+    def say(self, text: str) -> None:
+        """Print a message; of one of several lines, all but the first are indented."""
+        self._send(printing.block(text))
+
+    def mend(self, now_s: float) -> None:
+        """Start another reporter when something has killed it; to be called now and then."""
+        if not self._ended and not self._reap():
+            return
+        if now_s < self._again_s:
+            return
+        os.close(self._pipe)
+        self._fork()
+        line = "pyland: the process that prints was killed: another one goes on"
+        self._send(_START + line if self._started else line)
+
+    def close(self) -> None:
+        """Let the reporter print what it can at once and end; it is gone afterwards."""
+        os.close(self._pipe)
+        asleep_s, killed = 0.0, False
+        while not self._ended and not self._reap():
+            begin_s = time.monotonic()
+            time.sleep(0.005)
+            # One that waits for a CPU is not stuck.
+            if killed or _state(self.pid) != "R":
+                asleep_s += time.monotonic() - begin_s
+            if killed and asleep_s > _DIE_S:
+                return
+            if not killed and asleep_s > _WAIT_S:
+                with suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGKILL)
+                asleep_s, killed = 0.0, True
+
+    def _reap(self) -> bool:
+        """Has it ended?"""
+        try:
+            self._ended = os.waitpid(self.pid, os.WNOHANG)[0] != 0
+        except ChildProcessError:
+            self._ended = True
+        return self._ended
+
+    def _send(self, text: str) -> None:
+        # What finds no room is not printed.
+        with suppress(BlockingIOError, BrokenPipeError):
+            # An end before it, too: what was there may have been cut.
+            os.write(self._pipe, _END + text.encode(errors="replace")[:_TEXT_MAX] + _END)
+
+
+def _state(pid: int) -> str:
+    """The letter of a process's state."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def _live(pipe: int, counters: Counters, stats_s: float) -> NoReturn:
+    """The reporter's life: until the other end of the pipe is closed, by whatever means."""
+    try:
+        signal.set_wakeup_fd(-1)
+        # A terminal sends Ctrl-C to all; only the supervisor's end ends the reporter.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        lib.pyland_die_with_parent()
+        # It prints, and holds nothing open that keeps a scheduler attached or a client waiting.
+        os.closerange(3, pipe)
+        os.closerange(pipe + 1, os.sysconf("SC_OPEN_MAX"))
+        outlet = Outlet(1)
+        _print_all(pipe, outlet, _Table(counters, stats_s, outlet.offer))
+        outlet.drain(printing.WITHIN_S)
+    finally:
+        os._exit(0)
+
+
+def _print_all(pipe: int, outlet: Outlet, table: _Table) -> None:
+    unfinished = b""
+    while True:
+        poll = select.poll()
+        poll.register(pipe, select.POLLIN)
+        if outlet.waits:
+            poll.register(outlet.fileno(), select.POLLOUT)
+        poll.poll(table.due_in_ms())
+        if outlet.waits:
+            outlet.push()
+        if outlet.dropped and not outlet.waits:
+            lost, outlet.dropped = outlet.dropped, 0
+            outlet.offer(printing.encode(f"pyland: {lost} texts found no room in the output"))
+        table.print_row_if_due()
+        try:
+            data = os.read(pipe, 1 << 16)
+        except BlockingIOError:
+            continue
+        if not data:
+            return
+        *texts, unfinished = (unfinished + data).split(_END)
+        for text in filter(None, texts):
+            line = text.decode(errors="replace")
+            outlet.offer(printing.encode(line.removeprefix(_START)))
+            if line.startswith(_START):
+                table.start()
+
+
+class _Table:
+    """A row per interval; the counters are per interval."""
+
+    def __init__(
+        self, counters: Counters, stats_s: float, write: Callable[[bytes], object]
+    ) -> None:
+        self._counters = counters
+        self._stats_s = stats_s
+        self._write = write
+        self._due_s: float | None = None
+        self._row = 0
+
+    def start(self) -> None:
+        self._counters.start_counting_faults()
+        if self._stats_s:
+            self._before = self._counters.read()
+            self._due_s = time.monotonic() + self._stats_s
+
+    def due_in_ms(self) -> float | None:
+        """None: never."""
+        return None if self._due_s is None else max(self._due_s - time.monotonic(), 0) * 1000
+
+    def print_row_if_due(self) -> None:
+        if self._due_s is not None and time.monotonic() >= self._due_s:
+            self._print_row()
+            # After a long stop, one row and not all that were due.
+            self._due_s = max(self._due_s + self._stats_s, time.monotonic())
+
+    def _print_row(self) -> None:
+        now, before = self._counters.read(), self._before
+        values = [now[key] - (0 if key in GAUGES else before[key]) for _, key in _COLUMNS]
+        decided = now["user_dispatched"] - before["user_dispatched"]
+        delay_us = (now["delay_ns"] - before["delay_ns"]) / max(decided, 1) / 1000
+        lines = []
+        if self._row % _HEADER_EVERY == 0:
+            lines.append(" ".join(f"{title:>8}" for title, _ in _COLUMNS) + " delay_us")
+        lines.append(" ".join(f"{value:8d}" for value in values) + f" {delay_us:8.1f}")
+        self._write(printing.encode("\n".join(lines)))
+        self._before, self._row = now, self._row + 1

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One run of pyland on this machine's kernel, from the checks to the totals.
+
+Three processes share it. This one keeps root and runs no policy: it loads and attaches the BPF
+object, watches, answers at the control socket, and loads anew when the kernel wants that. The
+worker runs the policy, as a user without rights. The reporter prints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+from contextlib import ExitStack
+from typing import NoReturn
+
+from pyland.engine.worker import Worker
+from pyland.errors import ScheduleError, UsageError
+from pyland.host import affinity, checks
+from pyland.host.compaction import Compaction
+from pyland.loading.caller import calling_user, policy_user
+from pyland.loading.trust import remember_trusted_users
+from pyland.loading.wanted import Wanted
+from pyland.stats.counters import TOTALS, Counters
+from pyland.supervisor import descendants
+from pyland.supervisor.confined import ConfinedCall
+from pyland.supervisor.control import ControlServer
+from pyland.supervisor.loader import QUEUE_CAP, LoadedScheduler, check_layout, ring_capacities
+from pyland.supervisor.reporter import Reporter
+from pyland.supervisor.settings import Settings
+from pyland.supervisor.signals import Signals
+from pyland.supervisor.supervisor import Ended, Supervisor
+from pyland.supervisor.trial import START_WITHIN_S, SWAP_WITHIN_S, needs_trial, trial
+from pyland.supervisor.worker_process import WorkerProcess
+from pyland.topology import read_topology
+
+
+class Session:
+    """Schedules until a signal or the kernel ends it, across the kernel's restarts."""
+
+    def __init__(self, settings: Settings, wanted: Wanted) -> None:
+        """Check the machine and the policy; raises UsageError with nothing changed."""
+        checks.check_machine()
+        check_layout()
+        self._settings = settings
+        self._caller = calling_user()
+        self._policy_user = policy_user(self._caller, settings.user)
+        remember_trusted_users()
+        descendants.adopt()
+        self._wanted = wanted
+        self._topology = read_topology()
+        if needs_trial(wanted):
+            try:
+                self._try(wanted, False, START_WITHIN_S).wait()
+            except UsageError as error:
+                if wanted.spec in str(error):
+                    raise
+                raise UsageError(f"--policy {wanted.spec}: {error}") from None
+        else:
+            # Root looks for nothing in the user's folder: a built-in needs none.
+            dataclasses.replace(wanted, folder="/").choose()
+        self._totals = dict.fromkeys(TOTALS, 0)
+        self._restarts = 0
+        self._swaps = 0
+
+    def run(self) -> str:
+        """Schedule; the reason of the end when the user wanted it.
+
+        Raises UsageError when it cannot start, ScheduleError when the kernel or the
+        policy ended it. Either way every task is with the default scheduler afterwards.
+        """
+        affinity.widen()
+        with ExitStack() as stack:
+            control = ControlServer(owner=self._caller.uid)
+            stack.callback(control.close)
+            stack.enter_context(Compaction.of_this_process().switched_off())
+            signals = stack.enter_context(Signals())
+            scheduler = LoadedScheduler(self._settings, self._topology)
+            try:
+                worker = WorkerProcess(lambda *ends: self._live(scheduler, *ends))
+                stack.callback(worker.kill)
+                ended = self._attached(worker, scheduler, control, signals)
+                while ended.again:
+                    scheduler = self._load_anew(scheduler)
+                    ended = self._attached(worker, scheduler, control, signals)
+            finally:
+                scheduler.close()
+        return ended.reason
+
+    def totals(self) -> dict[str, int]:
+        """What was counted, over all restarts, in the order of printing."""
+        return self._totals | {"restarts": self._restarts, "swaps": self._swaps}
+
+    def _live(self, scheduler: LoadedScheduler, channel: socket.socket, output: int) -> NoReturn:
+        """The worker's life, in its own process."""
+        Worker(self._settings, self._policy_user, channel).live(scheduler, self._wanted, output)
+
+    def _load_anew(self, old: LoadedScheduler) -> LoadedScheduler:
+        """After a restart that the kernel asked for; whatever fails then is no bad input."""
+        self._restarts += 1
+        try:
+            old.detach()
+            checks.wait_for_default_scheduler()
+            self._topology = read_topology()
+            scheduler = LoadedScheduler(self._settings, self._topology)
+            scheduler.decided_by(old)
+        except UsageError as error:
+            raise ScheduleError(f"it could not be loaded again: {error}") from None
+        old.close()
+        return scheduler
+
+    def _attached(
+        self,
+        worker: WorkerProcess,
+        scheduler: LoadedScheduler,
+        control: ControlServer,
+        signals: Signals,
+    ) -> Ended:
+        """One attachment."""
+        counters = Counters(scheduler.state, worker.pid)
+        reporter = Reporter(counters, self._settings.stats_s)
+        supervisor = Supervisor(
+            worker,
+            scheduler,
+            counters,
+            reporter,
+            wanted=self._wanted,
+            started=self._started_line(),
+            start_trial=lambda wanted, reload: self._try(wanted, reload, SWAP_WITHIN_S),
+        )
+        ended = Ended("")
+        try:
+            worker.give_rings(scheduler, self._topology)
+            ended = supervisor.watch(control, signals)
+        except UsageError as error:
+            if not self._restarts:
+                raise
+            raise ScheduleError(str(error)) from None
+        finally:
+            if not ended.again:
+                # First: whatever becomes of the worker, the tasks are with the kernel again.
+                scheduler.detach()
+            self._wanted = supervisor.wanted
+            for name, value in supervisor.close(control).items():
+                self._totals[name] += value
+            if not ended.again:
+                worker.kill(spare=(reporter.pid,))
+            self._swaps += supervisor.swaps
+            reporter.close()
+        return ended
+
+    def _try(self, wanted: Wanted, reload: bool, within_s: float) -> ConfinedCall:
+        return trial(
+            wanted,
+            self._policy_user,
+            self._topology,
+            self._settings.slices,
+            reload=reload,
+            may_start_processes=self._settings.allow_processes,
+            within_s=within_s,
+        )
+
+    def _started_line(self) -> str:
+        topology = self._topology
+        queued, dispatched = ring_capacities()
+        return (
+            f"on {len(topology.cpus)} CPUs"
+            f" ({topology.nr_llcs} LLCs, {topology.nr_nodes} nodes), Linux {os.uname().release},"
+            f" rings of {queued} records and {dispatched} decisions for {QUEUE_CAP} tasks"
+        )

@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Root's side of one attachment: attaches, watches the worker, answers, and ends it.
+
+It runs no policy code and believes nothing that a process which does can say or write: whether
+the kernel has ended the scheduler is read from memory that only BPF writes.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyland.engine import guard, memory
+from pyland.errors import ScheduleError, UsageError
+from pyland.host.affinity import Confinement
+from pyland.loading.wanted import LAST_RESORT, Wanted
+from pyland.output.printing import block, escape
+from pyland.stats.counters import TOTALS, Counters
+from pyland.supervisor import messages, privileges
+from pyland.supervisor.complaints import Complaints
+from pyland.supervisor.confined import ConfinedCall
+from pyland.supervisor.control import ControlServer, Request, StatusRequest
+from pyland.supervisor.loader import LoadedScheduler
+from pyland.supervisor.progress import LOOK_EVERY_S, LOOK_WHEN_QUIET_S, Progress
+from pyland.supervisor.reporter import Reporter
+from pyland.supervisor.signals import Signals
+from pyland.supervisor.swaps import Swaps
+from pyland.supervisor.worker_process import WorkerProcess
+
+_COMPLAIN_EVERY_S = 1.0
+_END_WITHIN_S = 0.7
+"""A worker that was asked to end and has not is killed after this: Ctrl-C takes a second."""
+_KILLED_WITHIN_S = 1.0
+"""A worker that the kernel does not let go (a disk, a freezer) ends when it does."""
+_START_WITHIN_S = 60.0
+_GIVE_UP_S = 5.0
+"""A policy that an interrupt does not bring back (it is in C code) has its process killed."""
+_SAID_EACH_SECOND = 50
+"""Lines that a policy causes and that are printed; the rest is dropped."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an attachment ended when nothing was wrong; `again`: it has to be loaded anew."""
+
+    reason: str
+    again: bool = False
+
+
+class Supervisor:
+    """One attachment's overseer."""
+
+    def __init__(
+        self,
+        worker: WorkerProcess,
+        scheduler: LoadedScheduler,
+        counters: Counters,
+        reporter: Reporter,
+        *,
+        wanted: Wanted,
+        started: str,
+        start_trial: Callable[[Wanted, bool], ConfinedCall],
+    ) -> None:
+        """`wanted` is the policy that the worker runs; `started` describes the machine."""
+        self.wanted = wanted
+        self._worker = worker
+        self._scheduler = scheduler
+        self._state = scheduler.state
+        self._counters = counters
+        self._reporter = reporter
+        self._started = started
+        self._done: list[tuple[Request, Mapping[str, Any]]] = []
+        self._swaps = Swaps(worker, self._state.user, start_trial, self._note_answer)
+        self._complaints = Complaints()
+        self._progress = Progress(worker.pid)
+        self._confinement = Confinement(worker.pid)
+        self._policy = ""
+        self._options: messages.Options = {}
+        self._failures = 0
+        self._begin_s = time.monotonic()
+        self._stop_by_s = self._look_s = self._complain_s = 0.0
+        self._said = 0
+        self._last_words: messages.WorkerMessage | None = None
+
+    @property
+    def swaps(self) -> int:
+        """How many there were."""
+        return self._swaps.done
+
+    def watch(self, control: ControlServer, signals: Signals) -> Ended:
+        """Until the attachment ends; raises UsageError or ScheduleError if not as wanted."""
+        worker = self._worker
+        own = [worker.pidfd, signals.fileno()]
+        polled: list[int] = []
+        # Mostly nothing is ready: what is done then is a part of what pyland costs.
+        while True:
+            now_s = time.monotonic()
+            sources = own + self._worker_sources() + control.sources() + self._swaps.sources()
+            if sources != polled:
+                polled, poll = sources, select.poll()
+                for source in sources:
+                    poll.register(source, select.POLLIN)
+            quiet = self._state.shared.quiet and not self._stop_by_s
+            look_after_s = LOOK_WHEN_QUIET_S if quiet else LOOK_EVERY_S
+            ready = {fd for fd, _ in poll.poll(look_after_s * 1000)}
+            now_s = time.monotonic()
+            if signals.fileno() in ready:
+                signals.drain()
+            if signals.got and not self._stop_by_s:
+                self._stop_by_s = now_s + _END_WITHIN_S
+                worker.signal(signal.SIGTERM)
+            if not ready.isdisjoint((worker.channel.fileno(), worker.output, worker.pidfd)):
+                self._hear()
+            if (ended := self._ended(signals, died=worker.pidfd in ready)) is not None:
+                return ended
+            if self._stop_by_s and now_s > self._stop_by_s + _KILLED_WITHIN_S:
+                return Ended("stopped by a signal")
+            for fd in ready.difference(own):
+                control.handle(fd, now_s)
+            control.expire(now_s)
+            for request in control.requests():
+                self._answer(request)
+            self._look(now_s)
+            self._reporter.mend(now_s)
+            self._swaps.go_on(self.wanted)
+            for request, answer in self._done:
+                control.answer(request, answer)
+            self._done.clear()
+
+    def close(self, control: ControlServer) -> dict[str, int]:
+        """Answer what is left; what was counted, by the names of `TOTALS`."""
+        self._swaps.close()
+        for request, answer in self._done:
+            control.answer(request, answer)
+        values = self._counters.read()
+        return {name: values.get(name, 0) for name in TOTALS}
+
+    def _worker_sources(self) -> list[int]:
+        """A worker that says very much is listened to once in a while only."""
+        if self._said > _SAID_EACH_SECOND:
+            return []
+        output = [self._worker.output] if self._worker.prints else []
+        return [self._worker.channel.fileno(), *output]
+
+    def _note_answer(self, request: Request, answer: Mapping[str, Any]) -> None:
+        self._done.append((request, answer))
+
+    def _hear(self) -> None:
+        for message in self._worker.hear():
+            self._said += 1
+            if message is not None:
+                self._take(message)
+        for line in self._worker.printed():
+            self._say(f"pyland: policy {self._policy or self.wanted.spec} printed: {escape(line)}")
+
+    def _say(self, text: str) -> None:
+        self._said += 1
+        if self._said <= _SAID_EACH_SECOND:
+            self._reporter.say(text)
+
+    def _take(self, message: messages.WorkerMessage) -> None:
+        match message:
+            case messages.Ready() if not self._policy:
+                self._attach(message)
+            case messages.Failure():
+                self._failures += 1
+                self._say(f"pyland: policy {escape(message.policy)}: {block(message.report)}")
+            case messages.Replaced():
+                self._changed(message.policy, message.options)
+                self.wanted = LAST_RESORT
+                self._say(
+                    f"pyland: policy {escape(message.failed)} {escape(message.why)}: going on with "
+                    f"{self._policy}"
+                )
+            case messages.Edited():
+                name, file = escape(message.policy), escape(message.file)
+                self._say(
+                    f"pyland: policy {name}: {file} is not what it was; what was loaded goes on "
+                    "(`pyland swap --reload` takes the file)"
+                )
+            case messages.Swapped():
+                if (wanted := self._swaps.swapped(message)) is not None:
+                    self.wanted = wanted
+                    self._changed(message.policy, message.options)
+            case messages.SwapRefused():
+                self._swaps.refused(message.error)
+            case messages.Stopped(how="KERNEL"):
+                pass  # the kernel says so itself, and this may be of the attachment before
+            case _:
+                self._last_words = message
+
+    def _attach(self, ready: messages.Ready) -> None:
+        self._scheduler.attach()
+        self._worker.go()
+        # What it took to construct the policy is no part of its first call.
+        self._progress = Progress(self._worker.pid)
+        self._changed(ready.policy, ready.options)
+        self._counters.start_counting_faults()
+        locked = memory.locked_mib(self._worker.pid)
+        self._reporter.started(
+            f"pyland: scheduling with {self._policy} {self._started}, {locked:.0f} MiB locked"
+        )
+        if not ready.confined:
+            self._reporter.say("pyland: the kernel filters no system calls: the policy may use all")
+
+    def _changed(self, policy: str, options: messages.Options) -> None:
+        self._policy, self._options = escape(policy), options
+        self._complaints.start_anew(self._counters.counts())
+
+    def _ended(self, signals: Signals, *, died: bool) -> Ended | None:
+        """How it ended, None while it goes on."""
+        words, state = self._last_words, self._state.shared
+        if state.exited:
+            end = self._scheduler.exit()
+            if end.wants_restart and not signals.got and not died:
+                return Ended("", again=True)
+            if not end.wants_restart:
+                raise ScheduleError(f"the kernel ended it: {end}", end.dump)
+        elif state.drain_error:
+            broken = os.strerror(state.drain_error)
+            raise ScheduleError(f"the ring of decisions is broken: {broken}")
+        elif words is None and not died:
+            return None
+        if isinstance(words, messages.Refused | messages.Broken) and not self._policy:
+            raise UsageError(words.error)
+        if isinstance(words, messages.Refused | messages.Broken):
+            raise ScheduleError(f"policy {self._policy}: {words.error}")
+        if isinstance(words, messages.GaveUp):
+            raise ScheduleError(f"policy {words.policy} failed, and --strict was given")
+        if signals.got or (isinstance(words, messages.Stopped) and words.how == "SIGNAL"):
+            return Ended("stopped by a signal")
+        if died:
+            raise ScheduleError(
+                f"policy {self._policy or self.wanted.spec}: the process that runs it died"
+            )
+        if isinstance(words, messages.Ready):
+            self._last_words = None
+            return None
+        raise ScheduleError(f"policy {self._policy}: the process that runs it stopped scheduling")
+
+    def _look(self, now_s: float) -> None:
+        """What nobody tells: a worker that does not end, start, or come back."""
+        worker = self._worker
+        if now_s - self._look_s > 1:
+            self._look_s, self._said = now_s, 0
+        if self._stop_by_s:
+            if now_s > self._stop_by_s:
+                worker.signal(signal.SIGKILL)
+            return
+        self._progress.look(self._state.user.cycles, now_s)
+        if held_by := self._progress.news():
+            self._reporter.say(
+                f"pyland: the process that decides is {held_by}: tasks are scheduled without it"
+            )
+        if not self._policy:
+            took_s = self._progress.busy_s
+            if took_s > _START_WITHIN_S:
+                raise UsageError(
+                    f"policy {self.wanted.spec} was not constructed within {_START_WITHIN_S:g} s"
+                )
+            if took_s > guard.SWAP_TOO_LONG_S:
+                worker.signal(guard.INTERRUPT)  # it counts after a restart alone
+            return
+        swapping = self._swaps.is_at_worker
+        too_long_s = guard.SWAP_TOO_LONG_S if swapping else guard.TOO_LONG_S
+        if self._progress.stuck_s > too_long_s + _GIVE_UP_S:
+            wanted = self._swaps.wanted if swapping else None
+            name = wanted.spec if wanted else self._policy
+            raise ScheduleError(f"policy {name} does not return and cannot be interrupted")
+        if self._progress.busy_s > too_long_s:
+            worker.signal(guard.INTERRUPT)
+        if now_s < self._complain_s:
+            return
+        self._complain_s = now_s + _COMPLAIN_EVERY_S
+        if missing := self._confinement.news():
+            self._reporter.say(f"pyland: {missing}")
+        for complaint in self._complaints.new(self._counters.counts()):
+            self._reporter.say(f"pyland: policy {self._policy}: {complaint}")
+
+    def _answer(self, request: Request) -> None:
+        if isinstance(request.what, StatusRequest):
+            self._note_answer(request, {"ok": True, "status": self.status()})
+        elif not self._policy or self._stop_by_s:
+            self._note_answer(request, {"ok": False, "error": "pyland is not scheduling now"})
+        else:
+            self._swaps.add(request, request.what, self.wanted)
+
+    def status(self) -> dict[str, Any]:
+        """What `pyland status` shows."""
+        counts = self._counters.read()
+        pid = self._worker.pid
+        return {
+            "policy": self._policy,
+            "as": self.wanted.spec,
+            "options": self._options,
+            "process": {"pid": pid, **privileges.described(pid)},
+            "scheduling": f"{time.monotonic() - self._begin_s:.0f} s",
+            "failures reported": self._failures,
+            "swaps": self.swaps,
+            "counters": {name: counts[name] for name in TOTALS},
+        }
