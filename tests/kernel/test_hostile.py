@@ -97,7 +97,6 @@ def test_keys_far_from_all_others(start: Start) -> None:
     assert end.totals["user_dispatched"] > 100
 
 
-@pytest.mark.unproven
 def test_threads_of_a_policy_keep_no_task_waiting(start: Start) -> None:
     """They compute, and hold the interpreter as long as Python lets them."""
     scheduler = start()

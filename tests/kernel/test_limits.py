@@ -115,7 +115,6 @@ def until_python_decides(scheduler: Scheduler) -> float | None:
     return until(lambda: any(row["python"] for row in scheduler.rows()[seen:]), 20)
 
 
-@pytest.mark.unproven
 def test_a_held_worker_is_waited_for_and_decides_again(start: Start, record: Record) -> None:
     scheduler = start("--stats", "1")
     with undisturbed(scheduler), Hogs(600, [0] * 4) as hogs:
@@ -186,7 +185,6 @@ def test_a_promise_that_cannot_be_kept_is_one_line_before_anything_changes(
     assert words in refusal(command)
 
 
-@pytest.mark.unproven
 def test_a_small_cgroup_is_one_line(record: Record) -> None:
     with cgroup("small", "memory", memory_max="40M") as group:
         told = refusal(f"echo $$ > {group}/cgroup.procs; exec PYLAND")
@@ -196,7 +194,6 @@ def test_a_small_cgroup_is_one_line(record: Record) -> None:
         assert "1 of the 4 processes that pyland needs can be started" in told
 
 
-@pytest.mark.unproven
 def test_a_kernel_without_bpfs_compiler_is_one_line() -> None:
     jit = Path("/proc/sys/net/core/bpf_jit_enable")
     jit.write_text("0")
@@ -213,7 +210,6 @@ def started(command: str) -> Iterator[Scheduler]:
         yield scheduler
 
 
-@pytest.mark.unproven
 def test_what_leaves_room_works(record: Record) -> None:
     """All limits at once that pyland can work with, from a folder that was removed."""
     limits = "ulimit -Sn 12; ulimit -v 600000; ulimit -d 560000; ulimit -l 560000"
@@ -234,7 +230,6 @@ def test_what_leaves_room_works(record: Record) -> None:
         ended_well(scheduler.end())
 
 
-@pytest.mark.unproven
 def test_in_a_pid_namespace_it_decides(record: Record) -> None:
     with started("exec unshare -pf --mount-proc PYLAND --stats 1") as scheduler, Hogs(600, [0] * 4):
         assert until_python_decides(scheduler) is not None
@@ -246,7 +241,6 @@ def test_in_a_pid_namespace_it_decides(record: Record) -> None:
 
 
 @pytest.mark.skipif(len(ALL_CPUS) < 2, reason="one CPU cannot be confined")
-@pytest.mark.unproven
 def test_confined_by_a_cpuset_it_says_so_each_time() -> None:
     told = f"pyland: the process that decides may use 1 of {len(ALL_CPUS)} CPUs, as the cpuset"
     with (
@@ -264,7 +258,6 @@ def test_confined_by_a_cpuset_it_says_so_each_time() -> None:
         ended_well(scheduler.end())
 
 
-@pytest.mark.unproven
 def test_a_start_waits_for_one_that_ends_and_not_for_one_that_stays(start: Start) -> None:
     first = start()
     done = subprocess.run([PYLAND], capture_output=True, text=True, check=False, timeout=60)

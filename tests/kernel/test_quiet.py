@@ -46,7 +46,6 @@ def _disturbances_per_s(seconds: float) -> float:
     return (count() - before) / (time.monotonic() - begin)
 
 
-@pytest.mark.unproven
 def test_an_idle_machine_is_left_alone(start: Start, record: Record) -> None:
     """Heartbeats are rare; wakeups, swaps, a stopped user space and the end are as always."""
     default = _disturbances_per_s(5)
@@ -88,7 +87,6 @@ def test_an_idle_machine_is_left_alone(start: Start, record: Record) -> None:
     assert end.seconds < 3  # promised: 1, where nothing is emulated
 
 
-@pytest.mark.unproven
 def test_a_quiet_machine_gets_its_default_back(start: Start, record: Record) -> None:
     """User space runs only once a second, but the kernel takes over at once after a SIGKILL."""
     scheduler = start()
@@ -104,7 +102,6 @@ def test_a_quiet_machine_gets_its_default_back(start: Start, record: Record) -> 
     not NOHZ_FULL.exists() or "1" not in NOHZ_FULL.read_text(),
     reason="CPU 1 keeps its ticks: boot with nohz_full=1",
 )
-@pytest.mark.unproven
 def test_a_tickless_cpu_has_no_ticks(start: Start, record: Record) -> None:
     """While one task computes there. Two tasks both get CPU time."""
     scheduler = start()

@@ -103,7 +103,6 @@ def test_policy_code_never_runs_with_rights(start: Start, caller: str) -> None:
     assert scheduler.end().status == 0
 
 
-@pytest.mark.unproven
 def test_no_way_out(start: Start) -> None:
     """Every attempt is refused, in the policy's process and in a thread of it."""
     with reports() as folder:
@@ -155,7 +154,6 @@ def test_nonsense_and_noise_reach_nothing(start: Start) -> None:
         ),
     ],
 )
-@pytest.mark.unproven
 def test_a_lie_about_the_end_ends_the_liar(
     start: Start, options: tuple[str, ...], reason: str
 ) -> None:
@@ -167,7 +165,6 @@ def test_a_lie_about_the_end_ends_the_liar(
     assert kernel_state() == "disabled"
 
 
-@pytest.mark.unproven
 def test_what_it_starts_ends_with_it(start: Start) -> None:
     """Processes that a policy was allowed to start end after Ctrl-C, and after a SIGKILL too."""
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -202,7 +199,6 @@ def test_a_user_that_cannot_be(user: str, reason: str) -> None:
     assert kernel_state() == "disabled"
 
 
-@pytest.mark.unproven
 def test_the_policy_runs_as_the_user_that_was_named(start: Start) -> None:
     """The user is given by name; root may still ask at the control socket."""
     scheduler = start("--user", "daemon")

@@ -26,7 +26,6 @@ TOLD = {
 }
 
 
-@pytest.mark.unproven
 def test_it_is_told_and_the_policy_is_replaced(start: Start, record: Record) -> None:
     """Within seconds; the same worker schedules all the time."""
     scheduler = start()

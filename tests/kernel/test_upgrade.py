@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import pytest
-
 from pyland._native import lib
 from tests.kernel.harness import Start, ask, ended_well, folder_for_policies, swap
 from tools.load.build import ROOT
@@ -57,7 +55,6 @@ def restart(scheduler: Scheduler, value: str) -> None:
     scheduler.wait_enabled(starts + 1)
 
 
-@pytest.mark.unproven
 def test_an_object_of_another_build_is_refused() -> None:
     """One line names the remedy; nothing is attached."""
     with folder_for_policies() as folder, in_place_of(OBJECT, another_build(folder)):

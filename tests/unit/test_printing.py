@@ -115,7 +115,8 @@ def test_a_full_disk_is_told_by_what_only_shows() -> None:
 def test_a_closed_stream_is_no_other_file(closed: str) -> None:
     """What is opened next would have its number: here, and in every process forked later."""
     code = (
-        "import os, sys; from pyland import printing; printing.prepare(); a = os.open('/', 0);"
+        "import os, sys; from pyland.output import printing; printing.prepare();"
+        "a = os.open('/', 0);"
         "printing.say('x'); printing.say('y', 'stderr'); printing.show('z'); sys.exit(a)"
     )
     command = ["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, code]
