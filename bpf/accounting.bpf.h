@@ -117,15 +117,15 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	task_cpu->running_awake_ns = t->awake_runtime_ns;
 	task_cpu->running_computes = t->awake_runtime_ns > pause_ns();
 	/* Alone, it has a longest slice: when others come, the slice is as long as theirs. */
-	slice_ns = p->scx.slice != SLICE_INFINITE ? p->scx.slice : config.slice_ns;
-	if (!waited && shared.slice_ns && shared.slice_ns < slice_ns)
-		slice_ns = shared.slice_ns;
-	task_cpu->running_slice_ns = slice_ns > config.slice_min_ns ? slice_ns : config.slice_min_ns;
+	slice_ns = p->scx.slice != SLICE_INFINITE ? p->scx.slice : config.longest_ns;
+	if (!waited && shared.usual_ns && shared.usual_ns < slice_ns)
+		slice_ns = shared.usual_ns;
+	task_cpu->running_slice_ns = slice_ns > config.shortest_ns ? slice_ns : config.shortest_ns;
 	time_slice(scx_bpf_task_cpu(p), task_cpu, t->start_ns);
 	let_tick_stop(p, scx_bpf_task_cpu(p), task_cpu);
 	/* One that did not have to wait has no key of now, and is due after all that do. */
 	task_cpu->running_vtime_ns = ordered ?
-		p->scx.dsq_vtime : vtime_now() + config.slice_ns;
+		p->scx.dsq_vtime : vtime_now() + config.longest_ns;
 	if (ordered && t->vtime_known && shared.handed_over == user.generation)
 		note_vtime(t, p->scx.dsq_vtime);
 	t->queue = QUEUE_NONE;

@@ -85,11 +85,11 @@ static __always_inline u64 usual_slice_ns(u64 usual_ns, u64 slice_ns)
  * (its key was that of a task that computes), if the sleep ends late, or if slices have become
  * shorter: when it was made, fewer tasks wanted a CPU.
  */
-static __always_inline bool slice_goes_on(u64 left_ns, u64 weight, bool woke_up, bool holds_asleep,
-					  u64 holds_until_ns, u64 now_ns, u64 usual_ns)
+static __always_inline bool slice_continues(u64 left_ns, u64 weight, bool woke_up, bool lasts_asleep,
+					  u64 lasts_until_ns, u64 now_ns, u64 usual_ns)
 {
 	return left_ns >= SLICE_FLOOR_NS &&
-	       (!woke_up || (holds_asleep && (s64)(holds_until_ns - now_ns) > 0)) &&
+	       (!woke_up || (lasts_asleep && (s64)(lasts_until_ns - now_ns) > 0)) &&
 	       slice_at_weight_100(left_ns, weight) <= usual_ns;
 }
 

@@ -70,7 +70,7 @@ static long is_due_last(u64 cpu, void *context)
  * whose task is due last, among the CPUs that look into the queue @dsq_id; @cpu if there is none.
  * User space leaves CPUs that are to be free of ticks to their tasks.
  */
-static __noinline s32 cpu_to_interrupt(s32 cpu, u64 dsq_id, const struct task_struct *p, u64 now)
+static __noinline s32 cpu_to_preempt(s32 cpu, u64 dsq_id, const struct task_struct *p, u64 now)
 {
 	struct find_last find = { .p = p, .dsq_id = dsq_id, .now = now, .cpu = -1 };
 	struct pyland_cpu *c = cpu_state(cpu);
@@ -95,10 +95,10 @@ static __always_inline void move_user_space(const struct task_struct *p, s32 cpu
 		scx_bpf_kick_cpu(idle_cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 		return;
 	}
-	cpu = cpu_to_interrupt(cpu, SHARED_DSQ, p, now);
+	cpu = cpu_to_preempt(cpu, SHARED_DSQ, p, now);
 	c = cpu_state(cpu);
 	if (c && c->running_since_ns)
-		interrupt_soon(cpu, c, now, 0);
+		preempt_soon(cpu, c, now, 0);
 }
 
 #endif

@@ -7,7 +7,7 @@
 #define PYLAND_DECISIONS_BPF_H
 
 #include "classes.bpf.h"
-#include "holding.bpf.h"
+#include "continuing.bpf.h"
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
 #include "thrashing.bpf.h"
@@ -129,11 +129,11 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	}
 
 	slice_ns = d->slice_ns;
-	if (is_no_slice(slice_ns, config.slice_ns)) {
+	if (is_no_slice(slice_ns, config.longest_ns)) {
 		c->bad_decisions++;
 		slice_ns = 0;
 	}
-	slice_ns = slice_ns ? clamp_slice(slice_ns) : weighted_slice(p, config.slice_min_ns);
+	slice_ns = slice_ns ? clamp_slice(slice_ns) : weighted_slice(p, config.shortest_ns);
 	t->state = d->state;
 	t->decided_ns = now_ns();
 	vtime_ns = clamp_vtime(vtime_if_yielded(t, dsq_id, d->vtime_ns));
@@ -150,7 +150,7 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	}
 	t->queue = QUEUE_DECIDED;
 	t->vtime_known = 1;
-	let_hold(p, t, d->cpu == PYLAND_CPU_ANY ? slice_ns : 0);
+	note_grant(p, t, d->cpu == PYLAND_CPU_ANY ? slice_ns : 0);
 	c->user_dispatched++;
 	shared.decided++;
 	delay_ns = t->decided_ns - t->enqueue_ns;
@@ -162,12 +162,12 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	}
 	/* A task that goes on after its slice has had its turn; one that woke up may be urgent. */
 	if (t->woke_up && (cpu >= 0 || kick < 0)) {
-		s32 there = cpu_to_interrupt(cpu >= 0 ? cpu : prev_cpu, dsq_id, p, t->decided_ns);
+		s32 there = cpu_to_preempt(cpu >= 0 ? cpu : prev_cpu, dsq_id, p, t->decided_ns);
 
 		if (cpu < 0 && drain->takes_one && takes_from(drain->cpu, dsq_id, p))
 			drain->takes_one = false;
 		else if (there != drain->cpu && takes_from(there, dsq_id, p))
-			interrupt_for(vtime_ns, there, t->decided_ns, false);
+			preempt_for(vtime_ns, there, t->decided_ns, false);
 	}
 	if (kick < 0 || kick == drain->cpu)
 		return;

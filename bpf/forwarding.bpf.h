@@ -25,7 +25,7 @@ static __always_inline void make_room_for_user_space(s32 cpu, struct pyland_cpu 
 
 	if (!shared.wakeup_waits)
 		shared.wakeup_waits = 1;
-	cpu = cpu_to_interrupt(cpu, SHARED_DSQ, NULL, now);
+	cpu = cpu_to_preempt(cpu, SHARED_DSQ, NULL, now);
 	task_cpu = cpu_state(cpu);
 	if (!task_cpu || !task_cpu->running_since_ns ||
 	    (!task_cpu->running_computes &&
@@ -38,7 +38,7 @@ static __always_inline void make_room_for_user_space(s32 cpu, struct pyland_cpu 
 	wait_ns = until_may_interrupt_ns(now);
 	if (wait_ns <= 0)
 		shared.last_kick_ns = now;
-	interrupt_soon(cpu, task_cpu, now, wait_ns > 0 ? wait_ns : 0);
+	preempt_soon(cpu, task_cpu, now, wait_ns > 0 ? wait_ns : 0);
 }
 
 /* Into the holding DSQ, or by BPF's own order where user space cannot be asked. */
@@ -46,7 +46,7 @@ static __always_inline void ask_user_space(struct task_struct *p, struct task_ct
 					   struct pyland_cpu *task_cpu, struct pyland_cpu *c,
 					   u64 now, u64 enq_flags)
 {
-	if (shared.late || (shared.distrusted && !is_tried(now))) {
+	if (shared.lagging || (shared.distrusted && !is_tried(now))) {
 		c->fallback_lag++;
 		enqueue_undecided(p, t, enq_flags);
 		return;
@@ -63,7 +63,7 @@ static __always_inline void ask_user_space(struct task_struct *p, struct task_ct
 	    (s64)(next_vtime(p, t, p->scx.dsq_vtime) - vtime_now()) <= 0)
 		run_scheduler_soon();
 	t->queued_runtime_ns = t->total_runtime_ns;
-	dsq_insert(p, HOLDING_DSQ + t->holding_llc, weighted_slice(p, config.slice_min_ns),
+	dsq_insert(p, HOLDING_DSQ + t->holding_llc, weighted_slice(p, config.shortest_ns),
 		   enq_flags);
 	time_slice(cpu, task_cpu, now);
 	if (t->woke_up)

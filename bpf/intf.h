@@ -102,10 +102,10 @@ struct pyland_cpu {
 	unsigned long long forwarded;		/* records written */
 	unsigned long long user_dispatched;	/* decisions applied */
 	unsigned long long fallback_full;	/* no room in the ring */
-	unsigned long long fallback_lag;	/* user space was late */
+	unsigned long long fallback_lag;	/* user space lagged */
 	unsigned long long fallback_idle;	/* a CPU would have idled */
 	unsigned long long alone;		/* the one task there was for a free CPU */
-	unsigned long long continued;		/* went on within a decision that still held */
+	unsigned long long continued;		/* continued within a decision that lasts */
 	unsigned long long late;		/* decisions for a task that had moved on */
 	unsigned long long bounced;		/* decisions for a CPU the task may not use */
 	unsigned long long failed;		/* attempts that the kernel refused outright */
@@ -176,8 +176,8 @@ struct pyland_user_cpu {
 /* Set before the object is loaded, constant to the verifier. */
 struct pyland_config {
 	unsigned long long layout;		/* of the build that made the object */
-	unsigned long long slice_ns;		/* longest slice, at weight 100 */
-	unsigned long long slice_min_ns;	/* shortest slice, at weight 100 */
+	unsigned long long longest_ns;		/* longest slice, at weight 100 */
+	unsigned long long shortest_ns;		/* shortest slice, at weight 100 */
 	unsigned long long lag_ns;		/* how long a held task waits for user space */
 	unsigned long long heartbeat_ns;
 	unsigned int nr_cpu_ids;
@@ -198,7 +198,7 @@ struct pyland_user {
 	unsigned long long submitted;		/* decisions written to the ring */
 	unsigned int generation;		/* of the policy: goes up with each swap */
 	unsigned int wanted;			/* PYLAND_WANT_* */
-	unsigned long long holds_ns;		/* how long the policy's decisions hold */
+	unsigned long long lasts_ns;		/* how long the policy's decisions last */
 	unsigned long long margin_ns;		/* by which a task is ahead of one that it interrupts */
 	unsigned long long interval_ns;		/* how often the policy wants to run; 0: it does not care */
 
@@ -227,7 +227,7 @@ struct pyland_shared {
 	unsigned long long cycle_cost_ns;	/* average of what a cycle takes its CPU */
 	unsigned long long cycle_ran_ns;	/* what the present one has had, before an interruption */
 	unsigned long long vtime_now;		/* the highest vtime that has run */
-	unsigned long long slice_ns;		/* of the latest decisions, at weight 100 */
+	unsigned long long usual_ns;		/* slice of the latest decisions, at weight 100 */
 	unsigned long long clock_ns;		/* when user space last got a CPU */
 	unsigned long long begin_pos;		/* end of the records when a cycle began */
 	unsigned long long trial_ns;		/* when the present trial began, or the next one does */
@@ -249,7 +249,7 @@ struct pyland_shared {
 	int trial_unanswered;			/* ... and how many have no answer */
 	unsigned int left_out;			/* looks left for tasks that are queued by BPF's own order */
 	unsigned int vtime_of_bpf;		/* vtime_now follows keys that BPF gave */
-	unsigned int late;			/* user space is behind: records pause */
+	unsigned int lagging;			/* user space is behind: records pause */
 	unsigned int drain_error;		/* errno of a drain that found the ring broken */
 	unsigned int exited;
 	long long exit_kind;

@@ -14,9 +14,9 @@
  * that send each other messages would be interrupted at each of them. And a waker that
  * says that it is about to sleep (@sync) has a shortest slice to do so: some never do.
  */
-static __noinline void interrupt_for(u64 vtime_ns, s32 cpu, u64 now, bool sync)
+static __noinline void preempt_for(u64 vtime_ns, s32 cpu, u64 now, bool sync)
 {
-	u64 least_ns = sync ? config.slice_min_ns : 0;
+	u64 least_ns = sync ? config.shortest_ns : 0;
 	struct pyland_cpu *c = cpu_state(cpu), *mine = this_cpu_state();
 	s64 ran_ns;
 
@@ -25,9 +25,9 @@ static __noinline void interrupt_for(u64 vtime_ns, s32 cpu, u64 now, bool sync)
 	ran_ns = now - c->running_since_ns;
 	if (!is_due_later(c->running_vtime_ns, ran_ns, vtime_ns, user.margin_ns))
 		return;
-	if (ran_ns < (s64)pause_ns() && c->running_awake_ns + ran_ns <= config.slice_ns)
+	if (ran_ns < (s64)pause_ns() && c->running_awake_ns + ran_ns <= config.longest_ns)
 		return;
-	interrupt_soon(cpu, c, now, ran_ns < (s64)least_ns ? least_ns - ran_ns : 0);
+	preempt_soon(cpu, c, now, ran_ns < (s64)least_ns ? least_ns - ran_ns : 0);
 	mine->preemptions++;
 }
 

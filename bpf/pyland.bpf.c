@@ -13,7 +13,7 @@
 #include "asking_again.bpf.h"
 #include "decisions.bpf.h"
 #include "forwarding.bpf.h"
-#include "holding.bpf.h"
+#include "continuing.bpf.h"
 #include "queues.bpf.h"
 #include "setup.bpf.h"
 #include <bpf/bpf_tracing.h>
@@ -52,7 +52,7 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 		return cpu;
 	}
 	dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL),
-		   weighted_slice(p, config.slice_ns), 0);
+		   weighted_slice(p, config.longest_ns), 0);
 	t = task_state(p);
 	if (c && t) {
 		c->direct++;
@@ -75,7 +75,7 @@ static __always_inline void enqueue_kernel_work(struct task_struct *p, struct ta
 	if (t->woke_up)
 		enq_flags |= kernel_enum(scx_enq_flags, SCX_ENQ_PREEMPT);
 	dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL),
-		   weighted_slice(p, config.slice_ns), enq_flags);
+		   weighted_slice(p, config.longest_ns), enq_flags);
 }
 
 SEC("struct_ops/pyland_enqueue")
@@ -103,7 +103,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	/* The last one is a task that dispatch has put on its CPU anew. */
 	if (!t || !c || !task_cpu || is_migration_disabled(p) ||
 	    (enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_LAST))) {
-		dsq_insert(p, local, weighted_slice(p, config.slice_min_ns), enq_flags);
+		dsq_insert(p, local, weighted_slice(p, config.shortest_ns), enq_flags);
 		return;
 	}
 	sync = c->wakes_sync;
@@ -124,14 +124,14 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		idle_cpu = pick_idle_cpu(p->cpus_ptr, cpu);
 		if (idle_cpu >= 0) {
 			dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | idle_cpu,
-				   weighted_slice(p, config.slice_ns), enq_flags);
+				   weighted_slice(p, config.longest_ns), enq_flags);
 			scx_bpf_kick_cpu(idle_cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 			c->direct++;
 			return;
 		}
 	}
 
-	if (go_on(p, t, cpu, task_cpu, now, enq_flags, sync)) {
+	if (continue_slice(p, t, cpu, task_cpu, now, enq_flags, sync)) {
 		c->continued++;
 		time_slice(cpu, task_cpu, now);
 	} else {
@@ -165,7 +165,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	bool prev_queued, prev_runnable, just_ran, hogs, due;
 	struct held held = {};
 	u64 now, asked_pos;
-	int late;
+	int lags;
 
 	if (!c)
 		return;
@@ -186,8 +186,8 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	if (shared.left_out && is_asked())
 		ask_again(cpu);
 
-	late = held_too_long(cpu, now, hogs, asked_pos);
-	if (late && !c->last_was_fallback && take_late(cpu, c, late, now)) {
+	lags = held_too_long(cpu, now, hogs, asked_pos);
+	if (lags && !c->last_was_fallback && take_lagging(cpu, c, lags, now)) {
 		c->last_was_fallback = 1;
 		return;
 	}
@@ -209,7 +209,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	}
 	if (!hogs && run_scheduler(c, just_ran))
 		return;
-	if (late && take_late(cpu, c, late, now))
+	if (lags && take_lagging(cpu, c, lags, now))
 		return;
 	if (prev_runnable) {
 		bool waits = scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) > 0;
@@ -219,8 +219,8 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 			scx_bpf_kick_cpu(cpu, 0);
 			return;
 		}
-		task_set_slice(prev, weighted_slice(prev, waits ? config.slice_min_ns :
-						    config.slice_ns));
+		task_set_slice(prev, weighted_slice(prev, waits ? config.shortest_ns :
+						    config.longest_ns));
 		return;
 	}
 	if (take_of_any_domain() || take_of_any_cpu(now))

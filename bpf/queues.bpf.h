@@ -10,11 +10,11 @@
 #include "userspace.bpf.h"
 
 /* What held_too_long finds. */
-enum lateness {
-	NOT_LATE,
-	LATE,			/* user space has had no chance to decide it */
-	LATE_UNDECIDED,		/* ... or the policy left it undecided */
-	LATE_RESCUED,		/* it is decided, and to be taken next */
+enum lag {
+	LAG_NONE,
+	LAG_USER_SPACE,		/* user space has had no chance to decide it */
+	LAG_UNDECIDED,		/* ... or the policy left it undecided */
+	LAG_RESCUED,		/* it is decided, and to be taken next */
 };
 
 /*
@@ -171,7 +171,7 @@ APART int find_oldest_held(s32 cpu, struct held *held)
 }
 
 /*
- * Has user space been late with a held task? Not when it only waits for a CPU, as the tasks
+ * Does user space lag with a held task? Not when it only waits for a CPU, as the tasks
  * do: then it runs now. But when it is busy elsewhere, stopped, blocked,
  * does not come to the end of a cycle (@hogs), or ended one that had the task's record
  * (before @asked_pos) without deciding it. Looked at four times in a lag limit per CPU.
@@ -182,34 +182,34 @@ APART int held_too_long(s32 cpu, u64 now, bool hogs, u64 asked_pos)
 	struct held held = {};
 
 	if (!c || (s64)(now - c->lag_check_ns) < 0)
-		return NOT_LATE;
+		return LAG_NONE;
 	find_oldest_held(cpu, &held);
 	if (held.rescued)
-		return LATE_RESCUED;
+		return LAG_RESCUED;
 	if (!held.enqueue_ns || (s64)(now - held.enqueue_ns) <= (s64)config.lag_ns) {
 		c->lag_check_ns = now + config.lag_ns / 4;
-		return NOT_LATE;
+		return LAG_NONE;
 	}
 	if (is_to_blame(&held, asked_pos, now))
-		return LATE_UNDECIDED;
+		return LAG_UNDECIDED;
 	if (is_known(&held, asked_pos))
-		return LATE;
+		return LAG_USER_SPACE;
 	if (scheduler_waits() && !hogs)
-		return NOT_LATE;
+		return LAG_NONE;
 	/* User space itself is behind, not only its policy with this task. */
 	if ((s64)(now - shared.last_cycle_ns) > (s64)config.lag_ns)
-		shared.late = 1;
-	return LATE;
+		shared.lagging = 1;
+	return LAG_USER_SPACE;
 }
 
 /* The oldest held task, because it has been held for too long. */
-static __noinline bool take_late(s32 cpu, struct pyland_cpu *c, int why, u64 now)
+static __noinline bool take_lagging(s32 cpu, struct pyland_cpu *c, int why, u64 now)
 {
 	if (!take_held(cpu))
 		return false;
-	if (why != LATE_RESCUED)
+	if (why != LAG_RESCUED)
 		c->fallback_lag++;
-	if (why == LATE_UNDECIDED)
+	if (why == LAG_UNDECIDED)
 		note_undecided(c, now);
 	return true;
 }
@@ -229,7 +229,7 @@ static __always_inline u64 next_vtime(const struct task_struct *p, const struct 
 {
 	u64 used_ns = t->total_runtime_ns - t->queued_runtime_ns;
 
-	return vtime_after(last_ns, used_ns, p->scx.weight, config.slice_ns);
+	return vtime_after(last_ns, used_ns, p->scx.weight, config.longest_ns);
 }
 
 /*
@@ -239,7 +239,7 @@ static __always_inline u64 next_vtime(const struct task_struct *p, const struct 
  */
 static __noinline void enqueue_undecided(struct task_struct *p, struct task_ctx *t, u64 enq_flags)
 {
-	u64 least_ns = vtime_now() - config.slice_ns, most_ns = least_ns + 3 * config.slice_ns;
+	u64 least_ns = vtime_now() - config.longest_ns, most_ns = least_ns + 3 * config.longest_ns;
 	u64 vtime_ns;
 
 	forget_other_policies(t);
@@ -255,7 +255,7 @@ static __noinline void enqueue_undecided(struct task_struct *p, struct task_ctx 
 	if (!t->kernel_helper)
 		shared.left_out = LEFT_OUT_LOOKS;
 	t->queued_runtime_ns = t->total_runtime_ns;
-	dsq_insert_vtime(p, SHARED_DSQ, weighted_slice(p, config.slice_min_ns),
+	dsq_insert_vtime(p, SHARED_DSQ, weighted_slice(p, config.shortest_ns),
 			 clamp_vtime(vtime_ns), enq_flags);
 }
 

@@ -25,7 +25,7 @@ static int slice_is_over(void *map, u32 *key, struct slice_timer *s)
 	if (left_ns < (s64)SLICE_SLACK_NS) {
 		c->sliced++;
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
-		left_ns = config.slice_min_ns;
+		left_ns = config.shortest_ns;
 	}
 	bpf_timer_start(&s->timer, left_ns, TIMER_CPU_PIN);
 	return 0;
@@ -79,7 +79,7 @@ static __always_inline void time_slice(s32 cpu, struct pyland_cpu *c, u64 now)
  * The task that runs there makes room. In a moment, not at once: often it is the one that
  * woke the other up and is about to sleep, and would have to wait to do only that.
  */
-static __always_inline void interrupt_soon(s32 cpu, struct pyland_cpu *c, u64 now, u64 after_ns)
+static __always_inline void preempt_soon(s32 cpu, struct pyland_cpu *c, u64 now, u64 after_ns)
 {
 	u64 until_ns;
 

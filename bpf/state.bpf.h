@@ -76,7 +76,7 @@ struct task_ctx {
 	u64 enqueue_ns;
 	u64 record_pos;			/* its record ends before this; 0: it has none */
 	u64 decided_ns;
-	u64 holds_until_ns;		/* its last decision does, if some of the slice is left */
+	u64 lasts_until_ns;		/* its last decision does, if some of the slice is left */
 	u64 left_ns;			/* of that slice */
 	u64 slept_ns;
 	u64 woke_other_ns;
@@ -92,7 +92,7 @@ struct task_ctx {
 	u32 holding_llc;
 	u32 kernel_helper;
 	u32 woke_up;			/* its last enqueue was a wakeup */
-	u32 holds_asleep;		/* its last decision was for a wakeup, and holds for more */
+	u32 lasts_asleep;		/* its last decision was for a wakeup, and lasts for more */
 	u32 yielded;			/* it gives way to all that are queued, once */
 	u32 interrupted;		/* by a higher class, and not queued since */
 };
@@ -223,7 +223,7 @@ static __always_inline bool is_scheduler(const struct task_struct *p)
 
 APART u64 clamp_slice(u64 slice_ns)
 {
-	return slice_within(slice_ns, config.slice_ns);
+	return slice_within(slice_ns, config.longest_ns);
 }
 
 static __always_inline u64 weighted_slice(const struct task_struct *p, u64 slice_ns)

@@ -34,13 +34,13 @@ APART int preempt_for_policy(s32 cpu, u64 now)
 		return 0;
 	/* User space and idle CPUs have run for no time. */
 	ran_ns = c->running_since_ns ? now - c->running_since_ns : 0;
-	if (ran_ns >= (s64)config.slice_min_ns || may_cut(c, now)) {
+	if (ran_ns >= (s64)config.shortest_ns || may_cut(c, now)) {
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
 		return 0;
 	}
 	mine->put_off++;
 	if (c->running_since_ns)
-		interrupt_soon(cpu, c, now, config.slice_min_ns - ran_ns);
+		preempt_soon(cpu, c, now, config.shortest_ns - ran_ns);
 	else
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 	return 0;

@@ -89,7 +89,7 @@ static __noinline void note_answer(u64 now)
 /* Can the policy be asked about any task? */
 static __always_inline bool is_asked(void)
 {
-	return !shared.late && !shared.distrusted;
+	return !shared.lagging && !shared.distrusted;
 }
 
 static __always_inline void count_anew_each_second(u64 now)

@@ -43,7 +43,7 @@ static __always_inline bool scheduler_has_work(bool just_ran_here)
 /* How long after a cycle the next one is due although decided tasks wait. */
 static __always_inline u64 pause_ns(void)
 {
-	return pause_after(shared.cycle_cost_ns, config.slice_min_ns);
+	return pause_after(shared.cycle_cost_ns, config.shortest_ns);
 }
 
 static __always_inline bool scheduler_is_due(u64 now)
@@ -172,7 +172,7 @@ static __always_inline void scheduler_pauses(u64 now)
 	shared.cycle_ran_ns = 0;
 	shared.due_ns = next_due_ns(now);
 	note_asked();
-	shared.late = 0;
+	shared.lagging = 0;
 	/* A new policy is told of all tasks by the next heartbeat. */
 	if (shared.quiet && shared.handed_over != user.generation)
 		beat_within(INTERRUPT_NS);

@@ -115,7 +115,7 @@ void pyland_unmap_state(struct pyland_state *s);
 int pyland_leave_bpf_memory(void);
 
 /* ringbuf_shim.c */
-void pyland_want(struct pyland_rings *r, unsigned int wanted, unsigned long long holds_ns,
+void pyland_want(struct pyland_rings *r, unsigned int wanted, unsigned long long lasts_ns,
 		 unsigned long long margin_ns, unsigned long long interval_ns);
 int pyland_cycle(struct pyland_rings *r, unsigned int nr_decisions, unsigned int nr_held,
 		 unsigned int max_records);

@@ -35,11 +35,11 @@ struct pyland_queued *pyland_record(struct pyland_rings *r, unsigned int i)
  * hold, by how much a task must be due before the task that it interrupts, and how often the
  * policy wants to run.
  */
-void pyland_want(struct pyland_rings *r, unsigned int wanted, unsigned long long holds_ns,
+void pyland_want(struct pyland_rings *r, unsigned int wanted, unsigned long long lasts_ns,
 		 unsigned long long margin_ns, unsigned long long interval_ns)
 {
 	r->user->interval_ns = interval_ns;
-	r->user->holds_ns = holds_ns;
+	r->user->lasts_ns = lasts_ns;
 	r->user->margin_ns = margin_ns;
 	r->record_size = wanted & PYLAND_WANT_EXTRAS ? sizeof(struct pyland_queued) :
 						       PYLAND_BASE_RECORD;

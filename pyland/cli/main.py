@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The `pyland` command: the command of its first word, else it schedules."""
+"""The `pyland` command: the command of its first word, else `run`."""
 
 import sys
 from collections.abc import Sequence
@@ -8,16 +8,23 @@ from pyland.cli import policies, run, status, swap
 from pyland.errors import UsageError
 from pyland.output import printing
 
-COMMANDS = {"policies": policies.command, "status": status.command, "swap": swap.command}
+COMMANDS = {
+    "run": run.command,
+    "policies": policies.command,
+    "status": status.command,
+    "swap": swap.command,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code (0 as asked, 1 ended by the kernel, 2 bad input)."""
     printing.prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    command = COMMANDS.get(arguments[0]) if arguments else None
+    command = "run"
+    if arguments and arguments[0] in COMMANDS:
+        command = arguments.pop(0)
     try:
-        return command(arguments[1:]) if command else run.command(arguments)
+        return COMMANDS[command](arguments)
     except UsageError as error:
         printing.say(f"pyland: {printing.escape(str(error))}", "stderr")
         return 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`pyland`: schedule this machine."""
+"""`pyland run`, or `pyland` alone: schedule this machine."""
 
 import argparse
 import inspect
@@ -21,8 +21,9 @@ def build_parser() -> argparse.ArgumentParser:
         prog="pyland",
         description="Schedule this machine's CPUs from Python, through sched_ext.",
         epilog="Ctrl-C or SIGTERM gives the machine back to the kernel's default scheduler. "
-        "Other commands: `pyland policies` lists the policies, `pyland swap` changes the running "
-        "one, `pyland status` shows its state; each has a --help.",
+        "`pyland run` is the same command. Others: `pyland policies` lists the policies, "
+        "`pyland swap` changes the running one, `pyland status` shows its state. Each has a "
+        "--help.",
         allow_abbrev=False,
     )
     add_policy(

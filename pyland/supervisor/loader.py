@@ -57,8 +57,8 @@ class LoadedScheduler:
         """Load the object; raises UsageError when the kernel refuses it."""
         options = ffi.new("struct pyland_load_options *")
         config = options.config
-        config.slice_ns = settings.slices.longest_ns
-        config.slice_min_ns = settings.slices.shortest_ns
+        config.longest_ns = settings.slices.longest_ns
+        config.shortest_ns = settings.slices.shortest_ns
         config.lag_ns = settings.lag_us * 1000
         config.heartbeat_ns = HEARTBEAT_NS
         config.nr_cpu_ids = topology.nr_cpu_ids

@@ -57,7 +57,7 @@ def usual_slice_ns(usual_ns: int, slice_ns: int) -> int:
     return average(usual_ns, slice_ns) if slice_ns else usual_ns
 
 
-def slice_goes_on(
+def slice_continues(
     left_ns: int,
     weight: int,
     woke_up: bool,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What earlier decisions still grant on an offline machine, as in bpf/holding.bpf.h."""
+"""What earlier decisions still grant on an offline machine, as in bpf/continuing.bpf.h."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pyland.policy import CPU_ANY, Policy
 from pyland.task import WAKEUP
 from pyland.testing.arithmetic import (
     slice_at_weight_100,
-    slice_goes_on,
+    slice_continues,
     usual_slice_ns,
     vtime_after,
 )
@@ -63,7 +63,7 @@ class Grants:
         grant.total_runtime_ns = task.total_runtime_ns
         woke_up = bool(task.enq_flags & WAKEUP)
         left_ns, usual_ns = grant.left_ns, self._usual_ns
-        if not slice_goes_on(
+        if not slice_continues(
             left_ns, task.weight, woke_up, grant.asleep, grant.until_ns, now_ns, usual_ns
         ):
             del self._by_pid[task.pid]

@@ -91,7 +91,7 @@ def test_a_decision_lasts_alike_at_every_time(
 
     def lasts(woke_up: bool, by_ns: int = 0) -> bool:
         until, now = (until_ns + by_ns) % WRAPS, (now_ns + by_ns) % WRAPS
-        return bool(lib.slice_goes_on(left_ns, weight, woke_up, asleep, until, now, usual_ns))
+        return bool(lib.slice_continues(left_ns, weight, woke_up, asleep, until, now, usual_ns))
 
     assert lasts(True) == lasts(True, shift)
     # A task that did not sleep continues at any time: only a sleep ends its decision.

@@ -63,8 +63,9 @@ def test_a_wrong_value_is_named_in_one_line(
     assert printed.err.count("\n") == 1
 
 
-def test_version_needs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--version"]) == 0
+@pytest.mark.parametrize("words", [[], ["run"]])
+def test_version_needs_nothing(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "--version"]) == 0
     assert capsys.readouterr().out.startswith("pyland ")
 
 

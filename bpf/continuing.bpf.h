@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Decisions that still hold: a task that comes back with some of its slice left goes on
+ * Decisions that still last: a task that comes back with some of its slice left goes on
  * with that, at the place that it had, and user space is not asked again.
  *
  * The kernel's own EEVDF keeps a deadline likewise until its slice is used up. A task that
  * sleeps and wakes up every few microseconds costs one decision for a slice, not for each time.
  */
-#ifndef PYLAND_HOLDING_BPF_H
-#define PYLAND_HOLDING_BPF_H
+#ifndef PYLAND_CONTINUING_BPF_H
+#define PYLAND_CONTINUING_BPF_H
 
 #include "classes.bpf.h"
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
 
 /* A decision of so long a slice; without one it is over when the task stops. */
-static __always_inline void let_hold(const struct task_struct *p, struct task_ctx *t, u64 slice_ns)
+static __always_inline void note_grant(const struct task_struct *p, struct task_ctx *t, u64 slice_ns)
 {
 	t->left_ns = slice_ns;
-	t->holds_until_ns = t->decided_ns + user.holds_ns;
-	t->holds_asleep = t->woke_up;
-	shared.slice_ns = usual_slice_ns(shared.slice_ns,
+	t->lasts_until_ns = t->decided_ns + user.lasts_ns;
+	t->lasts_asleep = t->woke_up;
+	shared.usual_ns = usual_slice_ns(shared.usual_ns,
 					 slice_at_weight_100(slice_ns, p->scx.weight));
 }
 
@@ -27,13 +27,13 @@ static __always_inline void let_hold(const struct task_struct *p, struct task_ct
  * Not if it is an earlier policy's. One that a higher class interrupted goes on under any policy:
  * its turn is not over.
  */
-static __always_inline bool still_holds(const struct task_struct *p, const struct task_ctx *t,
+static __always_inline bool still_lasts(const struct task_struct *p, const struct task_ctx *t,
 					u64 now)
 {
-	return (user.holds_ns || t->interrupted) && t->generation == user.generation &&
+	return (user.lasts_ns || t->interrupted) && t->generation == user.generation &&
 	       shared.handed_over == user.generation &&
-	       slice_goes_on(t->left_ns, p->scx.weight, t->woke_up, t->holds_asleep,
-			     t->holds_until_ns, now, shared.slice_ns);
+	       slice_continues(t->left_ns, p->scx.weight, t->woke_up, t->lasts_asleep,
+			     t->lasts_until_ns, now, shared.usual_ns);
 }
 
 /* The highest key in a queue; false when the queue is empty. */
@@ -75,7 +75,7 @@ static __always_inline bool is_free_soon(const struct pyland_cpu *c, u64 now)
  * 251 to 255 this way). Not if the policy names CPUs: what it puts into a CPU's queue is for that
  * CPU alone, and this is not. Not if the task yields: it has to go behind the tasks of all queues.
  */
-static __always_inline u64 queue_to_go_on(const struct task_struct *p, const struct task_ctx *t,
+static __always_inline u64 queue_to_continue(const struct task_struct *p, const struct task_ctx *t,
 					  s32 cpu, const struct pyland_cpu *c, u64 now)
 {
 	if (p->nr_cpus_allowed == 1)
@@ -88,20 +88,20 @@ static __always_inline u64 queue_to_go_on(const struct task_struct *p, const str
 }
 
 /*
- * Queues a task again whose decision holds; false when user space has to be asked. A task that was
+ * Queues a task again whose decision lasts; false when user space has to be asked. A task that was
  * interrupted keeps its turn and its key; one that slept goes on from what it used. One whose
  * waker is about to sleep (@sync) needs no other place than the waker's, if it may run there.
  */
-static __always_inline bool go_on(struct task_struct *p, struct task_ctx *t, s32 cpu,
+static __always_inline bool continue_slice(struct task_struct *p, struct task_ctx *t, s32 cpu,
 				  const struct pyland_cpu *task_cpu, u64 now, u64 enq_flags,
 				  bool sync)
 {
 	u64 dsq_id, vtime_ns = p->scx.dsq_vtime;
 	s32 here = bpf_get_smp_processor_id();
 
-	if (!still_holds(p, t, now))
+	if (!still_lasts(p, t, now))
 		return false;
-	dsq_id = queue_to_go_on(p, t, cpu, task_cpu, now);
+	dsq_id = queue_to_continue(p, t, cpu, task_cpu, now);
 	if (t->woke_up || t->yielded) {
 		vtime_ns = vtime_if_yielded(t, dsq_id, next_vtime(p, t, vtime_ns));
 		t->queued_runtime_ns = t->total_runtime_ns;
@@ -112,7 +112,7 @@ static __always_inline bool go_on(struct task_struct *p, struct task_ctx *t, s32
 	dsq_insert_vtime(p, dsq_id, t->left_ns, vtime_ns, enq_flags);
 	sync = sync && takes_from(here, dsq_id, p);
 	if (t->woke_up)
-		interrupt_for(vtime_ns, sync ? here : cpu_to_interrupt(cpu, dsq_id, p, now), now,
+		preempt_for(vtime_ns, sync ? here : cpu_to_preempt(cpu, dsq_id, p, now), now,
 			      sync);
 	return true;
 }
