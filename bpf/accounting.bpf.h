@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What is noted of a task as it becomes runnable, runs, stops and sleeps. The kernel would tell
- * of the first and the last, too (runnable, quiescent), but each call into BPF takes 200
- * instructions, and a switch of 9,700 has five without these two.
+ * Accounting of a task when it becomes runnable, runs, stops and sleeps. The kernel has callbacks
+ * for the first and the last, too (runnable, quiescent). They are not used: each call into BPF
+ * takes 200 instructions, and a switch of 9,700 instructions has five calls without them.
  */
 #ifndef PYLAND_ACCOUNTING_BPF_H
 #define PYLAND_ACCOUNTING_BPF_H
@@ -15,7 +15,7 @@
 #include "slices.bpf.h"
 #include <bpf/bpf_tracing.h>
 
-/* As it is queued, or goes to a CPU at once. It may be queued anew with another weight. */
+/* Called when a task is queued or goes to a CPU at once; its weight may differ from last time. */
 static __noinline void note_runnable(const struct task_struct *p, struct task_ctx *t, bool wakes_up,
 				     u64 now)
 {
@@ -67,9 +67,10 @@ static __always_inline void note_sleep(const struct task_struct *p, struct task_
 }
 
 /*
- * By its key a task was put on a CPU. BPF's own keys are no measure when the policy's
- * come again; those of the kernel's helpers never are: with the least weight a key goes a second
- * on for each 10 ms that the task runs, and takes along what is queued while user space stands.
+ * Notes the key of a task that its key has put on a CPU: the highest key is the measure for others.
+ * BPF's own keys are no measure once tasks with keys of the policy run again. Keys of the kernel's
+ * helpers are never a measure: at the least weight, 10 ms of CPU time move a key by a second, and
+ * with it the keys of all tasks that are queued while user space lags.
  */
 static __always_inline void note_vtime(const struct task_ctx *t, u64 vtime_ns)
 {
@@ -112,7 +113,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	c->nr_running++;
 	if (task_cpu->idle)
 		note_idle(scx_bpf_task_cpu(p), task_cpu, false);
-	/* By the task's CPU: another one calls here when its nice value or affinity changes. */
+	/* Of the task's CPU: another CPU calls here when it changes the nice value or affinity. */
 	task_cpu->running_since_ns = t->start_ns;
 	task_cpu->running_awake_ns = t->awake_runtime_ns;
 	task_cpu->running_computes = t->awake_runtime_ns > pause_ns();
@@ -123,7 +124,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	task_cpu->running_slice_ns = slice_ns > config.shortest_ns ? slice_ns : config.shortest_ns;
 	time_slice(scx_bpf_task_cpu(p), task_cpu, t->start_ns);
 	let_tick_stop(p, scx_bpf_task_cpu(p), task_cpu);
-	/* One that did not have to wait has no key of now, and is due after all that do. */
+	/* A task that did not wait has no present key: it is due after all tasks that wait. */
 	task_cpu->running_vtime_ns = ordered ?
 		p->scx.dsq_vtime : vtime_now() + config.longest_ns;
 	if (ordered && t->vtime_known && shared.handed_over == user.generation)
@@ -166,12 +167,12 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 		return;
 	}
 	note_not_runnable(t);
-	/* A change of its nice value or affinity stops it for a moment, too. */
+	/* A change of the nice value or affinity also stops a task, which then does not sleep. */
 	if (p->__state)
 		note_sleep(p, t);
 }
 
-/* A task that waits can leave sched_ext's class; one that runs has stopped before that. */
+/* A waiting task can leave sched_ext's class; a running task has called stopping before that. */
 SEC("struct_ops/pyland_disable")
 void BPF_PROG(pyland_disable, struct task_struct *p)
 {

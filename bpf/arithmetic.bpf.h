@@ -12,18 +12,18 @@
 #define NSEC_PER_USEC	1000ULL
 #define NSEC_PER_MSEC	1000000ULL
 
-/* A year or a nanosecond from a policy becomes something a machine can live with. */
+/* A policy may ask for a slice of a year or a nanosecond: limits that keep a machine usable. */
 #define SLICE_FLOOR_NS	(100 * NSEC_PER_USEC)
 #define SLICE_CEIL_NS	(100 * NSEC_PER_MSEC)
 #define WEIGHT_MAX	10000ULL
 
-/* A task that is interrupted goes on for so long. */
+/* A task that is interrupted runs on for this long. */
 #define INTERRUPT_NS	(30 * NSEC_PER_USEC)
 
-/* How many times the length of a cycle is between two while decided tasks wait. */
+/* The pause between two cycles while decided tasks wait, in lengths of a cycle. */
 #define SCHED_PAUSE_CYCLES 4
 
-/* Wakeups interrupt running tasks so that user space sees them, at most so often. */
+/* Added to the pause: the least time between two interruptions that let user space see a wakeup. */
 #define WAKEUP_KICK_NS (100 * NSEC_PER_USEC)
 
 /* Keys further from the running ones than this (18 minutes) would wrap comparisons. */
@@ -31,7 +31,7 @@
 /* Where a policy's first keys may lie: time since boot is a natural choice. */
 #define VTIME_FIRST_MAX_NS	(1ULL << 62)
 
-/* 3/4 old and 1/4 new, between the two; 0 is unknown. */
+/* An average, 3/4 old and 1/4 new; 0 is unknown. */
 static __always_inline u64 average(u64 old, u64 new)
 {
 	return old ? old - old / 4 + new / 4 : new;
@@ -52,7 +52,7 @@ static __always_inline u64 slice_within(u64 slice_ns, u64 longest_ns)
 	return slice_ns < ceil_ns ? slice_ns : ceil_ns;
 }
 
-/* A slice that no weight explains is a mistake of the policy's. */
+/* A slice that no weight explains is a mistake of the policy. */
 static __always_inline bool is_no_slice(u64 slice_ns, u64 longest_ns)
 {
 	return slice_ns > slice_ceil_ns(longest_ns) * (WEIGHT_MAX / 100);
@@ -64,13 +64,13 @@ static __always_inline u64 slice_of_weight(u64 slice_ns, u64 weight)
 	return slice_ns * weight / 100;
 }
 
-/* The other way round. A weight of 0 is not known yet. */
+/* The slice at weight 100 that gives @slice_ns at this weight. A weight of 0 is not known yet. */
 static __always_inline u64 slice_at_weight_100(u64 slice_ns, u64 weight)
 {
 	return slice_ns * 100 / (weight ? weight : 100);
 }
 
-/* What slices are like, after one more of this length at weight 100. */
+/* The usual slice at weight 100, after one more slice of this length. */
 static __always_inline u64 usual_slice_ns(u64 usual_ns, u64 slice_ns)
 {
 	/* One short slice among longer ones is no sign that slices are shorter. */
@@ -80,10 +80,11 @@ static __always_inline u64 usual_slice_ns(u64 usual_ns, u64 slice_ns)
 }
 
 /*
- * Whether a decision with @left_ns of its slice left is one for the task's next turn. It is not
- * if less is left than a switch is worth, if the task sleeps for the first time since it computed
- * (its key was that of a task that computes), if the sleep ends late, or if slices have become
- * shorter: when it was made, fewer tasks wanted a CPU.
+ * True if a decision with @left_ns of its slice left lasts for the task's next turn. It does not
+ * - if the rest is shorter than a switch is worth;
+ * - if the task sleeps for the first time after it computed: its key is that of a computing task;
+ * - if the task wakes up after the decision has ended;
+ * - if slices have become shorter: fewer tasks wanted a CPU when the decision was made.
  */
 static __always_inline bool slice_continues(u64 left_ns, u64 weight, bool woke_up, bool lasts_asleep,
 					  u64 lasts_until_ns, u64 now_ns, u64 usual_ns)
@@ -93,7 +94,7 @@ static __always_inline bool slice_continues(u64 left_ns, u64 weight, bool woke_u
 	       slice_at_weight_100(left_ns, weight) <= usual_ns;
 }
 
-/* A key near @now_ns, the highest that has run. A policy's first keys, where that is 0, are free. */
+/* A key near @now_ns, the highest key that has run; while that is 0, the policy's key is free. */
 static __always_inline u64 vtime_within(u64 vtime_ns, u64 now_ns)
 {
 	if (!now_ns && vtime_ns < VTIME_FIRST_MAX_NS)
@@ -105,7 +106,7 @@ static __always_inline u64 vtime_within(u64 vtime_ns, u64 now_ns)
 	return vtime_ns;
 }
 
-/* A task's last key, gone on by what it used since it was queued with it. */
+/* The next key of a task: its last key, plus the CPU time that it used after that. */
 static __always_inline u64 vtime_after(u64 last_ns, u64 used_ns, u64 weight, u64 longest_ns)
 {
 	/* A task uses more than a slice only while no other task waits: that is no debt. */
@@ -114,7 +115,7 @@ static __always_inline u64 vtime_after(u64 last_ns, u64 used_ns, u64 weight, u64
 	return last_ns + used_ns * 100 / (weight ? weight : 1);
 }
 
-/* Is the task that runs due later than another, by more than a margin? It has run for @ran_ns. */
+/* True if the task that runs, for @ran_ns, is due later than another by more than a margin. */
 static __always_inline bool is_due_later(u64 running_vtime_ns, u64 ran_ns, u64 vtime_ns,
 					 u64 margin_ns)
 {
@@ -135,7 +136,7 @@ static __always_inline s64 interrupts_again_in(u64 last_kick_ns, u64 pause_ns, u
 	return last_kick_ns + pause_ns + WAKEUP_KICK_NS - now_ns;
 }
 
-/* How long a CPU's timer waits: its task has this slice, and others wait behind it. */
+/* How long the timer of a CPU waits, for the slice of the task that runs while others wait. */
 static __always_inline u64 slice_ends_in(u64 since_ns, u64 slice_ns, u64 now_ns)
 {
 	s64 left_ns = since_ns + slice_ns - now_ns;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Queued tasks that are put to the policy after all: those that BPF ordered while user space
- * could not be asked, and those that an earlier policy decided.
+ * Asks the policy about tasks that are already queued: tasks that BPF ordered while user space
+ * could not be asked, and tasks that an earlier policy decided.
  *
- * BPF's keys and the policy's are not of one measure. Among tasks that the policy decides, one
- * with a key of BPF's may wait until a rescue: it is asked about as soon as that can be.
+ * BPF's keys and the policy's keys cannot be compared. Among tasks that the policy decides, a task
+ * with a key of BPF might wait until a rescue. So the policy is asked about it as soon as possible.
  */
 #ifndef PYLAND_ASKING_AGAIN_BPF_H
 #define PYLAND_ASKING_AGAIN_BPF_H
@@ -12,13 +12,13 @@
 #include "queues.bpf.h"
 #include "records.bpf.h"
 
-/* At most so many at a time, so often. */
+/* The most tasks at a time, and the time between two times. */
 #define ASK_AGAIN_MAX	32
 #define ASK_AGAIN_NS	NSEC_PER_MSEC
 
 /*
- * The policy is asked about a task that is queued. A task that a CPU takes meanwhile makes the
- * decision a late one. False when a CPU has taken it before.
+ * Asks the policy about a queued task; false if a CPU has already taken it. If a CPU takes the
+ * task before the decision, that decision is late.
  */
 static __always_inline bool put_to_policy(struct bpf_iter_scx_dsq *it, struct task_struct *p,
 					  struct task_ctx *t, struct pyland_cpu *c, bool decided)
@@ -39,7 +39,7 @@ static __always_inline bool put_to_policy(struct bpf_iter_scx_dsq *it, struct ta
 	return false;
 }
 
-/* Those with the highest keys first: they would wait longest. */
+/* Asks about tasks with the highest keys first: they would wait longest. */
 APART int ask_again(s32 cpu)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
@@ -56,7 +56,7 @@ APART int ask_again(s32 cpu)
 	if (bpf_ringbuf_query(&queued, BPF_RB_AVAIL_DATA) >
 	    bpf_ringbuf_query(&queued, BPF_RB_RING_SIZE) / 2)
 		return 0;
-	/* A task that is queued behind the look says so itself. */
+	/* A task that is queued after this look sets the flag itself. */
 	if (shared.left_out)
 		shared.left_out--;
 	if (!bpf_iter_scx_dsq_new(&it, SHARED_DSQ,

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What happens while a CPU belongs to a higher class: real-time, deadline, or the kernel's own
- * stop class; and with --partial, the kernel's default one.
+ * Handles a CPU that belongs to a higher class: real-time, deadline, or the kernel's own stop
+ * class; with --partial, also the kernel's default class.
  *
- * The kernel puts a task that such a class interrupts back to the head of the CPU's local queue,
- * and it goes on from there without a call to dispatch: whatever woke up meanwhile would wait for
- * the rest of its slice, and the task itself for that CPU. Here it gives the rest back and is
- * queued like any other, at the place that it had: another CPU may take it, and when this one
- * comes back, dispatch looks at all that waits.
+ * If such a class interrupts a task, the kernel puts the task back to the head of the CPU's local
+ * queue. The task would continue from there without a call to dispatch. Tasks that woke up
+ * meanwhile would wait for the rest of its slice, and the task would wait for this CPU. So the task
+ * gives the rest of its slice back and is queued again at the key that it had. Another CPU may take
+ * it, and when this CPU is free again, dispatch looks at all tasks that wait.
  */
 #ifndef PYLAND_CLASSES_BPF_H
 #define PYLAND_CLASSES_BPF_H
@@ -15,15 +15,15 @@
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
 
-/* A kernel thread of this CPU alone goes on before all others: the machine may wait for it. */
+/* True for kernel threads that go before all tasks, because the machine may wait for them. */
 static __always_inline bool is_kernel_work(const struct task_struct *p, const struct task_ctx *t)
 {
 	return t->kernel_helper || ((p->flags & PF_KTHREAD) && p->nr_cpus_allowed == 1);
 }
 
 /*
- * As a task stops that could go on: slice is left only to one that a higher class interrupts. The
- * kernel reads the slice after this, and queues the task anew if there is none.
+ * Called when a runnable task stops. It has some slice left only if a higher class interrupts it.
+ * The kernel reads the slice after this call, and queues the task again if none is left.
  */
 static __always_inline bool give_slice_back(struct task_struct *p)
 {
@@ -33,7 +33,7 @@ static __always_inline bool give_slice_back(struct task_struct *p)
 	return true;
 }
 
-/* Neither idle, and none of ours runs there. */
+/* True if the CPU is busy, but not with a task of sched_ext: a higher class has it. */
 static __always_inline bool is_taken(const struct pyland_cpu *c)
 {
 	return !c->idle && !c->running_since_ns && !c->runs_scheduler;
@@ -66,9 +66,9 @@ static long is_due_last(u64 cpu, void *context)
 }
 
 /*
- * The CPU to interrupt for a task: @cpu, unless that belongs to a higher class. Then it is the one
- * whose task is due last, among the CPUs that look into the queue @dsq_id; @cpu if there is none.
- * User space leaves CPUs that are to be free of ticks to their tasks.
+ * The CPU to interrupt for a task: @cpu, unless a higher class has it. Then, of the CPUs that look
+ * into the queue @dsq_id, it is the CPU whose task is due last; @cpu if there is none. User space
+ * (@p is NULL) interrupts no CPU without ticks (nohz_full=).
  */
 static __noinline s32 cpu_to_preempt(s32 cpu, u64 dsq_id, const struct task_struct *p, u64 now)
 {
@@ -82,8 +82,8 @@ static __noinline s32 cpu_to_preempt(s32 cpu, u64 dsq_id, const struct task_stru
 }
 
 /*
- * User space was interrupted in the middle of a cycle: it goes on at the next CPU that looks for
- * work, and one does so soon.
+ * A higher class interrupted user space in the middle of a cycle. User space continues on the next
+ * CPU that looks for work; this makes a CPU look soon.
  */
 static __always_inline void move_user_space(const struct task_struct *p, s32 cpu, u64 now)
 {

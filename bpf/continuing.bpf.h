@@ -3,8 +3,8 @@
  * Decisions that still last: a task that comes back with some of its slice left goes on
  * with that, at the place that it had, and user space is not asked again.
  *
- * The kernel's own EEVDF keeps a deadline likewise until its slice is used up. A task that
- * sleeps and wakes up every few microseconds costs one decision for a slice, not for each time.
+ * The kernel's own EEVDF also keeps a deadline until the slice is used up. A task that sleeps and
+ * wakes up every few microseconds costs one decision for each slice, not one for each wakeup.
  */
 #ifndef PYLAND_CONTINUING_BPF_H
 #define PYLAND_CONTINUING_BPF_H
@@ -24,8 +24,9 @@ static __always_inline void note_grant(const struct task_struct *p, struct task_
 }
 
 /*
- * Not if it is an earlier policy's. One that a higher class interrupted goes on under any policy:
- * its turn is not over.
+ * True if the task's decision still lasts. A decision of an earlier policy does not. A task that a
+ * higher class interrupted continues even if decisions of the policy do not last: its turn is not
+ * over.
  */
 static __always_inline bool still_lasts(const struct task_struct *p, const struct task_ctx *t,
 					u64 now)
@@ -61,7 +62,7 @@ static __always_inline u64 vtime_if_yielded(const struct task_ctx *t, u64 dsq_id
 	return vtime_ns;
 }
 
-/* Is the task that runs there about to make room? One that sleeps often does. */
+/* True if the task that runs there will soon sleep, because it sleeps often. */
 static __always_inline bool is_free_soon(const struct pyland_cpu *c, u64 now)
 {
 	return c->running_since_ns && !c->running_computes &&
@@ -70,10 +71,11 @@ static __always_inline bool is_free_soon(const struct pyland_cpu *c, u64 now)
 
 /*
  * A task that woke up and continues its slice waits for its previous CPU if that CPU will be free
- * soon. In the shared queue half of the tasks that take turns would change CPUs each time, and
- * those that take turns with a lock would meet at it (MariaDB: 199 to 254 transactions a second,
- * 251 to 255 this way). Not if the policy names CPUs: what it puts into a CPU's queue is for that
- * CPU alone, and this is not. Not if the task yields: it has to go behind the tasks of all queues.
+ * soon. From the shared queue, half of such tasks would get another CPU each time, and tasks that
+ * take turns with a lock would wait for it at the same time (MariaDB: 199 to 254 transactions a
+ * second, and 251 to 255 this way). This is not done if the policy names CPUs: then a CPU's queue
+ * has tasks for that CPU alone, and this task may run elsewhere. It is not done for a task that
+ * yields: such a task has to go behind the tasks of all queues.
  */
 static __always_inline u64 queue_to_continue(const struct task_struct *p, const struct task_ctx *t,
 					  s32 cpu, const struct pyland_cpu *c, u64 now)

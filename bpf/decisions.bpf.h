@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What user space decided: taken from its ring and carried out, by the CPU
- * dispatches next.
+ * Takes the decisions of user space from their ring and carries them out. The next CPU that
+ * dispatches does this.
  */
 #ifndef PYLAND_DECISIONS_BPF_H
 #define PYLAND_DECISIONS_BPF_H
@@ -64,7 +64,7 @@ static long serves_domain(u64 cpu, void *context)
 	return find->found;
 }
 
-/* Has the domain a CPU that the task may use? Nearly all tasks may use any. */
+/* True if the task may run on a CPU of the domain. Nearly all tasks may run on any CPU. */
 static __always_inline bool domain_has_cpu(const struct task_struct *p, u32 domain)
 {
 	struct find_cpu find = { .p = p, .domain = domain };
@@ -143,7 +143,7 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 		/* What could not be moved is answered all the same. */
 		if (t->seq == d->seq && t->queue == QUEUE_HELD)
 			t->queue = QUEUE_RESCUED;
-		/* A CPU taken from the idle mask for nothing must look again. */
+		/* A CPU that was taken from the idle mask and got no task must look again. */
 		if (kick >= 0)
 			scx_bpf_kick_cpu(kick, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 		return;
@@ -160,7 +160,7 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 		if (wait_ns > 0)
 			c->wait_user_ns += wait_ns < delay_ns ? wait_ns : delay_ns;
 	}
-	/* A task that goes on after its slice has had its turn; one that woke up may be urgent. */
+	/* A task whose slice has ended has had its turn; a task that woke up may be urgent. */
 	if (t->woke_up && (cpu >= 0 || kick < 0)) {
 		s32 there = cpu_to_preempt(cpu >= 0 ? cpu : prev_cpu, dsq_id, p, t->decided_ns);
 
@@ -227,15 +227,15 @@ static long drain_one(struct bpf_dynptr *dynptr, void *context)
 }
 
 /*
- * False while another CPU does it, or there were more than one drain takes: what is decided is
- * not known to be carried out.
+ * Drains the ring; false if another CPU drains at this moment, or if decisions are left. In both
+ * cases some decisions may not be carried out yet.
  */
 APART int apply_decisions(s32 cpu, bool prev_runnable)
 {
 	struct drain drain = { .cpu = cpu, .left = PYLAND_DRAIN_MAX };
 	long ret;
 
-	/* An empty drain takes 200 instructions and an atomic exchange, and is the rule. */
+	/* The ring is mostly empty; a drain would take 200 instructions and an atomic exchange. */
 	if (user.submitted == shared.drained || shared.drain_error)
 		return true;
 	drain.cpu_is_free = !prev_runnable && !scx_bpf_dsq_nr_queued(cpu) &&

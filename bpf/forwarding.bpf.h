@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A task that user space has to decide: its record, its place until then, and whether a running
- * task makes room for user space because of it.
+ * Forwards a task that user space has to decide: writes its record, holds it until then, and
+ * interrupts a running task for user space if that is worthwhile.
  */
 #ifndef PYLAND_FORWARDING_BPF_H
 #define PYLAND_FORWARDING_BPF_H
@@ -14,9 +14,9 @@
 #include "userspace.bpf.h"
 
 /*
- * Every CPU may be in the middle of a long slice, and none would run user space before its
- * end. A task that wakes up is worth an interruption, though not too often, and only of a task
- * that computes: others make room by themselves.
+ * Every CPU may be in the middle of a long slice, so user space would run only after it. For a
+ * task that wakes up a running task is interrupted, but not too often, and only if that task
+ * computes: other tasks soon sleep by themselves.
  */
 static __always_inline void make_room_for_user_space(s32 cpu, struct pyland_cpu *task_cpu,
 						     struct pyland_cpu *c, u64 now)
@@ -41,7 +41,7 @@ static __always_inline void make_room_for_user_space(s32 cpu, struct pyland_cpu 
 	preempt_soon(cpu, task_cpu, now, wait_ns > 0 ? wait_ns : 0);
 }
 
-/* Into the holding DSQ, or by BPF's own order where user space cannot be asked. */
+/* Puts the task into the holding DSQ; in BPF's own order if user space cannot be asked. */
 static __always_inline void ask_user_space(struct task_struct *p, struct task_ctx *t, s32 cpu,
 					   struct pyland_cpu *task_cpu, struct pyland_cpu *c,
 					   u64 now, u64 enq_flags)

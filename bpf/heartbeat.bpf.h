@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What is done from time to time: tasks that starve in a queue are put back, tasks
- * of an earlier policy are handed over to the next, and user space gets its turn.
+ * Work that is done from time to time: take back tasks that starve in a queue, hand tasks of an
+ * earlier policy over to the next policy, and give user space its turn.
  */
 #ifndef PYLAND_HEARTBEAT_BPF_H
 #define PYLAND_HEARTBEAT_BPF_H
@@ -11,7 +11,7 @@
 #include "quiet.bpf.h"
 #include "records.bpf.h"
 
-/* Puts tasks that were decided long ago and not taken since back to be taken next. */
+/* Puts tasks that were decided long ago, but that no CPU took, back to be taken next. */
 static __noinline void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now, u64 after_ns)
 {
 	struct bpf_iter_scx_dsq it;
@@ -29,12 +29,12 @@ static __noinline void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now,
 			t = task_state(p);
 			if (!t || (s64)(now - t->decided_ns) < (s64)after_ns)
 				continue;
-			/* No other CPU can take it, and this one takes it when it can. */
+			/* No other CPU can take the task, and this CPU takes it when it can. */
 			if (after_ns < RESCUE_NS && p->nr_cpus_allowed == 1)
 				continue;
 			if (!dsq_move(&it, p, HOLDING_DSQ + c->llc))
 				continue;
-			/* Its key is no good, and its decision is over. */
+			/* The key was too high, and the decision has ended. */
 			t->queue = QUEUE_RESCUED;
 			t->left_ns = 0;
 			c->rescued++;
@@ -50,7 +50,7 @@ static long rescue_cpu(u64 cpu, void *context)
 
 	if (!c)
 		return 1;
-	/* It does something of a higher class, and no policy wants them to wait for that. */
+	/* If the CPU looks for no task, a higher class has it: its tasks must not wait for that. */
 	if (!shared.places && (s64)(now - c->lag_check_ns) > (s64)config.lag_ns)
 		after_ns = config.lag_ns;
 	if (c->nohz_full)
@@ -110,7 +110,7 @@ static long hand_over_domain(u64 domain, void *context)
 	return !c;
 }
 
-/* After a swap, once: what is queued was the old policy's. */
+/* Once after a swap: the queued tasks were decided by the old policy. */
 static __always_inline void hand_over(struct pyland_cpu *c)
 {
 	u32 generation = user.generation;
@@ -159,15 +159,15 @@ static __always_inline void wake_cpu_for_user_space(void)
 }
 
 /*
- * Runs user space at least so often, for signals to reach it and for the kernel's
- * watchdog not to take its waiting in a queue for a stall.
+ * Runs user space at least this often. Otherwise no signal would reach it, and the kernel's
+ * watchdog would mistake its wait in a queue for a stall.
  */
 static int beat(void *map, u32 *key, struct heartbeat *h)
 {
 	struct pyland_cpu *c = this_cpu_state();
 	u64 now = now_ns();
 
-	/* The timer is set in init, which may sleep: to the verifier, so may its callback. */
+	/* The timer is set in init, which may sleep. To the verifier this callback may sleep, too. */
 	bpf_rcu_read_lock();
 	if (c) {
 		c->heartbeats++;

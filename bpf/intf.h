@@ -157,11 +157,11 @@ struct pyland_cpu {
 };
 
 /*
- * One per possible CPU, the only state of a CPU that the process which decides can map. Whatever
- * it writes here, BPF must survive: a domain is taken modulo their number, the gauges are not read.
+ * One per possible CPU: the only state of a CPU that the process that decides can map. BPF must be
+ * safe with any value in it: a domain is taken modulo their number, and BPF reads no gauge.
  */
 struct pyland_user_cpu {
-	/* Gauges; summed over the CPUs, for a task may leave elsewhere than it came. */
+	/* Gauges. Only their sum over all CPUs has a meaning: a task may stop on another CPU. */
 	long long nr_runnable;
 	long long weight_runnable;
 	unsigned int idle;
@@ -189,8 +189,8 @@ struct pyland_config {
 };
 
 /*
- * What BPF and the process that decides both map. Policy code can write all of it: BPF takes each
- * value for a wish, and the supervisor believes none.
+ * Memory that BPF and the process that decides both map. Policy code can write all of it: BPF takes
+ * each value as a wish, and the supervisor trusts none.
  */
 struct pyland_user {
 	unsigned long long nr_held;		/* tasks the policy has not decided yet */
@@ -213,7 +213,7 @@ struct pyland_user {
 	unsigned long long pad_cache_line[6];
 };
 
-/* BPF's own state, which root alone can map. */
+/* BPF's own state, which only root can map. */
 struct pyland_shared {
 	unsigned long long sched_tgid;
 	unsigned long long drained;		/* decisions taken from the ring */

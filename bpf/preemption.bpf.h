@@ -9,10 +9,10 @@
 #include "userspace.bpf.h"
 
 /*
- * Shall the task that runs there make room for one of this key? It does when it is due
- * later by more than the policy's margin. Unless it computes, it has a moment first: tasks
- * that send each other messages would be interrupted at each of them. And a waker that
- * says that it is about to sleep (@sync) has a shortest slice to do so: some never do.
+ * Interrupts the task that runs there for a task with this key, if it is due later by more than
+ * the policy's margin. A task that does not compute first runs for a moment: else tasks that send
+ * each other messages would be interrupted at each message. A waker that says that it is about to
+ * sleep (@sync) has a shortest slice to do so: some wakers never sleep.
  */
 static __noinline void preempt_for(u64 vtime_ns, s32 cpu, u64 now, bool sync)
 {
@@ -31,7 +31,7 @@ static __noinline void preempt_for(u64 vtime_ns, s32 cpu, u64 now, bool sync)
 	mine->preemptions++;
 }
 
-/* Does the CPU look into this queue, and may the task run there? */
+/* True if the CPU looks into this queue and the task may run on it. */
 static __noinline bool takes_from(s32 cpu, u64 dsq_id, const struct task_struct *p)
 {
 	if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))

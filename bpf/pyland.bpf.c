@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * pyland's kernel side: forwards runnable tasks to user space and carries its
- * decisions out. The callbacks stand in the order in which a task meets them; those that
- * only note something are in accounting.bpf.h, its begin and end in setup.bpf.h.
+ * pyland's kernel side: forwards runnable tasks to user space and carries its decisions out. The
+ * callbacks are in the order in which a task meets them. Callbacks that only count are in
+ * accounting.bpf.h; the begin and the end of a task are in setup.bpf.h.
  *
  * A forwarded task is never only in user space: it waits in a holding DSQ while
  * its record travels, and a decision moves it on. Whatever happens to user space,
@@ -30,7 +30,7 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 
 	if (is_scheduler(p))
 		return prev_cpu;
-	/* Where none idles, the kernel's search would take 400 instructions to say so. */
+	/* If no CPU idles, skip the kernel's search: it would take 400 instructions. */
 	cpu = -1;
 	if (shared.nr_idle > 0) {
 		if (config.numa_local && config.idle_per_node)
@@ -46,7 +46,7 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 		return prev_cpu;
 	}
 
-	/* Tasks that wait for this CPU were there first. The kick wakes it for them. */
+	/* Tasks that already wait for this CPU go first. The kick wakes the CPU for them. */
 	if (scx_bpf_dsq_nr_queued(cpu) > 0 || scx_bpf_dsq_nr_queued(SHARED_DSQ) > 0) {
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 		return cpu;
@@ -62,8 +62,8 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 }
 
 /*
- * The machine's own work: user space itself may be waiting for it. But khugepaged may go on
- * for seconds: slice by slice, as all others.
+ * The kernel's own work goes first: user space itself may wait for it. But khugepaged may run for
+ * seconds, so after its first slice a kernel helper is queued like other tasks.
  */
 static __always_inline void enqueue_kernel_work(struct task_struct *p, struct task_ctx *t,
 						u64 enq_flags)
@@ -100,7 +100,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	wakes_up = enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_WAKEUP);
 	if (t && c)
 		note_runnable(p, t, wakes_up, now);
-	/* The last one is a task that dispatch has put on its CPU anew. */
+	/* SCX_ENQ_LAST: a task that dispatch puts on its CPU again, so that the ticks stop. */
 	if (!t || !c || !task_cpu || is_migration_disabled(p) ||
 	    (enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_LAST))) {
 		dsq_insert(p, local, weighted_slice(p, config.shortest_ns), enq_flags);
@@ -118,7 +118,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 
-	/* select_cpu did not run for this one, or a higher class has just taken its CPU. */
+	/* select_cpu did not run for this task, or a higher class has just taken its CPU. */
 	if (((cpu_selected && !(enq_flags & cpu_selected) && !scx_bpf_task_running(p)) ||
 	     t->interrupted) && !scx_bpf_dsq_nr_queued(SHARED_DSQ)) {
 		idle_cpu = pick_idle_cpu(p->cpus_ptr, cpu);
@@ -141,8 +141,9 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 }
 
 /*
- * Here and not where the policy asks: the kernel wants it done by the CPU itself. A CPU of which
- * no policy says anything is fast: what another scheduler wanted of it would stay otherwise.
+ * Sets the performance target when the CPU dispatches, because the kernel wants the CPU itself to
+ * do that. Without a target of the policy a CPU is fast: otherwise the target of an earlier
+ * scheduler would stay.
  */
 static __always_inline void apply_performance(struct pyland_cpu *c, s32 cpu)
 {
@@ -179,7 +180,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 
 	prev_queued = prev && (prev->scx.flags & kernel_enum(scx_ent_flags, SCX_TASK_QUEUED));
 	prev_runnable = prev_queued && !is_scheduler(prev);
-	/* Read first: what user space decides meanwhile is not carried out yet. */
+	/* Read before the drain: a decision that comes after the drain is not carried out yet. */
 	asked_pos = *(volatile u64 *)&shared.asked_pos;
 	if (!apply_decisions(cpu, prev_runnable))
 		asked_pos = 0;
@@ -200,7 +201,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 		return;
 	if (take_decided(cpu))
 		return;
-	/* There is no order among one task, and any free CPU does for a policy that names none. */
+	/* A single task needs no order: any free CPU may run it, unless the policy names CPUs. */
 	if (!prev_runnable && !shared.places &&
 	    scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) == 1 &&
 	    dsq_move_to_local(HOLDING_DSQ + c->llc)) {
@@ -215,7 +216,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 		bool waits = scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) > 0;
 
 		if (!waits && may_stop_tick(c)) {
-			/* Without a new slice it is queued as the last one, and taken at once. */
+			/* Without a new slice the task is queued as the last and taken at once. */
 			scx_bpf_kick_cpu(cpu, 0);
 			return;
 		}
@@ -235,7 +236,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 		run_scheduler(c, false);
 }
 
-/* Records that came while user space ran, or soon after, wait no longer than this. */
+/* A tick limits the wait of records that came while user space ran, or soon after. */
 SEC("struct_ops/pyland_tick")
 void BPF_PROG(pyland_tick, struct task_struct *p)
 {
@@ -244,12 +245,12 @@ void BPF_PROG(pyland_tick, struct task_struct *p)
 	if (is_scheduler(p) || until_may_interrupt_ns(now) > 0 || !scheduler_is_due(now) ||
 	    !scheduler_waits() || !scheduler_has_work(true))
 		return;
-	/* One CPU is enough, and ticks come to all at about the same time. */
+	/* One CPU is enough, and all CPUs have their ticks at about the same time. */
 	shared.last_kick_ns = now;
 	task_set_slice(p, 0);
 }
 
-/* A task yields to all, never to one: the kernel asks that of its own class alone. */
+/* A task yields to all tasks; a request to yield to a single task (@to) is refused. */
 SEC("struct_ops/pyland_yield")
 bool BPF_PROG(pyland_yield, struct task_struct *from, struct task_struct *to)
 {

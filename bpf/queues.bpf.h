@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where tasks wait undecided, which one a CPU takes next, and how long a held one has waited.
+ * The queues: which task a CPU takes next, how long a held task has waited, and where a task
+ * waits that is not decided.
  */
 #ifndef PYLAND_QUEUES_BPF_H
 #define PYLAND_QUEUES_BPF_H
@@ -18,12 +19,12 @@ enum lag {
 };
 
 /*
- * How often a task is looked for that was queued by BPF's own order: it is in the queue a little
- * after that was noted.
+ * How many times to look for tasks in BPF's own order. One look is not enough, because a task gets
+ * into the queue a little after the flag is set.
  */
 #define LEFT_OUT_LOOKS	2
 
-/* Of held tasks that a CPU may not take, it looks behind so many. */
+/* How many held tasks a CPU looks at to find one that it may take. */
 #define HELD_LOOK_MAX	8
 
 /* Any idle CPU that @allowed has, reserved for the caller; negative when none. */
@@ -58,7 +59,7 @@ static __always_inline bool head_vtime(u64 dsq_id, u64 *vtime_ns)
 	return p;
 }
 
-/* The domain's queue, when its head is due before those of the CPU's own and the shared one. */
+/* Takes from the domain's queue if its head is due before the heads of the two other queues. */
 static __always_inline bool take_of_domain(s32 cpu, u64 domain_dsq)
 {
 	u64 domain_ns = 0, other_ns = 0;
@@ -73,8 +74,9 @@ static __always_inline bool take_of_domain(s32 cpu, u64 domain_dsq)
 }
 
 /*
- * Is the head of the CPU's own queue due before that of the shared one? They take turns where
- * both are due at once. Each look searches a queue by its number, which takes 150 instructions.
+ * True if the head of the CPU's own queue is due before the head of the shared queue. With equal
+ * keys the two queues take turns. Each look at a head takes 150 instructions, because the kernel
+ * searches the queue by its number.
  */
 static __always_inline bool own_goes_first(s32 cpu, const struct pyland_cpu *c)
 {
@@ -91,7 +93,7 @@ static __always_inline bool own_goes_first(s32 cpu, const struct pyland_cpu *c)
 	return ahead_ns > 0 || (!ahead_ns && !c->last_was_own);
 }
 
-/* The CPU's own queue, its domain's and the shared one: the one whose head is due first. */
+/* Takes the task that is due first from the CPU's own queue, its domain's and the shared queue. */
 APART int take_decided(s32 cpu)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
@@ -115,20 +117,20 @@ APART int take_decided(s32 cpu)
 	       (shared.domains_used && dsq_move_to_local(domain_dsq));
 }
 
-/* For a CPU that would idle: what other domains have waiting. */
+/* For a CPU that would idle: takes a task that waits in another domain. */
 static __always_inline bool take_of_any_domain(void)
 {
 	return shared.domains_used && take_of_range(DOMAIN_DSQ, PYLAND_NR_DOMAINS, 0);
 }
 
-/* For a CPU that would idle: a task that waits for its own CPU because that was free soon. */
+/* For a CPU that would idle: takes a task that waits for another CPU to become free. */
 static __noinline bool take_of_any_cpu(u64 now)
 {
 	return !shared.places && (s64)(now - shared.own_queued_ns) < (s64)OWN_QUEUED_NS &&
 	       take_of_range(0, config.nr_cpu_ids, 0);
 }
 
-/* The task that has been held longest, of this CPU's LLC before the others'. */
+/* Takes the task that has been held longest, first from this CPU's LLC, then from the others. */
 APART int take_held(s32 cpu)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
@@ -137,8 +139,8 @@ APART int take_held(s32 cpu)
 }
 
 /*
- * The oldest held task that this CPU may take. Others may be before it for as long as their CPU
- * belongs to a higher class.
+ * Finds the oldest held task that this CPU may take. Tasks for other CPUs may be before it in the
+ * queue while a higher class has their CPU.
  */
 APART int find_oldest_held(s32 cpu, struct held *held)
 {
@@ -214,7 +216,7 @@ static __noinline bool take_lagging(s32 cpu, struct pyland_cpu *c, int why, u64 
 	return true;
 }
 
-/* Nothing that is queued may wait for a CPU that has decided to sleep. */
+/* True if a task waits that this CPU can take: then the CPU must not go idle. */
 static __noinline bool work_is_queued(s32 cpu, u32 llc)
 {
 	return scx_bpf_dsq_nr_queued(cpu) > 0 || scx_bpf_dsq_nr_queued(SHARED_DSQ) > 0 ||
@@ -223,7 +225,7 @@ static __noinline bool work_is_queued(s32 cpu, u32 llc)
 	       (scheduler_waits() && scheduler_has_work(false));
 }
 
-/* A task's last key, gone on by what it used since it was queued with it. */
+/* The next key of a task: its last key, plus the CPU time that it used after that. */
 static __always_inline u64 next_vtime(const struct task_struct *p, const struct task_ctx *t,
 				      u64 last_ns)
 {
@@ -233,9 +235,9 @@ static __always_inline u64 next_vtime(const struct task_struct *p, const struct 
 }
 
 /*
- * Into the shared queue without asking: user space cannot answer for this task. Tasks
- * that are queued so over and over share fairly with those that were decided before. None is
- * far ahead of all: 10 ms of a task of the least weight are a second of others.
+ * Puts a task into the shared queue without a decision, because user space cannot be asked. Tasks
+ * that are queued in this way again and again share fairly with tasks that were decided before.
+ * The key is limited, because 10 ms of a task of the least weight move its key by a second.
  */
 static __noinline void enqueue_undecided(struct task_struct *p, struct task_ctx *t, u64 enq_flags)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * While no task waits for a CPU, nothing has to be looked after: the heartbeat comes once a second,
- * and a CPU that the kernel can free of its ticks (nohz_full=) has none while one task runs there.
- * The first task that waits ends this.
+ * The quiet state: no task waits for a CPU. The heartbeat comes once a second, and a CPU with
+ * nohz_full= has no ticks while a single task runs there. The first task that waits ends the
+ * quiet state.
  */
 #ifndef PYLAND_QUIET_BPF_H
 #define PYLAND_QUIET_BPF_H
@@ -21,19 +21,19 @@ static __always_inline u64 until_next_beat_ns(void)
 {
 	u64 next_ns = config.heartbeat_ns;
 
-	/* First the flag, then the look: a task is queued before its CPU looks at the flag. */
+	/* Set the flag before the check: a CPU queues its task before it reads the flag. */
 	shared.quiet = 1;
 	if (some_task_waits())
 		shared.quiet = 0;
 	if (!shared.quiet)
 		return next_ns;
-	/* What a policy asks for it gets also then, within bounds. */
+	/* The policy also gets the interval that it asks for, within limits. */
 	if (user.interval_ns > next_ns)
 		next_ns = user.interval_ns;
 	return user.interval_ns && next_ns < QUIET_BEAT_NS ? next_ns : QUIET_BEAT_NS;
 }
 
-/* No tick ends a slice there: a timer does, as soon as a task waits. */
+/* On a CPU without ticks, a timer ends the slice as soon as a task waits. */
 static long time_tickless(u64 cpu, void *context)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
@@ -59,8 +59,8 @@ static __always_inline void end_quiet(u64 now)
 }
 
 /*
- * As a task begins to run: the kernel stops the ticks of such a CPU for a slice without an end, and
- * looks whether it has one when a task is put on the CPU, not when the same goes on.
+ * Called when a task begins to run. The kernel stops the ticks of a nohz_full CPU if the slice is
+ * infinite. It checks that when it puts a task on the CPU, not when the same task continues.
  */
 static __always_inline void let_tick_stop(struct task_struct *p, s32 cpu, struct pyland_cpu *c)
 {
@@ -68,7 +68,7 @@ static __always_inline void let_tick_stop(struct task_struct *p, s32 cpu, struct
 		task_set_slice(p, SLICE_INFINITE);
 }
 
-/* Shall the task that ran here be put on the CPU anew, for its tick to stop? */
+/* True if the task that ran here has to be put on the CPU again, so that its ticks stop. */
 static __always_inline bool may_stop_tick(const struct pyland_cpu *c)
 {
 	return c->nohz_full && shared.quiet;

@@ -38,7 +38,7 @@ static long take_at(u64 i, void *context)
 	return range->found;
 }
 
-/* Does a task wait in one of these queues? */
+/* True if a task waits in one of these queues. */
 static __always_inline bool some_queued(u64 first_dsq, u32 nr)
 {
 	struct range range = { .first_dsq = first_dsq, .nr = nr };
@@ -47,7 +47,7 @@ static __always_inline bool some_queued(u64 first_dsq, u32 nr)
 	return range.found;
 }
 
-/* The first task that this CPU may take of one of these queues. */
+/* Takes the first task that this CPU may take from one of these queues. */
 static __always_inline bool take_of_range(u64 first_dsq, u32 nr, u32 begin)
 {
 	struct range range = { .first_dsq = first_dsq, .nr = nr, .begin = begin };

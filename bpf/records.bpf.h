@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What user space is told of a task: records and events, in one ring.
+ * Records and events for user space, in one ring.
  */
 #ifndef PYLAND_RECORDS_BPF_H
 #define PYLAND_RECORDS_BPF_H
 
 #include "state.bpf.h"
 
-/* What an earlier policy left with the task means nothing to the present one. */
+/* Drops the data that an earlier policy left with the task: another policy cannot use it. */
 static __always_inline void forget_other_policies(struct task_ctx *t)
 {
 	if (t->generation == user.generation)
@@ -17,7 +17,7 @@ static __always_inline void forget_other_policies(struct task_ctx *t)
 	t->vtime_known = 0;
 }
 
-/* Tells the policy, if it wants to know. */
+/* Writes an event, if the policy wants events of this kind. */
 static __always_inline void tell(u32 wanted, u32 kind, const struct task_struct *p, u64 ran_ns)
 {
 	struct pyland_cpu *c;
@@ -82,7 +82,7 @@ static __noinline bool forward(struct task_struct *p, struct task_ctx *t, s32 cp
 
 	forget_other_policies(t);
 	t->record_pos = 0;
-	/* Twice the same, for the verifier wants to know the size at each. */
+	/* The same code twice, because the verifier needs a constant size in each call. */
 	if (user.wanted & PYLAND_WANT_EXTRAS) {
 		r = bpf_ringbuf_reserve(&queued, sizeof(*r), 0);
 		if (!r)
@@ -102,7 +102,7 @@ static __noinline bool forward(struct task_struct *p, struct task_ctx *t, s32 cp
 	return true;
 }
 
-/* How often the task wakes up, which task woke it, and how often that one wakes others. */
+/* Notes how often the task wakes up, which task woke it, and how often the waker wakes others. */
 static __always_inline void note_wakeup(struct task_ctx *t, u64 now)
 {
 	struct task_struct *waker = bpf_get_current_task_btf();

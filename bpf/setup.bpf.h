@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The begin and the end, of pyland and of a task. When pyland is loaded it makes its queues:
- * one for each CPU, LLC and domain, and the two that all share.
+ * The begin and the end of pyland and of a task. At its start pyland makes its queues: one for
+ * each CPU, LLC and domain, and two queues for all.
  */
 #ifndef PYLAND_SETUP_BPF_H
 #define PYLAND_SETUP_BPF_H
@@ -54,7 +54,7 @@ static __always_inline s32 create_queues(void)
 	return error;
 }
 
-/* Kernel threads that memory waits for: user space may need them to go on. */
+/* True for kernel threads that free memory: user space may wait for them. */
 static __always_inline bool is_memory_helper(const struct task_struct *p)
 {
 	if (!(p->flags & PF_KTHREAD))

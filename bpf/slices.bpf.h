@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Slices that end between two ticks. The kernel ends a slice at a tick: with 250 of them a
- * second, a task behind a slice of 1 ms waits up to 4 ms. While a task waits for a CPU, a timer
- * of that CPU looks when the slice is over, a shortest slice at the least.
+ * Slices that end between two ticks. The kernel ends a slice at a tick: with 250 ticks a second,
+ * a task behind a slice of 1 ms waits up to 4 ms. While a task waits for a CPU, a timer of that
+ * CPU ends the slice in time, but not before a shortest slice.
  */
 #ifndef PYLAND_SLICES_BPF_H
 #define PYLAND_SLICES_BPF_H
@@ -55,8 +55,8 @@ static __always_inline void look_in(s32 cpu, struct pyland_cpu *c, u64 after_ns)
 }
 
 /*
- * Is the timer on its way? One that another CPU has set rings there, and comes home when this
- * CPU can set it: from there it takes an interrupt between the two.
+ * True if the timer is set. A timer that another CPU has set expires on that CPU, and costs an
+ * interrupt between the two CPUs. So a CPU sets its own timer again as soon as it can.
  */
 static __always_inline bool is_timed(s32 cpu, const struct pyland_cpu *c)
 {
@@ -71,13 +71,13 @@ static __always_inline void time_slice(s32 cpu, struct pyland_cpu *c, u64 now)
 	if (is_timed(cpu, c) || !c->running_since_ns ||
 	    (c->running_slice_ns >= SLICE_TIMED_NS && !c->nohz_full) || !work_is_queued(cpu, c->llc))
 		return;
-	/* It may have gone on for long while no other waited. */
+	/* The task may have run for long while no other task waited. */
 	look_in(cpu, c, slice_ends_in(c->running_since_ns, c->running_slice_ns, now));
 }
 
 /*
- * The task that runs there makes room. In a moment, not at once: often it is the one that
- * woke the other up and is about to sleep, and would have to wait to do only that.
+ * Interrupts the task that runs there, after a moment. Often that task has woken the other task
+ * and is about to sleep. If it were interrupted at once, it would have to wait only to sleep.
  */
 static __always_inline void preempt_soon(s32 cpu, struct pyland_cpu *c, u64 now, u64 after_ns)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What pyland's kernel side remembers: its queues, maps, and the state of tasks and CPUs.
+ * The state of pyland's kernel side: its queues, its maps, and the state of tasks and CPUs.
  */
 #ifndef PYLAND_STATE_BPF_H
 #define PYLAND_STATE_BPF_H
@@ -15,41 +15,41 @@
 #define HOLDING_DSQ	(1ULL << 21)	/* + LLC: forwarded, not decided yet */
 #define DOMAIN_DSQ	(1ULL << 22)	/* + domain: decided for a group of CPUs, by vtime */
 
-/* Ticks do for slices as long as this. Less than the slack is not worth an interruption. */
+/* For slices this long, ticks are exact enough. A rest below the slack is not worth a timer. */
 #define SLICE_TIMED_NS	(10 * NSEC_PER_MSEC)
 #define SLICE_SLACK_NS	(50 * NSEC_PER_USEC)
 
-/* How often in a row user space goes on without giving way, for wakeups. */
+/* How many cycles in a row user space may run for wakeups before other tasks run. */
 #define SCHED_KEPT_MAX 3
 
-/* An idle CPU looks for tasks that wait for their own one for so long since the last did. */
+/* For so long after a task began to wait for its own CPU, idle CPUs look for such tasks. */
 #define OWN_QUEUED_NS	(50 * NSEC_PER_MSEC)
 
-/* User space gives way after this much of one cycle, then others run once. */
+/* After this much time of one cycle, user space gives way, and each other task runs once. */
 #define SCHED_SLICE_NS	(5 * NSEC_PER_MSEC)
 
 /* Between two heartbeats while no task waits: the kernel allows user space ten times as much. */
 #define QUIET_BEAT_NS	(1000 * NSEC_PER_MSEC)
 
-/* The kernel's SCX_SLICE_INF: it never ends by itself. */
+/* The kernel's SCX_SLICE_INF: a slice that never ends by itself. */
 #define SLICE_INFINITE	(~0ULL)
 
-/* A decided task that no CPU took for so long goes back to the holding DSQ. */
+/* A decided task that no CPU takes within this time goes back to the holding DSQ. */
 #define RESCUE_NS	(2000 * NSEC_PER_MSEC)
 #define RESCUE_MAX	32
 
 /*
  * Every function says whether it is inlined, so that all compilers make the same object:
- * what the verifier accepts, and how long it takes, depends on that. One that is called has
- * five arguments at most, and the verifier goes through it anew for each call. One of numbers
- * alone can be APART: looked at once, by itself, and not again on every path that leads to a
- * call. Dispatch would come close to a million steps otherwise.
+ * what the verifier accepts, and how long it takes, depends on that. A function that is not inlined
+ * has five arguments at most, and the verifier goes through it again for each call. A function
+ * whose arguments are numbers can be APART: the verifier checks it once by itself, and not on every
+ * path to a call. Otherwise dispatch would come close to the verifier's limit of a million steps.
  */
 #define APART __noinline
 
 /*
- * The one variable of each section: the loader finds them by that. The process that decides can
- * map `user` alone.
+ * Each section has one variable: the loader finds the variable by its section. The process that
+ * decides can map only `user`.
  */
 const volatile struct pyland_config config = { .layout = PYLAND_LAYOUT };
 struct pyland_shared shared = {};
@@ -179,7 +179,7 @@ static __always_inline struct pyland_user_cpu *user_cpu(s32 cpu)
 	return bpf_map_lookup_elem(&user_cpus, &key);
 }
 
-/* The domain from whose queue the CPU takes, as the policy said. */
+/* The domain whose queue the CPU looks into; the policy sets it. */
 static __always_inline u32 domain_of(s32 cpu)
 {
 	struct pyland_user_cpu *u = user_cpu(cpu);
@@ -196,7 +196,7 @@ static __always_inline bool is_online(s32 cpu)
 	return is;
 }
 
-/* At the begin all CPUs are taken for idle, until a task runs there. */
+/* At the start every CPU counts as idle until a task runs there. */
 static __always_inline void note_idle(s32 cpu, struct pyland_cpu *c, bool idle)
 {
 	struct pyland_user_cpu *u = user_cpu(cpu);
@@ -213,8 +213,8 @@ static __always_inline struct task_ctx *task_state(struct task_struct *p)
 }
 
 /*
- * Every thread of the process, also one that a library started: a helper thread
- * that waited for Python while it holds the interpreter lock would be a deadlock.
+ * True for every thread of the process, also for threads of a library. If such a thread held the
+ * interpreter lock and waited for a decision of Python, that would be a deadlock.
  */
 static __always_inline bool is_scheduler(const struct task_struct *p)
 {
@@ -232,8 +232,8 @@ static __always_inline u64 weighted_slice(const struct task_struct *p, u64 slice
 }
 
 /*
- * The key to measure others by: the highest that has run. A new policy has none until
- * it knows all tasks; what is queued without it meanwhile goes first.
+ * The key that other keys are compared with: the highest key that has run. A new policy has none
+ * until it knows all tasks; tasks that are queued without it meanwhile go first.
  */
 static __always_inline u64 vtime_now(void)
 {

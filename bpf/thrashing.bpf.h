@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * How often a policy may interrupt what runs. A few tasks may be cut short of a shortest slice on
- * each CPU, for what cannot wait; beyond that they have it first. Else a policy that preempts all
- * the time leaves the machine nothing but switches.
+ * Limits how often a policy may interrupt tasks. On each CPU, a few tasks may be interrupted before
+ * they had a shortest slice, for tasks that cannot wait. Beyond that, a task has its shortest slice
+ * first. Otherwise a policy that preempts all the time would leave the machine only switches.
  */
 #ifndef PYLAND_THRASHING_BPF_H
 #define PYLAND_THRASHING_BPF_H
@@ -10,11 +10,11 @@
 #include "queues.bpf.h"
 #include "slices.bpf.h"
 
-/* So many on each CPU within a tenth of a second. */
+/* The most early interruptions on each CPU within a tenth of a second. */
 #define CUTS_MAX	32
 #define CUTS_WINDOW_NS	(100 * NSEC_PER_MSEC)
 
-/* One more task is cut short there, or a CPU woken up for nothing; false if that is too many. */
+/* Counts a task that is interrupted early, or an idle CPU that is woken; false if too many. */
 static __always_inline bool may_cut(struct pyland_cpu *c, u64 now)
 {
 	if ((s64)(now - c->cuts_since_ns) > (s64)CUTS_WINDOW_NS) {
@@ -24,7 +24,7 @@ static __always_inline bool may_cut(struct pyland_cpu *c, u64 now)
 	return c->cuts++ < CUTS_MAX;
 }
 
-/* The policy wants what runs on this CPU to make room: at once, or after its shortest slice. */
+/* Interrupts the task on this CPU for the policy: at once, or after its shortest slice. */
 APART int preempt_for_policy(s32 cpu, u64 now)
 {
 	struct pyland_cpu *c = cpu_state(cpu), *mine = this_cpu_state();
@@ -32,7 +32,7 @@ APART int preempt_for_policy(s32 cpu, u64 now)
 
 	if (!c || !mine)
 		return 0;
-	/* User space and idle CPUs have run for no time. */
+	/* On an idle CPU, or with user space on it, no task has run for any time. */
 	ran_ns = c->running_since_ns ? now - c->running_since_ns : 0;
 	if (ran_ns >= (s64)config.shortest_ns || may_cut(c, now)) {
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));

@@ -2,12 +2,12 @@
 /*
  * Whether the policy is asked: what it is blamed for, and how it is trusted again.
  *
- * It is blamed for tasks that it was asked about in a cycle that it finished, and left undecided
- * for the lag limit; or for keeping nearly all of them although CPUs would have idled. Not for
- * what it had no chance to do: its process may be without a CPU, also where the machine believes
- * that it runs (a busy host takes virtual CPUs away), and tasks may have moved since it decided
- * them. A policy that is blamed is asked about nothing for a moment, then about one task. When it
- * answers it is asked about more of them, and then about all.
+ * The policy is blamed if it was asked about tasks in a cycle that it finished, and left them
+ * undecided for the lag limit; or if it keeps nearly all tasks although CPUs would idle. It is not
+ * blamed if it had no chance to decide: its process may have no CPU, even when the machine believes
+ * that it runs (a busy host takes virtual CPUs away), and a task may move on after its decision. A
+ * policy that is blamed is not asked for a moment, and then about one task. When it answers, it is
+ * asked about more tasks, and then about all.
  */
 #ifndef PYLAND_TRUST_BPF_H
 #define PYLAND_TRUST_BPF_H
@@ -19,7 +19,7 @@
 #define BLAME_WINDOW_NS	(1000 * NSEC_PER_MSEC)
 #define DISTRUST_NS	(500 * NSEC_PER_MSEC)
 
-/* Trials of 1, 4 and 16 tasks: a policy that forgets every tenth does not pass them all. */
+/* Trials of 1, 4 and 16 tasks: a policy that forgets every tenth task fails one of them. */
 #define TRIAL_GROWS	4
 #define TRIAL_MAX	16
 
@@ -52,7 +52,7 @@ static __always_inline void trust(u64 now)
 	forget_blame(now);
 }
 
-/* Until a trial that begins after a while has ended well. */
+/* The policy is not trusted until it has passed a trial, which begins after DISTRUST_NS. */
 static __always_inline void distrust(u64 now)
 {
 	begin_trial(0, now + DISTRUST_NS);
@@ -60,8 +60,8 @@ static __always_inline void distrust(u64 now)
 }
 
 /*
- * May a policy that is not trusted be asked about one task? CPUs that have no other can take all
- * tasks of a trial before they are decided: then there is another trial.
+ * True if a policy that is not trusted may be asked about this task. CPUs without other tasks may
+ * take all tasks of a trial before they are decided; then another trial begins.
  */
 static __noinline bool is_tried(u64 now)
 {
@@ -75,7 +75,7 @@ static __noinline bool is_tried(u64 now)
 	return true;
 }
 
-/* An answer of a policy that is not trusted, be it for a task that has moved on. */
+/* Counts an answer of a policy that is not trusted, also for a task that has moved on. */
 static __noinline void note_answer(u64 now)
 {
 	if (!shared.trial_size || --shared.trial_unanswered > 0)
@@ -86,7 +86,7 @@ static __noinline void note_answer(u64 now)
 		trust(now);
 }
 
-/* Can the policy be asked about any task? */
+/* True if the policy may be asked about any task. */
 static __always_inline bool is_asked(void)
 {
 	return !shared.lagging && !shared.distrusted;
@@ -98,15 +98,15 @@ static __always_inline void count_anew_each_second(u64 now)
 		forget_blame(now);
 }
 
-/* Have finished cycles had the record of this held task, and is what they decided carried out? */
+/* True if a finished cycle had the record of this held task, and its decisions are carried out. */
 static __always_inline bool is_known(const struct held *held, u64 asked_pos)
 {
 	return held->record_pos && held->record_pos <= asked_pos;
 }
 
 /*
- * Is it the policy that left it undecided? One that says that it keeps tasks decides them in a
- * later cycle: it has to have had one.
+ * True if the policy left this task undecided. A policy that says that it keeps tasks may decide
+ * them in a later cycle, so it must have had a recent cycle.
  */
 static __always_inline bool is_to_blame(const struct held *held, u64 asked_pos, u64 now)
 {
@@ -114,10 +114,10 @@ static __always_inline bool is_to_blame(const struct held *held, u64 asked_pos, 
 	       (!user.nr_held || (s64)(now - shared.last_cycle_ns) <= (s64)(config.lag_ns / 2));
 }
 
-/* A task runs without a decision that the policy was able to make. */
+/* Notes that a task runs without a decision, although the policy was able to decide it. */
 static __noinline void note_undecided(struct pyland_cpu *c, u64 now)
 {
-	/* Once in a while it happens to any policy. On trial it may not. */
+	/* This sometimes happens to any policy, but must not happen in a trial. */
 	count_anew_each_second(now);
 	c->undecided++;
 	if (++shared.undecided >= BLAME_NR || shared.distrusted)
@@ -125,8 +125,8 @@ static __noinline void note_undecided(struct pyland_cpu *c, u64 now)
 }
 
 /*
- * A CPU that would idle takes a task that the policy knows and keeps. A policy may do that;
- * but one that keeps nearly all has forgotten them, and its queue is in no order.
+ * Notes that a CPU that would idle takes a task that the policy knows and keeps. A policy may keep
+ * some tasks. If it keeps nearly all, it has forgotten them, and its order has no effect.
  */
 static __noinline void note_neglected(struct pyland_cpu *c, const struct held *held, u64 asked_pos,
 				      u64 now)

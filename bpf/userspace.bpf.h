@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * When user space runs: whether it has work, whether it is worth a CPU now, and what is
- * noted of its cycles.
+ * When user space runs: whether it has work, whether that work is worth a CPU, and the state of
+ * its cycles.
  */
 #ifndef PYLAND_USERSPACE_BPF_H
 #define PYLAND_USERSPACE_BPF_H
 
 #include "ranges.bpf.h"
 
-/* Values of shared.due_ns: at the next occasion, and while a cycle runs and nothing asks for one. */
+/* Values of shared.due_ns: as soon as possible; and while a cycle runs and no other is needed. */
 #define DUE_AT_ONCE	0
 #define NOT_DUE		(~0ULL >> 1)
 
@@ -23,9 +23,9 @@ static __always_inline bool some_task_is_held(void)
 }
 
 /*
- * Records of tasks that have all moved on meanwhile are no reason to run user space, unless
- * the ring fills: the heartbeat suffices. Tasks that the policy keeps are no reason on the CPU
- * where it has just ended a cycle: it had its chance, and others wait.
+ * True if user space has a reason to run. Records are no reason if all of their tasks have moved
+ * on, unless the ring fills: the heartbeat is enough. Tasks that the policy keeps are no reason on
+ * the CPU where it has just ended a cycle: it was able to decide them, and other tasks wait.
  */
 static __always_inline bool scheduler_has_work(bool just_ran_here)
 {
@@ -52,9 +52,9 @@ static __always_inline bool scheduler_is_due(u64 now)
 }
 
 /*
- * A task may be due before those that are decided: user space runs after a pause. While decided
- * tasks wait it gets about a fifth of a CPU's time: records gather meanwhile, and a cycle for
- * several of them costs little more than one for each.
+ * Runs user space after a pause, because a new task may be due before the decided tasks. While
+ * decided tasks wait, user space gets about a fifth of a CPU's time. Records gather meanwhile, and
+ * one cycle for several records costs little more than a cycle for a single record.
  */
 static __always_inline void run_scheduler_soon(void)
 {
@@ -65,9 +65,10 @@ static __always_inline void run_scheduler_soon(void)
 }
 
 /*
- * When the next cycle is due after one that ended at @now. Tasks that only have had their turn are
- * due after those that wait: half of the lag limit is soon enough, they would not run before. But
- * a policy that keeps tasks, or wants events, goes on, and what came during the cycle counts.
+ * When the next cycle is due after a cycle that ended at @now. Half of the lag limit is soon enough
+ * if all new tasks have just had their turn: they are due after the tasks that wait. The pause is
+ * short if a task came during the cycle that cannot wait, or if the policy keeps tasks or wants
+ * events.
  */
 static __always_inline u64 next_due_ns(u64 now)
 {
@@ -85,7 +86,7 @@ static __always_inline s64 until_may_interrupt_ns(u64 now)
 	return interrupts_again_in(shared.last_kick_ns, pause_ns(), now);
 }
 
-/* Has the queue's head computed for longer than it pays to let user space wait? */
+/* True if the queue's head has computed for longer than the pause of user space. */
 static __noinline bool head_computes(u64 dsq_id)
 {
 	struct bpf_iter_scx_dsq it;
@@ -105,8 +106,8 @@ static __noinline bool head_computes(u64 dsq_id)
 }
 
 /*
- * A task that computes is not put on a CPU before those that have just woken up are
- * decided: it would keep it until the next tick, and they may be ahead of it.
+ * True if tasks that have just woken up must be decided before a CPU takes a task that computes.
+ * That task would keep the CPU until the next tick, and the others may be due before it.
  */
 static __always_inline bool wakeups_go_first(s32 cpu)
 {
@@ -114,8 +115,8 @@ static __always_inline bool wakeups_go_first(s32 cpu)
 }
 
 /*
- * User space begins to run, or goes on with a new cycle. In the middle of one it has looked
- * into its ring before: what was queued since then needs the next.
+ * Called when user space begins to run, or continues with a new cycle. In the middle of a cycle it
+ * has already read its ring, so records that came after that need the next cycle.
  */
 static __always_inline void scheduler_begins(u64 now)
 {
@@ -132,9 +133,9 @@ static __always_inline void scheduler_begins(u64 now)
 }
 
 /*
- * What a finished cycle has taken from the ring, the policy was asked about. There may be more
- * in it than one takes. It goes by positions and not by time: a task may be queued, and its CPU
- * stand still before it has written the record.
+ * Notes up to which position of the ring the policy was asked: a finished cycle has taken these
+ * records. The ring may have more records than a cycle takes. Time would be no measure: a CPU may
+ * be stopped after it has queued a task and before it has written the record.
  */
 static __always_inline void note_asked(void)
 {
@@ -143,7 +144,7 @@ static __always_inline void note_asked(void)
 		shared.asked_pos = shared.begin_pos;
 }
 
-/* The next heartbeat comes so soon. */
+/* Lets the next heartbeat come after this time. */
 static __noinline void beat_within(u64 ns)
 {
 	u32 key = 0;
@@ -153,7 +154,7 @@ static __noinline void beat_within(u64 ns)
 		bpf_timer_start(&h->timer, ns, 0);
 }
 
-/* User space makes room, or would: has it come to the end of a cycle? */
+/* Called when user space gives way, or could: notes whether it has ended a cycle. */
 static __always_inline void scheduler_pauses(u64 now)
 {
 	s64 ran_ns = now - shared.clock_ns;
@@ -161,7 +162,7 @@ static __always_inline void scheduler_pauses(u64 now)
 	if (ran_ns > 0)
 		shared.cycle_ran_ns += ran_ns;
 	if (user.cycles == shared.cycles_seen) {
-		/* No: it is to go on, at the latest when a cycle without haste would be due. */
+		/* It has not: it continues, at the latest when a cycle without haste is due. */
 		if (shared.due_ns == NOT_DUE)
 			shared.due_ns = shared.last_cycle_ns + config.lag_ns / 2;
 		return;
@@ -195,9 +196,9 @@ static __noinline bool run_scheduler(struct pyland_cpu *c, bool just_ran_here)
 }
 
 /*
- * User space has ended a cycle on this CPU, and is in no queue yet: it goes on where it
- * is, without a switch, when a task has woken up meanwhile. A few times, then others
- * have a turn.
+ * User space has ended a cycle on this CPU and is in no queue yet. If a task has woken up
+ * meanwhile, user space continues there without a switch. This is limited to a few times in a row,
+ * so that other tasks get their turn.
  */
 static __always_inline bool keep_scheduler(struct pyland_cpu *c, struct task_struct *prev, u64 now)
 {

@@ -66,7 +66,7 @@ static const int refused[] = {
 #endif
 };
 
-/* They make a process that could outlive this one, or keep what this one has. */
+/* These make a process that could outlive this one, or keep its memory and descriptors. */
 static const int refused_unless_asked[] = {
 	SYS_execve, SYS_execveat,
 #ifdef SYS_fork
@@ -135,11 +135,11 @@ int pyland_confine(int may_start_processes)
 #endif
 	refuse(&b, refused, NR(refused), EPERM);
 	refuse_with(&b, SYS_prctl, 0, PR_SET_PDEATHSIG);
-	/* Nothing may trace it: a process that its tracer does not let go cannot be reaped. */
+	/* No process may trace the worker: a traced process cannot be reaped. */
 	refuse_with(&b, SYS_prctl, 0, PR_SET_DUMPABLE);
 	refuse_with(&b, SYS_prctl, 0, PR_SET_PTRACER);
 	refuse_with(&b, SYS_ioctl, 1, TIOCSTI);
-	/* Its flags are in memory, where a filter cannot look: the C library falls back to clone. */
+	/* A filter cannot read clone3's flags. With ENOSYS the C library falls back to clone. */
 	refuse(&b, &clone3, 1, ENOSYS);
 	add(&b, BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4);
 	load(&b, ARGUMENT(CLONE_FLAGS_ARGUMENT));

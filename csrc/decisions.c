@@ -3,9 +3,9 @@
 #include "binding.h"
 
 /*
- * An integer of the list. An object that only knows how to become one (a scalar of NumPy) is
- * converted. Its code may do anything meanwhile, even change the list: so the list is looked
- * at anew each time.
+ * An integer of the list. An object that can become an integer (a scalar of NumPy) is converted.
+ * The code of that object may do anything, even change the list: so the list is read again each
+ * time.
  */
 static PyObject *integer(PyObject *flat, Py_ssize_t nr, Py_ssize_t i)
 {

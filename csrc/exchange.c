@@ -46,7 +46,7 @@ struct run {
 	PyObject *rest;		/* those that did not fit */
 };
 
-/* Makes a number of the batch what C knows; most often it is already. */
+/* Sets a number of the batch. Most often the batch has this value already. */
 static inline int set_number(struct exchange *x, int which, long long value)
 {
 	if (x->seen[which] == value)
@@ -111,10 +111,10 @@ static int get_held(PyObject *policy, long *held)
 	return *held == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* What the policy makes of the batch; a new reference. */
+/* The policy's answer to the batch; a new reference. */
 static PyObject *decide(struct exchange *x, struct run *r, int nr)
 {
-	/* The policy's code must not see a signal that came outside of it. */
+	/* Handle a signal that came before, so that it does not interrupt the policy's code. */
 	if (PyErr_CheckSignals())
 		return NULL;
 	PyObject *rows = r->rows == Py_None ? make_rows(&x->fields, x->rings, nr) :
@@ -130,8 +130,8 @@ static PyObject *decide(struct exchange *x, struct run *r, int nr)
 }
 
 /*
- * All that is not simply a list of a batch's decisions goes through Python: place(flat, rest)
- * returns the decisions to submit now, and those for later.
+ * Python handles everything that is not simply a list of decisions for one batch:
+ * place(flat, rest) returns the decisions to submit in the next cycle, and those for later.
  */
 static int place(struct run *r)
 {

@@ -48,7 +48,7 @@ static void *ops_member(struct pyland_object *o, const char *name)
 	return value && offset >= 0 ? value + offset : NULL;
 }
 
-/* Asks the kernel for what it has by name, and says in @config what it has. */
+/* Looks up by name what the kernel supports, and notes it in @config. */
 static int set_ops(struct pyland_object *o, const struct pyland_load_options *options,
 		   struct pyland_config *config)
 {

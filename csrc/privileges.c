@@ -44,7 +44,7 @@ int pyland_drop_privileges(unsigned int uid, unsigned int gid)
 	if (!uid)
 		return pyland_fail(-EINVAL, "a policy does not run as root");
 	leave_terminal();
-	/* The keys of root stay with root; a kernel without keys refuses, and has none to leave. */
+	/* Leaves root's keys. This fails on a kernel without keys, which has none to leave. */
 	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return pyland_fail(-errno, "prctl(PR_SET_NO_NEW_PRIVS): %s", strerror(errno));

@@ -28,7 +28,7 @@ int pyland_catch_signals(void)
 	return 0;
 }
 
-/* There is no scheduler without the process that watches over it. */
+/* Lets the kernel kill this process when its parent ends: the worker needs a supervisor. */
 int pyland_die_with_parent(void)
 {
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))

@@ -17,7 +17,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code (0 as asked, 1 ended by the kernel, 2 bad input)."""
+    """Run the command; returns 0 (ended as asked), 1 (ended by a failure) or 2 (bad input)."""
     printing.prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = "run"

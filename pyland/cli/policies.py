@@ -11,7 +11,7 @@ from pyland.output.printing import as_json, show
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Print them; the exit code."""
+    """Print the policies; returns the exit code."""
     parser = Parser(
         prog="pyland policies",
         description="List the built-in policies and those that installed packages offer.",

@@ -124,7 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Schedule, or show the version or the policy; the exit code."""
+    """Schedule, or show the version or the policy; returns the exit code."""
     options = build_parser().parse_args(arguments)
     if options.version:
         # Imported only here: it imports as much as all other modules together.

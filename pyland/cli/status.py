@@ -10,7 +10,7 @@ from pyland.supervisor.control import ask
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Ask the running pyland, and print the answer; the exit code."""
+    """Ask the running pyland, and print the answer; returns the exit code."""
     parser = Parser(
         prog="pyland status",
         description="Show what the running pyland does.",

@@ -10,7 +10,7 @@ from pyland.supervisor.control import ask
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Ask the running pyland, and print its answer; the exit code."""
+    """Ask the running pyland, and print its answer; returns the exit code."""
     parser = Parser(
         prog="pyland swap",
         description="Change the policy of the running pyland, without a pause in scheduling.",

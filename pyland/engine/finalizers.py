@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Finalizers of a policy that take too long: they run wherever their object goes.
+"""Interrupts finalizers (`__del__`) of a policy that take too long.
 
-Python drops what a finalizer raises, also the interrupt that ends it. So the method from
-which it ran is interrupted as well, and where there is none, the next failure counts for it.
+A finalizer runs wherever the last reference to its object is dropped. Python drops each exception
+that a finalizer raises, also the interrupt that ends it. So the policy's method in which the
+finalizer ran is interrupted, too. If there is no such method, the policy's next failure counts as
+a call that took too long.
 """
 
 from __future__ import annotations
@@ -21,19 +23,19 @@ _overdue: list[bool] = []
 
 
 def is_one(frame: FrameType) -> bool:
-    """Is it a finalizer that runs in this frame?"""
+    """True if a finalizer runs in this frame."""
     return frame.f_code.co_name == "__del__"
 
 
 def overdue() -> bool:
-    """Has one been interrupted that nothing was told of since?"""
+    """True if a finalizer was interrupted after the last call of this function."""
     found = bool(_overdue)
     _overdue.clear()
     return found
 
 
 def interrupt_what_calls_them() -> None:
-    """From here on, what a finalizer raises is told in one line, and never takes for ever."""
+    """Report what finalizers raise in one line; if one takes too long, end its caller, too."""
     sys.unraisablehook = _tell
 
 
@@ -49,7 +51,7 @@ def _tell(raised: sys.UnraisableHookArgs) -> None:
         while frame is not None and frame.f_code is not DispatchLoop.run.__code__:
             frame = frame.f_back
         if frame is None:
-            return  # it ran after its policy, and another one may schedule
+            return  # outside of the policy's methods: another policy may schedule by then
         signal.signal(signal.SIGALRM, _interrupt_method)
         signal.setitimer(signal.ITIMER_REAL, _SOON_S)
 
@@ -57,7 +59,7 @@ def _tell(raised: sys.UnraisableHookArgs) -> None:
 def _interrupt_method(number: int, frame: FrameType | None) -> None:
     while frame is not None:
         if is_one(frame) or frame.f_code is _tell.__code__:
-            # Still on the way out of it.
+            # The finalizer has not ended yet: try again soon.
             signal.setitimer(signal.ITIMER_REAL, _SOON_S)
             return
         if frame.f_code is DispatchLoop.run.__code__:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where in a policy an exception was raised, without asking anything that the policy made."""
+"""Finds where in a policy an exception was raised, without running code of the policy."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ TRANSPORT: frozenset[CodeType] = frozenset(
     method.__code__
     for method in (DispatchLoop.run, DispatchLoop._rows, DispatchLoop._place, DispatchLoop._tell)
 )
-"""What calls the policy."""
+"""The code that calls the policy."""
 
 _FIRST, _LAST = 4, 8
-"""Of more calls than these two together, those in between are only counted."""
+"""How many of the first and last calls are kept; the calls between them are only counted."""
 _LINE_MAX = 200
 _FILE_MAX = 1 << 22
 
 
 @dataclass(frozen=True)
 class Call:
-    """A function that had been called, and the line where it was."""
+    """A function on the stack, and the line that it had reached."""
 
     file: str
     line: int
@@ -37,7 +37,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Calls:
-    """The calls from the policy's method on, down to what raised."""
+    """The calls from the policy's method to the function that raised."""
 
     first: tuple[Call, ...]
     omitted: int
@@ -50,12 +50,12 @@ class Calls:
 
     @property
     def place(self) -> tuple[str, int]:
-        """File and line of what raised."""
+        """File and line where the exception was raised."""
         calls = self.last or self.first
         return (calls[-1].file, calls[-1].line) if calls else ("?", 0)
 
     def lines(self) -> Iterator[str]:
-        """As Python prints them."""
+        """The calls as lines of a traceback, as Python prints them."""
         for call in self.first:
             yield from _shown(call)
         if self.omitted:
@@ -65,7 +65,7 @@ class Calls:
 
 
 def policy_calls(error: BaseException) -> Calls:
-    """The calls that led to an exception; a policy that recursed a million times has as many."""
+    """The calls that led to an exception; at most 12, as a policy may recurse a million times."""
     first: list[TracebackType] = []
     last: deque[TracebackType] = deque(maxlen=_LAST)
     more = 0
@@ -81,7 +81,7 @@ def policy_calls(error: BaseException) -> Calls:
             more += 1
         at = at.tb_next
     calls = [_call(one) for one in first]
-    # The default decide() only hands on to enqueue().
+    # The default decide() only calls enqueue(): leave it out.
     if len(calls) > 1 and calls[0].file.endswith("pyland/policy.py"):
         del calls[0]
     return Calls(tuple(calls), more - len(last), tuple(map(_call, last)))
@@ -99,7 +99,7 @@ def _shown(call: Call) -> Iterator[str]:
 
 
 def _source(call: Call) -> str:
-    # A name that the policy made up may be that of a pipe or a device, which never ends.
+    # The policy can choose the file's name: reading a pipe or a device might never end.
     found = os.stat(call.file)
     if not stat.S_ISREG(found.st_mode) or found.st_size > _FILE_MAX:
         return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a policy does wrong: found, told once, and in the end not tolerated."""
+"""Finds what a policy does wrong, reports each failure once, and says when there are too many."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from pyland.output.telling import PolicyTookTooLongError as PolicyTookTooLongErr
 from pyland.policy import DECISION_FIELDS
 
 FAILURES_MAX = 10
-"""So many failures within `WINDOW_S` seconds, and the policy is replaced by `deadline`."""
+"""After this many failures within `WINDOW_S` seconds, `deadline` replaces the policy."""
 WINDOW_S = 10.0
 TOLD_MAX = 100
-"""So many different failures of one policy are told."""
+"""The most different failures of one policy that are reported."""
 TOO_LONG_COUNTS = 5
-"""A call that took too long counts as so many failures: it takes a second and more each time."""
+"""A call that took too long counts as this many failures: each takes a second or more."""
 
 TOO_LONG_S = 1.0
-"""A call of the policy that takes more CPU time than this, or sleeps as long, is interrupted."""
+"""Seconds of CPU time, or asleep, after which a call of the policy is interrupted."""
 
 INTERRUPT = signal.SIGUSR1
-"""What the supervising process sends for that."""
+"""The signal that the supervisor sends to interrupt a call."""
 
 _RECURSION = 1000
-"""Python's own limit: what is told of a policy must not need less because the policy did."""
+"""Python's default limit; a report needs it even if the policy has set a lower one."""
 
 SWAP_TOO_LONG_S = 10.0
-"""So long may the import and the constructor of a policy take that is swapped in."""
+"""Seconds that the import and the constructor of a policy may take in a swap."""
 
 _Made = TypeVar("_Made")
 
@@ -50,13 +50,13 @@ class Failures:
     """The failures of one policy."""
 
     def __init__(self) -> None:
-        """None so far."""
+        """Starts without a failure."""
         self.count = 0
         self._times_s: collections.deque[float] = collections.deque(maxlen=FAILURES_MAX)
         self._told: set[tuple[str, int, str]] = set()
 
     def note(self, error: BaseException, now_s: float) -> str:
-        """Count one; the report of it, empty when the same was reported before."""
+        """Count a failure; returns its report, empty if the same failure was reported before."""
         self.count += 1
         if sys.getrecursionlimit() < _RECURSION:
             sys.setrecursionlimit(_RECURSION)
@@ -75,19 +75,19 @@ class Failures:
 
     @property
     def too_many(self) -> bool:
-        """Is it time for another policy?"""
+        """True if `FAILURES_MAX` failures came within `WINDOW_S` seconds."""
         times_s = self._times_s
         return len(times_s) == FAILURES_MAX and times_s[-1] - times_s[0] <= WINDOW_S
 
 
 def describe(error: BaseException) -> str:
-    """One line: the method, what it raised, and the task if it is known; never raises."""
+    """One line with the method, the exception, and the task if it is known; never raises."""
     with telling.patience():
         return _describe(error)
 
 
 def said(error: BaseException) -> str:
-    """What it says of itself; never raises."""
+    """The message of the exception; never raises."""
     return telling.told(lambda: str(error), "its message")
 
 
@@ -102,7 +102,7 @@ def _describe(error: BaseException) -> str:
 
 
 def _wrong_decision(error: BaseException) -> str:
-    """Which decision cannot be sent, when it was the loop that failed to pack it."""
+    """The decision that the loop could not pack, in one line; empty for other exceptions."""
     for frame, _ in traceback.walk_tb(telling.traceback_of(error)):
         flat = None
         if frame.f_code is DispatchLoop.run.__code__:
@@ -115,7 +115,7 @@ def _wrong_decision(error: BaseException) -> str:
 
 
 def find_wrong(flat: Any) -> str:
-    """What is wrong with a flat list of decisions, in one line; empty when nothing is."""
+    """What is wrong in a flat list of decisions, in one line; empty if all are right."""
     width = len(DECISION_FIELDS)
     if len(flat) % width:
         return f"decide() returned {len(flat)} numbers: it takes {width} for each decision"
@@ -128,7 +128,7 @@ def find_wrong(flat: Any) -> str:
                 struct.pack(f"={code}", value)
             except PolicyTookTooLongError:
                 raise
-            except BaseException:  # noqa: BLE001 - what knows to be an integer may raise anything
+            except BaseException:  # noqa: BLE001 - __index__ of an object may raise anything
                 takes = "a 32-bit integer" if code == "i" else "an integer from 0 to 2**64 - 1"
                 task, found = telling.value(row[1]), telling.value(value)
                 return f"the decision for task {task} has {name} = {found}: it takes {takes}"
@@ -136,17 +136,18 @@ def find_wrong(flat: Any) -> str:
 
 
 def interrupt_policies() -> None:
-    """Let `INTERRUPT` end a call of the policy that takes too long, wherever it is."""
+    """From here on, `INTERRUPT` ends the running call of the policy at any place in it."""
     signal.signal(INTERRUPT, _interrupt)
     finalizers.interrupt_what_calls_them()
-    # A policy that forks would leave a second process at the same rings.
+    # If a policy forks, two processes would use the same rings: the child ends at once.
     os.register_at_fork(after_in_child=lambda: os._exit(1))
 
 
 def making_a_policy(make: Callable[[], _Made]) -> _Made:
-    """What `make` returns; an `INTERRUPT` ends it when it has had `SWAP_TOO_LONG_S`.
+    """The result of `make`; an `INTERRUPT` after `SWAP_TOO_LONG_S` seconds ends the call.
 
-    For the import and the constructor of a policy while another one schedules.
+    For the import and the constructor of a policy in the process that schedules. Raises what
+    `make` raises, and PolicyTookTooLongError.
     """
     until_s = time.monotonic() + SWAP_TOO_LONG_S  # read by _interrupt, from this frame
     made = make()
@@ -159,7 +160,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
         return
     above: FrameType | None = frame
     while above is not None:
-        # A finalizer of the policy's runs wherever its object goes.
+        # A finalizer of the policy can also run outside of the policy's methods.
         if finalizers.is_one(above) or above.f_code in (DispatchLoop.run.__code__, telling.REGION):
             raise PolicyTookTooLongError(f"it took longer than {TOO_LONG_S:g} s")
         if above.f_code is making_a_policy.__code__:

@@ -11,7 +11,7 @@ from pyland.topology import Topology
 
 
 class KernelMachine(Machine):
-    """This machine; no method takes a system call."""
+    """This machine; no method makes a system call."""
 
     def __init__(self, rings: Any, topology: Topology, slices: Slices, seed: int = 0) -> None:
         """`rings` is a `struct pyland_rings *`."""
@@ -26,7 +26,7 @@ class KernelMachine(Machine):
         return int(self._batch.now_ns)
 
     def is_idle(self, cpu: int) -> bool:
-        """True if the CPU noted that it is idle, when it last went idle or left idle."""
+        """True if the CPU became idle at its last change between idle and busy, as BPF noted it."""
         self._check_cpu(cpu)
         return bool(self._cpus[cpu].idle)
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The process that runs the policy: a user without rights, from before it looks at the policy.
+"""The process that runs the policy: it gives up all rights before it looks at the policy.
 
-It lives as long as the session does. When the kernel wants pyland loaded anew (a CPU came or
-went), it gets other rings and goes on with the code that it has, whatever lies on disk by then.
-It prints nothing and waits for no other process while it schedules: what it has to say goes to
-the supervisor, in messages that are dropped when there is no room.
+It lives as long as the session. When a CPU comes or goes, the kernel wants pyland loaded again.
+Then the worker gets new rings and keeps the policy's code that it has in memory, even if the
+files have changed. While it schedules, it prints nothing and waits for no other process. It sends
+messages to the supervisor; a message for which there is no room is dropped.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from pyland.supervisor.settings import Settings
 from pyland.topology import Topology
 
 ORDER_MAX = 1 << 20
-"""Bytes of a message to the worker: the topology of 4,000 CPUs takes a fifth."""
+"""The most bytes of a message to the worker; the topology of 4,000 CPUs takes a fifth."""
 
 _DELIVER_S = 0.1
 
@@ -79,17 +79,17 @@ class Worker:
             os._exit(0)
 
     def _lose_rights(self, scheduler: LoadedScheduler, output: int) -> None:
-        """All that takes root comes first; from here on this process has no way back."""
+        """Do all that needs root, and then give up the rights of this process for good."""
         if lib.pyland_die_with_parent() or lib.pyland_catch_signals():
             raise UsageError("signals cannot be set up")
-        signal.set_wakeup_fd(-1)  # the supervisor's, which is closed below
+        signal.set_wakeup_fd(-1)  # it was the supervisor's descriptor, which is closed below
         guard.interrupt_policies()
         scheduler.join()
         limits.allow_locked_memory()
         keep_only([self._channel.fileno(), output])
         for standard in (1, 2):
             os.dup2(output, standard)
-        # A line at a time; and Python has no stdout at all where the caller had closed it.
+        # Write each line at once. Python has no stdout if the caller had closed it, so make one.
         sys.stdout = sys.stderr = io.TextIOWrapper(
             io.BufferedWriter(Lossy(1)),
             encoding="utf-8",
@@ -103,17 +103,17 @@ class Worker:
     def _prepare(self) -> None:
         faulthandler.enable()
         memory.prepare()
-        # A swap to one of them, above all the last resort, must not wait for a disk.
+        # A swap to a built-in must not wait for a disk, above all if it is the last resort.
         policies.load_all()
 
     def _next_rings(self) -> tuple[Mapping[str, Any], list[int]]:
-        """The supervisor's next message with file descriptors; ends with the supervisor."""
+        """The supervisor's next message with descriptors; ends the worker without a supervisor."""
         while True:
             data, descriptors, *_ = socket.recv_fds(self._channel, ORDER_MAX, 4)
             if not data:
                 os._exit(0)
             if descriptors:
-                # From root, so it can be trusted; the other direction is checked (messages.py).
+                # The message is from root, so it can be trusted; messages.py checks the others.
                 return pickle.loads(data), descriptors
             self._tell(messages.SwapRefused("pyland is not scheduling now"))
 
@@ -128,7 +128,7 @@ class Worker:
         self._machine = KernelMachine(self._rings, topology, self._settings.slices, time.time_ns())
 
     def _take_policy(self) -> None:
-        """The first start: import, construct, warm up, and lock all that is in memory by then."""
+        """At the first start: import, construct and warm up the policy, then lock all memory."""
         choice = self._wanted.choose()
         self._loop = self._make_loop(choice)
         self._warm_up(choice)
@@ -139,10 +139,10 @@ class Worker:
         privileges.limit_locked_memory(memory.locked_mib(os.getpid()))
 
     def _run(self) -> None:
-        """Schedule, on other rings after each restart, until something ends it for good."""
+        """Schedule until the session ends; after each restart of the kernel on new rings."""
         while True:
             self._tell(self._ready())
-            # The supervisor attaches now.
+            # Wait until the supervisor has attached the scheduler.
             if not self._channel.recv(16):
                 return
             stop = self._schedule()
@@ -160,7 +160,7 @@ class Worker:
         return messages.Ready(self._loop.policy.name, _values(self._loop.policy), self.confined)
 
     def _take_up_again(self) -> None:
-        """After a restart: the policy's code as it is in memory, made for the new machine."""
+        """After a restart: construct the policy for the new machine, from its code in memory."""
         name = self._loop.policy.name
         if file := edited_file():
             self._tell(messages.Edited(name, file))
@@ -176,7 +176,7 @@ class Worker:
         gc.collect()
 
     def _make_loop(self, choice: Choice) -> DispatchLoop:
-        """The policy is constructed here; raises UsageError with what its constructor raised."""
+        """A loop with a new policy; raises UsageError with what the constructor raised."""
         try:
             policy = choice.policy.create(self._machine, **choice.options)
             return DispatchLoop(self._rings, policy, self._machine)
@@ -189,14 +189,14 @@ class Worker:
 
     def _warm_up(self, choice: Choice) -> None:
         before = self._machine.settings()
-        # What it raises here it raises again when it schedules, and is told then.
+        # An exception here is not reported: it comes again when the policy schedules.
         with suppress(BaseException):
             self._loop.warm_up(choice.policy.create(self._machine, **choice.options))
         self._machine.restore(before)
         self._machine.outgoing.clear()
 
     def _schedule(self) -> Stop | None:
-        """Until something ends it; None when a failure does, for `--strict`."""
+        """Schedule until something ends it; None if that is a failure and `--strict` was given."""
         while True:
             try:
                 stop = self._loop.run()
@@ -207,12 +207,12 @@ class Worker:
                 continue
             if stop is not Stop.REQUEST:
                 return stop
-            # The present policy may have used up its memory: that must not refuse the next one.
+            # This policy may have used up its memory: the swap to the next must not fail by that.
             with privileges.memory_reserve():
                 self._serve()
 
     def _failed(self, error: BaseException) -> bool:
-        """Tell of a failure, and take another policy if there were too many; False: give up."""
+        """Report a failure, and replace the policy after too many; False if scheduling must end."""
         self._machine.outgoing.clear()
         name = self._loop.policy.name
         report = self._failures.note(error, time.monotonic())
@@ -221,7 +221,7 @@ class Worker:
         if self._settings.strict:
             return False
         if self._failures.too_many:
-            # The failed one goes first: it may be what holds all the memory.
+            # Delete the failed policy first: it may hold all the memory.
             telling.forget_traceback(error)
             del self._loop
             self._last_resort(
@@ -235,7 +235,7 @@ class Worker:
         self._tell(messages.Replaced(failed, why, policy.name, _values(policy)))
 
     def _serve(self) -> None:
-        """Do what the supervising process asks for: a swap."""
+        """Make the swaps that the supervisor has ordered."""
         while True:
             try:
                 order = json.loads(self._channel.recv(ORDER_MAX, socket.MSG_DONTWAIT))
@@ -255,7 +255,7 @@ class Worker:
             self._tell(messages.Swapped(previous, policy.name, _values(policy), pause_us))
 
     def _swap(self, wanted: Wanted, *, reload: bool = False) -> None:
-        """Let another policy take over; raises UsageError, and nothing has changed."""
+        """Let another policy take over; raises UsageError, and then has changed nothing."""
         before = self._machine.settings()
         try:
             choice, loop = guard.making_a_policy(lambda: self._another(wanted, reload=reload))
@@ -265,7 +265,7 @@ class Worker:
         except guard.PolicyTookTooLongError as late:
             self._machine.restore(before)
             raise UsageError(f"--policy {wanted.spec}: {late}") from None
-        # What the old policy has decided is carried out as decided.
+        # Let BPF first carry out the decisions of the old policy.
         until_s = time.monotonic() + _DELIVER_S
         ring = self._rings.dispatched
         while ring.consumer_pos[0] != ring.producer_pos[0] and time.monotonic() < until_s:
@@ -273,7 +273,7 @@ class Worker:
         self._loop, self._wanted, self._choice = loop, wanted, choice
         self._failures = guard.Failures()
         self._user.generation += 1
-        # Old classes and modules refer to themselves; there are few, so this is short.
+        # Old classes and modules are in reference cycles. They are few, so this is short.
         gc.collect()
 
     def _another(self, wanted: Wanted, *, reload: bool) -> tuple[Choice, DispatchLoop]:

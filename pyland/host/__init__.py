@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""This machine: whether it can be scheduled, and what is set on it while pyland runs."""
+"""Checks of this machine, its limits, and its settings that change while pyland runs."""

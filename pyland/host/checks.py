@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Can this machine be scheduled? Each no is one line, before anything is changed."""
+"""Checks if pyland can schedule this machine; an error is one line, and nothing is changed."""
 
 import os
 import time
@@ -15,14 +15,14 @@ KERNEL_BTF = KERNEL / "btf/vmlinux"
 LIBBPF_NEEDED = (1, 4)
 
 MAY_BE_ENDING_S = 1.5
-"""A scheduler that was told to end may look like one that stays for so long."""
+"""Seconds for which a scheduler that is about to end may still look like one that stays."""
 ENDS_WITHIN_S = 10.0
-"""The kernel takes a moment to put a scheduler away, more when many tasks compute."""
+"""Seconds that the kernel may take to end a scheduler; it takes longest when tasks compute."""
 _LOOK_EVERY_S = 0.02
 
 
 def check_machine() -> None:
-    """Raise UsageError for the first thing that keeps pyland from scheduling here."""
+    """Raise UsageError for the first reason why pyland cannot schedule here."""
     check_rights()
     if not KERNEL.is_dir():
         raise UsageError("/sys is not mounted: run `mount -t sysfs sysfs /sys`")
@@ -41,9 +41,9 @@ def check_machine() -> None:
 
 
 def check_no_scheduler() -> None:
-    """Raise UsageError when another sched_ext scheduler is loaded and stays, naming it.
+    """Raise UsageError with the name of another sched_ext scheduler if it stays loaded.
 
-    One that was told to end, as by a service that is restarted, is waited for.
+    First wait for a scheduler that is about to end, for example in a service's restart.
     """
     look_s = time.monotonic()
     while (state := _read(SCHED_EXT / "state")) not in ("", "disabled"):
@@ -58,9 +58,9 @@ def check_no_scheduler() -> None:
 
 
 def wait_for_default_scheduler(timeout_s: float = ENDS_WITHIN_S) -> None:
-    """Wait until the kernel has put the last scheduler away, which takes it a moment.
+    """Wait until the kernel has ended the last scheduler.
 
-    Raises UsageError when it does not come to an end.
+    Raises UsageError if that takes more than `timeout_s` seconds.
     """
     until_s = time.monotonic() + timeout_s
     while _read(SCHED_EXT / "state") != "disabled":
@@ -70,7 +70,7 @@ def wait_for_default_scheduler(timeout_s: float = ENDS_WITHIN_S) -> None:
 
 
 def check_libbpf(version: str) -> None:
-    """Raise UsageError when libbpf's own version string is older than needed."""
+    """Raise UsageError if libbpf is too old; `version` is the text that libbpf gives."""
     found = tuple(int(part) for part in version.lstrip("v").split(".")[:2])
     if found < LIBBPF_NEEDED:
         needed = ".".join(map(str, LIBBPF_NEEDED))
@@ -78,7 +78,7 @@ def check_libbpf(version: str) -> None:
 
 
 def _libbpf_version() -> str:
-    # Only here: the command must be able to explain itself where the library is missing.
+    # Imported only here: without the library the command must still run and report that.
     try:
         from pyland._native import ffi, lib
     except ImportError as error:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`vm.compact_unevictable_allowed` is 0 while pyland schedules, and what it was afterwards.
+"""Sets `vm.compact_unevictable_allowed` to 0 while pyland schedules, and restores it afterwards.
 
-The kernel may otherwise move locked pages to compact memory, and what touches one
-meanwhile waits. The value is put back by this process, or by one that waits for its end
-and does nothing else: it is a child of init in a session of its own, so that it outlives
-what ends pyland and all of its children. For the case that it is killed as well, the value
-is written to a file first, and the next start takes it from there.
+With 1 the kernel may move locked pages to compact memory, and a thread that touches such a page
+has to wait. This process restores the value. If this process is killed, another process restores
+it, which does nothing else. That process is a child of init in a session of its own, so it
+survives when pyland and all of its children are killed. In case it is killed as well, the value
+is first written to a file, and the next start of pyland reads it there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import NoReturn, Self
 
 SETTING = Path("/proc/sys/vm/compact_unevictable_allowed")
 MEMORY = Path("/run/pyland/compaction")
-"""The value before the change, and which run made it."""
+"""The file with the value before the change, and with the run that made the change."""
 
 _OFF = "0"
 
@@ -37,7 +37,7 @@ class Compaction:
 
     @classmethod
     def of_this_process(cls) -> Self:
-        """The run is the process: its number, and when it started."""
+        """For a run that is named after this process: its number and its start time."""
         started = "0"
         with suppress(OSError):
             started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
@@ -45,11 +45,11 @@ class Compaction:
 
     @contextmanager
     def switched_off(self) -> Iterator[None]:
-        """Inside, the setting is 0; afterwards what it was, or what it was set to meanwhile.
+        """In this block the setting is 0; afterwards it is restored, unless it was set meanwhile.
 
-        Two runs must not be inside at once. The folder of the memory exists.
+        Two runs must not be in this block at once. The folder of `memory` must exist.
         """
-        # Where there is no such setting, or it cannot be changed, there is nothing to put back.
+        # If there is no such setting, or it cannot be changed, there is nothing to restore.
         with suppress(OSError):
             self._switch_off()
         try:
@@ -62,7 +62,7 @@ class Compaction:
             before = self.setting.read_text().strip()
             left = self._remembered()
             if left is not None and before == _OFF:
-                # A run was killed, and what it had changed is not what it had found.
+                # An earlier run was killed: the value before its change is in the file.
                 before = left[0]
             if before == _OFF:
                 return
@@ -73,24 +73,24 @@ class Compaction:
             self.setting.write_text(_OFF)
 
     def put_back(self) -> None:
-        """Put back what this run has changed, if it is still as this run has set it."""
+        """Restore the value if this run has changed it and it has not been changed again."""
         with suppress(OSError), self._locked():
             left = self._remembered()
             if left is None or left[1] != self.run:
-                return  # done, or a later run will do it
+                return  # it is restored already, or a later run will do it
             if self.setting.read_text().strip() == _OFF:
                 self.setting.write_text(left[0])
             self.memory.unlink()
 
     def put_back_in_any_case(self) -> None:
-        """Start the process that does it when this one has ended, in whatever way.
+        """Start the process that restores the value when this process has ended, however it ended.
 
-        To be called while there is little in memory and no thread but one.
+        Call it early, while this process has little memory and a single thread.
         """
         supervisor = os.getpid()
         pid = os.fork()
         if pid == 0:
-            # Its parent ends at once, so that it is a child of init.
+            # The parent of that process ends at once, so init becomes its parent.
             try:
                 if os.fork() == 0:
                     self._wait_for_the_end(supervisor)
@@ -103,7 +103,7 @@ class Compaction:
             os.setsid()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
-            # None of the caller's files is held open: its reader would wait for this process.
+            # Keep no file of the caller open: the reader of a pipe would wait for this process.
             nothing = os.open(os.devnull, os.O_RDWR)
             for standard in (0, 1, 2):
                 os.dup2(nothing, standard)
@@ -120,7 +120,7 @@ class Compaction:
             os._exit(0)
 
     def _remembered(self) -> tuple[str, str] | None:
-        """The value before the change, and the run that made it."""
+        """The value before the change, and the run that made the change; None if there is none."""
         try:
             words = self.memory.read_text().split()
         except FileNotFoundError:
@@ -131,7 +131,7 @@ class Compaction:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One process at a time looks and changes: that of a killed run may come late."""
+        """A lock: the process that restores the value of a killed run may come late."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         lock = os.open(self.memory.with_suffix(".lock"), flags, 0o600)
         try:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Do the limits that pyland was started with leave room for what it promises?
+"""Checks that the resource limits of this process are high enough, before anything is changed.
 
-Asked before anything is changed. A soft limit is raised as far as its hard limit lets it;
-a hard one was set by somebody, so it is named and kept. Locked memory is the exception:
-its default is made for ordinary programs.
+A soft limit is raised up to its hard limit. A hard limit was set on purpose, so it is kept, and
+an error names it. Locked memory is the exception, because its default is meant for ordinary
+programs: there the hard limit is raised, too.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from pyland.errors import UsageError
 from pyland.host.rights import capabilities
 
 OPEN_FILES = 256
-"""Maps, programs and their BTF while one scheduler replaces another, and clients."""
+"""For maps, programs and BTF while one scheduler replaces another, and for clients."""
 PROCESSES = 4
-"""Those that schedule, watch, print, and try a policy out."""
+"""The processes that schedule, watch, print, and try a policy."""
 MEMORY_MIB = 512
-"""Address space of the process that decides: its own, and what a policy may allocate."""
+"""Address space of the process that decides: its own, and what the policy may allocate."""
 FILE_KIB = 64
-"""What is noted in /run/pyland, and some lines of output where that goes to a file."""
+"""For notes in /run/pyland, and for some lines of output if that goes to a file."""
 LOCKED_MIB = 128
-"""Memory that all of pyland has in use when it starts, and that stays."""
+"""Memory that all processes of pyland use after the start, and keep."""
 
 _MIB = 1 << 20
 _CAP_SYS_RESOURCE = 24
@@ -35,7 +35,7 @@ _NO_LIMIT = resource.RLIM_INFINITY
 
 
 def check_limits() -> None:
-    """Raise UsageError for the first limit that would break a promise."""
+    """Raise UsageError for the first limit that is too low."""
     if not _raised(resource.RLIMIT_NOFILE, OPEN_FILES):
         raise UsageError(
             f"{_hard(resource.RLIMIT_NOFILE)} open files are allowed (ulimit -n): pyland needs "
@@ -68,7 +68,7 @@ def check_limits() -> None:
 
 
 def allow_locked_memory() -> None:
-    """Let this process lock as much as it may; `check_limits` has found that to be enough."""
+    """Remove the limit of locked memory if allowed; `check_limits` has checked the present one."""
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (_NO_LIMIT, _NO_LIMIT))
 
@@ -78,7 +78,7 @@ def _hard(kind: int) -> int:
 
 
 def _raised(kind: int, needed: int) -> bool:
-    """Whether the soft limit is as high as needed, or could be made so."""
+    """True if the soft limit is as high as needed, or has been raised to that."""
     soft, hard = resource.getrlimit(kind)
     if _reaches(soft, needed):
         return True
@@ -106,7 +106,7 @@ def _check_memory() -> None:
 
 
 def room(cgroups: Path = _CGROUPS, proc: Path = Path("/proc")) -> Iterator[tuple[str, int]]:
-    """Bytes that can still be had: of the machine, of this process's cgroup and those above."""
+    """Free memory in bytes: of the machine, of this process's cgroup and of those above it."""
     for line in _lines(proc / "meminfo"):
         if line.startswith("MemAvailable:"):
             yield "the machine", int(line.split()[1]) << 10
@@ -118,7 +118,7 @@ def room(cgroups: Path = _CGROUPS, proc: Path = Path("/proc")) -> Iterator[tuple
         for one in (group, *group.parents):
             folder = cgroups / str(one).lstrip("/")
             usage = _lines(folder / "memory.current")
-            # What the group has read from files is given up for what it allocates.
+            # The kernel drops cached files of the group when the group allocates memory.
             stat = dict(line.split() for line in _lines(folder / "memory.stat"))
             files = int(stat.get("file", 0)) - int(stat.get("shmem", 0))
             for limit in ("memory.max", "memory.high"):
@@ -129,7 +129,7 @@ def room(cgroups: Path = _CGROUPS, proc: Path = Path("/proc")) -> Iterator[tuple
 
 
 def _check_processes() -> None:
-    """Start as many as will be needed: the kernel's own answer to all limits there are."""
+    """Start as many processes as pyland needs: this tests every limit that the kernel has."""
     reading, writing = os.pipe()
     started = []
     try:

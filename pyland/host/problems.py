@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Why the kernel did not take the scheduler, in words that say what would be right."""
+"""Explains why the kernel refused the scheduler, and what to change."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _JIT = Path("/proc/sys/net/core/bpf_jit_enable")
 _ISOLATED = Path("/sys/devices/system/cpu/isolated")
 _COMMAND_LINE = Path("/proc/cmdline")
 _LOCKDOWN = Path("/sys/kernel/security/lockdown")
-# Rights are looked at before, so it is none of those.
+# pyland checks its rights before (rights.py), so missing rights are not the reason.
 _REFUSED = "the kernel refused it, as a container's seccomp profile or a security module may"
-_ENOTSUPP = 524  # the kernel's own, which no C library knows
+_ENOTSUPP = 524  # a number inside the kernel, which no C library has
 
 
 def load_problem(libbpf_said: str) -> str:
-    """Why the object was not loaded, and what would be right."""
+    """Why the object was not loaded, and what to change."""
     if "of another build" in libbpf_said:
         return libbpf_said
     if "incompatible with vmlinux" in libbpf_said:
@@ -32,7 +32,7 @@ def load_problem(libbpf_said: str) -> str:
             "`sysctl net.core.bpf_jit_enable=1`"
         )
     said = f"{libbpf_said} (--verbose shows the verifier's log)"
-    # The verifier says no more than that a program may not call what it calls.
+    # The verifier only says that the program may not call a function.
     if _lockdown() == "confidentiality":
         return (
             "the kernel is locked down (confidentiality), and BPF may not read its memory then: it "
@@ -42,9 +42,9 @@ def load_problem(libbpf_said: str) -> str:
 
 
 def attach_problem(libbpf_said: str) -> str:
-    """Why the kernel let the loaded object not schedule, and what would be right."""
+    """Why the loaded object was not attached, and what to change."""
     if os.strerror(errno.EINVAL) in libbpf_said and (isolated := _read(_ISOLATED)):
-        # kernel/sched/ext.c: a scheduler could not keep tasks away from CPUs outside all domains.
+        # kernel/sched/ext.c: a scheduler cannot keep tasks off CPUs outside all sched domains.
         booted = "isolcpus=" in _read(_COMMAND_LINE)
         remedy = "boot it without isolcpus=" if booted else "end the isolated partition of a cpuset"
         return f"the kernel takes no scheduler while CPUs are isolated ({isolated}): {remedy}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Has this process the rights that it takes, or does a container keep some of them?"""
+"""Checks if this process has the rights that pyland needs: a container may lack some of them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pyland.errors import UsageError
 
 _PROC = Path("/proc")
 _SYS_ADMIN = 21
-# What each is for: loading programs, and those that see tasks; becoming the policy's user,
-# giving that user the control socket, ending its process.
+# BPF loads programs; PERFMON, programs that see tasks. SETUID and SETGID are for becoming the
+# policy's user, KILL for ending that user's process, CHOWN for giving it the control socket.
 _NEEDED = {"BPF": 39, "PERFMON": 38, "SETUID": 7, "SETGID": 6, "KILL": 5, "CHOWN": 0}
 _IN_SYS_ADMIN = ("BPF", "PERFMON")
 _EVERY_USER = ["0", "0", "4294967295"]
 
 
 def check_rights(proc: Path = _PROC) -> None:
-    """Raise UsageError when this process is no root, or one that lacks a right."""
+    """Raise UsageError if this process is not root, or lacks a right that pyland needs."""
     if os.geteuid() != 0:
         raise UsageError("attaching a scheduler needs root: run it with sudo")
     if not (proc / "self/status").exists():
         raise UsageError(f"{proc} is not mounted: run `mount -t proc proc {proc}`")
-    users = proc / "self/uid_map"  # not there where the kernel has no user namespaces
+    users = proc / "self/uid_map"  # missing if the kernel has no user namespaces
     if users.exists() and users.read_text().split() != _EVERY_USER:
         raise UsageError(
             "root of a user namespace, as in a rootless container, has no rights over the "
@@ -42,7 +42,7 @@ def check_rights(proc: Path = _PROC) -> None:
 
 
 def capabilities(proc: Path = _PROC) -> int:
-    """The capabilities in effect, one bit each; 0 where /proc does not say."""
+    """The effective capabilities, one bit each; 0 if /proc does not say."""
     for line in (proc / "self/status").read_text().splitlines():
         if line.startswith("CapEff:"):
             return int(line.split()[1], 16)

@@ -157,7 +157,7 @@ def _file(spec: str, path: Path) -> Path:
 
 
 def _load(spec: str, place: _Place, folder: Path) -> type[Policy]:
-    """Import it and look; any exception of user code becomes one line."""
+    """The policy at `place`; raises UsageError with one line for any exception of user code."""
     try:
         module = import_module(place.module) if place.file is None else import_file(place.file)
         found = _the_only(module) if not place.attribute else _attribute(module, place.attribute)

@@ -105,7 +105,7 @@ _search = _Search()
 
 
 def edited_file() -> str:
-    """A user's file that was changed or removed after its import; "" if there is none."""
+    """Path of a user's file that was changed or removed after its import; "" if none was."""
     for path, source in _search.sources.items():
         try:
             if Path(path).read_bytes() != source:

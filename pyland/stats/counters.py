@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The counters that BPF keeps per CPU, summed."""
+"""The table of counters, and their sums: BPF counts on each CPU separately."""
 
 import struct
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ class Counter:
     """One number of a run's statistics."""
 
     name: str
-    """Also its name in `struct pyland_cpu` where BPF counts it."""
+    """If BPF counts it, this is also its name in `struct pyland_cpu`."""
     unit: str
     meaning: str
     is_gauge: bool = False
-    """What it is at the moment; all others are sums from the start on."""
+    """True for a value of the moment; every other counter is a sum from the start on."""
 
 
 COUNTERS = (
@@ -59,17 +59,17 @@ COUNTERS = (
     Counter("wait_cpu_ns", "ns", "from decision to CPU, summed over waited_cpu"),
     Counter("waited_cpu", "tasks", "that ran from a queue of decided ones"),
 )
-"""All of them, in the order in which they are shown."""
+"""All counters, in the order in which they are shown."""
 
 TOTALS = tuple(counter.name for counter in COUNTERS)
 GAUGES = frozenset(counter.name for counter in COUNTERS if counter.is_gauge)
 
 
 class Counters:
-    """Reads the shared memory of a loaded scheduler; any process that maps it can."""
+    """Reads counters from the shared memory of a loaded scheduler, in any process that maps it."""
 
     def __init__(self, state: Any, pid: int) -> None:
-        """`state` as mapped by root; `pid` is the dispatching process."""
+        """`state` is the state that root maps; `pid` is the process that decides."""
         size = ffi.sizeof("struct pyland_cpu")
         self._cpus = ffi.buffer(state.cpus, size * state.nr_cpus)
         self._user = state.user
@@ -79,13 +79,13 @@ class Counters:
         self._faults_before = 0
 
     def start_counting_faults(self) -> None:
-        """Page faults are counted from now on."""
+        """Count page faults from here on."""
         self._faults_before = self._faults()
 
     def counts(self) -> dict[str, int]:
-        """What BPF counts: all totals but the page faults.
+        """All counters except the page faults.
 
-        From memory and for all CPUs at once: the supervisor looks every second.
+        This reads only memory, and all CPUs at once, because the supervisor calls it every second.
         """
         columns = zip(*self._cpu.iter_unpack(bytes(self._cpus)), strict=True)
         values = dict(zip(self._names, map(sum, columns), strict=True))
@@ -96,12 +96,12 @@ class Counters:
         return values
 
     def read(self) -> dict[str, int]:
-        """All totals."""
+        """All counters, by name."""
         return {**self.counts(), "page_faults": self._faults() - self._faults_before}
 
     def _faults(self) -> int:
         try:
-            # The name in brackets may hold blanks; minflt and majflt are fields 10 and 12.
+            # The process's name in brackets may have spaces; minflt and majflt are fields 10, 12.
             fields = self._stat.read_text(errors="replace").rpartition(")")[2].split()
         except OSError:
             return self._faults_before

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a policy's decisions did to the counters, in words, each told once per policy."""
+"""Complaints about a policy, found in the counters; each is told once per policy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 Counts = Mapping[str, int]
 
-# A few of each happen to the best of policies: tasks move on while it decides.
+# A good policy causes a few of each, too: tasks move on while it decides.
 _SOME = 100
 _DISTRUSTED = 16
 
@@ -17,7 +17,7 @@ def _bounced(counts: Counts) -> int:
 
 
 def _late(counts: Counts) -> int:
-    # What BPF itself gave to a CPU in the meantime is no fault of the policy.
+    # The policy is not to blame for tasks that BPF itself gave to a CPU meanwhile.
     taken = sum(counts[name] for name in ("fallback_lag", "fallback_idle", "alone"))
     return _many(counts["late"] - taken - 2 * counts["handed_over"], counts)
 
@@ -27,7 +27,7 @@ def _many(wrong: int, counts: Counts) -> int:
 
 
 def _undecided(counts: Counts) -> int:
-    # So many in a second, and BPF does not ask the policy for a while (bpf/state.bpf.h).
+    # After this many in a second, BPF does not ask the policy for a while (bpf/trust.bpf.h).
     return counts["undecided"] if counts["undecided"] >= _DISTRUSTED else 0
 
 
@@ -59,17 +59,17 @@ class Complaints:
     """Compares the counters with those at the policy's start."""
 
     def __init__(self) -> None:
-        """For a policy that starts with all counters at zero."""
+        """The first policy starts with all counters at zero."""
         self._before: dict[str, int] = {}
         self._told: set[str] = set()
 
     def start_anew(self, counts: Counts) -> None:
-        """Another policy schedules from now on."""
+        """Forget the last policy; another one starts with these counters."""
         self._before = dict(counts)
         self._told.clear()
 
     def new(self, counts: Counts) -> Iterator[str]:
-        """What there is to say that was not said before."""
+        """The complaints about this policy that were not told before."""
         grown = {name: value - self._before.get(name, 0) for name, value in counts.items()}
         for name, (wrong, text) in _RULES.items():
             if name not in self._told and (nr := wrong(grown)):

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs policy code for root's side: in a process of its own, without rights, for a bounded time.
+"""Runs policy code for root: in a process of its own, without rights, for a limited time.
 
-What only has to be looked at, as whether a policy can be imported and made, does not need the
-worker: the answer comes back as text, and whatever the code does ends with its process.
+Some questions about a policy do not need the worker, for example whether the policy can be
+imported and constructed. The answer comes back as text. When the process ends, nothing of the
+policy's code stays behind.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ from pyland.supervisor import loader, privileges
 from pyland.supervisor.descendants import reap
 
 ANSWER_MAX = 1 << 20
-"""Bytes of an answer; the code that sends more gets none."""
+"""The most bytes of an answer; a longer answer is cut, and counts as no answer."""
 _KILLED_WITHIN_S = 0.2
 WITHIN_S = 60.0
-"""How long the code has where nothing else is said."""
+"""Seconds that the code may take, if the caller gives no other limit."""
 
 
 def as_policy_user(function: Callable[[], str]) -> str:
-    """What `function` returns, run by root's side as the user as whom policies run."""
+    """The text that `function` returns when root runs it as the policy's user; see `wait`."""
     remember_trusted_users()
     return ConfinedCall(function, policy_user(calling_user())).wait()
 
 
 class ConfinedCall:
-    """A call that runs; poll for `fileno()` to be readable, and ask `answer()` then."""
+    """A running call: poll `fileno()`, and call `answer()` when it is readable."""
 
     def __init__(
         self,
@@ -49,7 +50,10 @@ class ConfinedCall:
         may_start_processes: bool = False,
         within_s: float = WITHIN_S,
     ) -> None:
-        """Fork; `function` runs as `user`, and what it raises as UsageError is the answer too."""
+        """Fork, and run `function` as `user` in the child.
+
+        Raises UsageError if no process can be started; `answer` raises what `function` raises.
+        """
         self._user = user
         self._until_s = time.monotonic() + within_s
         self._within_s = within_s
@@ -67,19 +71,20 @@ class ConfinedCall:
         self._pidfd = os.pidfd_open(self._pid)
 
     def fileno(self) -> int:
-        """Readable when there is something to read or the call has ended; -1 when taken."""
+        """The descriptor to poll: readable when data came or the call ended; -1 after `close`."""
         return self._reading
 
     @property
     def is_late(self) -> bool:
-        """Has it had its time?"""
+        """True if the call used up its time."""
         return time.monotonic() > self._until_s
 
     def answer(self) -> str | None:
-        """What the function returned, None while it runs.
+        """The text that the function returned; None while the call runs.
 
-        Raises UsageError with what it raised, or when it ended without an answer or has had
-        its time. The process is gone after that.
+        Raises UsageError if the function raised an exception, if the process ended without an
+        answer, or if the call used up its time. Once this raises or returns a text, the process
+        is gone.
         """
         ended = self._read()
         if not ended and not self.is_late:
@@ -90,14 +95,14 @@ class ConfinedCall:
         return _parse(self._data, self._user)
 
     def wait(self) -> str:
-        """The answer, however long it takes within its time; raises UsageError."""
+        """Wait for the answer, at most for the time of the call; raises UsageError as `answer`."""
         while (answer := self.answer()) is None:
             left_s = max(self._until_s - time.monotonic(), 0)
             select.select([self._reading], [], [], left_s)
         return answer
 
     def close(self) -> None:
-        """End the process, if it is still there."""
+        """Kill the process if it still runs, and close its descriptors."""
         if self._reading < 0:
             return
         os.close(self._reading)
@@ -108,7 +113,7 @@ class ConfinedCall:
         os.close(self._pidfd)
 
     def _read(self) -> bool:
-        """Take what is there; True at the end of it."""
+        """Read the bytes that have come; True at the end of the answer."""
         while len(self._data) <= ANSWER_MAX:
             try:
                 more = os.read(self._reading, 1 << 16)
@@ -121,10 +126,10 @@ class ConfinedCall:
 
 
 def keep_only(descriptors: Iterable[int]) -> None:
-    """Close every other descriptor of this process, and give it no terminal and no input.
+    """Close all descriptors except `descriptors`; the standard streams become /dev/null.
 
-    What is mapped of BPF's memory goes as well: the parent's loaded scheduler is in it. Raises
-    UsageError when that cannot be done.
+    This also unmaps BPF's memory, because the parent's loaded scheduler is in it. Raises
+    UsageError if the memory cannot be unmapped.
     """
     if lib.pyland_leave_bpf_memory():
         raise UsageError(loader.error())
@@ -132,7 +137,7 @@ def keep_only(descriptors: Iterable[int]) -> None:
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
     kept = sorted({2, *descriptors})
-    # To the highest there can be: the limit may be lower than when they were opened.
+    # Up to the highest possible number: a descriptor may be above a limit that was lowered later.
     for low, high in zip(kept, [*kept[1:], 2**31 - 1], strict=True):
         os.closerange(low + 1, high)
 

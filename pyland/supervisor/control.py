@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The control socket's two ends: the running pyland's, and that of who asks it."""
+"""The control socket: the server in the running pyland, and the client that asks it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["PATH", "ControlServer", "Request", "StatusRequest", "SwapRequest", "
 PATH = Path("/run/pyland/control.sock")
 
 LINE_MAX = 4096
-"""Bytes of a request, without the end of the line."""
+"""The most bytes of a request, without its newline."""
 CONNECTIONS_MAX = 16
 REQUEST_WITHIN_S = 5.0
-"""From the connection to the end of the line."""
+"""Seconds from the connection to the end of the request's line."""
 ANSWER_MAX = 1 << 20
-"""Bytes of an answer that a client takes."""
+"""The most bytes of an answer that a client reads."""
 ENDS_WITHIN_S = 5.0
-"""A pyland that has been told to end is gone by then."""
+"""Seconds to wait for another pyland, which may be about to end."""
 
 _ACCEPT_AT_ONCE = 64
 _ONLY = "only root and the user who started pyland may ask it"
@@ -54,16 +54,16 @@ class Request:
 
 
 class ControlServer:
-    """The socket of the running pyland, to be served from a loop that never waits for it.
+    """The socket of the running pyland, served from the supervisor's loop.
 
-    Nothing here blocks, and no client's misbehaviour raises: a connection that breaks a
-    rule gets one line that says so, and is closed.
+    After the start no method blocks, and no method raises because of a client. A connection
+    that breaks a rule gets one line that says so, and is closed.
     """
 
     def __init__(self, *, owner: int, path: Path = PATH) -> None:
-        """Listen; `owner` is the user who is admitted besides root.
+        """Listen at `path`; only root and the user `owner` may connect.
 
-        Raises UsageError when another pyland does, or the folder is not safe.
+        Raises UsageError if another pyland listens there, or if the folder is not safe.
         """
         self._owner = owner
         self._path = path
@@ -75,9 +75,9 @@ class ControlServer:
         )
         try:
             with suppress(FileNotFoundError):
-                path.unlink()  # whoever held the lock before is gone
+                path.unlink()  # of an earlier pyland: this one has the lock
             self._listener.bind(str(path))
-            # Before it listens, nobody can connect.
+            # No client can connect before listen(), so the mode is set in time.
             path.chmod(0o600)
             if os.geteuid() == 0:
                 os.chown(path, owner, -1, follow_symlinks=False)
@@ -87,13 +87,13 @@ class ControlServer:
             raise UsageError(f"the control socket {path}: {error.strerror or error}") from None
 
     def sources(self) -> list[int]:
-        """The descriptors to poll for input; different after each other call."""
-        # Who has asked waits for the answer, and is not listened to.
+        """The descriptors to poll for input; every other method may change them."""
+        # After its request a client only waits for the answer, so nothing more is read from it.
         waiting = [fd for fd, one in self._connections.items() if not one.asked]
         return [self._listener.fileno(), *waiting]
 
     def handle(self, fd: int, now_s: float) -> None:
-        """Take what arrived at a descriptor; one that is closed by now does no harm."""
+        """Read what arrived at the descriptor; a closed descriptor is ignored."""
         if fd == self._listener.fileno():
             for _ in range(_ACCEPT_AT_ONCE):
                 if not self._accept(now_s):
@@ -102,28 +102,28 @@ class ControlServer:
             self._read(connection)
 
     def expire(self, now_s: float) -> None:
-        """Close the connections that took too long to ask."""
+        """Refuse the clients that sent no request within `REQUEST_WITHIN_S`."""
         for connection in list(self._connections.values()):
             if not connection.asked and now_s - connection.since_s > REQUEST_WITHIN_S:
                 self._refuse(connection, f"no request within {REQUEST_WITHIN_S:g} s")
 
     def requests(self) -> Iterator[Request]:
-        """The requests that came in, each once."""
+        """The requests that have arrived; each is returned once."""
         while self._requests:
             yield self._requests.pop(0)
 
     def answer(self, request: Request, answer: Mapping[str, Any]) -> None:
-        """Send the answer and close; a client that is gone or takes nothing loses it."""
+        """Send the answer and close the connection; a client that does not read loses it."""
         self._finish(request.connection, answer)
 
     def close(self) -> None:
-        """Stop to listen, and remove the socket's file."""
+        """Stop listening, and remove the socket's file."""
         with suppress(OSError):
             self._path.unlink()
         self.abandon()
 
     def abandon(self) -> None:
-        """Close the descriptors only, as a forked child does."""
+        """Close the descriptors, but keep the socket's file."""
         for connection in self._connections.values():
             connection.socket.close()
         self._connections.clear()
@@ -133,7 +133,7 @@ class ControlServer:
     def _accept(self, now_s: float) -> bool:
         try:
             client, _ = self._listener.accept()
-        except OSError:  # nobody is there, or there are too many open files
+        except OSError:  # no client waits, or too many files are open
             return False
         client.setblocking(False)
         connection = _Connection(client, now_s)
@@ -142,7 +142,7 @@ class ControlServer:
             return True
         if len(self._connections) >= CONNECTIONS_MAX:
             idle = [one for one in self._connections.values() if not one.asked]
-            # The oldest idle one makes room: it has had its time to ask.
+            # The oldest connection without a request makes room for the new one.
             self._refuse(idle[0] if idle else connection, f"more than {CONNECTIONS_MAX} clients")
             if not idle:
                 return True
@@ -179,7 +179,7 @@ class ControlServer:
     def _finish(self, connection: _Connection, answer: Mapping[str, Any]) -> None:
         if connection.socket.fileno() < 0:
             return
-        # What does not fit into the socket's buffer at once is cut: nobody waits for a reader.
+        # If the socket's buffer has no room, the answer is cut: pyland waits for no client.
         with suppress(OSError):
             connection.socket.send(encode_line(answer), socket.MSG_NOSIGNAL)
         self._close(connection)
@@ -195,15 +195,15 @@ def _user_of(client: socket.socket) -> int:
 
 
 def _take_folder(path: Path) -> int:
-    """Make the socket's folder, and hold a lock in it for as long as this process lives.
+    """The descriptor of a lock in the socket's folder; makes the folder. Raises UsageError.
 
-    The descriptor of the lock; raises UsageError. It is not inherited by forked children,
-    so that one of them that lives on is not taken for a running pyland.
+    This process holds the lock until it ends. Forked children do not inherit the lock, so a
+    child that lives longer does not look like a running pyland.
     """
     try:
         with suppress(FileExistsError):
             path.parent.mkdir(mode=0o755)
-        # Not through a link, and from here on it is this very folder.
+        # No link is followed, and the descriptor stays at this folder if the path changes.
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             _check_folder(folder, path.parent)
@@ -238,18 +238,18 @@ def _check_folder(folder: int, path: Path) -> None:
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise UsageError(f"{path} can be changed by others: run `chmod go-w` on it")
     if found.st_uid == os.geteuid():
-        os.fchmod(folder, 0o755)  # whatever the umask was
+        os.fchmod(folder, 0o755)  # the umask may have removed bits
 
 
 def ask(request: Mapping[str, Any], path: Path = PATH, timeout_s: float = 30.0) -> dict[str, Any]:
-    """What the running pyland answers, within `timeout_s`; raises UsageError if nothing."""
+    """The answer of the running pyland; raises UsageError if none comes within `timeout_s`."""
     until_s = time.monotonic() + timeout_s
     data = b""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
         try:
             server.settimeout(timeout_s)
             server.connect(str(path))
-            # Who refuses may do so before it has read everything.
+            # The server may refuse the request before it has read all of it.
             with suppress(BrokenPipeError, ConnectionResetError):
                 server.sendall(encode_line(request))
             while not data.endswith(b"\n") and len(data) < ANSWER_MAX:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The processes that a policy leaves behind: they end with pyland.
+"""Ends the processes that a policy has started: they must not outlive pyland.
 
-A worker may start processes only with `--allow-processes`. Those that lose their parent become
-children of this process, and so are found here.
+A worker may start processes only with `--allow-processes`. A process that loses its parent
+becomes a child of the supervisor, so the supervisor can find it.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from pyland.errors import UsageError
 from pyland.supervisor import loader
 
 _WITHIN_S = 0.3
-"""What has not ended by then stays: pyland ends within a second, whatever a policy has started."""
+"""Seconds to end all of them. The others stay, because pyland has to end within a second."""
 _PASSES = 4
-"""But so often it looks at least: each pass finds what a process has started during the last."""
+"""The least number of passes: each finds processes that were started during the pass before."""
 _AGAIN_S = 0.002
 
 
 def reap(pid: int, pidfd: int, within_s: float) -> bool:
-    """Take a killed child's end; False when there is none in this time.
+    """Reap a killed child; False if that was not possible within `within_s` seconds.
 
-    A process that a tracer holds has ended for everyone else, and cannot be reaped before the
-    tracer lets go.
+    A traced child cannot be reaped before its tracer lets it go, although it has ended for all
+    other processes.
     """
     until_s = time.monotonic() + within_s
     select.select([pidfd], [], [], within_s)
@@ -48,15 +48,15 @@ def reap(pid: int, pidfd: int, within_s: float) -> bool:
 
 
 def adopt() -> None:
-    """Become the parent of all descendants that lose theirs; raises UsageError."""
+    """Become the parent of each descendant that loses its own parent; raises UsageError."""
     if lib.pyland_adopt_descendants():
         raise UsageError(loader.error())
 
 
 def end_descendants(spare: Iterable[int] = ()) -> int:
-    """Kill and reap all descendants but the children in `spare`; how many there were.
+    """Kill and reap all descendants except the children in `spare`; returns their number.
 
-    All that are found are stopped before any is killed: a stopped process starts no other.
+    All of them are stopped before the first is killed: a stopped process starts no other.
     """
     spared, seen = set(spare), set()
     until_s = time.monotonic() + _WITHIN_S
@@ -65,7 +65,7 @@ def end_descendants(spare: Iterable[int] = ()) -> int:
         if not children or (nr >= _PASSES and time.monotonic() > until_s):
             break
         found = [*children]
-        for one in found:  # it grows meanwhile
+        for one in found:  # the loop appends to it
             with suppress(psutil.Error, OSError):
                 found += _children(one)
         for act in (psutil.Process.suspend, psutil.Process.kill):
@@ -81,7 +81,7 @@ def end_descendants(spare: Iterable[int] = ()) -> int:
 
 
 def _children(parent: psutil.Process) -> Iterator[psutil.Process]:
-    """From the kernel's own lists, where it has them: psutil reads files of every process."""
+    """The children. The kernel's lists are faster, if it has them: psutil reads all processes."""
     lists = list(Path(f"/proc/{parent.pid}/task").glob("*/children"))
     if not lists:
         yield from parent.children()

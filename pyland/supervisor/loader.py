@@ -24,7 +24,7 @@ QUEUE_CAP = 4096
 """The most tasks that wait for a decision; BPF dispatches further ones without Python."""
 
 MAX_BATCH = 512
-"""The most records of a cycle: it bounds a cycle when thousands of tasks wake up."""
+"""The most records of a cycle; this bounds its length when thousands of tasks wake up."""
 
 HEARTBEAT_NS = 50_000_000
 """User space runs at least this often while a task waits; the design allows 100 ms."""
@@ -46,15 +46,15 @@ class KernelExit:
     wants_restart: bool
 
     def __str__(self) -> str:
-        # Names of tasks are in it, and may have newlines.
+        # The text may have names of tasks, which may have newlines.
         return escape(f"{self.reason} ({self.message})" if self.message else self.reason)
 
 
 class LoadedScheduler:
-    """The BPF side of one run, from load to detach."""
+    """A loaded BPF object, from load to detach."""
 
     def __init__(self, settings: Settings, topology: Topology) -> None:
-        """Load the object; raises UsageError when the kernel refuses it."""
+        """Load the object; raises UsageError if the kernel refuses it."""
         options = ffi.new("struct pyland_load_options *")
         config = options.config
         config.longest_ns = settings.slices.longest_ns
@@ -87,17 +87,17 @@ class LoadedScheduler:
             raise UsageError(problem)
 
     def join(self) -> None:
-        """Say that this process will decide, as root; raises UsageError."""
+        """Register this process as the one that decides; needs root. Raises UsageError."""
         if lib.pyland_run_program(self._object, b"pyland_register", ffi.NULL, 0):
             raise UsageError(error())
-        # As a task of the fair class it would never leave the CPU: it only yields, never sleeps.
+        # In the fair class this process would never leave its CPU: it yields, but never sleeps.
         try:
             os.sched_setscheduler(0, _SCHED_EXT_CLASS, os.sched_param(0))
         except OSError as refused:
             raise UsageError(f"sched_setscheduler(SCHED_EXT): {refused.strerror}") from None
 
     def ring_maps(self) -> tuple[tuple[int, int, int], list[int]]:
-        """Sizes and descriptors, for `map_rings` in the process that decides."""
+        """Sizes and descriptors for `map_rings` in the worker; raises UsageError."""
         maps = ffi.new("struct pyland_ring_maps *")
         if lib.pyland_ring_maps(self._object, maps):
             raise UsageError(error())
@@ -105,16 +105,16 @@ class LoadedScheduler:
         return sizes, [maps.queued, maps.dispatched, maps.user, maps.user_cpus]
 
     def decided_by(self, other: LoadedScheduler) -> None:
-        """Let the same process decide as for `other`, which was loaded before."""
+        """Take over the process that decides from `other`, which was loaded before."""
         self.state.shared.sched_tgid = other.state.shared.sched_tgid
 
     def attach(self) -> None:
-        """Let the kernel schedule with it; raises UsageError when the kernel refuses."""
+        """Let the kernel schedule with this object; raises UsageError if the kernel refuses."""
         if lib.pyland_attach(self._object):
             raise UsageError(attach_problem(error()))
 
     def exit(self) -> KernelExit:
-        """What the kernel said when it ended the scheduler; raises ScheduleError if it did not."""
+        """Why the kernel ended the scheduler; raises ScheduleError if it has not ended it."""
         shared = self.state.shared
         if not shared.exited:
             raise ScheduleError("the kernel has not ended the scheduler")
@@ -155,7 +155,7 @@ def map_rings(sizes: tuple[int, int, int], descriptors: Sequence[int]) -> Any:
 
 
 def check_layout() -> None:
-    """Raise UsageError when package and native part are of different builds."""
+    """Raise UsageError if the Python package and its native part are of different builds."""
     if lib.pyland_layout() != LAYOUT:
         raise UsageError(
             "pyland's Python part and its native part are of different builds: install it again"
@@ -163,7 +163,7 @@ def check_layout() -> None:
 
 
 def error() -> str:
-    """The C core's line about its last failure."""
+    """One line about the last failure of the C core."""
     return _text(lib.pyland_error())
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the worker and the supervisor tell each other.
+"""The messages that the worker sends to the supervisor.
 
-The supervisor is root and the worker runs policy code, so what the worker says is untrusted: each
-message is checked against its class before anything looks at it, and what it claims about the
-kernel, the supervisor asks the kernel.
+The supervisor is root and the worker runs policy code, so a message is not trusted. Each message
+is checked against its class before it is used. If a message says something about the kernel, the
+supervisor asks the kernel itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 from pyland.output import telling
 
 MESSAGE_MAX = 60_000
-"""Bytes of a worker's message; longer texts are cut."""
+"""The most bytes of a worker's message; longer texts are cut."""
 _TEXT_MAX = 8_000
 _OPTIONS_MAX = 100
 _OPTION_MAX = 1_000
@@ -27,9 +27,9 @@ Options = dict[str, str | int | float | bool]
 
 @dataclass(frozen=True)
 class Ready:
-    """The policy is made and its memory locked: the scheduler can be attached.
+    """The policy is constructed and the memory locked: the scheduler can be attached.
 
-    Not `confined` where the kernel has no filters for system calls.
+    `confined` is False if the kernel has no filter for system calls.
     """
 
     policy: str
@@ -39,21 +39,21 @@ class Ready:
 
 @dataclass(frozen=True)
 class Refused:
-    """The wanted policy cannot be had; nothing was attached."""
+    """The wanted policy cannot be imported or constructed; no scheduler is attached."""
 
     error: str
 
 
 @dataclass(frozen=True)
 class Broken:
-    """The worker itself failed, and ends."""
+    """The worker itself failed and ends."""
 
     error: str
 
 
 @dataclass(frozen=True)
 class Failure:
-    """The policy failed; not told twice for the same place and exception."""
+    """The policy failed; sent once for each place and kind of exception."""
 
     policy: str
     report: str
@@ -61,7 +61,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Replaced:
-    """Another policy schedules, because `failed` did what `why` says."""
+    """`policy` schedules instead of the policy `failed`; `why` is the reason."""
 
     failed: str
     why: str
@@ -71,7 +71,7 @@ class Replaced:
 
 @dataclass(frozen=True)
 class Swapped:
-    """The swap that was asked for is done."""
+    """The requested swap is done."""
 
     previous: str
     policy: str
@@ -81,28 +81,28 @@ class Swapped:
 
 @dataclass(frozen=True)
 class SwapRefused:
-    """The swap that was asked for is not done, and nothing has changed."""
+    """The requested swap is not done, and nothing has changed."""
 
     error: str
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """The loop has come to an end: `how` is the name of a `pyland.engine.loop.Stop`."""
+    """The loop has ended; `how` is the name of a `pyland.engine.loop.Stop`."""
 
     how: str
 
 
 @dataclass(frozen=True)
 class GaveUp:
-    """A failure ended the loop, as `--strict` wants."""
+    """A failure of the policy ended the loop, because of `--strict`."""
 
     policy: str
 
 
 @dataclass(frozen=True)
 class Edited:
-    """A file of the policy says something else than when it was loaded."""
+    """A file of the policy was changed after the policy was loaded."""
 
     policy: str
     file: str
@@ -132,7 +132,7 @@ _TYPES = {kind: get_type_hints(kind) for kind in _KINDS.values()}
 
 
 def encode(message: WorkerMessage) -> bytes:
-    """A message as it is sent, with texts cut so that it stays within `MESSAGE_MAX`."""
+    """The message as bytes; texts are cut so that it has at most `MESSAGE_MAX` bytes."""
     values = {one.name: _cut(getattr(message, one.name)) for one in fields(message)}
     text = json.dumps({"kind": type(message).__name__, **values})
     if len(text) > MESSAGE_MAX:
@@ -158,7 +158,7 @@ def _option(value: object) -> str | int | float | bool:
 
 
 def decode(data: bytes) -> WorkerMessage:
-    """The message in these bytes; raises ValueError for everything that is none."""
+    """The message in these bytes; raises ValueError if they are no valid message."""
     try:
         found = json.loads(data)
     except RecursionError:

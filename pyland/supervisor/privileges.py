@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Who the process that runs the policy is, before and after it attaches."""
+"""The rights of the process that runs the policy: its user, its limits, its surroundings."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from pyland.supervisor import loader
 
 _KEPT_VARIABLES = ("LANG", "LC_", "TZ", "PATH", "HOME", "OPENBLAS_", "OMP_", "MKL_")
 GROWTH_MIB = 256
-"""How much a policy may allocate after the start, before it gets a MemoryError."""
+"""MiB that a policy may allocate after the start; beyond that it gets a MemoryError."""
 _RESERVE_MIB = 32
-"""More, for what has to be done after that."""
+"""MiB beyond that, for pyland's own work after a MemoryError of the policy."""
 
 
 def drop(user: Caller) -> None:
     """Become this user for good, without any capability; raises UsageError."""
     if not _reaches(user, policies.FOLDER):
-        # pyland lies in a folder of root's own, as /root is: what it brings along is told of now.
+        # pyland is in a folder that this user cannot enter, such as /root: import all policies now.
         policies.load_all()
     if lib.pyland_drop_privileges(user.uid, user.gid):
         raise UsageError(loader.error())
 
 
 def _reaches(user: Caller, folder: Path) -> bool:
-    """Do the modes of all folders on the way let this user in?"""
+    """True if the modes of `folder` and of all folders above it let this user in."""
     for step in (folder, *folder.parents):
         found = step.stat()
         mine = 0o100 if found.st_uid == user.uid else 0o010 if found.st_gid == user.gid else 0o001
@@ -42,15 +42,16 @@ def _reaches(user: Caller, folder: Path) -> bool:
 
 
 def limit_locked_memory(locked_mib: float) -> None:
-    """Let this process lock no more than what it may allocate: shared memory counts here alone."""
+    """Limit locked memory to what the process may allocate: no other limit counts shared memory."""
     most = (int(locked_mib) + GROWTH_MIB + _RESERVE_MIB) << 20
     resource.setrlimit(resource.RLIMIT_MEMLOCK, (most, most))
 
 
 def leave_surroundings() -> None:
-    """Leave root's folder, its limits, and what the environment says beyond the language.
+    """Leave root's current folder and scheduling limits, and most of the environment.
 
-    Through a current folder a user reads what the path to it keeps from the user.
+    A process can open files of its current folder even if its user cannot enter the folders
+    above it.
     """
     os.chdir("/")
     for limit in (resource.RLIMIT_RTPRIO, resource.RLIMIT_NICE):
@@ -61,7 +62,7 @@ def leave_surroundings() -> None:
 
 
 def limit_memory() -> None:
-    """A policy that eats memory meets a MemoryError, and not the machine its end."""
+    """Limit the data of this process: a policy that takes too much gets a MemoryError."""
     used_kib = _status_kib(os.getpid(), "VmData")
     all_of_it = (used_kib << 10) + (GROWTH_MIB + _RESERVE_MIB << 20)
     given = resource.getrlimit(resource.RLIMIT_DATA)[1]
@@ -72,7 +73,7 @@ def limit_memory() -> None:
 
 @contextmanager
 def memory_reserve() -> Iterator[None]:
-    """Room for what pyland itself has to do when a policy has used up its own."""
+    """In this block pyland may use its reserve: the policy may have used up its own memory."""
     most, all_of_it = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (all_of_it, all_of_it))
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whether the worker comes back from the policy, and what holds it where the policy does not."""
+"""Finds out whether the policy returns in time, and what else may hold the worker."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from enum import Enum, auto
 from pathlib import Path
 
 LOOK_EVERY_S = 0.25
-"""The supervisor looks so often."""
+"""Seconds between two looks of the supervisor."""
 LOOK_WHEN_QUIET_S = 0.75
-"""And so often while no task waits: a policy that does not come back delays none then."""
+"""The same while no task waits: then a policy that does not return delays no task."""
 _ABSENT_S = 4 * LOOK_EVERY_S
 _HELD_S = 1.0
-"""What holds the worker for less is not worth a line."""
+"""Seconds that something must hold the worker before it is reported."""
 
 _PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
-# Where a frozen task waits: by cgroup v2 (the first may be inlined into the second), by v1.
+# Kernel functions in which a frozen task waits: the first two with cgroup v2 (the compiler may
+# inline the first into the second), the third with v1.
 _FREEZERS = ("do_freezer_trap", "get_signal", "__refrigerator")
 
 
 class _Kind(Enum):
     COMPUTES = auto()
     SLEEPS = auto()
-    WAITS = auto()  # in the kernel, where no signal ends it, not even SIGKILL
+    WAITS = auto()  # in the kernel; no signal ends that, not even SIGKILL
     HELD = auto()
     GONE = auto()
 
@@ -37,19 +38,19 @@ class _State:
 
 
 class Progress:
-    """How long the worker has been in the middle of one cycle by its own doing.
+    """Measures how long the worker has been in one cycle, as far as the policy causes it.
 
-    A debugger, a freezer or SIGSTOP hold it for as long as they like: that is not a policy
-    that does not come back. While it waits in the kernel, for a disk, killing it would be
-    in vain.
+    A debugger, a freezer or SIGSTOP can hold the worker for any time. That time does not
+    count: the policy is not the cause. A wait in the kernel, for example for a disk, counts
+    as `busy_s` and not as `stuck_s`: a kill would have no effect.
     """
 
     def __init__(self, pid: int, *, proc: Path = _PROC, cgroups: Path = _CGROUPS) -> None:
         """`proc` and `cgroups` are where those file systems are mounted."""
         self.busy_s = 0.0
-        """CPU time where it computes, else time asleep or waiting in the kernel."""
+        """Seconds: CPU time while the worker computes, else time asleep or in the kernel."""
         self.stuck_s = 0.0
-        """The same without the time in which it could not be killed."""
+        """The same without the time in which the worker could not be killed."""
         self._process, self._cgroups = proc / str(pid), cgroups
         self._cycles = -1
         self._looked_s = self._cpu_s = self._held_s = 0.0
@@ -68,7 +69,7 @@ class Progress:
         if cycles != self._cycles:
             self._cycles, self.busy_s, self.stuck_s = cycles, 0.0, 0.0
             return
-        # Without a look for so long, this process was stopped or frozen, and so was the worker.
+        # If the last look is so long ago, this process was stopped or frozen, as was the worker.
         if passed_s >= _ABSENT_S or state.kind in (_Kind.HELD, _Kind.GONE):
             return
         own_s = used_s if state.kind is _Kind.COMPUTES else passed_s
@@ -77,7 +78,7 @@ class Progress:
             self.stuck_s += own_s
 
     def news(self) -> str:
-        """What has held the worker for a second; once each time, empty when there is nothing."""
+        """The cause that has held the worker for a second; told once each time, else empty."""
         if self._told or not self._held_by or self._held_s < _HELD_S:
             return ""
         self._told = True
@@ -85,7 +86,7 @@ class Progress:
 
     def _state(self) -> _State:
         try:
-            # The name in brackets may hold anything.
+            # The process's name in brackets may have any character.
             fields = _read(self._process / "stat").rpartition(")")[2].split()
             letter, ticks = fields[0], int(fields[11]) + int(fields[12])
         except (IndexError, ValueError):
@@ -114,7 +115,7 @@ class Progress:
         return ""
 
     def _cgroup_is_frozen(self) -> bool:
-        """The kernel's own word, for where it does not say in which function a task waits."""
+        """True if the cgroup is frozen; for kernels that do not say where a task waits (wchan)."""
         for line in _read(self._process / "cgroup").splitlines():
             number, _, path = line.split(":", 2)
             if number == "0":

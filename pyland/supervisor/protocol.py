@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What can be asked at the control socket.
+"""The requests that the control socket takes.
 
-One request per connection: a JSON object on a line, and a JSON object on a line back.
+One request per connection: a JSON object on a line. The answer is a JSON object on a line.
 
     {"command": "status"}
     {"command": "swap", "policy": SPEC, "options": ["name=value", ...], "folder": "/..."}
@@ -23,23 +23,23 @@ from pyland.loading.wanted import Wanted
 
 @dataclass(frozen=True)
 class StatusRequest:
-    """What runs, and how it fares."""
+    """Asks for the state that `pyland status` shows."""
 
 
 @dataclass(frozen=True)
 class SwapRequest:
-    """Another policy; without one, the same is imported anew."""
+    """Asks for the policy `wanted`; with None, the same policy is imported again."""
 
     wanted: Wanted | None = None
 
 
 def encode_line(values: Mapping[str, Any]) -> bytes:
-    """A request or an answer as it is sent; what JSON has no type for becomes a text."""
+    """A request or an answer as a line of JSON; values that JSON has no type for become texts."""
     return json.dumps(values, default=str).encode() + b"\n"
 
 
 def parse_request(line: bytes) -> StatusRequest | SwapRequest:
-    """The request in a line; raises ValueError with what is wrong in it, and nothing else."""
+    """The request in a line; raises ValueError that says what is wrong, and nothing else."""
     try:
         return _request(line)
     except RecursionError:

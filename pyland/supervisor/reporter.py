@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A process that prints, so that neither scheduling nor watching waits for a terminal.
+"""The process that prints, so that the worker and the supervisor wait for no terminal.
 
-It reads the counters from the shared memory, and changes nothing: one that is killed is
-replaced by another.
+It reads the counters from shared memory and changes nothing there. If it is killed, the
+supervisor starts another.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _START = "\x01"
 _END = b"\0"
 _TEXT_MAX = 60_000  # less than the pipe takes at once
 _AGAIN_S = 1.0
-"""After so long, a reporter that has ended is replaced: not at once, it may end at once."""
+"""The least time in seconds between two starts, because each reporter may end at once."""
 _WAIT_S = 0.4
-"""A reporter that neither runs nor ends for so long, after there is nothing to do, is killed."""
+"""At the end, a reporter that sleeps for this many seconds is killed."""
 _DIE_S = 1.0
-"""A killed one takes so long at most on a busy machine; on a dead disk it never ends."""
+"""Seconds to wait for a killed reporter: enough on a busy machine; on a dead disk it never ends."""
 _HEADER_EVERY = 20
 _COLUMNS = (
     ("run", "running"),
@@ -47,7 +47,7 @@ _COLUMNS = (
 
 
 class Reporter:
-    """The handle that the supervising process keeps on its reporter."""
+    """The supervisor's handle on its reporter."""
 
     def __init__(self, counters: Counters, stats_s: float) -> None:
         """Fork the reporter."""
@@ -63,23 +63,23 @@ class Reporter:
         self._ended = False
         try:
             self.pid = os.fork()
-        except OSError:  # so many processes that there is none to be had: later, perhaps
+        except OSError:  # there are too many processes; `mend` tries again
             self._ended = True
         if not self._ended and self.pid == 0:
             _live(reading, self._counters, self._stats_s)
         os.close(reading)
 
     def started(self, line: str) -> None:
-        """Print that scheduling has begun, and the table of statistics from then on."""
+        """Print that scheduling has begun, and start the table of statistics."""
         self._started = True
         self._send(_START + line)
 
     def say(self, text: str) -> None:
-        """Print a message; of one of several lines, all but the first are indented."""
+        """Print a message; if it has several lines, all but the first are indented."""
         self._send(printing.block(text))
 
     def mend(self, now_s: float) -> None:
-        """Start another reporter when something has killed it; to be called now and then."""
+        """Start another reporter if this one has ended; the supervisor calls it at each look."""
         if not self._ended and not self._reap():
             return
         if now_s < self._again_s:
@@ -90,13 +90,13 @@ class Reporter:
         self._send(_START + line if self._started else line)
 
     def close(self) -> None:
-        """Let the reporter print what it can at once and end; it is gone afterwards."""
+        """End the reporter; before that it prints what it can print at once."""
         os.close(self._pipe)
         asleep_s, killed = 0.0, False
         while not self._ended and not self._reap():
             begin_s = time.monotonic()
             time.sleep(0.005)
-            # One that waits for a CPU is not stuck.
+            # A reporter that waits for a CPU is not stuck.
             if killed or _state(self.pid) != "R":
                 asleep_s += time.monotonic() - begin_s
             if killed and asleep_s > _DIE_S:
@@ -107,7 +107,7 @@ class Reporter:
                 asleep_s, killed = 0.0, True
 
     def _reap(self) -> bool:
-        """Has it ended?"""
+        """True if the reporter has ended."""
         try:
             self._ended = os.waitpid(self.pid, os.WNOHANG)[0] != 0
         except ChildProcessError:
@@ -115,14 +115,14 @@ class Reporter:
         return self._ended
 
     def _send(self, text: str) -> None:
-        # What finds no room is not printed.
+        # If the pipe has no room, the text is dropped.
         with suppress(BlockingIOError, BrokenPipeError):
-            # An end before it, too: what was there may have been cut.
+            # An end mark comes first, too, because the text before may have been cut.
             os.write(self._pipe, _END + text.encode(errors="replace")[:_TEXT_MAX] + _END)
 
 
 def _state(pid: int) -> str:
-    """The letter of a process's state."""
+    """The letter of the process's state, as in /proc; empty if there is no such process."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0]
@@ -131,14 +131,14 @@ def _state(pid: int) -> str:
 
 
 def _live(pipe: int, counters: Counters, stats_s: float) -> NoReturn:
-    """The reporter's life: until the other end of the pipe is closed, by whatever means."""
+    """Print until the other end of the pipe is closed, also by the supervisor's death."""
     try:
         signal.set_wakeup_fd(-1)
-        # A terminal sends Ctrl-C to all; only the supervisor's end ends the reporter.
+        # A terminal sends Ctrl-C to all processes. The reporter ends only with the supervisor.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         lib.pyland_die_with_parent()
-        # It prints, and holds nothing open that keeps a scheduler attached or a client waiting.
+        # An open descriptor could keep a scheduler attached or let a client wait.
         os.closerange(3, pipe)
         os.closerange(pipe + 1, os.sysconf("SC_OPEN_MAX"))
         outlet = Outlet(1)
@@ -177,7 +177,7 @@ def _print_all(pipe: int, outlet: Outlet, table: _Table) -> None:
 
 
 class _Table:
-    """A row per interval; the counters are per interval."""
+    """Prints a row per interval; all values but the gauges are counted per interval."""
 
     def __init__(
         self, counters: Counters, stats_s: float, write: Callable[[bytes], object]
@@ -195,13 +195,13 @@ class _Table:
             self._due_s = time.monotonic() + self._stats_s
 
     def due_in_ms(self) -> float | None:
-        """None: never."""
+        """Milliseconds until the next row; None if there is no table."""
         return None if self._due_s is None else max(self._due_s - time.monotonic(), 0) * 1000
 
     def print_row_if_due(self) -> None:
         if self._due_s is not None and time.monotonic() >= self._due_s:
             self._print_row()
-            # After a long stop, one row and not all that were due.
+            # After a long stop, print one row, not all rows that were due.
             self._due_s = max(self._due_s + self._stats_s, time.monotonic())
 
     def _print_row(self) -> None:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One run of pyland on this machine's kernel, from the checks to the totals.
 
-Three processes share it. This one keeps root and runs no policy: it loads and attaches the BPF
-object, watches, answers at the control socket, and loads anew when the kernel wants that. The
-worker runs the policy, as a user without rights. The reporter prints.
+Three processes share the work. The supervisor, which is this process, keeps root and runs no
+policy. It loads and attaches the BPF object, watches the worker, answers at the control socket,
+and loads the object again when the kernel wants that. The worker runs the policy, as a user
+without rights. The reporter prints.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ from pyland.topology import read_topology
 
 
 class Session:
-    """Schedules until a signal or the kernel ends it, across the kernel's restarts."""
+    """Schedules until a signal or a failure ends it, and continues after the kernel's restarts."""
 
     def __init__(self, settings: Settings, wanted: Wanted) -> None:
-        """Check the machine and the policy; raises UsageError with nothing changed."""
+        """Check the machine and the policy; raises UsageError, and then has changed nothing."""
         checks.check_machine()
         check_layout()
         self._settings = settings
@@ -57,17 +58,17 @@ class Session:
                     raise
                 raise UsageError(f"--policy {wanted.spec}: {error}") from None
         else:
-            # Root looks for nothing in the user's folder: a built-in needs none.
+            # A built-in needs no folder, so root does not search the user's folder.
             dataclasses.replace(wanted, folder="/").choose()
         self._totals = dict.fromkeys(TOTALS, 0)
         self._restarts = 0
         self._swaps = 0
 
     def run(self) -> str:
-        """Schedule; the reason of the end when the user wanted it.
+        """Schedule until the user ends it; returns the reason of the end.
 
-        Raises UsageError when it cannot start, ScheduleError when the kernel or the
-        policy ended it. Either way every task is with the default scheduler afterwards.
+        Raises UsageError if scheduling cannot start, and ScheduleError if the kernel or the
+        policy ended it. Afterwards the kernel's default scheduler has all tasks in each case.
         """
         affinity.widen()
         with ExitStack() as stack:
@@ -88,15 +89,15 @@ class Session:
         return ended.reason
 
     def totals(self) -> dict[str, int]:
-        """What was counted, over all restarts, in the order of printing."""
+        """The counters, summed over all restarts, in the order in which they are printed."""
         return self._totals | {"restarts": self._restarts, "swaps": self._swaps}
 
     def _live(self, scheduler: LoadedScheduler, channel: socket.socket, output: int) -> NoReturn:
-        """The worker's life, in its own process."""
+        """Run the worker; called in the worker's process."""
         Worker(self._settings, self._policy_user, channel).live(scheduler, self._wanted, output)
 
     def _load_anew(self, old: LoadedScheduler) -> LoadedScheduler:
-        """After a restart that the kernel asked for; whatever fails then is no bad input."""
+        """The object, loaded again as the kernel wants; any failure here is a ScheduleError."""
         self._restarts += 1
         try:
             old.detach()
@@ -116,7 +117,7 @@ class Session:
         control: ControlServer,
         signals: Signals,
     ) -> Ended:
-        """One attachment."""
+        """Schedule with one loaded object; returns how that ended."""
         counters = Counters(scheduler.state, worker.pid)
         reporter = Reporter(counters, self._settings.stats_s)
         supervisor = Supervisor(
@@ -138,7 +139,7 @@ class Session:
             raise ScheduleError(str(error)) from None
         finally:
             if not ended.again:
-                # First: whatever becomes of the worker, the tasks are with the kernel again.
+                # Detach first: the kernel gets all tasks back even if the worker does not end.
                 scheduler.detach()
             self._wanted = supervisor.wanted
             for name, value in supervisor.close(control).items():

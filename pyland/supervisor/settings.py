@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How to schedule: the command's options, checked."""
+"""The options of a run, checked."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,15 @@ SECOND_NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One run's options; the ranges are checked on construction (UsageError)."""
+    """The options of one run; the constructor raises UsageError if one is out of its range."""
 
     slice_us: int = 20_000
     slice_us_min: int = 1_000
-    # Eight hogs and a sleeper on two emulated CPUs: of the tasks forwarded, Python decided
-    # 95.2 % at a limit of 2 ms, 97.6 at 5, 99.8 at 10, and at 20 none came too late; the
-    # sleeper's p99 was 13 ms at the first and 9 to 10 at the others. What a stopped Python
-    # costs grows with the limit, so it is the lowest that a working one does not meet.
+    # Measured with eight hogs and a sleeper on two emulated CPUs. Python decided 95.2 % of the
+    # forwarded tasks at a limit of 2 ms, 97.6 % at 5 ms, 99.8 % at 10 ms, and all at 20 ms. The
+    # sleeper's p99 was 13 ms at the limit of 2 ms, and 9 to 10 ms at the others. With a higher
+    # limit, tasks wait longer for a Python that has stopped. So this is the lowest limit that a
+    # working Python does not reach.
     lag_us: int = 20_000
     numa_local: bool = False
     partial: bool = False

@@ -11,13 +11,13 @@ from typing import Any, Self
 
 
 class Signals:
-    """SIGINT, SIGTERM and SIGHUP, to be polled for together with everything else.
+    """Makes a descriptor readable on SIGINT, SIGTERM and SIGHUP, so that a loop can poll it.
 
-    SIGHUP stays ignored where it was, as nohup leaves it: the terminal's end is not pyland's.
+    If SIGHUP is ignored, for example by nohup, it stays ignored: pyland outlives the terminal.
     """
 
     def __init__(self) -> None:
-        """Nothing is caught before the `with` block."""
+        """Signals are caught only inside the `with` block."""
         self._before: dict[int, Any] = {}
         self.got = 0
 
@@ -38,11 +38,11 @@ class Signals:
         self.got = number
 
     def fileno(self) -> int:
-        """Readable after a signal."""
+        """The descriptor to poll: readable after a signal."""
         return self._reading
 
     def drain(self) -> None:
-        """Make it unreadable again."""
+        """Read all, so that the descriptor is readable only after the next signal."""
         with suppress(BlockingIOError):
             os.read(self._reading, 512)
 

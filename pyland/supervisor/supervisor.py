@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Root's side of one attachment: attaches, watches the worker, answers, and ends it.
+"""Root's side of one attachment: attaches, watches the worker, answers clients, and ends it.
 
-It runs no policy code and believes nothing that a process which does can say or write: whether
-the kernel has ended the scheduler is read from memory that only BPF writes.
+It runs no policy code, and it does not trust what a process with policy code says or writes. For
+example, it reads from memory that only BPF writes whether the kernel has ended the scheduler.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ from pyland.supervisor.worker_process import WorkerProcess
 
 _COMPLAIN_EVERY_S = 1.0
 _END_WITHIN_S = 0.7
-"""A worker that was asked to end and has not is killed after this: Ctrl-C takes a second."""
+"""Seconds until a worker that does not end on request is killed: pyland ends within a second."""
 _KILLED_WITHIN_S = 1.0
-"""A worker that the kernel does not let go (a disk, a freezer) ends when it does."""
+"""Seconds to wait for a killed worker; the kernel may hold it longer (a disk, a freezer)."""
 _START_WITHIN_S = 60.0
 _GIVE_UP_S = 5.0
-"""A policy that an interrupt does not bring back (it is in C code) has its process killed."""
+"""Seconds after which pyland ends if interrupts do not end the call, for example in C code."""
 _SAID_EACH_SECOND = 50
-"""Lines that a policy causes and that are printed; the rest is dropped."""
+"""The most lines that a policy may cause in a second; further lines are dropped."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How an attachment ended when nothing was wrong; `again`: it has to be loaded anew."""
+    """How an attachment ended without an error; with `again` the object has to be loaded again."""
 
     reason: str
     again: bool = False
 
 
 class Supervisor:
-    """One attachment's overseer."""
+    """Watches one attachment."""
 
     def __init__(
         self,
@@ -89,15 +89,15 @@ class Supervisor:
 
     @property
     def swaps(self) -> int:
-        """How many there were."""
+        """How many swaps were made."""
         return self._swaps.done
 
     def watch(self, control: ControlServer, signals: Signals) -> Ended:
-        """Until the attachment ends; raises UsageError or ScheduleError if not as wanted."""
+        """Watch until the attachment ends; raises UsageError or ScheduleError after a failure."""
         worker = self._worker
         own = [worker.pidfd, signals.fileno()]
         polled: list[int] = []
-        # Mostly nothing is ready: what is done then is a part of what pyland costs.
+        # Most turns find nothing ready, so each line of such a turn adds to pyland's cost.
         while True:
             now_s = time.monotonic()
             sources = own + self._worker_sources() + control.sources() + self._swaps.sources()
@@ -133,7 +133,7 @@ class Supervisor:
             self._done.clear()
 
     def close(self, control: ControlServer) -> dict[str, int]:
-        """Answer what is left; what was counted, by the names of `TOTALS`."""
+        """Answer the clients that still wait; returns the counters by the names of `TOTALS`."""
         self._swaps.close()
         for request, answer in self._done:
             control.answer(request, answer)
@@ -141,7 +141,7 @@ class Supervisor:
         return {name: values.get(name, 0) for name in TOTALS}
 
     def _worker_sources(self) -> list[int]:
-        """A worker that says very much is listened to once in a while only."""
+        """The worker's descriptors to poll; none until the next second if it has said too much."""
         if self._said > _SAID_EACH_SECOND:
             return []
         output = [self._worker.output] if self._worker.prints else []
@@ -190,14 +190,14 @@ class Supervisor:
             case messages.SwapRefused():
                 self._swaps.refused(message.error)
             case messages.Stopped(how="KERNEL"):
-                pass  # the kernel says so itself, and this may be of the attachment before
+                pass  # the kernel itself says so; this may be about the attachment before
             case _:
                 self._last_words = message
 
     def _attach(self, ready: messages.Ready) -> None:
         self._scheduler.attach()
         self._worker.go()
-        # What it took to construct the policy is no part of its first call.
+        # Start again: the time of the constructor does not count for the first call.
         self._progress = Progress(self._worker.pid)
         self._changed(ready.policy, ready.options)
         self._counters.start_counting_faults()
@@ -213,7 +213,7 @@ class Supervisor:
         self._complaints.start_anew(self._counters.counts())
 
     def _ended(self, signals: Signals, *, died: bool) -> Ended | None:
-        """How it ended, None while it goes on."""
+        """How the attachment ended; None while it goes on."""
         words, state = self._last_words, self._state.shared
         if state.exited:
             end = self._scheduler.exit()
@@ -244,7 +244,7 @@ class Supervisor:
         raise ScheduleError(f"policy {self._policy}: the process that runs it stopped scheduling")
 
     def _look(self, now_s: float) -> None:
-        """What nobody tells: a worker that does not end, start, or come back."""
+        """Look for what no message says: a worker that does not end, start, or return."""
         worker = self._worker
         if now_s - self._look_s > 1:
             self._look_s, self._said = now_s, 0
@@ -264,7 +264,7 @@ class Supervisor:
                     f"policy {self.wanted.spec} was not constructed within {_START_WITHIN_S:g} s"
                 )
             if took_s > guard.SWAP_TOO_LONG_S:
-                worker.signal(guard.INTERRUPT)  # it counts after a restart alone
+                worker.signal(guard.INTERRUPT)  # it has an effect only after a restart
             return
         swapping = self._swaps.is_at_worker
         too_long_s = guard.SWAP_TOO_LONG_S if swapping else guard.TOO_LONG_S
@@ -291,7 +291,7 @@ class Supervisor:
             self._swaps.add(request, request.what, self.wanted)
 
     def status(self) -> dict[str, Any]:
-        """What `pyland status` shows."""
+        """The state that `pyland status` shows."""
         counts = self._counters.read()
         pid = self._worker.pid
         return {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Swaps that were asked for: each is tried aside, then made by the worker, one after the other."""
+"""Requested swaps, one after the other: each is tried in another process, then the worker swaps."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class _Swap:
 
     @property
     def reload(self) -> bool:
-        """Is the same policy imported anew?"""
+        """True if the same policy is imported again."""
         return self.asked.wanted is None
 
 
 class Swaps:
-    """The swaps of one attachment."""
+    """The requested swaps of one attachment."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Swaps:
         start_trial: Callable[[Wanted, bool], ConfinedCall],
         answer: Callable[[Request, Mapping[str, Any]], None],
     ) -> None:
-        """`start_trial` tries a policy; `answer` sends a client what came of its swap."""
+        """`start_trial` begins to try a policy; `answer` sends a client the result of its swap."""
         self.done = 0
         self._worker = worker
         self._user_memory = user_memory
@@ -52,12 +52,12 @@ class Swaps:
 
     @property
     def is_at_worker(self) -> bool:
-        """Is the worker about to take over another policy?"""
+        """True if the worker has the order for a swap and has not answered yet."""
         return bool(self._swaps) and self._swaps[0].is_at_worker
 
     @property
     def wanted(self) -> Wanted | None:
-        """The policy that is being tried or taken over."""
+        """The policy of the first swap; None if there is no swap."""
         return self._swaps[0].wanted if self._swaps else None
 
     def sources(self) -> list[int]:
@@ -66,7 +66,7 @@ class Swaps:
         return [trial.fileno()] if trial else []
 
     def add(self, request: Request, asked: SwapRequest, present: Wanted) -> None:
-        """Take a request; `present` is the policy that schedules."""
+        """Add a request; `present` is the policy that schedules."""
         if len(self._swaps) >= WAITING_MAX:
             self._answer(request, {"ok": False, "error": "too many swaps at once"})
             return
@@ -74,7 +74,7 @@ class Swaps:
         self.go_on(present)
 
     def go_on(self, present: Wanted) -> None:
-        """Do what can be done now for the first one."""
+        """Take the first swap as far as possible without waiting."""
         while self._swaps:
             swap = self._swaps[0]
             try:
@@ -85,7 +85,7 @@ class Swaps:
                 self._refuse(str(error) if name in str(error) else f"--policy {name}: {error}")
 
     def _step(self, swap: _Swap, present: Wanted) -> bool:
-        """One step; False when it waits. Raises UsageError when it is not to be."""
+        """Take the swap one step on; False if it has to wait. Raises UsageError if it fails."""
         if swap.is_at_worker:
             return False
         if swap.wanted is None:
@@ -104,7 +104,7 @@ class Swaps:
         return False
 
     def swapped(self, message: messages.Swapped) -> Wanted | None:
-        """The worker has done it; what was wanted, None when nothing was asked for."""
+        """Note that the worker has swapped; returns the new policy, None if no swap was ordered."""
         if not self.is_at_worker:
             return None
         swap = self._swaps.pop(0)
@@ -122,12 +122,12 @@ class Swaps:
         return swap.wanted
 
     def refused(self, error: str) -> None:
-        """The worker has not done it."""
+        """Note that the worker has refused the swap."""
         if self.is_at_worker:
             self._refuse(error)
 
     def close(self) -> None:
-        """Refuse all that is left."""
+        """Refuse all swaps that still wait."""
         while self._swaps:
             self._refuse("pyland is not scheduling now")
 

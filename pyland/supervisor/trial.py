@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Tries whether a policy can be had, in a process that has no rights and no task to schedule."""
+"""Tries to import and construct a policy, in a process without rights that schedules no task."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pyland.topology import Topology
 
 START_WITHIN_S = 60.0
 SWAP_WITHIN_S = 20.0
-"""Import and constructor have so long; a client waits for its swap for half a minute."""
+"""Seconds for import and constructor in a swap; the client waits 30 s for the answer."""
 
 
 class _TrialMachine(Machine):
-    """The machine with nothing on it, as a constructor sees it."""
+    """The machine that a constructor sees in a trial: all CPUs idle, at time 0."""
 
     @property
     def now_ns(self) -> int:
@@ -47,10 +47,10 @@ def trial(
     may_start_processes: bool = False,
     within_s: float = START_WITHIN_S,
 ) -> ConfinedCall:
-    """Import and construct the policy as `user`; what is wrong is the answer's UsageError.
+    """Start to import and construct the policy as `user`; `answer` raises UsageError on failure.
 
-    Not what schedules: that process does both once more. A policy that never comes back from
-    it, or ends its process, is found here, where it costs nothing.
+    The worker later does both again. A policy that never returns from them, or ends its process,
+    is found here, where no task waits for it.
     """
 
     def make() -> str:
@@ -67,5 +67,5 @@ def trial(
 
 
 def needs_trial(wanted: Wanted) -> bool:
-    """Only the user's own policies do."""
+    """True if the policy is not a built-in: only a built-in needs no trial."""
     return wanted.spec not in BUILTINS

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The supervisor's handle on the worker: a process that it starts, hears, asks and ends."""
+"""The supervisor's handle on the worker: starts it, talks to it and ends it."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from pyland.supervisor.loader import LoadedScheduler
 from pyland.topology import Topology
 
 _HEARD_AT_ONCE = 32
-"""Messages, and blocks of output, that are taken before other things get their turn."""
+"""The most messages that are read before the supervisor does other work."""
 _KILLED_WITHIN_S = 1.0
-"""Longer takes only what the kernel does not let go (a disk, a freezer); it ends when it does."""
+"""Seconds to wait for a killed worker; the kernel may hold it longer (a disk, a freezer)."""
 _OUTPUT_BLOCK = 4096
 _LINE_MAX = 500
 
 
 class WorkerProcess:
-    """A worker that runs; `live` is what the child does, and never returns."""
+    """A running worker."""
 
     def __init__(self, live: Callable[[socket.socket, int], NoReturn]) -> None:
-        """Fork. `live` gets its end of the channel, and a pipe for what policies print."""
+        """Fork. The child calls `live` with its end of the channel and a pipe for its output."""
         self.channel, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.output, output = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.channel.setblocking(False)
         self.channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * messages.MESSAGE_MAX)
-        # Until the child has a handler of its own: an interrupt that comes early ends nothing.
+        # Ignored until the child sets its own handler: an early interrupt must not end the child.
         before = signal.signal(guard.INTERRUPT, signal.SIG_IGN)
         self.pid = os.fork()
         if self.pid == 0:
@@ -48,33 +48,33 @@ class WorkerProcess:
         self._scheduler: LoadedScheduler | None = None
         self._line = b""
         self.prints = True
-        """Whether its output is open: there is nothing to poll for where it is not."""
+        """True while the pipe of the policy's output is open; a closed pipe must not be polled."""
         self._reaped = False
 
     def give_rings(self, scheduler: LoadedScheduler, topology: Topology) -> bool:
-        """Send the maps of a loaded scheduler; False when the worker is gone."""
+        """Send the maps of a loaded scheduler; False if the worker is gone."""
         self._scheduler = scheduler
         sizes, fds = scheduler.ring_maps()
         order = pickle.dumps({"sizes": sizes, "topology": topology})
         return self._send(lambda: socket.send_fds(self.channel, [order], fds))
 
     def go(self) -> bool:
-        """Tell it that the scheduler is attached."""
+        """Tell the worker that the scheduler is attached; False if the worker is gone."""
         return self._send(lambda: self.channel.send(b"go"))
 
     def ask_for_swap(self, order: Mapping[str, Any]) -> bool:
-        """Send what a swap takes; it looks when `request` in its memory has changed."""
+        """Send an order to swap; the worker reads it when `request` in its memory has changed."""
         return self._send(lambda: self.channel.send(json.dumps(order).encode()))
 
     def hear(self) -> Iterator[messages.WorkerMessage | None]:
-        """What it has said, a bounded number at once; None for what is no message."""
+        """The worker's messages, at most `_HEARD_AT_ONCE`; None for data that is no message."""
         for _ in range(_HEARD_AT_ONCE):
             try:
                 data = self.channel.recv(messages.MESSAGE_MAX + 1)
             except OSError:
                 return
             if not data and self._has_hung_up():
-                self.signal(signal.SIGKILL)  # a worker that cannot be told of is none
+                self.signal(signal.SIGKILL)  # a worker that cannot send messages is of no use
                 return
             try:
                 yield messages.decode(data)
@@ -82,7 +82,7 @@ class WorkerProcess:
                 yield None
 
     def printed(self) -> Iterator[str]:
-        """The lines that the policy has printed, a bounded number at once."""
+        """Lines that the policy has printed, at most one block of them."""
         with suppress(OSError):
             data = os.read(self.output, _OUTPUT_BLOCK)
             self.prints = bool(data)
@@ -94,18 +94,18 @@ class WorkerProcess:
                     yield line[:_LINE_MAX].decode(errors="replace")
 
     def signal(self, number: int) -> None:
-        """Send a signal; nothing when it is gone."""
+        """Send a signal; no effect if the worker is gone."""
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, number)
         self.hurry()
 
     def hurry(self) -> None:
-        """Let it run at the next occasion: while no task waits, it has its turn once a second."""
+        """Let the worker run as soon as possible: while no task waits, it runs once a second."""
         if self._scheduler is not None and self._scheduler.state:
             self._scheduler.state.shared.due_ns = 0
 
     def kill(self, spare: tuple[int, ...] = ()) -> None:
-        """End it, and all that it has started but the children in `spare`."""
+        """Kill the worker and all descendants of this process except the children in `spare`."""
         if self._reaped:
             return
         self._reaped = True
