@@ -117,7 +117,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	task_cpu->running_since_ns = t->start_ns;
 	task_cpu->running_awake_ns = t->awake_runtime_ns;
 	task_cpu->running_computes = t->awake_runtime_ns > pause_ns();
-	/* Alone, it has a longest slice: when others come, the slice is as long as theirs. */
+	/* A task that runs alone has a longest slice. When others come, it is as long as theirs. */
 	slice_ns = p->scx.slice != SLICE_INFINITE ? p->scx.slice : config.longest_ns;
 	if (!waited && shared.usual_ns && shared.usual_ns < slice_ns)
 		slice_ns = shared.usual_ns;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Decisions that still last: a task that comes back with some of its slice left goes on
- * with that, at the place that it had, and user space is not asked again.
+ * Decisions that still last: a task that comes back with some of its slice left continues with
+ * that rest, at the key that it had, and user space is not asked again.
  *
  * The kernel's own EEVDF also keeps a deadline until the slice is used up. A task that sleeps and
  * wakes up every few microseconds costs one decision for each slice, not one for each wakeup.
@@ -13,7 +13,7 @@
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
 
-/* A decision of so long a slice; without one it is over when the task stops. */
+/* Notes a decision with this slice; with a slice of 0 the decision ends when the task stops. */
 static __always_inline void note_grant(const struct task_struct *p, struct task_ctx *t, u64 slice_ns)
 {
 	t->left_ns = slice_ns;
@@ -90,9 +90,10 @@ static __always_inline u64 queue_to_continue(const struct task_struct *p, const 
 }
 
 /*
- * Queues a task again whose decision lasts; false when user space has to be asked. A task that was
- * interrupted keeps its turn and its key; one that slept goes on from what it used. One whose
- * waker is about to sleep (@sync) needs no other place than the waker's, if it may run there.
+ * Queues a task whose decision lasts; false if user space has to be asked. A task that was
+ * interrupted keeps its key. The key of a task that slept grows by the CPU time that the task used.
+ * If the waker is about to sleep (@sync) and the task may run on the waker's CPU, only that CPU is
+ * interrupted.
  */
 static __always_inline bool continue_slice(struct task_struct *p, struct task_ctx *t, s32 cpu,
 				  const struct pyland_cpu *task_cpu, u64 now, u64 enq_flags,

@@ -173,10 +173,11 @@ APART int find_oldest_held(s32 cpu, struct held *held)
 }
 
 /*
- * Does user space lag with a held task? Not when it only waits for a CPU, as the tasks
- * do: then it runs now. But when it is busy elsewhere, stopped, blocked,
- * does not come to the end of a cycle (@hogs), or ended one that had the task's record
- * (before @asked_pos) without deciding it. Looked at four times in a lag limit per CPU.
+ * Whether user space lags with the oldest held task, and why. If user space only waits for a CPU,
+ * as the tasks do, it does not lag: it runs next. It lags if it is busy on another CPU, stopped or
+ * blocked, if it does not end its cycle (@hogs), or if it ended a cycle with the task's record
+ * (before @asked_pos) and did not decide the task. Each CPU checks this four times within the lag
+ * limit.
  */
 APART int held_too_long(s32 cpu, u64 now, bool hogs, u64 asked_pos)
 {
@@ -198,13 +199,13 @@ APART int held_too_long(s32 cpu, u64 now, bool hogs, u64 asked_pos)
 		return LAG_USER_SPACE;
 	if (scheduler_waits() && !hogs)
 		return LAG_NONE;
-	/* User space itself is behind, not only its policy with this task. */
+	/* User space itself lags, and not only the policy with this task. */
 	if ((s64)(now - shared.last_cycle_ns) > (s64)config.lag_ns)
 		shared.lagging = 1;
 	return LAG_USER_SPACE;
 }
 
-/* The oldest held task, because it has been held for too long. */
+/* Takes the oldest held task, because it has been held for too long. */
 static __noinline bool take_lagging(s32 cpu, struct pyland_cpu *c, int why, u64 now)
 {
 	if (!take_held(cpu))

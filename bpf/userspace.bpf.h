@@ -174,7 +174,7 @@ static __always_inline void scheduler_pauses(u64 now)
 	shared.due_ns = next_due_ns(now);
 	note_asked();
 	shared.lagging = 0;
-	/* A new policy is told of all tasks by the next heartbeat. */
+	/* The next heartbeat tells a new policy of all tasks. */
 	if (shared.quiet && shared.handed_over != user.generation)
 		beat_within(INTERRUPT_NS);
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The `pyland` command: the command of its first word, else `run`."""
+"""The `pyland` command: runs the command that its first word names, else `run`."""
 
 import sys
 from collections.abc import Sequence
