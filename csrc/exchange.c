@@ -169,7 +169,8 @@ static int turn(struct exchange *x, struct run *r)
 		return FAILED;
 	Py_SETREF(r->flat, flat);
 	if (PyList_GET_SIZE(r->rest) || PyList_GET_SIZE(r->outgoing) || !PyList_CheckExact(flat) ||
-	    PyList_GET_SIZE(flat) > (Py_ssize_t)x->max_batch * DECISION_WIDTH ||
+	    PyList_GET_SIZE(flat) >
+		    (Py_ssize_t)(x->max_batch - x->rings->nr_backlog) * DECISION_WIDTH ||
 	    (PyList_GET_SIZE(flat) && !PyLong_Check(PyList_GET_ITEM(flat, 0))))
 		return place(r);
 	return 0;
@@ -192,6 +193,9 @@ static PyObject *exchange_run(struct exchange *x, PyObject *args, PyObject *keyw
 		end = FAILED;
 	while (!end)
 		end = turn(x, &r);
+	/* What waits for its turn is carried out by the next run, if the policy is the same. */
+	if (end != FAILED && PyList_SetSlice(r.outgoing, 0, 0, r.rest))
+		end = FAILED;
 	Py_XDECREF(r.flat);
 	Py_XDECREF(r.rest);
 	Py_XDECREF(r.decide);

@@ -240,6 +240,8 @@ int pyland_ring_maps(struct pyland_object *o, struct pyland_ring_maps *maps)
 /* The link belongs to this process: the scheduler ends with it, whatever the others do. */
 int pyland_attach(struct pyland_object *o)
 {
+	if (o->link)
+		return pyland_fail(-EBUSY, "attaching the scheduler: it is attached");
 	pyland_forget_warning();
 	o->link = bpf_map__attach_struct_ops(o->ops);
 	return o->link ? 0 : pyland_fail_libbpf(-errno, "attaching the scheduler");

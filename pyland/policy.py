@@ -163,10 +163,14 @@ class Policy:
     def __init_subclass__(cls, **keywords: Any) -> None:
         """Check the class when it is defined; raises TypeError for what can never work."""
         super().__init_subclass__(**keywords)
-        if "name" not in vars(cls):
+        if not isinstance(vars(cls).get("name", ""), str):
+            raise TypeError(f"{cls.__name__}.name is {vars(cls)['name']!r}: it takes a text")
+        if not vars(cls).get("name"):
             cls.name = cls.__name__.lower()
-        # The name that `lasts_ns` had before.
-        cls.lasts_ns = vars(cls).get("holds_ns", cls.lasts_ns)
+        # `holds_ns` is the name that `lasts_ns` had before: the nearest of both counts.
+        nearest = next(base for base in cls.__mro__ if {"lasts_ns", "holds_ns"} & vars(base).keys())
+        if "lasts_ns" not in vars(nearest):
+            cls.lasts_ns = vars(nearest)["holds_ns"]
         _check_fields(cls)
         cls.options = declared_options(cls)
 
@@ -193,11 +197,13 @@ class Policy:
         held = self._held
         for task in batch.tasks:
             # A task that is enqueued again ran without the policy: its old record is void.
+            held.pop(task.pid, None)
             held[task.pid] = task
             try:
                 self.enqueue(task)
             except BaseException as error:
                 error.add_note(f"task {task.pid} ({getattr(task, 'comm', '?')})")
+                self.nr_held = len(held)
                 raise
         self.nr_held = len(held)
         return []
@@ -265,6 +271,8 @@ class Policy:
                 raise TypeError(f"{cls.name} has no option {name!r}")
             setattr(policy, name, cls.options[name].check(value))
         policy.__init__()  # type: ignore[misc]
+        if "holds_ns" in vars(policy):
+            policy.lasts_ns = vars(policy)["holds_ns"]
         if not 0 <= policy.margin_ns < 1 << 63:
             raise ValueError(f"{cls.name}: margin_ns is {policy.margin_ns}, not a time from 0 on")
         return policy
@@ -280,10 +288,10 @@ def _check_fields(policy: type[Policy]) -> None:
     if policy.fields != order:
         raise TypeError(f"{what}: the order is {order}")
     needed: dict[str, tuple[str, ...]] = {}
-    if policy.enqueue is not Policy.enqueue:
+    if policy.decide is not Policy.decide:
+        needed["decide"] = () if policy.uses_numpy else DECIDE_FIELDS
+    elif policy.enqueue is not Policy.enqueue:
         needed["enqueue"] = ENQUEUE_FIELDS
-    elif policy.decide is not Policy.decide and not policy.uses_numpy:
-        needed["decide"] = DECIDE_FIELDS
     for method, names in needed.items():
         if missing := [name for name in names if name not in policy.fields]:
             raise TypeError(f"{what}: {method}() needs {', '.join(map(repr, missing))} too")

@@ -119,7 +119,8 @@ class DispatchLoop:
         outgoing = self._machine.outgoing
         flat = [*rest, *outgoing, *flat_decisions(flat)]
         outgoing.clear()
-        full = self._max_batch * len(DECISION_FIELDS)
+        # After the decisions that found the ring full.
+        full = (self._max_batch - self._rings.nr_backlog) * len(DECISION_FIELDS)
         return flat[:full], flat[full:]
 
     def _tell(self) -> None:
@@ -150,17 +151,19 @@ class DispatchLoop:
         batch, scheduling = self._batch, self.policy
         self.policy = policy
         self._want()
-        for nr in (1, 2, 64, MAX_BATCH):
-            for index in range(nr):
-                record = lib.pyland_record(self._rings, index)
-                record.pid, record.weight, record.state = index + 1, 100 + index, index
-                record.enqueue_ns = index
-            for _ in range(20):
-                batch.nr, batch.nr_runnable, batch.weight_runnable = nr, nr, nr * 100
-                batch.rows = [*self._rows(nr)]
-                flat = policy.decide(batch)
-                rest: list[int] = []
-                flat, rest = self._place(flat, rest)
-                while rest:
-                    flat, rest = self._place((), rest)
-        self.policy = scheduling
+        try:
+            for nr in (1, 2, 64, MAX_BATCH):
+                for index in range(nr):
+                    record = lib.pyland_record(self._rings, index)
+                    record.pid, record.weight, record.state = index + 1, 100 + index, index
+                    record.enqueue_ns = index
+                for _ in range(20):
+                    batch.nr, batch.nr_runnable, batch.weight_runnable = nr, nr, nr * 100
+                    batch.rows = [*self._rows(nr)]
+                    flat = policy.decide(batch)
+                    rest: list[int] = []
+                    flat, rest = self._place(flat, rest)
+                    while rest:
+                        flat, rest = self._place((), rest)
+        finally:
+            self.policy = scheduling

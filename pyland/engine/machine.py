@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyland._native import lib
+from pyland._native import ffi, lib
 from pyland.machine import Machine, Slices
 from pyland.topology import Topology
 
@@ -41,6 +41,11 @@ class KernelMachine(Machine):
         self._check_cpu(cpu)
         self._check_performance(target)
         self._cpus[cpu].performance = target + 1
+
+    def leave_memory(self) -> None:
+        """Refer to memory of its own from here on: BPF's is about to be unmapped."""
+        self._batch = ffi.new("struct pyland_batch *")
+        self._cpus = ffi.new("struct pyland_user_cpu[]", self.topology.nr_cpu_ids)
 
     def settings(self) -> list[tuple[int, int]]:
         """Domain and performance target of each CPU, for `restore`."""

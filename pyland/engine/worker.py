@@ -119,7 +119,10 @@ class Worker:
 
     def _take_rings(self, order: tuple[Mapping[str, Any], list[int]]) -> None:
         values, descriptors = order
-        lib.pyland_unmap_rings(self._rings)
+        if self._rings:
+            # A finalizer or a thread of the policy may still ask the old machine.
+            self._machine.leave_memory()
+            lib.pyland_unmap_rings(self._rings)
         self._rings = map_rings(values["sizes"], descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
@@ -272,7 +275,7 @@ class Worker:
             os.sched_yield()
         self._loop, self._wanted, self._choice = loop, wanted, choice
         self._failures = guard.Failures()
-        self._user.generation += 1
+        self._user.generation = (self._user.generation + 1) & 0xFFFFFFFF
         # Old classes and modules are in reference cycles. They are few, so this is short.
         gc.collect()
 

@@ -47,8 +47,16 @@ def reap(pid: int, pidfd: int, within_s: float) -> bool:
         time.sleep(0.005)
 
 
+_inherited: set[int] = set()
+"""Children of the program that this process was before it became pyland, as a shell's."""
+
+
 def adopt() -> None:
-    """Become the parent of each descendant that loses its own parent; raises UsageError."""
+    """Become the parent of all descendants that lose theirs; raises UsageError.
+
+    Call it before this process starts another: the children that it has by then are spared.
+    """
+    _inherited.update(one.pid for one in _children(psutil.Process()))
     if lib.pyland_adopt_descendants():
         raise UsageError(loader.error())
 
@@ -58,7 +66,7 @@ def end_descendants(spare: Iterable[int] = ()) -> int:
 
     All of them are stopped before the first is killed: a stopped process starts no other.
     """
-    spared, seen = set(spare), set()
+    spared, seen = {*_inherited, *spare}, set()
     until_s = time.monotonic() + _WITHIN_S
     for nr in itertools.count():
         children = [one for one in _children(psutil.Process()) if one.pid not in spared]

@@ -54,6 +54,7 @@ class Session:
             try:
                 self._try(wanted, False, START_WITHIN_S).wait()
             except UsageError as error:
+                descendants.end_descendants()
                 if wanted.spec in str(error):
                     raise
                 raise UsageError(f"--policy {wanted.spec}: {error}") from None
@@ -72,6 +73,8 @@ class Session:
         """
         affinity.widen()
         with ExitStack() as stack:
+            # Also what a trial has left behind.
+            stack.callback(descendants.end_descendants)
             control = ControlServer(owner=self._caller.uid)
             stack.callback(control.close)
             stack.enter_context(Compaction.of_this_process().switched_off())

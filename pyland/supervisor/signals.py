@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from contextlib import suppress
 from types import FrameType
@@ -45,6 +46,12 @@ class Signals:
         """Read all, so that the descriptor is readable only after the next signal."""
         with suppress(BlockingIOError):
             os.read(self._reading, 512)
+
+    def come_within(self, seconds: float) -> bool:
+        """True if a signal has come, or comes in this time."""
+        if not self.got:
+            select.select([self._reading], [], [], seconds)
+        return bool(self.got)
 
     def abandon(self) -> None:
         """Close the descriptors, here or in a forked child."""

@@ -40,6 +40,8 @@ _KILLED_WITHIN_S = 1.0
 _START_WITHIN_S = 60.0
 _GIVE_UP_S = 5.0
 """Seconds after which pyland ends if interrupts do not end the call, for example in C code."""
+_SIGNAL_WITHIN_S = 0.2
+"""A signal for the whole process group reaches the worker so much earlier at most."""
 _SAID_EACH_SECOND = 50
 """The most lines that a policy may cause in a second; further lines are dropped."""
 
@@ -80,6 +82,7 @@ class Supervisor:
         self._progress = Progress(worker.pid)
         self._confinement = Confinement(worker.pid)
         self._policy = ""
+        self._attached = False
         self._options: messages.Options = {}
         self._failures = 0
         self._begin_s = time.monotonic()
@@ -165,7 +168,7 @@ class Supervisor:
 
     def _take(self, message: messages.WorkerMessage) -> None:
         match message:
-            case messages.Ready() if not self._policy:
+            case messages.Ready() if not self._attached:
                 self._attach(message)
             case messages.Failure():
                 self._failures += 1
@@ -196,6 +199,7 @@ class Supervisor:
 
     def _attach(self, ready: messages.Ready) -> None:
         self._scheduler.attach()
+        self._attached = True
         self._worker.go()
         # Start again: the time of the constructor does not count for the first call.
         self._progress = Progress(self._worker.pid)
@@ -226,13 +230,15 @@ class Supervisor:
             raise ScheduleError(f"the ring of decisions is broken: {broken}")
         elif words is None and not died:
             return None
-        if isinstance(words, messages.Refused | messages.Broken) and not self._policy:
+        if isinstance(words, messages.Refused | messages.Broken) and not self._attached:
             raise UsageError(words.error)
         if isinstance(words, messages.Refused | messages.Broken):
             raise ScheduleError(f"policy {self._policy}: {words.error}")
         if isinstance(words, messages.GaveUp):
             raise ScheduleError(f"policy {words.policy} failed, and --strict was given")
-        if signals.got or (isinstance(words, messages.Stopped) and words.how == "SIGNAL"):
+        stopped = isinstance(words, messages.Stopped) and words.how == "SIGNAL"
+        # What the worker says of a signal counts only if one has come here as well.
+        if signals.got or (stopped and signals.come_within(_SIGNAL_WITHIN_S)):
             return Ended("stopped by a signal")
         if died:
             raise ScheduleError(
@@ -257,7 +263,7 @@ class Supervisor:
             self._reporter.say(
                 f"pyland: the process that decides is {held_by}: tasks are scheduled without it"
             )
-        if not self._policy:
+        if not self._attached:
             took_s = self._progress.busy_s
             if took_s > _START_WITHIN_S:
                 raise UsageError(
@@ -285,7 +291,7 @@ class Supervisor:
     def _answer(self, request: Request) -> None:
         if isinstance(request.what, StatusRequest):
             self._note_answer(request, {"ok": True, "status": self.status()})
-        elif not self._policy or self._stop_by_s:
+        elif not self._attached or self._stop_by_s:
             self._note_answer(request, {"ok": False, "error": "pyland is not scheduling now"})
         else:
             self._swaps.add(request, request.what, self.wanted)

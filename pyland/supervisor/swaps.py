@@ -16,6 +16,7 @@ from pyland.supervisor.trial import needs_trial
 from pyland.supervisor.worker_process import WorkerProcess
 
 WAITING_MAX = 16
+_UINT_MAX = (1 << 32) - 1
 
 
 @dataclass(eq=False)
@@ -98,7 +99,8 @@ class Swaps:
             swap.trial = None
         if not self._worker.ask_for_swap({"reload": swap.reload, "wanted": asdict(swap.wanted)}):
             raise UsageError("the process that schedules takes no message")
-        self._user_memory.request += 1
+        # The policy can write there, too.
+        self._user_memory.request = (self._user_memory.request + 1) & _UINT_MAX
         self._worker.hurry()
         swap.is_at_worker = True
         return False

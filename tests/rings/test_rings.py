@@ -302,3 +302,29 @@ def test_a_broken_ring_of_decisions_is_reported_and_not_walked_for_ever(rings: R
     lib.pyland_submit(rings.shim, 2)
     rings.corrupt_decisions()
     assert rings.consume(10) == -errno.EINVAL
+
+
+class NeedsRealTasks(Policy):
+    """Fails on what a warm-up makes up."""
+
+    def enqueue(self, task: Task) -> None:
+        raise LookupError(task.comm)
+
+
+def test_a_warm_up_that_fails_leaves_the_policy_that_schedules(rings: Rings) -> None:
+    machine = rings.machine()
+    policy = NeedsRealTasks.create(machine)
+    loop = DispatchLoop(rings.shim, policy, machine)
+    with pytest.raises(LookupError):
+        loop.warm_up(NeedsRealTasks.create(machine))
+    assert loop.policy is policy
+    assert not policy.held
+
+
+def test_a_machine_can_be_asked_when_its_memory_is_gone(rings: Rings) -> None:
+    machine = rings.machine()
+    machine.leave_memory()
+    machine.set_domain(0, 3)
+    assert not machine.is_idle(0)
+    assert machine.now_ns == 0
+    assert rings.shim.cpus[0].domain != 3

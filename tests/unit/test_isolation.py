@@ -65,3 +65,10 @@ def test_programs_of_the_callers_path_are_not_run(tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     subprocess.run([PYLAND, "--version"], env=environment, capture_output=True, check=True)
     assert not (tmp_path / "trace").exists()
+
+
+def test_it_is_found_through_a_link_to_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "bin").symlink_to(PYLAND.parent)
+    command = [tmp_path / "bin/pyland", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("pyland ")

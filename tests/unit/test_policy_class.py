@@ -70,3 +70,39 @@ def test_a_wrong_option_is_named_with_what_would_be_right(text: str, words: str)
 def test_a_default_that_the_option_would_not_take_is_refused() -> None:
     with pytest.raises(TypeError, match="the default of lag"):
         type("Wrong", (Policy,), {"lag": option(5, "", least=10)})
+
+
+def test_a_policy_has_a_name() -> None:
+    class Quiet(Tunable):
+        name = ""
+
+    assert Quiet.name == "quiet"
+    with pytest.raises(TypeError, match=r"Number.name is 5: it takes a text"):
+
+        class Number(Tunable):
+            name = 5  # type: ignore[assignment]
+
+
+def test_the_old_name_of_lasts_ns_counts() -> None:
+    class Mixin(Policy):
+        """Says nothing of either."""
+
+    class Long(Tunable):
+        lasts_ns = 100
+
+    class Old:
+        holds_ns = 7
+
+    class Late(Tunable):
+        def __init__(self) -> None:
+            self.holds_ns = 9
+
+    class Mixed(Mixin, Long):
+        pass
+
+    class MixedOld(Old, Long):
+        pass
+
+    assert Mixed.lasts_ns == 100
+    assert MixedOld.lasts_ns == 7
+    assert OfflineMachine(make_topology(cpus=1), Late).policy.lasts_ns == 9
