@@ -142,7 +142,8 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 	if (is_scheduler(p)) {
 		if (task_cpu)
 			task_cpu->runs_scheduler = 0;
-		scheduler_pauses(now_ns());
+		/* A thread that the policy has started is not the loop. */
+		scheduler_pauses(now_ns(), runnable && p->pid == p->tgid);
 		t = task_state(p);
 		if (t)
 			t->interrupted = runnable && give_slice_back(p);

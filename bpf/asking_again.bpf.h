@@ -23,11 +23,8 @@
 static __always_inline bool put_to_policy(struct bpf_iter_scx_dsq *it, struct task_struct *p,
 					  struct task_ctx *t, struct pyland_cpu *c, bool decided)
 {
-	if (decided) {
-		if (!dsq_move(it, p, HOLDING_DSQ + c->llc))
-			return false;
-		t->holding_llc = c->llc;
-	}
+	if (decided && !hold_again(it, p, t))
+		return false;
 	t->seq++;
 	t->enqueue_ns = now_ns();	/* the policy's time begins now */
 	t->queue = QUEUE_HELD;
@@ -47,8 +44,7 @@ APART int ask_again(s32 cpu)
 	struct task_struct *p = NULL;
 	struct task_ctx *t;
 	u64 now = now_ns();
-	bool some = false;	/* no count: the verifier would follow each */
-	int i;
+	bool some = false;
 
 	if (!c || (s64)(now - shared.asked_again_ns) < (s64)ASK_AGAIN_NS)
 		return 0;
@@ -61,10 +57,12 @@ APART int ask_again(s32 cpu)
 		shared.left_out--;
 	if (!bpf_iter_scx_dsq_new(&it, SHARED_DSQ,
 				  kernel_enum(scx_dsq_iter_flags, SCX_DSQ_ITER_REV))) {
-		for (i = 0; i < ASK_AGAIN_MAX; i++) {
-			p = bpf_iter_scx_dsq_next(&it);
-			if (!p)
+		/* The count is in memory: the verifier would follow each value of a variable. */
+		shared.looks_left = ASK_AGAIN_MAX;
+		while ((p = bpf_iter_scx_dsq_next(&it))) {
+			if (!shared.looks_left)
 				break;
+			shared.looks_left--;
 			t = task_state(p);
 			if (t && t->queue == QUEUE_LEFT_OUT && !t->kernel_helper &&
 			    put_to_policy(&it, p, t, c, true))

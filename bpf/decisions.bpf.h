@@ -128,6 +128,14 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 			dsq_id = kick;
 	}
 
+	/* Through memory: the verifier takes all ways to here as one (74,000 steps otherwise). */
+	c->picked_dsq = dsq_id;
+	c->picked_cpu = cpu;
+	c->picked_kick = kick;
+	dsq_id = READ_ONCE(c->picked_dsq);
+	cpu = READ_ONCE(c->picked_cpu);
+	kick = READ_ONCE(c->picked_kick);
+
 	slice_ns = d->slice_ns;
 	if (is_no_slice(slice_ns, config.longest_ns)) {
 		c->bad_decisions++;
@@ -254,7 +262,7 @@ APART int apply_decisions(s32 cpu, bool prev_runnable)
 		shared.drain_error = -ret;
 		user.ring_broken = 1;
 	}
-	return ret != -EBUSY && drain.left;
+	return ret != -EBUSY && ret < PYLAND_DRAIN_MAX;
 }
 
 #endif

@@ -17,14 +17,14 @@ static __noinline void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now,
 	struct bpf_iter_scx_dsq it;
 	struct task_struct *p;
 	struct task_ctx *t;
-	int i;
 
 	if (scx_bpf_dsq_nr_queued(dsq_id) <= 0)
 		return;
 	if (!bpf_iter_scx_dsq_new(&it, dsq_id, kernel_enum(scx_dsq_iter_flags, SCX_DSQ_ITER_REV))) {
-		for (i = 0; i < RESCUE_MAX; i++) {
-			p = bpf_iter_scx_dsq_next(&it);
-			if (!p)
+		/* Counts moves and not looks: tasks with high keys and new decisions hide no other. */
+		shared.rescues_left = RESCUE_MAX;
+		while ((p = bpf_iter_scx_dsq_next(&it))) {
+			if (!shared.rescues_left)
 				break;
 			t = task_state(p);
 			if (!t || (s64)(now - t->decided_ns) < (s64)after_ns)
@@ -32,8 +32,9 @@ static __noinline void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now,
 			/* No other CPU can take the task, and this CPU takes it when it can. */
 			if (after_ns < RESCUE_NS && p->nr_cpus_allowed == 1)
 				continue;
-			if (!dsq_move(&it, p, HOLDING_DSQ + c->llc))
+			if (!hold_again(&it, p, t))
 				continue;
+			shared.rescues_left--;
 			/* The key was too high, and the decision has ended. */
 			t->queue = QUEUE_RESCUED;
 			t->left_ns = 0;

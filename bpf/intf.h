@@ -129,7 +129,7 @@ struct pyland_cpu {
 
 	/* Set by the loader. */
 	unsigned int llc;
-	unsigned int node;
+	unsigned int node;		/* as the kernel numbers it */
 	unsigned int nohz_full;		/* the kernel can stop its ticks while one task runs */
 	unsigned int pad;
 
@@ -151,9 +151,12 @@ struct pyland_cpu {
 	unsigned int running_computes;	/* it did for long before it was put on, and did not sleep */
 	unsigned int slice_timed_by;	/* which CPU has set its timer, + 1; 0: none */
 	unsigned int cuts;		/* tasks that the policy cut short since ... */
-	unsigned int pad2;
+	unsigned int looks_left;	/* of a search through held tasks */
 	unsigned long long cuts_since_ns;
-	unsigned long long pad_cache_line[5];
+	unsigned long long picked_dsq;	/* where the decision that this CPU applies puts its task */
+	int picked_cpu;
+	int picked_kick;
+	unsigned long long pad_cache_line[3];
 };
 
 /*
@@ -247,6 +250,8 @@ struct pyland_shared {
 	unsigned int trial_size;		/* tasks of the present trial; 0: it has not begun */
 	int trial_left;				/* of them, how many have not been asked about */
 	int trial_unanswered;			/* ... and how many have no answer */
+	unsigned int looks_left;		/* of a search through tasks that BPF ordered */
+	unsigned int rescues_left;		/* of a look for starved tasks in one queue */
 	unsigned int left_out;			/* looks left for tasks that are queued by BPF's own order */
 	unsigned int vtime_of_bpf;		/* vtime_now follows keys that BPF gave */
 	unsigned int lagging;			/* user space is behind: records pause */

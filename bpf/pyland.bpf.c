@@ -188,13 +188,13 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 		ask_again(cpu);
 
 	lags = held_too_long(cpu, now, hogs, asked_pos);
-	if (lags && !c->last_was_fallback && take_lagging(cpu, c, lags, now)) {
+	if (lags && !c->last_was_fallback && take_lagging(cpu, lags, now)) {
 		c->last_was_fallback = 1;
 		return;
 	}
 	c->last_was_fallback = 0;
 	due = !hogs && (scheduler_is_due(now) || wakeups_go_first(cpu));
-	if (due && run_scheduler(c, just_ran))
+	if (due && run_scheduler(cpu, just_ran))
 		return;
 	if (due && prev_queued && !prev_runnable && shared.wakeup_waits &&
 	    keep_scheduler(c, prev, now))
@@ -208,9 +208,9 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 		c->alone++;
 		return;
 	}
-	if (!hogs && run_scheduler(c, just_ran))
+	if (!hogs && run_scheduler(cpu, just_ran))
 		return;
-	if (lags && take_lagging(cpu, c, lags, now))
+	if (lags && take_lagging(cpu, lags, now))
 		return;
 	if (prev_runnable) {
 		bool waits = scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) > 0;
@@ -229,11 +229,11 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	find_oldest_held(cpu, &held);
 	if (take_held(cpu)) {
 		c->fallback_idle++;
-		note_neglected(c, &held, asked_pos, now);
+		note_neglected(cpu, &held, asked_pos, now);
 		return;
 	}
 	if (hogs)
-		run_scheduler(c, false);
+		run_scheduler(cpu, false);
 }
 
 /* A tick limits the wait of records that came while user space ran, or soon after. */

@@ -124,7 +124,7 @@ static __always_inline bool take_of_any_domain(void)
 }
 
 /* For a CPU that would idle: takes a task that waits for another CPU to become free. */
-static __noinline bool take_of_any_cpu(u64 now)
+APART int take_of_any_cpu(u64 now)
 {
 	return !shared.places && (s64)(now - shared.own_queued_ns) < (s64)OWN_QUEUED_NS &&
 	       take_of_range(0, config.nr_cpu_ids, 0);
@@ -148,18 +148,22 @@ APART int find_oldest_held(s32 cpu, struct held *held)
 	struct bpf_iter_scx_dsq it;
 	struct task_struct *p;
 	struct task_ctx *t;
-	int i;
 
 	if (!c || !held || scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) <= 0)
 		return 0;
 	if (!bpf_iter_scx_dsq_new(&it, HOLDING_DSQ + c->llc, 0)) {
-		for (i = 0; i < HELD_LOOK_MAX; i++) {
-			p = bpf_iter_scx_dsq_next(&it);
-			if (!p)
-				break;
-			if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
-				continue;
+		/* In memory: the verifier would follow each value of a variable. */
+		c->looks_left = HELD_LOOK_MAX;
+		while ((p = bpf_iter_scx_dsq_next(&it))) {
 			t = task_state(p);
+			if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr)) {
+				if (--c->looks_left)
+					continue;
+				/* A task behind these may be as old; the policy is not blamed for it. */
+				if (t)
+					held->enqueue_ns = t->enqueue_ns;
+				break;
+			}
 			if (t) {
 				held->enqueue_ns = t->enqueue_ns;
 				held->record_pos = t->record_pos;
@@ -197,7 +201,10 @@ APART int held_too_long(s32 cpu, u64 now, bool hogs, u64 asked_pos)
 		return LAG_UNDECIDED;
 	if (is_known(&held, asked_pos))
 		return LAG_USER_SPACE;
-	if (scheduler_waits() && !hogs)
+	/* User space has begun no cycle since the enqueue, and has not waited for long: it runs next. */
+	if (scheduler_waits() && !hogs && !shared.lagging &&
+	    (s64)(shared.cycle_begin_ns - held.enqueue_ns) <= 0 &&
+	    (s64)(now - shared.clock_ns) <= 4 * (s64)config.lag_ns)
 		return LAG_NONE;
 	/* User space itself lags, and not only the policy with this task. */
 	if ((s64)(now - shared.last_cycle_ns) > (s64)config.lag_ns)
@@ -205,10 +212,27 @@ APART int held_too_long(s32 cpu, u64 now, bool hogs, u64 asked_pos)
 	return LAG_USER_SPACE;
 }
 
-/* Takes the oldest held task, because it has been held for too long. */
-static __noinline bool take_lagging(s32 cpu, struct pyland_cpu *c, int why, u64 now)
+/*
+ * Moves a queued task back to where held tasks wait: in the LLC of its CPU, which it may use. False
+ * if a CPU has already taken it.
+ */
+static __always_inline bool hold_again(struct bpf_iter_scx_dsq *it, struct task_struct *p,
+				       struct task_ctx *t)
 {
-	if (!take_held(cpu))
+	struct pyland_cpu *c = cpu_state(scx_bpf_task_cpu(p));
+
+	if (!c || !dsq_move(it, p, HOLDING_DSQ + c->llc))
+		return false;
+	t->holding_llc = c->llc;
+	return true;
+}
+
+/* Takes the oldest held task, because it has been held for too long. */
+APART int take_lagging(s32 cpu, int why, u64 now)
+{
+	struct pyland_cpu *c = cpu_state(cpu);
+
+	if (!c || !take_held(cpu))
 		return false;
 	if (why != LAG_RESCUED)
 		c->fallback_lag++;

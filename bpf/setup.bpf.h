@@ -91,7 +91,7 @@ s32 BPF_PROG(pyland_init)
 	if (error)
 		return error;
 	shared.last_cycle_ns = now_ns();
-	shared.due_ns = next_due_ns(shared.last_cycle_ns);
+	shared.due_ns = next_due_ns(NOT_DUE, shared.last_cycle_ns);
 	h = bpf_map_lookup_elem(&heartbeats, &key);
 	if (!h)
 		return -22;

@@ -67,11 +67,14 @@ static __noinline bool is_tried(u64 now)
 {
 	if ((s64)(now - shared.trial_ns) < 0)
 		return false;
-	if (!shared.trial_size || (s64)(now - shared.trial_ns) > (s64)DISTRUST_NS)
+	if (!shared.trial_size ||
+	    (shared.trial_left <= 0 && (s64)(now - shared.trial_ns) > (s64)DISTRUST_NS))
 		begin_trial(1, now);
 	if (shared.trial_left <= 0)
 		return false;
 	shared.trial_left--;
+	/* The time for answers begins with the last question: few tasks may need the policy. */
+	shared.trial_ns = now;
 	return true;
 }
 
@@ -128,16 +131,18 @@ static __noinline void note_undecided(struct pyland_cpu *c, u64 now)
  * Notes that a CPU that would idle takes a task that the policy knows and keeps. A policy may keep
  * some tasks. If it keeps nearly all, it has forgotten them, and its order has no effect.
  */
-static __noinline void note_neglected(struct pyland_cpu *c, const struct held *held, u64 asked_pos,
-				      u64 now)
+APART int note_neglected(s32 cpu, const struct held *held, u64 asked_pos, u64 now)
 {
-	if (held->rescued || shared.distrusted || !is_to_blame(held, asked_pos, now))
-		return;
+	struct pyland_cpu *c = cpu_state(cpu);
+
+	if (!c || !held || held->rescued || shared.distrusted || !is_to_blame(held, asked_pos, now))
+		return 0;
 	count_anew_each_second(now);
 	if (++shared.neglected < NEGLECT_NR || shared.neglected < 4 * shared.decided)
-		return;
+		return 0;
 	c->undecided += shared.neglected;
 	distrust(now);
+	return 0;
 }
 
 #endif

@@ -70,11 +70,11 @@ static __always_inline void run_scheduler_soon(void)
  * short if a task came during the cycle that cannot wait, or if the policy keeps tasks or wants
  * events.
  */
-static __always_inline u64 next_due_ns(u64 now)
+static __always_inline u64 next_due_ns(u64 due_ns, u64 now)
 {
-	if (shared.due_ns == DUE_AT_ONCE)
+	if (due_ns == DUE_AT_ONCE)
 		return DUE_AT_ONCE;
-	if (shared.due_ns != NOT_DUE || user.nr_held ||
+	if (due_ns != NOT_DUE || user.nr_held || shared.asked_pos != shared.begin_pos ||
 	    (user.wanted & ~(u32)PYLAND_WANT_EXTRAS))
 		return now + pause_ns();
 	return now + config.lag_ns / 2;
@@ -87,7 +87,7 @@ static __always_inline s64 until_may_interrupt_ns(u64 now)
 }
 
 /* True if the queue's head has computed for longer than the pause of user space. */
-static __noinline bool head_computes(u64 dsq_id)
+APART int head_computes(u64 dsq_id)
 {
 	struct bpf_iter_scx_dsq it;
 	struct task_ctx *t = NULL;
@@ -155,15 +155,18 @@ static __noinline void beat_within(u64 ns)
 }
 
 /* Called when user space gives way, or could: notes whether it has ended a cycle. */
-static __always_inline void scheduler_pauses(u64 now)
+static __always_inline void scheduler_pauses(u64 now, bool goes_on)
 {
+	u64 due_ns = shared.due_ns;
 	s64 ran_ns = now - shared.clock_ns;
 
 	if (ran_ns > 0)
 		shared.cycle_ran_ns += ran_ns;
 	if (user.cycles == shared.cycles_seen) {
-		/* It has not: it continues, at the latest when a cycle without haste is due. */
-		if (shared.due_ns == NOT_DUE)
+		/* It has not: tasks of its batch wait. If it sleeps, it is no sooner due than usual. */
+		if (goes_on)
+			shared.due_ns = DUE_AT_ONCE;
+		else if (due_ns == NOT_DUE)
 			shared.due_ns = shared.last_cycle_ns + config.lag_ns / 2;
 		return;
 	}
@@ -171,8 +174,9 @@ static __always_inline void scheduler_pauses(u64 now)
 	shared.last_cycle_ns = now;
 	shared.cycle_cost_ns = average(shared.cycle_cost_ns, shared.cycle_ran_ns);
 	shared.cycle_ran_ns = 0;
-	shared.due_ns = next_due_ns(now);
 	note_asked();
+	/* An enqueue on another CPU may make it due at once in between. */
+	__sync_val_compare_and_swap(&shared.due_ns, due_ns, next_due_ns(due_ns, now));
 	shared.lagging = 0;
 	/* The next heartbeat tells a new policy of all tasks. */
 	if (shared.quiet && shared.handed_over != user.generation)
@@ -186,9 +190,11 @@ static __always_inline void note_scheduler_run(struct pyland_cpu *c)
 	c->sched_cycles_seen = user.cycles;
 }
 
-static __noinline bool run_scheduler(struct pyland_cpu *c, bool just_ran_here)
+APART int run_scheduler(s32 cpu, bool just_ran_here)
 {
-	if (!scheduler_has_work(just_ran_here) || !dsq_move_to_local(SCHED_DSQ))
+	struct pyland_cpu *c = cpu_state(cpu);
+
+	if (!c || !scheduler_has_work(just_ran_here) || !dsq_move_to_local(SCHED_DSQ))
 		return false;
 	c->sched_kept = 0;
 	note_scheduler_run(c);
@@ -206,7 +212,7 @@ static __always_inline bool keep_scheduler(struct pyland_cpu *c, struct task_str
 	    !scheduler_has_work(true))
 		return false;
 	c->sched_kept++;
-	scheduler_pauses(now);
+	scheduler_pauses(now, true);
 	scheduler_begins(now);
 	note_scheduler_run(c);
 	task_set_slice(prev, SCHED_SLICE_NS);

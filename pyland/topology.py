@@ -67,7 +67,7 @@ def read_topology(sysfs: Path = _SYSFS) -> Topology:
     base = sysfs / "cpu"
     possible = parse_cpu_list(_read(base / "possible") or "0")
     online = parse_cpu_list(_read(base / "online") or "") or possible
-    node_of = _nodes(sysfs / "node")
+    node_of = node_ids(sysfs / "node")
     llc_keys = {cpu: _llc_key(base / f"cpu{cpu}", node_of.get(cpu, 0)) for cpu in online}
     llcs = {key: number for number, key in enumerate(dict.fromkeys(llc_keys.values()))}
     nodes = {
@@ -100,7 +100,8 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def _nodes(base: Path) -> dict[int, int]:
+def node_ids(base: Path = _SYSFS / "node") -> dict[int, int]:
+    """The kernel's number of each CPU's NUMA node; it may leave gaps."""
     node_of = {}
     for path in base.glob("node[0-9]*"):
         for cpu in parse_cpu_list(_read(path / "cpulist") or ""):

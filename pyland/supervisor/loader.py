@@ -18,7 +18,7 @@ from pyland.host.checks import SCHED_EXT
 from pyland.host.problems import attach_problem, load_problem
 from pyland.output.printing import escape
 from pyland.supervisor.settings import Settings
-from pyland.topology import Topology
+from pyland.topology import Topology, node_ids
 
 QUEUE_CAP = 4096
 """The most tasks that wait for a decision; BPF dispatches further ones without Python."""
@@ -74,8 +74,9 @@ class LoadedScheduler:
         self._dump_len = config.exit_dump_len
         config.some_nohz_full = bool(topology.nohz_full)
         cpus = ffi.new("struct pyland_cpu[]", topology.nr_cpu_ids)
+        node_of = node_ids()
         for cpu in topology.cpus:
-            cpus[cpu.id].llc, cpus[cpu.id].node = cpu.llc, cpu.node
+            cpus[cpu.id].llc, cpus[cpu.id].node = cpu.llc, node_of.get(cpu.id, 0)
             cpus[cpu.id].nohz_full = cpu.id in topology.nohz_full
         self._object = lib.pyland_load(_OBJECT, len(_OBJECT), options, cpus)
         if not self._object:
