@@ -272,7 +272,7 @@ class Policy:
             setattr(policy, name, cls.options[name].check(value))
         policy.__init__()  # type: ignore[misc]
         if "holds_ns" in vars(policy):
-            policy.lasts_ns = vars(policy)["holds_ns"]
+            vars(policy)["lasts_ns"] = vars(policy)["holds_ns"]
         if not 0 <= policy.margin_ns < 1 << 63:
             raise ValueError(f"{cls.name}: margin_ns is {policy.margin_ns}, not a time from 0 on")
         return policy

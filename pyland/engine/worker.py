@@ -52,6 +52,8 @@ _DELIVER_S = 0.1
 class Worker:
     """A session's policy and its loop, in a process of its own."""
 
+    _machine: KernelMachine
+
     def __init__(self, settings: Settings, user: Caller, channel: socket.socket) -> None:
         """`channel` is a SOCK_SEQPACKET socket to the supervisor."""
         self._settings = settings

@@ -69,6 +69,6 @@ def test_programs_of_the_callers_path_are_not_run(tmp_path: Path) -> None:
 
 def test_it_is_found_through_a_link_to_its_folder(tmp_path: Path) -> None:
     (tmp_path / "bin").symlink_to(PYLAND.parent)
-    command = [tmp_path / "bin/pyland", "--version"]
+    command = [str(tmp_path / "bin/pyland"), "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("pyland ")
