@@ -15,6 +15,7 @@ import io
 import json
 import os
 import pickle
+import select
 import signal
 import socket
 import sys
@@ -45,6 +46,9 @@ from pyland.topology import Topology
 
 ORDER_MAX = 1 << 20
 """The most bytes of a message to the worker; the topology of 4,000 CPUs takes a fifth."""
+
+_ANSWER_S = 0.5
+"""An answer waits so long for room: the policy may have filled the channel before."""
 
 _DELIVER_S = 0.1
 
@@ -253,11 +257,12 @@ class Worker:
             try:
                 self._swap(wanted, reload=reload)
             except UsageError as error:
-                self._tell(messages.SwapRefused(guard.said(error)))
+                self._tell(messages.SwapRefused(guard.said(error)), within_s=_ANSWER_S)
                 continue
             policy = self._loop.policy
             pause_us = (time.monotonic_ns() - begin_ns) // 1000
-            self._tell(messages.Swapped(previous, policy.name, _values(policy), pause_us))
+            swapped = messages.Swapped(previous, policy.name, _values(policy), pause_us)
+            self._tell(swapped, within_s=_ANSWER_S)
 
     def _swap(self, wanted: Wanted, *, reload: bool = False) -> None:
         """Let another policy take over; raises UsageError, and then has changed nothing."""
@@ -286,7 +291,12 @@ class Worker:
         self._machine.reset()
         return choice, self._make_loop(choice)
 
-    def _tell(self, message: messages.WorkerMessage) -> None:
+    def _tell(self, message: messages.WorkerMessage, *, within_s: float = 0) -> None:
+        """Send a message; drop it if there is no room within this time."""
+        if within_s:
+            room = select.poll()
+            room.register(self._channel, select.POLLOUT)
+            room.poll(within_s * 1000)
         with suppress(OSError):
             self._channel.send(messages.encode(message), socket.MSG_DONTWAIT)
 

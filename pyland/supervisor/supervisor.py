@@ -144,8 +144,11 @@ class Supervisor:
         return {name: values.get(name, 0) for name in TOTALS}
 
     def _worker_sources(self) -> list[int]:
-        """The worker's descriptors to poll; none until the next second if it has said too much."""
-        if self._said > _SAID_EACH_SECOND:
+        """The worker's descriptors to poll; none until the next second if it has said too much.
+
+        But while a swap is at the worker its answer is behind all that.
+        """
+        if self._said > _SAID_EACH_SECOND and not self._swaps.is_at_worker:
             return []
         output = [self._worker.output] if self._worker.prints else []
         return [self._worker.channel.fileno(), *output]
