@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.kernel.harness import Record, Start, ended_well, grown, scaled, undisturbed
 from tools.load.programs import Hogs, Sleeper, Spawner
+
+pytestmark = pytest.mark.unproven
 
 
 def test_a_steady_load_costs_no_memory(start: Start, record: Record) -> None:

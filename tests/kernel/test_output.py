@@ -22,6 +22,8 @@ from tests.kernel.harness import Record, Unchanged, ask, folder_for_policies, sw
 from tools.load.programs import Hogs
 from tools.load.scheduler import PYLAND, START_S, enabled, kernel_state, until
 
+pytestmark = pytest.mark.unproven
+
 PWNED = "\x1b]0;pwned\x07\n"
 CONTROLS = {*range(32), 127, *range(0x80, 0xA0)} - {ord("\n")}
 

@@ -16,6 +16,7 @@ from tools.load.programs import Hogs, RealTime, figures
 HOSTILE = Path(__file__).with_name("hostile.py")
 
 
+@pytest.mark.unproven
 def test_what_a_real_time_task_wakes_does_not_wait_for_a_slice(
     start: Start, record: Record
 ) -> None:
@@ -39,6 +40,7 @@ def test_what_a_real_time_task_wakes_does_not_wait_for_a_slice(
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one CPU here")
 @pytest.mark.compat
+@pytest.mark.unproven
 def test_a_task_that_is_interrupted_goes_on_elsewhere(start: Start, record: Record) -> None:
     """A real-time task uses nearly all of one CPU: the hogs share the others, and Python decides.
 
@@ -68,6 +70,7 @@ def test_a_task_that_is_interrupted_goes_on_elsewhere(start: Start, record: Reco
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one CPU here")
+@pytest.mark.unproven
 def test_what_waits_behind_a_real_time_task_is_rescued(start: Start, record: Record) -> None:
     """The policy sends all hogs to a CPU that a real-time task has."""
     scheduler = start("--policy", f"{HOSTILE}:OnOneCpu", "--policy-opt", "cpu=1")

@@ -25,6 +25,8 @@ from tests.kernel.harness import (
 from tools.load.programs import Hogs, Sleeper
 from tools.load.scheduler import PYLAND, until
 
+pytestmark = pytest.mark.unproven
+
 SWAPS = 200
 
 EDITED = """

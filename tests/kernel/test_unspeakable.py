@@ -12,6 +12,8 @@ from tests.kernel.harness import Record, Start, ask, swap, undisturbed
 from tools.load.programs import Hogs
 from tools.load.scheduler import until
 
+pytestmark = pytest.mark.unproven
+
 UNSPEAKABLE = Path(__file__).with_name("unspeakable.py")
 
 TOLD = {
