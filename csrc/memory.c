@@ -3,9 +3,9 @@
  * A user space that schedules must not fault: the thread that would bring its page may be
  * waiting for its decision. Locked memory alone does not ensure that for Python, which unmaps
  * its arenas when a queue shrinks and maps them again at the next burst (25,000 faults a second
- * measured). So arenas come from a pool (arenas.c), and malloc neither maps nor trims. With the
- * lock and without the garbage collector there is no fault and no memory system call, and
- * 16 % more decisions per second.
+ * measured). So arenas come from a pool (arenas.c), and malloc does not map or trim memory. The
+ * memory is locked, and the garbage collector is off: there is no fault and no system call for
+ * memory, and there are 16 % more decisions per second.
  */
 #include <errno.h>
 #include <limits.h>

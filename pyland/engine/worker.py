@@ -4,7 +4,8 @@
 It lives as long as the session. When a CPU comes or goes, the kernel wants pyland loaded again.
 Then the worker gets new rings and keeps the policy's code that it has in memory, even if the
 files have changed. While it schedules, it prints nothing and waits for no other process. It sends
-messages to the supervisor; a message for which there is no room is dropped.
+messages to the supervisor. A message without room is dropped; the answer to a swap waits for room
+for half a second first.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The user who called sudo, doas, run0 or pkexec, or else the user of this process."""
+"""The calling user: the user of sudo, doas, run0 or pkexec, else the user of this process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Caller:
 
 
 def calling_user(environment: Mapping[str, str] = os.environ) -> Caller:
-    """The user who called sudo, doas or pkexec; without them, the user of this process.
+    """The user of sudo, doas or pkexec that `environment` names, else the user of this process.
 
     Only root believes `environment`: any other user can write into it. If one of these
     programs ran another, a variable may name root: root called the inner one, and the other

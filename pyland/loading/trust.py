@@ -20,7 +20,7 @@ _remembered: frozenset[int] | None = None
 
 
 def remember_trusted_users() -> None:
-    """Keep the answer of `trusted_users`, also for the time after this process becomes nobody."""
+    """Keep the answer of `trusted_users`: this process may later change its user."""
     global _remembered  # noqa: PLW0603 - one process has one answer
     _remembered = trusted_users()
 

@@ -256,48 +256,6 @@ def test_what_can_be_done_to_a_cpu() -> None:
         machine.set_domain(0, 64)
 
 
-@pytest.mark.parametrize(
-    ("fields", "method", "words"),
-    [
-        (("seq", "vruntime"), "", "there is no 'vruntime'; there are seq, pid,"),
-        (("pid", "seq"), "", r"the order is \('seq', 'pid'\)"),
-        (("seq", "weight"), "decide", r"decide\(\) needs 'pid' too"),
-        (("seq", "pid"), "enqueue", r"enqueue\(\) needs 'enqueue_ns', 'state' too"),
-        (("pid", "enqueue_ns", "state"), "enqueue", r"enqueue\(\) needs 'seq' too"),
-    ],
-)
-def test_wrong_fields_are_refused_when_the_class_is_made(
-    fields: tuple[str, ...], method: str, words: str
-) -> None:
-    methods: dict[str, Any] = {method: lambda self, given: []} if method else {}
-    with pytest.raises(TypeError, match=rf"^Wrong\.fields: {words}") as refused:
-        type("Wrong", (Policy,), {"fields": fields, **methods})
-    assert "\n" not in str(refused.value)
-
-
-def test_fields_that_are_enough_are_taken() -> None:
-    for members in (
-        {"fields": ("seq", "pid"), "decide": lambda self, batch: []},
-        {"fields": ("seq", "pid", "enqueue_ns", "state"), "enqueue": lambda self, task: None},
-        {"fields": ("weight",), "uses_numpy": True, "decide": lambda self, batch: []},
-        {"fields": ("weight",)},  # a base class for others
-    ):
-        type("Right", (Policy,), members)
-
-
-def test_the_old_name_of_lasts_ns_still_counts() -> None:
-    class Old(Policy):
-        holds_ns = 5 * MS
-
-    class Heir(Old):
-        pass
-
-    class New(Old):
-        lasts_ns = 7 * MS
-
-    assert [each.lasts_ns for each in (Old, Heir, New, Policy)] == [5 * MS, 5 * MS, 7 * MS, 0]
-
-
 def test_a_policy_sees_the_tasks_that_it_holds() -> None:
     class Every(Policy):
         """Lets go of all tasks when it has three."""
