@@ -74,7 +74,7 @@ static __always_inline void note_sleep(const struct task_struct *p, struct task_
  */
 static __always_inline void note_vtime(const struct task_ctx *t, u64 vtime_ns)
 {
-	bool of_policy = t->queue == QUEUE_DECIDED;
+	bool of_policy = !t->of_bpf;
 
 	if (t->kernel_helper)
 		return;
@@ -102,7 +102,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	if (!t || !c || !task_cpu)
 		return;
 	t->start_ns = now_ns();
-	waited = t->queue == QUEUE_DECIDED || t->queue == QUEUE_LEFT_OUT;
+	waited = t->queue == QUEUE_ORDERED;
 	ordered = waited && t->generation == user.generation;
 	if (waited && (s64)(t->start_ns - t->decided_ns) > 0) {
 		c->wait_cpu_ns += t->start_ns - t->decided_ns;

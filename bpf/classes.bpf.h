@@ -95,7 +95,7 @@ static __always_inline void move_user_space(const struct task_struct *p, s32 cpu
 		scx_bpf_kick_cpu(idle_cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 		return;
 	}
-	cpu = cpu_to_preempt(cpu, SHARED_DSQ, p, now);
+	cpu = cpu_to_preempt(cpu, DOMAIN_DSQ + domain_of(cpu), NULL, now);
 	c = cpu_state(cpu);
 	if (c && c->running_since_ns)
 		preempt_soon(cpu, c, now, 0);

@@ -7,7 +7,7 @@
 #define PYLAND_DECISIONS_BPF_H
 
 #include "classes.bpf.h"
-#include "continuing.bpf.h"
+#include "ordering.bpf.h"
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
 #include "thrashing.bpf.h"
@@ -16,21 +16,20 @@
 struct drain {
 	s32 cpu;
 	u32 left;
-	bool cpu_is_free;	/* this CPU has nothing else and takes the first task itself */
 	bool some_idle;		/* a CPU idled when the drain began */
 	bool takes_one;		/* this CPU is about to take a task from the queues */
 };
 
 /*
- * Moves a held task to where its decision says. The iterator is made before the
- * checks: the kernel refuses to move a task that entered the queue after that, so
- * a decision that passes them can never hit a newer enqueue. A record can be seen
- * before its task is in the queue (the insert follows the callback); then the move
- * waits for the runqueue's lock, is refused, and succeeds with a fresh iterator.
+ * Moves a waiting task to where its decision says. The iterator is made before the checks: the
+ * kernel refuses to move a task that entered the queue after that, so a decision that passes them
+ * can never hit a newer enqueue. A record can be seen before its task is in the queue (the insert
+ * follows the callback); then the move waits for the runqueue's lock, is refused, and succeeds with
+ * a fresh iterator.
  */
 static __always_inline bool move_decided(struct task_struct *p, struct task_ctx *t,
 					 struct pyland_cpu *c, u64 seq, u64 dsq_id, u64 slice_ns,
-					 u64 vtime_ns)
+					 u64 key_ns)
 {
 	bool moved = false;
 	int tries;
@@ -38,104 +37,119 @@ static __always_inline bool move_decided(struct task_struct *p, struct task_ctx 
 	for (tries = 0; tries < 3 && !moved; tries++) {
 		struct bpf_iter_scx_dsq it;
 
-		if (bpf_iter_scx_dsq_new(&it, HOLDING_DSQ + t->holding_llc, 0))
+		if (bpf_iter_scx_dsq_new(&it, READ_ONCE(t->dsq_id), 0))
 			c->failed++;
-		else if (t->seq == seq && t->queue == QUEUE_HELD)
-			moved = dsq_move_vtime(&it, p, dsq_id, slice_ns, vtime_ns);
+		else if (t->seq == seq && is_waiting(t))
+			moved = dsq_move_vtime(&it, p, dsq_id, slice_ns, key_ns);
 		bpf_iter_scx_dsq_destroy(&it);
-		if (t->seq != seq || t->queue != QUEUE_HELD)
+		if (t->seq != seq || !is_waiting(t))
 			break;
 	}
 	return moved;
 }
 
-struct find_cpu {
-	const struct task_struct *p;
-	u32 domain;
-	bool found;
-};
-
-static long serves_domain(u64 cpu, void *context)
+/* The decision is for a task that has left its queue: it holds for the rest of its turn. */
+static __always_inline void amend(struct task_struct *p, u64 slice_ns, u64 key_ns, u64 now)
 {
-	struct find_cpu *find = context;
+	struct pyland_cpu *there = cpu_state(scx_bpf_task_cpu(p));
 
-	find->found = domain_of(cpu) == find->domain &&
-		      bpf_cpumask_test_cpu(cpu, find->p->cpus_ptr);
-	return find->found;
+	if (!there || !there->running_since_ns || !scx_bpf_task_running(p))
+		return;
+	task_set_slice(p, slice_ns);
+	there->running_slice_ns = now - there->running_since_ns + slice_ns;
+	there->running_vtime_ns = key_ns;
 }
 
-/* True if the task may run on a CPU of the domain. Nearly all tasks may run on any CPU. */
-static __always_inline bool domain_has_cpu(const struct task_struct *p, u32 domain)
+/*
+ * Where the task of a decision goes, in this CPU's picked_*: the verifier takes all ways through
+ * memory as one (74,000 steps otherwise).
+ */
+static __always_inline void pick_queue(struct task_struct *p, struct task_ctx *t, s32 cpu,
+				       struct drain *drain, struct pyland_cpu *c)
 {
-	struct find_cpu find = { .p = p, .domain = domain };
+	s32 prev_cpu = scx_bpf_task_cpu(p), kick = -1;
+	u64 dsq_id;
 
-	bpf_loop(config.nr_cpu_ids, serves_domain, &find, 0);
-	return find.found;
+	if (cpu <= PYLAND_CPU_DOMAIN) {
+		dsq_id = DOMAIN_DSQ + (PYLAND_CPU_DOMAIN - cpu);
+		/* The CPU that wakes up takes it, from another domain if need be. */
+		if (drain->some_idle)
+			kick = pick_idle_cpu(p->cpus_ptr, prev_cpu);
+	} else if (cpu >= 0) {
+		dsq_id = kick = cpu;
+	} else if (p->nr_cpus_allowed == 1) {
+		dsq_id = cpu = kick = prev_cpu;
+	} else if (drain->some_idle && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) &&
+		   scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
+		dsq_id = kick = prev_cpu;
+	} else {
+		/* A task that waits for its own CPU still does. */
+		dsq_id = t->dsq_id < config.nr_cpu_ids && !(drain->some_idle) ? t->dsq_id :
+			 DOMAIN_DSQ + domain_of(prev_cpu);
+		if (drain->some_idle)
+			kick = pick_idle_cpu(p->cpus_ptr, prev_cpu);
+		if (kick >= 0)
+			dsq_id = kick;
+	}
+	c->picked_dsq = dsq_id;
+	c->picked_cpu = cpu;
+	c->picked_kick = kick;
+}
+
+/* The CPU or domain that the decision names if the task can go there; else any CPU. */
+static __always_inline s32 checked_place(struct task_struct *p, const struct pyland_decision *d,
+					 struct pyland_cpu *c)
+{
+	s32 cpu = d->cpu;
+
+	if (cpu == PYLAND_CPU_ANY)
+		return cpu;
+	shared.places = 1;
+	if (cpu <= PYLAND_CPU_DOMAIN && cpu > PYLAND_CPU_DOMAIN - PYLAND_NR_DOMAINS) {
+		if (domain_has_cpu(p, PYLAND_CPU_DOMAIN - cpu)) {
+			shared.domains_used = 1;
+			return cpu;
+		}
+		c->bounced++;
+	} else if (cpu < PYLAND_CPU_ANY || cpu >= (s32)config.nr_cpu_ids) {
+		c->bad_decisions++;
+	} else if (bpf_cpumask_test_cpu(cpu, p->cpus_ptr)) {
+		return cpu;
+	} else {
+		c->bounced++;
+	}
+	return PYLAND_CPU_ANY;
+}
+
+static __always_inline void count_delay(const struct task_ctx *t, struct pyland_cpu *c)
+{
+	s64 delay_ns = t->decided_ns - t->asked_ns, wait_ns;
+
+	if (delay_ns <= 0)
+		return;
+	c->delay_ns += delay_ns;
+	wait_ns = shared.clock_ns - t->asked_ns;
+	if (wait_ns > 0)
+		c->wait_user_ns += wait_ns < delay_ns ? wait_ns : delay_ns;
 }
 
 static __always_inline void apply_decision(struct task_struct *p, const struct pyland_decision *d,
 					   struct drain *drain, struct pyland_cpu *c)
 {
 	struct task_ctx *t = task_state(p);
-	s32 prev_cpu = scx_bpf_task_cpu(p), cpu = d->cpu, kick = -1;
-	u64 dsq_id = SHARED_DSQ, slice_ns, vtime_ns;
-	s64 delay_ns, wait_ns;
+	s32 prev_cpu = scx_bpf_task_cpu(p), cpu, kick = -1;
+	u64 dsq_id, slice_ns, key_ns, now = now_ns();
+	bool moved = false;
 
-	if (!t || t->seq != d->seq || t->queue != QUEUE_HELD) {
+	if (!t || t->seq != d->seq || !t->asked) {
 		if (t && d->seq > t->seq)
 			c->bad_decisions++;	/* no such record was ever written */
 		else
 			c->late++;
 		return;
 	}
-	if (cpu != PYLAND_CPU_ANY)
-		shared.places = 1;
-	if (cpu <= PYLAND_CPU_DOMAIN && cpu > PYLAND_CPU_DOMAIN - PYLAND_NR_DOMAINS) {
-		u32 domain = PYLAND_CPU_DOMAIN - cpu;
-
-		cpu = PYLAND_CPU_ANY;
-		if (domain_has_cpu(p, domain)) {
-			shared.domains_used = 1;
-			dsq_id = DOMAIN_DSQ + domain;
-		} else {
-			c->bounced++;
-		}
-	} else if (cpu < PYLAND_CPU_ANY || cpu >= (s32)config.nr_cpu_ids) {
-		c->bad_decisions++;
-		cpu = PYLAND_CPU_ANY;
-	} else if (cpu >= 0 && !bpf_cpumask_test_cpu(cpu, p->cpus_ptr)) {
-		c->bounced++;
-		cpu = PYLAND_CPU_ANY;
-	}
-	if (cpu < 0 && p->nr_cpus_allowed == 1)
-		cpu = prev_cpu;
-	if (cpu >= 0) {
-		dsq_id = cpu;
-		kick = cpu;
-	} else if (dsq_id != SHARED_DSQ) {
-		/* The CPU that wakes up takes it, from another domain if need be. */
-		if (drain->some_idle)
-			kick = pick_idle_cpu(p->cpus_ptr, prev_cpu);
-	} else if (drain->some_idle && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) &&
-		   scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
-		dsq_id = prev_cpu;
-		kick = prev_cpu;
-	} else if (drain->cpu_is_free && bpf_cpumask_test_cpu(drain->cpu, p->cpus_ptr)) {
-		drain->cpu_is_free = false;
-	} else if (drain->some_idle) {
-		kick = pick_idle_cpu(p->cpus_ptr, prev_cpu);
-		if (kick >= 0)
-			dsq_id = kick;
-	}
-
-	/* Through memory: the verifier takes all ways to here as one (74,000 steps otherwise). */
-	c->picked_dsq = dsq_id;
-	c->picked_cpu = cpu;
-	c->picked_kick = kick;
-	dsq_id = READ_ONCE(c->picked_dsq);
-	cpu = READ_ONCE(c->picked_cpu);
-	kick = READ_ONCE(c->picked_kick);
-
+	t->asked = 0;
+	t->place = checked_place(p, d, c);
 	slice_ns = d->slice_ns;
 	if (is_no_slice(slice_ns, config.longest_ns)) {
 		c->bad_decisions++;
@@ -143,44 +157,56 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	}
 	slice_ns = slice_ns ? clamp_slice(slice_ns) : weighted_slice(p, config.shortest_ns);
 	t->state = d->state;
-	t->decided_ns = now_ns();
-	vtime_ns = clamp_vtime(vtime_if_yielded(t, dsq_id, d->vtime_ns));
-	if (!move_decided(p, t, c, d->seq, dsq_id, slice_ns, vtime_ns)) {
-		/* A CPU took it from the holding queue meanwhile, or it is queued anew. */
-		c->late++;
-		/* What could not be moved is answered all the same. */
-		if (t->seq == d->seq && t->queue == QUEUE_HELD)
-			t->queue = QUEUE_RESCUED;
+	t->decided_ns = now;
+	c->picked_dsq = 0;
+	c->picked_cpu = t->place;
+	c->picked_kick = -1;
+	if (is_waiting(t))
+		pick_queue(p, t, t->place, drain, c);
+	dsq_id = READ_ONCE(c->picked_dsq);
+	cpu = READ_ONCE(c->picked_cpu);
+	kick = READ_ONCE(c->picked_kick);
+
+	key_ns = d->vtime_ns;
+	if (is_waiting(t))
+		key_ns = key_if_yielded(t, dsq_id, key_ns);
+	key_ns = clamp_vtime(key_ns);
+	if (t->woke_up)
+		t->lead_ns = lead_of(key_ns);
+	if (!t->key_runtime_ns)
+		shared.lead_ns = lead_of(key_ns);
+	t->key_ns = key_ns;
+	t->key_runtime_ns = t->asked_runtime_ns;
+	t->vtime_known = 1;
+	t->of_bpf = 0;
+	note_grant(p, t, d->cpu == PYLAND_CPU_ANY ? slice_ns : 0);
+	if (is_waiting(t))
+		moved = move_decided(p, t, c, d->seq, dsq_id, slice_ns, key_ns);
+	c->user_dispatched++;
+	count_delay(t, c);
+	if (!moved) {
+		c->amended++;
+		amend(p, slice_ns, key_ns, now);
 		/* A CPU that was taken from the idle mask and got no task must look again. */
 		if (kick >= 0)
 			scx_bpf_kick_cpu(kick, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 		return;
 	}
-	t->queue = QUEUE_DECIDED;
-	t->vtime_known = 1;
-	note_grant(p, t, d->cpu == PYLAND_CPU_ANY ? slice_ns : 0);
-	c->user_dispatched++;
-	shared.decided++;
-	delay_ns = t->decided_ns - t->enqueue_ns;
-	if (delay_ns > 0) {
-		c->delay_ns += delay_ns;
-		wait_ns = shared.clock_ns - t->enqueue_ns;
-		if (wait_ns > 0)
-			c->wait_user_ns += wait_ns < delay_ns ? wait_ns : delay_ns;
-	}
+	t->dsq_id = dsq_id;
+	t->queue = QUEUE_ORDERED;
 	/* A task whose slice has ended has had its turn; a task that woke up may be urgent. */
 	if (t->woke_up && (cpu >= 0 || kick < 0)) {
-		s32 there = cpu_to_preempt(cpu >= 0 ? cpu : prev_cpu, dsq_id, p, t->decided_ns);
+		s32 there = cpu_to_preempt(cpu >= 0 ? cpu : prev_cpu, dsq_id, p, now);
 
 		if (cpu < 0 && drain->takes_one && takes_from(drain->cpu, dsq_id, p))
 			drain->takes_one = false;
 		else if (there != drain->cpu && takes_from(there, dsq_id, p))
-			preempt_for(vtime_ns, there, t->decided_ns, false);
+			preempt_for(key_ns, there, now, false);
 	}
 	if (kick < 0 || kick == drain->cpu)
 		return;
 	if (d->flags & PYLAND_DECISION_PREEMPT)
-		preempt_for_policy(kick, t->decided_ns);
+		preempt_for_policy(kick, now);
 	else
 		scx_bpf_kick_cpu(kick, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 }
@@ -222,8 +248,6 @@ static long drain_one(struct bpf_dynptr *dynptr, void *context)
 		kick_for_policy(&d, c);
 		return !drain->left;
 	}
-	if (shared.distrusted)
-		note_answer(now_ns());
 	p = bpf_task_from_pid(d.pid);
 	if (!p) {
 		c->late++;
@@ -246,8 +270,6 @@ APART int apply_decisions(s32 cpu, bool prev_runnable)
 	/* The ring is mostly empty; a drain would take 200 instructions and an atomic exchange. */
 	if (user.submitted == shared.drained || shared.drain_error)
 		return true;
-	drain.cpu_is_free = !prev_runnable && !scx_bpf_dsq_nr_queued(cpu) &&
-			    !scx_bpf_dsq_nr_queued(SHARED_DSQ);
 	/*
 	 * Looked at once per drain: on a busy machine that saves two searches for each decision.
 	 * A CPU that goes idle meanwhile finds by itself what is queued (update_idle).

@@ -6,7 +6,7 @@
 #ifndef PYLAND_HEARTBEAT_BPF_H
 #define PYLAND_HEARTBEAT_BPF_H
 
-#include "asking_again.bpf.h"
+#include "asking.bpf.h"
 #include "queues.bpf.h"
 #include "quiet.bpf.h"
 #include "records.bpf.h"
@@ -58,6 +58,21 @@ static long rescue_cpu(u64 cpu, void *context)
 		time_slice(cpu, c, now);
 	rescue_starved(cpu, c, now, after_ns);
 	return 0;
+}
+
+/*
+ * Asks the policy about a queued task; false if a CPU has already taken it. If a CPU takes the
+ * task before the decision, that decision is for its next turn.
+ */
+static __always_inline bool put_to_policy(struct bpf_iter_scx_dsq *it, struct task_struct *p,
+					  struct task_ctx *t, struct pyland_cpu *c, bool decided)
+{
+	if (decided && !hold_again(it, p, t))
+		return false;
+	forget_other_policies(t);
+	t->asked = 0;
+	t->queue = QUEUE_HELD;
+	return ask(p, t, scx_bpf_task_cpu(p), now_ns(), 0);
 }
 
 /*
@@ -123,10 +138,8 @@ static __always_inline void hand_over(struct pyland_cpu *c)
 	shared.places = 0;
 	trust(now_ns());
 	bpf_loop(config.nr_llcs, hand_over_held, NULL, 0);
-	hand_over_queue(SHARED_DSQ, true, c);
 	bpf_loop(config.nr_cpu_ids, hand_over_cpu, NULL, 0);
-	if (shared.domains_used)
-		bpf_loop(PYLAND_NR_DOMAINS, hand_over_domain, NULL, 0);
+	bpf_loop(nr_domains(), hand_over_domain, NULL, 0);
 	shared.handed_over = generation;
 }
 
@@ -173,11 +186,9 @@ static int beat(void *map, u32 *key, struct heartbeat *h)
 	if (c) {
 		c->heartbeats++;
 		hand_over(c);
-		rescue_starved(SHARED_DSQ, c, now, RESCUE_NS);
 	}
 	bpf_loop(config.nr_cpu_ids, rescue_cpu, &now, 0);
-	if (shared.domains_used)
-		bpf_loop(PYLAND_NR_DOMAINS, rescue_domain, &now, 0);
+	bpf_loop(nr_domains(), rescue_domain, &now, 0);
 	shared.due_ns = DUE_AT_ONCE;
 	wake_cpu_for_user_space();
 	bpf_rcu_read_unlock();

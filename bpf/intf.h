@@ -15,7 +15,7 @@
 enum pyland_limits {
 	PYLAND_CPU_ANY = -1,		/* decision: BPF picks the CPU */
 	PYLAND_CPU_DOMAIN = -2,		/* decision: minus a domain's number */
-	PYLAND_NR_DOMAINS = 64,
+	PYLAND_NR_DOMAINS = 64,		/* the first are the machine's LLCs */
 	PYLAND_FULL_PERFORMANCE = 1024,
 	PYLAND_BASE_RECORD = 112,	/* bytes of a record without the extra fields */
 	PYLAND_COMM_LEN = 16,
@@ -36,6 +36,11 @@ enum pyland_wanted {
 	PYLAND_WANT_STOPPED = 2,
 	PYLAND_WANT_SLEPT = 4,
 	PYLAND_WANT_EXITED = 8,
+	PYLAND_WANT_EVENTS = 14,	/* any of the three */
+
+	/* How a task is ordered until its decision comes; without a bit, by its last key. */
+	PYLAND_WANT_HOLD = 16,		/* not at all: it waits for the decision */
+	PYLAND_WANT_ARRIVAL = 32,	/* by the time of its enqueue */
 };
 
 enum pyland_event_kind {
@@ -104,7 +109,7 @@ struct pyland_cpu {
 	unsigned long long fallback_full;	/* no room in the ring */
 	unsigned long long fallback_lag;	/* user space lagged */
 	unsigned long long fallback_idle;	/* a CPU would have idled */
-	unsigned long long alone;		/* the one task there was for a free CPU */
+	unsigned long long amended;		/* decisions for a task that had left its queue */
 	unsigned long long continued;		/* continued within a decision that lasts */
 	unsigned long long late;		/* decisions for a task that had moved on */
 	unsigned long long bounced;		/* decisions for a CPU the task may not use */
@@ -144,6 +149,9 @@ struct pyland_cpu {
 	unsigned int sched_kept;
 	unsigned int wakes_sync;	/* the task that wakes one up here is about to sleep */
 	unsigned long long lag_check_ns;	/* next look at the oldest held task */
+	unsigned long long far_look_ns;		/* next look at the queues of other domains */
+	unsigned int far_domain;		/* which of them is next */
+	unsigned int pad_far;
 	unsigned long long running_since_ns;	/* 0: no task, or user space */
 	unsigned long long running_vtime_ns;
 	unsigned long long running_slice_ns;
@@ -156,7 +164,7 @@ struct pyland_cpu {
 	unsigned long long picked_dsq;	/* where the decision that this CPU applies puts its task */
 	int picked_cpu;
 	int picked_kick;
-	unsigned long long pad_cache_line[3];
+	unsigned long long pad_cache_line[1];
 };
 
 /*
@@ -233,26 +241,18 @@ struct pyland_shared {
 	unsigned long long usual_ns;		/* slice of the latest decisions, at weight 100 */
 	unsigned long long clock_ns;		/* when user space last got a CPU */
 	unsigned long long begin_pos;		/* end of the records when a cycle began */
-	unsigned long long trial_ns;		/* when the present trial began, or the next one does */
+	unsigned long long hold_from_ns;	/* tasks are held again for a policy that forgot some */
 	unsigned long long undecided_since_ns;
-	unsigned long long asked_again_ns;	/* when tasks that BPF had ordered were last put to the policy */
+	unsigned long long lead_ns;		/* of the latest decision for a new task */
 	unsigned long long own_queued_ns;	/* when a task last waited for its own CPU, about */
 	unsigned int handed_over;		/* the generation that knows all queued tasks */
 	unsigned int domains_used;		/* some decision named a domain */
 	unsigned int places;			/* the present policy names CPUs or domains */
 	unsigned int undecided;			/* tasks since undecided_since_ns */
-	unsigned int neglected;			/* tasks that were kept while a CPU would idle */
-	unsigned int decided;			/* tasks since undecided_since_ns */
 	int nr_idle;				/* CPUs that idle */
 	unsigned int wakeup_waits;		/* a task woke up, and user space has not run since */
 	unsigned int quiet;			/* no task waited at the last heartbeat, or since */
-	unsigned int distrusted;		/* the policy is asked on trial alone: it left tasks undecided */
-	unsigned int trial_size;		/* tasks of the present trial; 0: it has not begun */
-	int trial_left;				/* of them, how many have not been asked about */
-	int trial_unanswered;			/* ... and how many have no answer */
-	unsigned int looks_left;		/* of a search through tasks that BPF ordered */
 	unsigned int rescues_left;		/* of a look for starved tasks in one queue */
-	unsigned int left_out;			/* looks left for tasks that are queued by BPF's own order */
 	unsigned int vtime_of_bpf;		/* vtime_now follows keys that BPF gave */
 	unsigned int lagging;			/* user space is behind: records pause */
 	unsigned int drain_error;		/* errno of a drain that found the ring broken */

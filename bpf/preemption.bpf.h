@@ -36,7 +36,7 @@ static __noinline bool takes_from(s32 cpu, u64 dsq_id, const struct task_struct 
 {
 	if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
 		return false;
-	return dsq_id == SHARED_DSQ || dsq_id == (u64)cpu || dsq_id == DOMAIN_DSQ + domain_of(cpu);
+	return dsq_id == (u64)cpu || dsq_id == DOMAIN_DSQ + domain_of(cpu);
 }
 
 #endif

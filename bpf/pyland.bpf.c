@@ -10,10 +10,9 @@
  */
 #include <linux/bpf.h>
 #include "accounting.bpf.h"
-#include "asking_again.bpf.h"
 #include "decisions.bpf.h"
-#include "forwarding.bpf.h"
-#include "continuing.bpf.h"
+#include "heartbeat.bpf.h"
+#include "ordering.bpf.h"
 #include "queues.bpf.h"
 #include "setup.bpf.h"
 #include <bpf/bpf_tracing.h>
@@ -47,7 +46,8 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	}
 
 	/* Tasks that already wait for this CPU go first. The kick wakes the CPU for them. */
-	if (scx_bpf_dsq_nr_queued(cpu) > 0 || scx_bpf_dsq_nr_queued(SHARED_DSQ) > 0) {
+	if (scx_bpf_dsq_nr_queued(cpu) > 0 ||
+	    scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain_of(cpu)) > 0) {
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 		return cpu;
 	}
@@ -65,11 +65,11 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
  * The kernel's own work goes first: user space itself may wait for it. But khugepaged may run for
  * seconds, so after its first slice a kernel helper is queued like other tasks.
  */
-static __always_inline void enqueue_kernel_work(struct task_struct *p, struct task_ctx *t,
-						u64 enq_flags)
+static __always_inline void enqueue_kernel_work(struct task_struct *p, struct task_ctx *t, s32 cpu,
+						u64 now, u64 enq_flags)
 {
 	if (t->kernel_helper && !t->woke_up) {
-		enqueue_undecided(p, t, enq_flags);
+		queue_unasked(p, t, cpu, now, enq_flags);
 		return;
 	}
 	if (t->woke_up)
@@ -109,18 +109,16 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	sync = c->wakes_sync;
 	c->wakes_sync = 0;
 	t->queue = QUEUE_NONE;
-	t->seq++;
-	t->enqueue_ns = now;
 	t->woke_up = wakes_up;
 	if (is_kernel_work(p, t)) {
 		c->kernel++;
-		enqueue_kernel_work(p, t, enq_flags);
+		enqueue_kernel_work(p, t, cpu, now, enq_flags);
 		return;
 	}
 
 	/* select_cpu did not run for this task, or a higher class has just taken its CPU. */
 	if (((cpu_selected && !(enq_flags & cpu_selected) && !scx_bpf_task_running(p)) ||
-	     t->interrupted) && !scx_bpf_dsq_nr_queued(SHARED_DSQ)) {
+	     t->interrupted) && !scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain_of(cpu))) {
 		idle_cpu = pick_idle_cpu(p->cpus_ptr, cpu);
 		if (idle_cpu >= 0) {
 			dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | idle_cpu,
@@ -131,12 +129,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		}
 	}
 
-	if (continue_slice(p, t, cpu, task_cpu, now, enq_flags, sync)) {
-		c->continued++;
-		time_slice(cpu, task_cpu, now);
-	} else {
-		ask_user_space(p, t, cpu, task_cpu, c, now, enq_flags);
-	}
+	queue_task(p, t, cpu, task_cpu, c, now, enq_flags, sync);
 	end_quiet(now);
 }
 
@@ -164,7 +157,6 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
 	bool prev_queued, prev_runnable, just_ran, hogs, due;
-	struct held held = {};
 	u64 now, asked_pos;
 	int lags;
 
@@ -184,8 +176,6 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	asked_pos = *(volatile u64 *)&shared.asked_pos;
 	if (!apply_decisions(cpu, prev_runnable))
 		asked_pos = 0;
-	if (shared.left_out && is_asked())
-		ask_again(cpu);
 
 	lags = held_too_long(cpu, now, hogs, asked_pos);
 	if (lags && !c->last_was_fallback && take_lagging(cpu, lags, now)) {
@@ -199,15 +189,8 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	if (due && prev_queued && !prev_runnable && shared.wakeup_waits &&
 	    keep_scheduler(c, prev, now))
 		return;
-	if (take_decided(cpu))
+	if (take_ordered(cpu, now))
 		return;
-	/* A single task needs no order: any free CPU may run it, unless the policy names CPUs. */
-	if (!prev_runnable && !shared.places &&
-	    scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) == 1 &&
-	    dsq_move_to_local(HOLDING_DSQ + c->llc)) {
-		c->alone++;
-		return;
-	}
 	if (!hogs && run_scheduler(cpu, just_ran))
 		return;
 	if (lags && take_lagging(cpu, lags, now))
@@ -224,12 +207,10 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 						    config.longest_ns));
 		return;
 	}
-	if (take_of_any_domain() || take_of_any_cpu(now))
+	if (take_elsewhere(cpu, now))
 		return;
-	find_oldest_held(cpu, &held);
 	if (take_held(cpu)) {
 		c->fallback_idle++;
-		note_neglected(cpu, &held, asked_pos, now);
 		return;
 	}
 	if (hogs)

@@ -18,12 +18,6 @@ enum lag {
 	LAG_RESCUED,		/* it is decided, and to be taken next */
 };
 
-/*
- * How many times to look for tasks in BPF's own order. One look is not enough, because a task gets
- * into the queue a little after the flag is set.
- */
-#define LEFT_OUT_LOOKS	2
-
 /* How many held tasks a CPU looks at to find one that it may take. */
 #define HELD_LOOK_MAX	8
 
@@ -59,75 +53,105 @@ static __always_inline bool head_vtime(u64 dsq_id, u64 *vtime_ns)
 	return p;
 }
 
-/* Takes from the domain's queue if its head is due before the heads of the two other queues. */
-static __always_inline bool take_of_domain(s32 cpu, u64 domain_dsq)
-{
-	u64 domain_ns = 0, other_ns = 0;
+struct find_cpu {
+	const struct task_struct *p;
+	u32 domain;
+	bool found;
+};
 
-	if (!head_vtime(domain_dsq, &domain_ns))
-		return false;
-	if (head_vtime(cpu, &other_ns) && (s64)(other_ns - domain_ns) <= 0)
-		return false;
-	if (head_vtime(SHARED_DSQ, &other_ns) && (s64)(other_ns - domain_ns) < 0)
-		return false;
-	return dsq_move_to_local(domain_dsq);
+static long serves_domain(u64 cpu, void *context)
+{
+	struct find_cpu *find = context;
+
+	find->found = domain_of(cpu) == find->domain &&
+		      bpf_cpumask_test_cpu(cpu, find->p->cpus_ptr);
+	return find->found;
+}
+
+/* True if the task may run on a CPU of the domain. Nearly all tasks may run on any CPU. */
+static __always_inline bool domain_has_cpu(const struct task_struct *p, u32 domain)
+{
+	struct find_cpu find = { .p = p, .domain = domain };
+
+	bpf_loop(config.nr_cpu_ids, serves_domain, &find, 0);
+	return find.found;
+}
+
+/* How many domains there are: those of the LLCs, unless the policy makes others. */
+static __always_inline u32 nr_domains(void)
+{
+	return shared.domains_used ? PYLAND_NR_DOMAINS : config.nr_llcs;
 }
 
 /*
- * True if the head of the CPU's own queue is due before the head of the shared queue. With equal
- * keys the two queues take turns. Each look at a head takes 150 instructions, because the kernel
+ * True if the head of the CPU's own queue is due before the head of its domain's. With equal keys
+ * the two queues take turns. Each look at a head takes 150 instructions, because the kernel
  * searches the queue by its number.
  */
-static __always_inline bool own_goes_first(s32 cpu, const struct pyland_cpu *c)
+static __always_inline bool own_goes_first(s32 cpu, u64 domain_dsq, const struct pyland_cpu *c)
 {
-	u64 own_ns = 0, shared_ns = 0;
+	u64 own_ns = 0, domain_ns = 0;
 	s64 ahead_ns;
 
-	if (scx_bpf_dsq_nr_queued(SHARED_DSQ) <= 0)
+	if (scx_bpf_dsq_nr_queued(domain_dsq) <= 0)
 		return true;
 	if (scx_bpf_dsq_nr_queued(cpu) <= 0 || !head_vtime(cpu, &own_ns))
 		return false;
-	if (!head_vtime(SHARED_DSQ, &shared_ns))
+	if (!head_vtime(domain_dsq, &domain_ns))
 		return true;
-	ahead_ns = shared_ns - own_ns;
+	ahead_ns = domain_ns - own_ns;
 	return ahead_ns > 0 || (!ahead_ns && !c->last_was_own);
 }
 
-/* Takes the task that is due first from the CPU's own queue, its domain's and the shared queue. */
-APART int take_decided(s32 cpu)
+/*
+ * Takes the head of another domain's queue if it has fallen behind the keys that run by more than
+ * this. Keys advance more slowly where more tasks share a CPU, so tasks move from there, and each
+ * gets its share of the whole machine. Looks at one other domain in the time of a longest slice.
+ */
+#define FAR_SLICES	3
+
+static __always_inline bool take_from_far(s32 cpu, struct pyland_cpu *c, u64 now)
+{
+	u64 head_ns = 0, dsq_id;
+	u32 nr = config.nr_llcs;
+
+	if (nr < 2 || shared.domains_used || (s64)(now - c->far_look_ns) < 0)
+		return false;
+	c->far_look_ns = now + config.longest_ns;
+	c->far_domain = c->far_domain + 1 < nr ? c->far_domain + 1 : 0;
+	dsq_id = DOMAIN_DSQ + c->far_domain;
+	if (c->far_domain == domain_of(cpu) || !head_vtime(dsq_id, &head_ns))
+		return false;
+	return (s64)(vtime_now() - head_ns) > (s64)(FAR_SLICES * config.longest_ns) &&
+	       dsq_move_to_local(dsq_id);
+}
+
+/* Takes the task that is due first, from the CPU's own queue and its domain's. */
+APART int take_ordered(s32 cpu, u64 now)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
+	u64 domain_dsq = DOMAIN_DSQ + domain_of(cpu);
 	bool own_first;
-	u64 domain_dsq = 0;
 
 	if (!c)
 		return false;
-	if (shared.domains_used) {
-		domain_dsq = DOMAIN_DSQ + domain_of(cpu);
-		if (take_of_domain(cpu, domain_dsq))
-			return true;
-	}
-	own_first = own_goes_first(cpu, c);
+	if (take_from_far(cpu, c, now))
+		return true;
+	own_first = own_goes_first(cpu, domain_dsq, c);
 	if (own_first && dsq_move_to_local(cpu)) {
 		c->last_was_own = 1;
 		return true;
 	}
 	c->last_was_own = 0;
-	return dsq_move_to_local(SHARED_DSQ) || (!own_first && dsq_move_to_local(cpu)) ||
-	       (shared.domains_used && dsq_move_to_local(domain_dsq));
+	return dsq_move_to_local(domain_dsq) || (!own_first && dsq_move_to_local(cpu));
 }
 
-/* For a CPU that would idle: takes a task that waits in another domain. */
-static __always_inline bool take_of_any_domain(void)
+/* For a CPU that would idle: takes a task that waits in another domain, or for another CPU. */
+APART int take_elsewhere(s32 cpu, u64 now)
 {
-	return shared.domains_used && take_of_range(DOMAIN_DSQ, PYLAND_NR_DOMAINS, 0);
-}
-
-/* For a CPU that would idle: takes a task that waits for another CPU to become free. */
-APART int take_of_any_cpu(u64 now)
-{
-	return !shared.places && (s64)(now - shared.own_queued_ns) < (s64)OWN_QUEUED_NS &&
-	       take_of_range(0, config.nr_cpu_ids, 0);
+	return take_of_range(DOMAIN_DSQ, nr_domains(), domain_of(cpu)) ||
+	       (!shared.places && (s64)(now - shared.own_queued_ns) < (s64)OWN_QUEUED_NS &&
+		take_of_range(0, config.nr_cpu_ids, cpu));
 }
 
 /* Takes the task that has been held longest, first from this CPU's LLC, then from the others. */
@@ -223,7 +247,7 @@ static __always_inline bool hold_again(struct bpf_iter_scx_dsq *it, struct task_
 
 	if (!c || !dsq_move(it, p, HOLDING_DSQ + c->llc))
 		return false;
-	t->holding_llc = c->llc;
+	t->dsq_id = HOLDING_DSQ + c->llc;
 	return true;
 }
 
@@ -244,46 +268,10 @@ APART int take_lagging(s32 cpu, int why, u64 now)
 /* True if a task waits that this CPU can take: then the CPU must not go idle. */
 static __noinline bool work_is_queued(s32 cpu, u32 llc)
 {
-	return scx_bpf_dsq_nr_queued(cpu) > 0 || scx_bpf_dsq_nr_queued(SHARED_DSQ) > 0 ||
+	return scx_bpf_dsq_nr_queued(cpu) > 0 ||
+	       scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain_of(cpu)) > 0 ||
 	       scx_bpf_dsq_nr_queued(HOLDING_DSQ + llc) > 0 ||
-	       (shared.domains_used && scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain_of(cpu)) > 0) ||
 	       (scheduler_waits() && scheduler_has_work(false));
-}
-
-/* The next key of a task: its last key, plus the CPU time that it used after that. */
-static __always_inline u64 next_vtime(const struct task_struct *p, const struct task_ctx *t,
-				      u64 last_ns)
-{
-	u64 used_ns = t->total_runtime_ns - t->queued_runtime_ns;
-
-	return vtime_after(last_ns, used_ns, p->scx.weight, config.longest_ns);
-}
-
-/*
- * Puts a task into the shared queue without a decision, because user space cannot be asked. Tasks
- * that are queued in this way again and again share fairly with tasks that were decided before.
- * The key is limited, because 10 ms of a task of the least weight move its key by a second.
- */
-static __noinline void enqueue_undecided(struct task_struct *p, struct task_ctx *t, u64 enq_flags)
-{
-	u64 least_ns = vtime_now() - config.longest_ns, most_ns = least_ns + 3 * config.longest_ns;
-	u64 vtime_ns;
-
-	forget_other_policies(t);
-	vtime_ns = t->vtime_known ? p->scx.dsq_vtime : least_ns;
-	if ((s64)(vtime_ns - least_ns) < 0)
-		vtime_ns = least_ns;
-	vtime_ns = next_vtime(p, t, vtime_ns);
-	if ((s64)(vtime_ns - most_ns) > 0)
-		vtime_ns = most_ns;
-	t->vtime_known = 1;
-	t->queue = QUEUE_LEFT_OUT;
-	t->decided_ns = now_ns();
-	if (!t->kernel_helper)
-		shared.left_out = LEFT_OUT_LOOKS;
-	t->queued_runtime_ns = t->total_runtime_ns;
-	dsq_insert_vtime(p, SHARED_DSQ, weighted_slice(p, config.shortest_ns),
-			 clamp_vtime(vtime_ns), enq_flags);
 }
 
 #endif

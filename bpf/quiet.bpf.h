@@ -11,9 +11,8 @@
 
 static __always_inline bool some_task_waits(void)
 {
-	return scx_bpf_dsq_nr_queued(SHARED_DSQ) > 0 || some_task_is_held() ||
-	       some_queued(0, config.nr_cpu_ids) ||
-	       (shared.domains_used && some_queued(DOMAIN_DSQ, PYLAND_NR_DOMAINS));
+	return some_task_is_held() || some_queued(0, config.nr_cpu_ids) ||
+	       some_queued(DOMAIN_DSQ, nr_domains());
 }
 
 /* How long until the next heartbeat. */

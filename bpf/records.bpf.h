@@ -15,6 +15,7 @@ static __always_inline void forget_other_policies(struct task_ctx *t)
 	t->generation = user.generation;
 	t->state = 0;
 	t->vtime_known = 0;
+	t->place = PYLAND_CPU_ANY;
 }
 
 /* Writes an event, if the policy wants events of this kind. */
@@ -80,7 +81,6 @@ static __noinline bool forward(struct task_struct *p, struct task_ctx *t, s32 cp
 {
 	struct pyland_queued *r;
 
-	forget_other_policies(t);
 	t->record_pos = 0;
 	/* The same code twice, because the verifier needs a constant size in each call. */
 	if (user.wanted & PYLAND_WANT_EXTRAS) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The begin and the end of pyland and of a task. At its start pyland makes its queues: one for
- * each CPU, LLC and domain, and two queues for all.
+ * each CPU and domain, one for held tasks of each LLC, and one for user space.
  */
 #ifndef PYLAND_SETUP_BPF_H
 #define PYLAND_SETUP_BPF_H
@@ -48,8 +48,6 @@ static __always_inline s32 create_queues(void)
 	if (!error)
 		bpf_loop(PYLAND_NR_DOMAINS, create_domain_dsq, &error, 0);
 	if (!error)
-		error = scx_bpf_create_dsq(SHARED_DSQ, -1);
-	if (!error)
 		error = scx_bpf_create_dsq(SCHED_DSQ, -1);
 	return error;
 }
@@ -71,6 +69,7 @@ s32 BPF_PROG(pyland_init_task, struct task_struct *p, struct scx_init_task_args 
 	if (!t)
 		return -12; /* -ENOMEM */
 	t->kernel_helper = is_memory_helper(p);
+	t->place = PYLAND_CPU_ANY;
 	return 0;
 }
 

@@ -10,10 +10,9 @@
 #include "intf.h"
 
 /* Queues. A CPU's own queue has the CPU's number. */
-#define SHARED_DSQ	(1ULL << 20)	/* decided, any CPU may take them, by vtime */
-#define SCHED_DSQ	(SHARED_DSQ + 1)	/* the user-space scheduler's threads */
-#define HOLDING_DSQ	(1ULL << 21)	/* + LLC: forwarded, not decided yet */
-#define DOMAIN_DSQ	(1ULL << 22)	/* + domain: decided for a group of CPUs, by vtime */
+#define SCHED_DSQ	(1ULL << 20)	/* the user-space scheduler's threads */
+#define HOLDING_DSQ	(1ULL << 21)	/* + LLC: held until the policy has decided */
+#define DOMAIN_DSQ	(1ULL << 22)	/* + domain: for a group of CPUs, by vtime */
 
 /* For slices this long, ticks are exact enough. A rest below the slack is not worth a timer. */
 #define SLICE_TIMED_NS	(10 * NSEC_PER_MSEC)
@@ -56,22 +55,26 @@ struct pyland_shared shared = {};
 struct pyland_user user SEC(".data.user") = {};
 
 enum task_queue {
-	QUEUE_NONE,
-	QUEUE_HELD,		/* in a holding DSQ, its record on the way */
-	QUEUE_DECIDED,		/* in a CPU's queue or the shared one */
-	QUEUE_LEFT_OUT,		/* in the shared queue, by BPF's own order */
-	QUEUE_RESCUED,		/* decided, and in a holding DSQ: it had starved */
+	QUEUE_NONE,		/* it runs or sleeps */
+	QUEUE_HELD,		/* in a holding DSQ, until the policy has decided */
+	QUEUE_ORDERED,		/* in the queue of a CPU or a domain */
+	QUEUE_RESCUED,		/* in a holding DSQ: it had starved */
 };
 
 struct task_ctx {
-	u64 seq;
+	u64 seq;			/* of its last record */
 	u64 state;
 	u64 start_ns;
 	u64 stop_ns;
 	u64 awake_runtime_ns;
 	u64 total_runtime_ns;
 	u64 reported_runtime_ns;	/* total at the last record */
-	u64 queued_runtime_ns;		/* total at the last enqueue */
+	u64 key_ns;			/* its place in the order */
+	u64 key_runtime_ns;		/* total when it had this key */
+	u64 asked_runtime_ns;		/* total when the policy was asked */
+	u64 asked_ns;			/* when that was */
+	u64 lead_ns;			/* of its last wakeup's decision before the keys that ran */
+	u64 dsq_id;			/* where it waits */
 	u64 wakeup_ns;
 	u64 enqueue_ns;
 	u64 record_pos;			/* its record ends before this; 0: it has none */
@@ -89,7 +92,9 @@ struct task_ctx {
 	s32 waker_pid;
 	u32 weight_counted;		/* in a CPU's gauges, while it is runnable; else 0 */
 	u32 queue;
-	u32 holding_llc;
+	u32 asked;			/* the policy has not answered */
+	u32 of_bpf;			/* its key is BPF's, and the policy's keys may be of another kind */
+	s32 place;			/* of its last decision: a CPU, a domain or any */
 	u32 kernel_helper;
 	u32 woke_up;			/* its last enqueue was a wakeup */
 	u32 lasts_asleep;		/* its last decision was for a wakeup, and lasts for more */
@@ -185,6 +190,14 @@ static __always_inline u32 domain_of(s32 cpu)
 	struct pyland_user_cpu *u = user_cpu(cpu);
 
 	return u ? u->domain % PYLAND_NR_DOMAINS : 0;
+}
+
+/* True if the task is in a queue of pyland's. */
+static __always_inline bool is_waiting(const struct task_ctx *t)
+{
+	u32 queue = READ_ONCE(t->queue);
+
+	return queue == QUEUE_HELD || queue == QUEUE_ORDERED;
 }
 
 static __always_inline bool is_online(s32 cpu)

@@ -36,7 +36,9 @@ static __always_inline bool scheduler_has_work(bool just_ran_here)
 	bytes = bpf_ringbuf_query(&queued, BPF_RB_AVAIL_DATA);
 	if (!bytes)
 		return user.nr_held && !just_ran_here;
-	return (user.wanted & ~(u32)PYLAND_WANT_EXTRAS) || some_task_is_held() ||
+	/* Without held tasks, each record is of a task that the policy can still order. */
+	return !(user.wanted & PYLAND_WANT_HOLD) || (user.wanted & PYLAND_WANT_EVENTS) ||
+	       some_task_is_held() ||
 	       bytes > bpf_ringbuf_query(&queued, BPF_RB_RING_SIZE) / 2;
 }
 
@@ -75,7 +77,7 @@ static __always_inline u64 next_due_ns(u64 due_ns, u64 now)
 	if (due_ns == DUE_AT_ONCE)
 		return DUE_AT_ONCE;
 	if (due_ns != NOT_DUE || user.nr_held || shared.asked_pos != shared.begin_pos ||
-	    (user.wanted & ~(u32)PYLAND_WANT_EXTRAS))
+	    (user.wanted & PYLAND_WANT_EVENTS))
 		return now + pause_ns();
 	return now + config.lag_ns / 2;
 }
@@ -111,7 +113,8 @@ APART int head_computes(u64 dsq_id)
  */
 static __always_inline bool wakeups_go_first(s32 cpu)
 {
-	return shared.wakeup_waits && (head_computes(cpu) || head_computes(SHARED_DSQ));
+	return shared.wakeup_waits && 
+	       (head_computes(cpu) || head_computes(DOMAIN_DSQ + domain_of(cpu)));
 }
 
 /*

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import starmap
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from pyland.decision import CPU_ANY, DECISION_FIELDS, PREEMPT, Decision, domain_queue
 from pyland.machine import Machine, Slices
@@ -54,6 +54,10 @@ __all__ = [
     "domain_queue",
     "option",
 ]
+
+
+Interim = Literal["hold", "vtime", "arrival"]
+"""How a task is ordered until its decision comes; see `Policy.interim`."""
 
 
 class Batch:
@@ -132,6 +136,16 @@ class Policy:
     task that yields goes behind all queued tasks. A policy whose keys are virtual times
     loses nothing, and is asked once for each slice instead of at each wakeup. A decision
     that names a CPU or a domain lasts until the task stops.
+    """
+
+    interim: Interim = "hold"
+    """How a task is ordered until its decision comes.
+
+    `hold`: not at all, it waits for the decision, for `--lag-us` at most. `vtime`: by its last
+    key and the CPU time since, and after it slept as far ahead of the others as the last time;
+    for policies whose keys are virtual times. `arrival`: by the time at which it became
+    runnable. With the last two a decision that comes after the task was put on a CPU holds for
+    the rest of its turn, and the policy takes no time from any task.
     """
 
     uses_numpy: ClassVar[bool] = False
@@ -273,6 +287,9 @@ class Policy:
         policy.__init__()  # type: ignore[misc]
         if "holds_ns" in vars(policy):
             vars(policy)["lasts_ns"] = vars(policy)["holds_ns"]
+        if policy.interim not in get_args(Interim):
+            known = ", ".join(get_args(Interim))
+            raise ValueError(f"{cls.name}: interim is {policy.interim!r}; there are {known}")
         if not 0 <= policy.margin_ns < 1 << 63:
             raise ValueError(f"{cls.name}: margin_ns is {policy.margin_ns}, not a time from 0 on")
         return policy

@@ -25,9 +25,12 @@ class Stop(IntEnum):
     REQUEST = lib.PYLAND_STOP_REQUEST
 
 
-def wanted(policy: type[Policy]) -> int:
-    """`PYLAND_WANT_*` bits for all that BPF has to collect for a policy."""
-    bits = 0
+_INTERIM = {"hold": lib.PYLAND_WANT_HOLD, "vtime": 0, "arrival": lib.PYLAND_WANT_ARRIVAL}
+
+
+def wanted(policy: Policy) -> int:
+    """`PYLAND_WANT_*` bits: what BPF has to collect, and how it orders tasks meanwhile."""
+    bits = _INTERIM[policy.interim]
     if any(name in EXTRA_FIELDS for name in policy.fields):
         bits |= lib.PYLAND_WANT_EXTRAS
     for method, bit in (
@@ -35,10 +38,10 @@ def wanted(policy: type[Policy]) -> int:
         ("slept", lib.PYLAND_WANT_SLEPT),
         ("exited", lib.PYLAND_WANT_EXITED),
     ):
-        if getattr(policy, method) is not getattr(Policy, method):
+        if getattr(type(policy), method) is not getattr(Policy, method):
             bits |= bit
     # `Policy.decide` keeps the held tasks, and must forget those that exit.
-    if policy.decide is Policy.decide:
+    if type(policy).decide is Policy.decide:
         bits |= lib.PYLAND_WANT_EXITED
     return bits
 
@@ -58,7 +61,7 @@ class DispatchLoop:
         self._max_batch = max_batch
         self._batch = Batch(policy.fields)
         self._tick_due_ns = 0
-        self._wanted = wanted(type(policy))
+        self._wanted = wanted(policy)
         size = lib.PYLAND_BASE_RECORD
         if self._wanted & lib.PYLAND_WANT_EXTRAS:
             size = ffi.sizeof("struct pyland_queued")
@@ -91,7 +94,7 @@ class DispatchLoop:
         """
         self._want()
         exchange = self._exchange()
-        told = bool(self.policy.interval_ns or self._wanted & ~lib.PYLAND_WANT_EXTRAS)
+        told = bool(self.policy.interval_ns or self._wanted & lib.PYLAND_WANT_EVENTS)
         try:
             stop = exchange.run(
                 policy=self.policy,

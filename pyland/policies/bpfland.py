@@ -37,6 +37,7 @@ class Bpfland(Policy):
     )
 
     lasts_ns = 100_000_000
+    interim = "vtime"
 
     slice_us: int = option(1000, "the longest slice, divided by the tasks that wait", least=100)
     slice_min_us: int = option(100, "the shortest slice", least=100)

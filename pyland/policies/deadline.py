@@ -76,6 +76,7 @@ class Deadline(Policy):
 
     fields = ("seq", "pid", "cpu", "weight", "used_ns", "awake_runtime_ns", "state")
     lasts_ns = 100_000_000
+    interim = "vtime"
 
     percpu_local: bool = option(False, "keep a task on the CPU where it ran last")
     order: str = option("kernel", "where waiting tasks are sorted", choices=("kernel", "python"))
@@ -91,6 +92,8 @@ class Deadline(Policy):
         self._clock_ns = self.machine.now_ns
         self._vtime_now = _ORIGIN_NS + 100 * slices.longest_ns
         self._nr_runnable = self._weight_runnable = 0
+        if self.order == "python":
+            self.interim = "hold"
         self._pool: TaskPool[Decision] | None = TaskPool() if self.order == "python" else None
         self._since_ns: dict[int, int] = {}  # when each task of the pool came, oldest first
         self._handed_out_ns = 0  # the highest key of the tasks that wait in the kernel

@@ -12,6 +12,8 @@ class Fifo(Policy):
     Weights have no effect, and a task that comes back waits behind all others.
     """
 
+    interim = "arrival"
+
     def enqueue(self, task: Task) -> None:
         """Without a vtime, tasks run in the order in which they became runnable."""
         self.dispatch(task, slice_ns=self.machine.slices.shortest_ns)

@@ -16,6 +16,7 @@ class RoundRobin(Policy):
 
     name = "rr"
     fields = ("seq", "pid", "enqueue_ns")
+    interim = "arrival"
 
     slice_us: int = option(5000, "slice while no task waits", least=100, most=100_000)
 

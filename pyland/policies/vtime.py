@@ -20,6 +20,7 @@ class Vtime(Policy):
 
     fields = ("seq", "pid", "weight", "used_ns", "state")
     lasts_ns = 100_000_000
+    interim = "vtime"
 
     def __init__(self) -> None:
         """No task has run yet."""

@@ -34,7 +34,7 @@ COUNTERS = (
         "queued or run by BPF: Python lagged, or was not asked",
     ),
     Counter("fallback_idle", "tasks", "run by BPF: a CPU would have idled"),
-    Counter("alone", "tasks", "run by BPF: the one task that waited, for a free CPU"),
+    Counter("amended", "decisions", "that came as the task had left its queue: for what follows"),
     Counter("continued", "tasks", "continued on what an earlier decision grants"),
     Counter("late", "decisions", "for a task that had moved on"),
     Counter("bounced", "decisions", "for a CPU that the task may not use"),

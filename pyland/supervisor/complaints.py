@@ -18,7 +18,7 @@ def _bounced(counts: Counts) -> int:
 
 def _late(counts: Counts) -> int:
     # The policy is not to blame for tasks that BPF itself gave to a CPU meanwhile.
-    taken = sum(counts[name] for name in ("fallback_lag", "fallback_idle", "alone"))
+    taken = sum(counts[name] for name in ("fallback_lag", "fallback_idle"))
     return _many(counts["late"] - taken - 2 * counts["handed_over"], counts)
 
 

@@ -7,7 +7,7 @@ from pyland.decision import CPU_ANY, NR_DOMAINS
 from pyland.machine import Slices
 from pyland.testing import arithmetic
 from pyland.testing.cpus import Cpus
-from pyland.testing.queues import SHARED, cpu_queue, domain_queue
+from pyland.testing.queues import cpu_queue, domain_queue
 from pyland.testing.task import OfflineTask
 
 
@@ -39,9 +39,11 @@ def checked_queue(cpu: int, task: OfflineTask, cpus: Cpus) -> tuple[str, str]:
         wrong = "bounced"
     elif cpu != CPU_ANY:
         wrong = "bad_decisions"
-    return any_queue(task), wrong
+    return any_queue(task, cpus), wrong
 
 
-def any_queue(task: OfflineTask) -> str:
-    """The queue of a task that may run on any CPU of its affinity."""
-    return cpu_queue(min(task.cpus)) if len(task.cpus) == 1 else SHARED
+def any_queue(task: OfflineTask, cpus: Cpus) -> str:
+    """The queue of a task that may run on any CPU of its affinity: its CPU's domain's."""
+    if len(task.cpus) == 1:
+        return cpu_queue(min(task.cpus))
+    return domain_queue(cpus[task.cpu].domain)

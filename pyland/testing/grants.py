@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What earlier decisions still grant on an offline machine, as in bpf/continuing.bpf.h."""
+"""What earlier decisions still grant on an offline machine, as in bpf/ordering.bpf.h."""
 
 from __future__ import annotations
 

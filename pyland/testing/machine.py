@@ -16,7 +16,7 @@ from pyland.testing.checks import any_queue, checked_queue, checked_slice_ns, we
 from pyland.testing.cpus import Cpu
 from pyland.testing.grants import Grants
 from pyland.testing.questions import Questions
-from pyland.testing.queues import SHARED, Queues, cpu_queue
+from pyland.testing.queues import Queues, cpu_queue
 from pyland.testing.task import OfflineTask
 from pyland.testing.trace import Decided, Trace
 from pyland.testing.view import OfflineView
@@ -178,7 +178,7 @@ class OfflineMachine(OfflineView):
         task.seq += 1
         task.enqueue_ns = self.now_ns
         self.counters["continued"] += 1
-        queue = any_queue(task)
+        queue = any_queue(task, self._cpus)
         self._queue(task, queue)
         self._log(f"{task.name} continues -> {queue}, for {task.slice_left_ns / 1e6:g} ms more")
         if task.enq_flags & WAKEUP:
@@ -205,7 +205,7 @@ class OfflineMachine(OfflineView):
         self.counters["fallback"] += 1
         del self._held[task.pid]
         task.slice_left_ns = weighted_slice_ns(self.slices.shortest_ns, task, self.slices)
-        self._queue(task, SHARED)
+        self._queue(task, any_queue(task, self._cpus))
 
     def _queue(self, task: OfflineTask, queue: str) -> None:
         task.where = "queued"

@@ -8,8 +8,6 @@ from collections import defaultdict
 from pyland.pool import TaskPool
 from pyland.testing.task import OfflineTask
 
-SHARED = "shared"
-
 
 def cpu_queue(cpu: int) -> str:
     """A CPU's own queue."""
@@ -22,7 +20,7 @@ def domain_queue(domain: int) -> str:
 
 
 class Queues:
-    """One queue for each CPU, one for each domain, and the shared queue, each by vtime."""
+    """One queue for each CPU and one for each domain, by vtime."""
 
     def __init__(self) -> None:
         """All empty."""
@@ -40,10 +38,10 @@ class Queues:
     def take(self, cpu: int, domain: int) -> OfflineTask | None:
         """The task that this CPU runs next.
 
-        It has the lowest vtime of the CPU's own queue, its domain's and the shared one; if
-        these are empty, of the other domains'.
+        It has the lowest vtime of the CPU's own queue and its domain's; if these are empty,
+        of the other domains'.
         """
-        task = self._first(cpu, [cpu_queue(cpu), domain_queue(domain), SHARED])
+        task = self._first(cpu, [cpu_queue(cpu), domain_queue(domain)])
         if task is None:
             others = sorted(name for name in self._queues if name.startswith("domain"))
             task = self._first(cpu, others)
@@ -53,7 +51,7 @@ class Queues:
 
     def waiting(self, cpu: int, domain: int) -> bool:
         """True if a task waits that this CPU may take."""
-        return self._first(cpu, [cpu_queue(cpu), domain_queue(domain), SHARED]) is not None
+        return self._first(cpu, [cpu_queue(cpu), domain_queue(domain)]) is not None
 
     def _first(self, cpu: int, names: list[str]) -> OfflineTask | None:
         heads = (next((t for t in self._queues[name] if cpu in t.cpus), None) for name in names)

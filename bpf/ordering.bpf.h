@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Where a task waits that wants a CPU, and in which order.
+ *
+ * The task enters a queue at once, and the policy's decision moves it there later. Until then its
+ * key follows from its last decision: that key and the CPU time since, as far before the keys that
+ * run as the policy put it when it last woke up. So a decision refines an order that is good
+ * already, and a late one costs little. Only for a policy that says so (`interim = "hold"`) a task
+ * is held until its decision comes.
+ *
+ * A decision lasts: a task that comes back with some of its slice left continues with that rest,
+ * at its key, and the policy is not asked again. The kernel's own EEVDF also keeps a deadline until
+ * the slice is used up. A task that sleeps and wakes up every few microseconds costs one decision
+ * for each slice, not one for each wakeup.
+ */
+#ifndef PYLAND_ORDERING_BPF_H
+#define PYLAND_ORDERING_BPF_H
+
+#include "asking.bpf.h"
+#include "classes.bpf.h"
+#include "preemption.bpf.h"
+#include "queues.bpf.h"
+
+/* A key that BPF works out is at most this many longest slices from the keys that run. */
+#define INTERIM_SLICES	4
+
+/* Notes a decision with this slice; with a slice of 0 the decision ends when the task stops. */
+static __always_inline void note_grant(const struct task_struct *p, struct task_ctx *t, u64 slice_ns)
+{
+	t->left_ns = slice_ns;
+	t->lasts_until_ns = t->decided_ns + user.lasts_ns;
+	t->lasts_asleep = t->woke_up;
+	shared.usual_ns = usual_slice_ns(shared.usual_ns,
+					 slice_at_weight_100(slice_ns, p->scx.weight));
+}
+
+/*
+ * True if the task's decision still lasts. A decision of an earlier policy does not. A task that a
+ * higher class interrupted continues even if decisions of the policy do not last: its turn is not
+ * over.
+ */
+static __always_inline bool still_lasts(const struct task_struct *p, const struct task_ctx *t,
+					u64 now)
+{
+	return (user.lasts_ns || t->interrupted) && t->generation == user.generation &&
+	       shared.handed_over == user.generation &&
+	       slice_continues(t->left_ns, p->scx.weight, t->woke_up, t->lasts_asleep,
+			     t->lasts_until_ns, now, shared.usual_ns);
+}
+
+/* The highest key in a queue; false when the queue is empty. */
+static __always_inline bool last_key(u64 dsq_id, u64 *key_ns)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p = NULL;
+
+	if (!bpf_iter_scx_dsq_new(&it, dsq_id, kernel_enum(scx_dsq_iter_flags, SCX_DSQ_ITER_REV))) {
+		p = bpf_iter_scx_dsq_next(&it);
+		if (p)
+			*key_ns = p->scx.dsq_vtime;
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	return p;
+}
+
+/* A task that yields goes behind all that are queued. */
+static __always_inline u64 key_if_yielded(const struct task_ctx *t, u64 dsq_id, u64 key_ns)
+{
+	u64 last_ns;
+
+	if (t->yielded && last_key(dsq_id, &last_ns) && (s64)(last_ns - key_ns) >= 0)
+		return last_ns + 1;
+	return key_ns;
+}
+
+/* True if the task that runs there will soon sleep, because it sleeps often. */
+static __always_inline bool is_free_soon(const struct pyland_cpu *c, u64 now)
+{
+	return c->running_since_ns && !c->running_computes &&
+	       (s64)(now - c->running_since_ns) < (s64)pause_ns();
+}
+
+/*
+ * The queue in which the task waits: where its last decision put it, else that of the domain of
+ * its CPU.
+ *
+ * A task that woke up waits for its previous CPU alone if that CPU will be free soon. From the
+ * domain's queue, half of such tasks would get another CPU each time, and tasks that take turns
+ * with a lock would wait for it at the same time (MariaDB: 199 to 254 transactions a second, and
+ * 251 to 255 this way). This is not done if the policy names CPUs: then a CPU's queue has tasks for
+ * that CPU alone, and this task may run elsewhere. It is not done for a task that yields: such a
+ * task has to go behind the tasks of all queues.
+ */
+static __always_inline u64 queue_of(const struct task_struct *p, const struct task_ctx *t, s32 cpu,
+				    const struct pyland_cpu *c, u64 now)
+{
+	if (p->nr_cpus_allowed == 1)
+		return cpu;
+	if (t->place <= PYLAND_CPU_DOMAIN && domain_has_cpu(p, PYLAND_CPU_DOMAIN - t->place))
+		return DOMAIN_DSQ + (PYLAND_CPU_DOMAIN - t->place);
+	if (t->place >= 0 && bpf_cpumask_test_cpu(t->place, p->cpus_ptr))
+		return t->place;
+	if (shared.places || !t->woke_up || t->yielded || !is_free_soon(c, now))
+		return DOMAIN_DSQ + domain_of(cpu);
+	if ((s64)(now - shared.own_queued_ns) > (s64)NSEC_PER_MSEC)
+		shared.own_queued_ns = now;
+	return cpu;
+}
+
+/* The next key of a task: its last key, plus the CPU time that it used after that. */
+static __always_inline u64 next_key(const struct task_struct *p, const struct task_ctx *t)
+{
+	u64 used_ns = t->total_runtime_ns - t->key_runtime_ns;
+
+	return vtime_after(t->key_ns, used_ns, p->scx.weight, config.longest_ns);
+}
+
+/* The key of a task until its decision comes. */
+static __noinline u64 interim_key(const struct task_struct *p, const struct task_ctx *t, u64 now)
+{
+	u64 newest_ns = vtime_now(), least_ns, key_ns;
+
+	if (user.wanted & PYLAND_WANT_ARRIVAL)
+		return now;
+	if (!t->vtime_known)
+		return newest_ns - shared.lead_ns;
+	key_ns = next_key(p, t);
+	least_ns = newest_ns - (t->woke_up ? t->lead_ns : INTERIM_SLICES * config.longest_ns);
+	if ((s64)(key_ns - least_ns) < 0)
+		return least_ns;
+	/* At the least weight, 10 ms move a key by a second. */
+	if ((s64)(key_ns - newest_ns) > (s64)(INTERIM_SLICES * config.longest_ns))
+		return newest_ns + INTERIM_SLICES * config.longest_ns;
+	return key_ns;
+}
+
+/* How far before the keys that run the policy has put a task. */
+static __always_inline u64 lead_of(u64 key_ns)
+{
+	s64 lead_ns = vtime_now() - key_ns, most_ns = INTERIM_SLICES * config.longest_ns;
+
+	if (lead_ns < 0)
+		return 0;
+	return lead_ns < most_ns ? lead_ns : most_ns;
+}
+
+/* The slice of a task until its decision comes. */
+static __always_inline u64 interim_slice(const struct task_struct *p, bool of_bpf)
+{
+	u64 usual_ns = shared.usual_ns;
+
+	return weighted_slice(p, of_bpf || !usual_ns ? config.shortest_ns : usual_ns);
+}
+
+/*
+ * Every CPU may be in the middle of a long slice, so user space would run only after it. For a
+ * task that wakes up and is held, a running task is interrupted, but not too often, and only if
+ * that task computes: other tasks soon sleep by themselves.
+ */
+static __always_inline void make_room_for_user_space(s32 cpu, struct pyland_cpu *task_cpu,
+						     struct pyland_cpu *c, u64 now)
+{
+	s64 wait_ns;
+
+	if (!shared.wakeup_waits)
+		shared.wakeup_waits = 1;
+	cpu = cpu_to_preempt(cpu, HOLDING_DSQ, NULL, now);
+	task_cpu = cpu_state(cpu);
+	if (!task_cpu || !task_cpu->running_since_ns ||
+	    (!task_cpu->running_computes &&
+	     (s64)(now - task_cpu->running_since_ns) <= (s64)pause_ns()))
+		return;
+	shared.due_ns = DUE_AT_ONCE;
+	if (!scheduler_waits())
+		return;
+	c->wakeup_kicks++;
+	wait_ns = until_may_interrupt_ns(now);
+	if (wait_ns <= 0)
+		shared.last_kick_ns = now;
+	preempt_soon(cpu, task_cpu, now, wait_ns > 0 ? wait_ns : 0);
+}
+
+/* Puts a task where it waits until the policy has decided; false if it cannot be asked. */
+static __always_inline bool hold(struct task_struct *p, struct task_ctx *t, s32 cpu,
+				 struct pyland_cpu *task_cpu, struct pyland_cpu *c, u64 now,
+				 u64 enq_flags)
+{
+	t->queue = QUEUE_HELD;
+	t->dsq_id = HOLDING_DSQ + task_cpu->llc;
+	if (!ask(p, t, cpu, now, enq_flags))
+		return false;
+	dsq_insert(p, t->dsq_id, weighted_slice(p, config.shortest_ns), enq_flags);
+	time_slice(cpu, task_cpu, now);
+	if (t->woke_up)
+		make_room_for_user_space(cpu, task_cpu, c, now);
+	return true;
+}
+
+/*
+ * Queues a task. If its waker is about to sleep (@sync) and the task may run on the waker's CPU,
+ * only that CPU is interrupted.
+ */
+static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t, s32 cpu,
+				       struct pyland_cpu *task_cpu, struct pyland_cpu *c, u64 now,
+				       u64 enq_flags, bool sync)
+{
+	s32 here = bpf_get_smp_processor_id();
+	bool lasts, refused = false;
+	u64 dsq_id, key_ns, slice_ns;
+
+	forget_other_policies(t);
+	lasts = still_lasts(p, t, now);
+	if (!lasts && holds_tasks(now)) {
+		if (hold(p, t, cpu, task_cpu, c, now, enq_flags))
+			return;
+		refused = true;
+	}
+	dsq_id = queue_of(p, t, cpu, task_cpu, now);
+	if (!lasts)
+		key_ns = interim_key(p, t, now);
+	else if (t->woke_up || t->yielded)
+		key_ns = next_key(p, t);
+	else
+		key_ns = t->key_ns;
+	key_ns = clamp_vtime(key_if_yielded(t, dsq_id, key_ns));
+	t->of_bpf = !lasts && (user.wanted & PYLAND_WANT_HOLD);
+	slice_ns = lasts ? t->left_ns : interim_slice(p, t->of_bpf);
+	/* A task that was interrupted keeps its key. */
+	if (!lasts || t->woke_up || t->yielded) {
+		t->key_ns = key_ns;
+		t->key_runtime_ns = t->total_runtime_ns;
+	}
+	t->vtime_known = 1;
+	t->decided_ns = now;
+	t->dsq_id = dsq_id;
+	t->queue = QUEUE_ORDERED;
+	if (lasts)
+		c->continued++;
+	else if (!refused)
+		ask(p, t, cpu, now, enq_flags);
+	dsq_insert_vtime(p, dsq_id, slice_ns, key_ns, enq_flags);
+	sync = sync && takes_from(here, dsq_id, p);
+	if (t->woke_up)
+		preempt_for(key_ns, sync ? here : cpu_to_preempt(cpu, dsq_id, p, now), now, sync);
+	time_slice(cpu, task_cpu, now);
+}
+
+/* Queues a task that the policy is not asked about. */
+static __noinline void queue_unasked(struct task_struct *p, struct task_ctx *t, s32 cpu, u64 now,
+				     u64 enq_flags)
+{
+	u64 key_ns;
+
+	forget_other_policies(t);
+	key_ns = clamp_vtime(interim_key(p, t, now));
+	t->key_ns = key_ns;
+	t->key_runtime_ns = t->total_runtime_ns;
+	t->vtime_known = 1;
+	t->of_bpf = 1;
+	t->decided_ns = now;
+	t->dsq_id = p->nr_cpus_allowed == 1 ? cpu : DOMAIN_DSQ + domain_of(cpu);
+	t->queue = QUEUE_ORDERED;
+	dsq_insert_vtime(p, t->dsq_id, weighted_slice(p, config.shortest_ns), key_ns, enq_flags);
+}
+
+#endif
