@@ -102,7 +102,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	if (!t || !c || !task_cpu)
 		return;
 	t->start_ns = now_ns();
-	waited = t->queue == QUEUE_ORDERED;
+	waited = t->queue == QUEUE_ORDERED || t->queue == QUEUE_NEXT;
 	ordered = waited && t->generation == user.generation;
 	if (waited && (s64)(t->start_ns - t->decided_ns) > 0) {
 		c->wait_cpu_ns += t->start_ns - t->decided_ns;

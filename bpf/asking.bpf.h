@@ -28,10 +28,8 @@ static __noinline bool ask(struct task_struct *p, struct task_ctx *t, s32 cpu, u
 		if ((s64)(now - t->asked_ns) < (s64)ASK_AGAIN_NS)
 			return true;
 	}
-	if (shared.lagging) {
-		c->fallback_lag++;
+	if (shared.lagging)
 		return false;
-	}
 	t->seq++;
 	t->asked = 1;
 	t->asked_ns = now;

@@ -22,13 +22,25 @@ char _license[] SEC("license") = "GPL";
 SEC("struct_ops/pyland_select_cpu")
 s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
+	bool sync = wake_flags & kernel_enum(scx_wake_flags, SCX_WAKE_SYNC);
 	struct pyland_cpu *c;
 	struct task_ctx *t;
-	u64 in_node = 0;
+	u64 in_node = 0, now;
 	s32 cpu;
 
 	if (is_scheduler(p))
 		return prev_cpu;
+	c = this_cpu_state();
+	t = task_state(p);
+	if (!c || !t)
+		return prev_cpu;
+	if (sync && prev_cpu == (s32)bpf_get_smp_processor_id()) {
+		now = now_ns();
+		if (put_next(p, t, prev_cpu, c, now)) {
+			note_runnable(p, t, true, now);
+			return prev_cpu;
+		}
+	}
 	/* If no CPU idles, skip the kernel's search: it would take 400 instructions. */
 	cpu = -1;
 	if (shared.nr_idle > 0) {
@@ -38,10 +50,8 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 		if (cpu < 0 && in_node)
 			cpu = select_idle_cpu(p, prev_cpu, wake_flags, 0);
 	}
-	c = this_cpu_state();
 	if (cpu < 0) {
-		if (c)
-			c->wakes_sync = !!(wake_flags & kernel_enum(scx_wake_flags, SCX_WAKE_SYNC));
+		c->wakes_sync = sync;
 		return prev_cpu;
 	}
 
@@ -53,11 +63,8 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	}
 	dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL),
 		   weighted_slice(p, config.longest_ns), 0);
-	t = task_state(p);
-	if (c && t) {
-		c->direct++;
-		note_runnable(p, t, wake_flags & kernel_enum(scx_wake_flags, SCX_WAKE_TTWU), now_ns());
-	}
+	c->direct++;
+	note_runnable(p, t, wake_flags & kernel_enum(scx_wake_flags, SCX_WAKE_TTWU), now_ns());
 	return cpu;
 }
 

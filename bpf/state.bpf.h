@@ -59,6 +59,7 @@ enum task_queue {
 	QUEUE_HELD,		/* in a holding DSQ, until the policy has decided */
 	QUEUE_ORDERED,		/* in the queue of a CPU or a domain */
 	QUEUE_RESCUED,		/* in a holding DSQ: it had starved */
+	QUEUE_NEXT,		/* on its way to the CPU that takes it next */
 };
 
 struct task_ctx {

@@ -73,7 +73,7 @@ def test_a_policy_is_not_blamed_for_tasks_behind_a_real_time_task(
 
 
 def test_a_policy_that_forgets_is_blamed(start: Start, record: Record) -> None:
-    """It is told of, and asked about a few tasks a second and not about all."""
+    """It is told of, and most of its tasks are not held."""
     scheduler = start("--policy", f"{HOSTILE}:Forgets")
     with undisturbed(scheduler), Hogs(600, [0] * 6) as hogs:
         assert until(lambda: BLAMED in scheduler.output, 60) is not None, scheduler.about()
@@ -82,13 +82,13 @@ def test_a_policy_that_forgets_is_blamed(start: Start, record: Record) -> None:
         grown = growth(before)
         shares = hogs.shares(early=True)
     record(grown=grown, gap_s=shares.longest_gap_s)
-    assert 0 < grown["forwarded"] < grown["fallback_lag"] / 10, f"{grown}"
+    assert grown["forwarded"] > 2 * grown["undecided"], f"{grown}"
     assert shares.longest_gap_s < GAP_S
     assert scheduler.end().status == 0
 
 
 def test_a_policy_that_is_well_again_is_asked_again_soon(start: Start, record: Record) -> None:
-    """Not after a time that grows with each fault: half a second, and a trial."""
+    """Not after a time that grows with each fault: after half a second."""
     scheduler = start()
     with undisturbed(scheduler), Hogs(600, [0] * 6):
         before = counters()

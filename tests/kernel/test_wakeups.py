@@ -28,19 +28,21 @@ def test_it_interrupts_a_task_that_is_due_later(start: Start, record: Record) ->
     record(p50_us=wakeups.p50_us, p99_us=wakeups.p99_us, totals=dict(end.totals.counts))
     ended_well(end)
     assert end.totals["preemptions"] > 0
-    assert end.totals["wakeup_kicks"] > 0
+    # The task has a key at once: no other task makes room for Python.
+    assert end.totals["wakeup_kicks"] == 0
 
 
 @pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
-def test_the_only_task_for_a_free_cpu_is_not_decided(start: Start, record: Record) -> None:
-    """Pairs that wake each other: a CPU that becomes free takes the only task that waits."""
+def test_a_free_cpu_does_not_wait_for_a_decision(start: Start, record: Record) -> None:
+    """Pairs that wake each other: a decision for a task that runs already holds all the same."""
     scheduler = start()
     with undisturbed(scheduler), Stress("--switch 2", scaled(20)) as stress:
         assert stress.wait(scaled(20) + 90) == 0, stress.output
     end = scheduler.end()
     record(totals=dict(end.totals.counts))
     ended_well(end)
-    assert end.totals["alone"] > 0
+    assert end.totals["amended"] > 0
+    assert end.totals.user_share > 0.95
 
 
 @pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
