@@ -27,6 +27,8 @@ static __noinline bool ask(struct task_struct *p, struct task_ctx *t, s32 cpu, u
 			shared.lagging = 1;
 		if ((s64)(now - t->asked_ns) < (s64)ASK_AGAIN_NS)
 			return true;
+		if (t->record_pos && t->record_pos <= shared.asked_pos)
+			c->undecided++;
 	}
 	if (shared.lagging)
 		return false;

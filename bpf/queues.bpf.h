@@ -130,12 +130,20 @@ static __always_inline bool take_from_far(s32 cpu, u64 domain_dsq, struct pyland
 	       dsq_move_to_local(dsq_id);
 }
 
+/* True for a task that must not be passed over: keys say little where tasks yield all the time. */
+static __always_inline bool has_waited(struct task_struct *p, u64 now)
+{
+	struct task_ctx *t = task_state(p);
+
+	return !t || (s64)(now - t->decided_ns) > (s64)config.longest_ns;
+}
+
 /*
  * Takes the head of the domain's queue; or, of the next few tasks that are due hardly later, one
  * that ran on this CPU last: it finds its cache warm. Without this, each task that computes gets
  * another CPU at each turn (32 of them on 8 CPUs: 0.63 migrations a switch).
  */
-static __always_inline bool take_of_domain(s32 cpu, u64 domain_dsq, struct pyland_cpu *c)
+static __always_inline bool take_of_domain(s32 cpu, u64 domain_dsq, struct pyland_cpu *c, u64 now)
 {
 	u64 here = kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | cpu, until_ns = 0;
 	struct bpf_iter_scx_dsq it;
@@ -148,8 +156,11 @@ static __always_inline bool take_of_domain(s32 cpu, u64 domain_dsq, struct pylan
 		/* In memory: the verifier would follow each value of a variable. */
 		c->looks_left = NEAR_LOOKS;
 		while ((p = bpf_iter_scx_dsq_next(&it))) {
-			if (c->looks_left == NEAR_LOOKS)
+			if (c->looks_left == NEAR_LOOKS) {
+				if (has_waited(p, now))
+					break;
 				until_ns = p->scx.dsq_vtime + shared.usual_ns;
+			}
 			if (!c->looks_left || (s64)(p->scx.dsq_vtime - until_ns) > 0)
 				break;
 			if (scx_bpf_task_cpu(p) == cpu && bpf_cpumask_test_cpu(cpu, p->cpus_ptr)) {
@@ -180,7 +191,7 @@ APART int take_ordered(s32 cpu, u64 now)
 		return true;
 	}
 	c->last_was_own = 0;
-	return take_of_domain(cpu, domain_dsq, c) || (!own_first && dsq_move_to_local(cpu));
+	return take_of_domain(cpu, domain_dsq, c, now) || (!own_first && dsq_move_to_local(cpu));
 }
 
 /* For a CPU that would idle: takes a task that waits in another domain, or for another CPU. */

@@ -85,6 +85,7 @@ class Forgets(Policy):
 class ForgetsAtFirst(Deadline):
     """Does not decide for three seconds, and then decides all tasks."""
 
+    interim = "hold"
     begin_ns = 0
 
     def decide(self, batch: Batch) -> list[int]:
