@@ -71,8 +71,9 @@ class Replaced:
 
 @dataclass(frozen=True)
 class Swapped:
-    """The requested swap is done."""
+    """The swap is done that had this number in its `SwapOrder`."""
 
+    order: str
     previous: str
     policy: str
     options: Options
@@ -81,8 +82,9 @@ class Swapped:
 
 @dataclass(frozen=True)
 class SwapRefused:
-    """The requested swap is not done, and nothing has changed."""
+    """The swap with this number is not done, and nothing has changed."""
 
+    order: str
     error: str
 
 

@@ -146,9 +146,10 @@ class Supervisor:
     def _worker_sources(self) -> list[int]:
         """The worker's descriptors to poll; none until the next second if it has said too much.
 
-        But while a swap is at the worker its answer is behind all that.
+        But all is heard while the supervisor waits for a message that is behind all that.
         """
-        if self._said > _SAID_EACH_SECOND and not self._swaps.is_at_worker:
+        waits = self._swaps.is_at_worker or not self._attached
+        if self._said > _SAID_EACH_SECOND and not waits:
             return []
         output = [self._worker.output] if self._worker.prints else []
         return [self._worker.channel.fileno(), *output]
@@ -194,7 +195,7 @@ class Supervisor:
                     self.wanted = wanted
                     self._changed(message.policy, message.options)
             case messages.SwapRefused():
-                self._swaps.refused(message.error)
+                self._swaps.refused(message)
             case messages.Stopped(how="KERNEL"):
                 pass  # the kernel itself says so; this may be about the attachment before
             case _:
@@ -275,6 +276,8 @@ class Supervisor:
             if took_s > guard.SWAP_TOO_LONG_S:
                 worker.signal(guard.INTERRUPT)  # it has an effect only after a restart
             return
+        if not self._swaps.look(now_s):
+            raise ScheduleError(f"policy {self._policy}: the process that runs it takes no orders")
         swapping = self._swaps.is_at_worker
         too_long_s = guard.SWAP_TOO_LONG_S if swapping else guard.TOO_LONG_S
         if self._progress.stuck_s > too_long_s + _GIVE_UP_S:

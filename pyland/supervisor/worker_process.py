@@ -3,20 +3,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import select
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from pyland.engine import guard
 from pyland.supervisor import descendants, messages
 from pyland.supervisor.descendants import reap
 from pyland.supervisor.loader import LoadedScheduler
+from pyland.supervisor.orders import SwapOrder
 from pyland.topology import Topology
 
 _HEARD_AT_ONCE = 32
@@ -62,9 +62,9 @@ class WorkerProcess:
         """Tell the worker that the scheduler is attached; False if the worker is gone."""
         return self._send(lambda: self.channel.send(b"go"))
 
-    def ask_for_swap(self, order: Mapping[str, Any]) -> bool:
-        """Send an order to swap; the worker reads it when `request` in its memory has changed."""
-        return self._send(lambda: self.channel.send(json.dumps(order).encode()))
+    def order(self, order: SwapOrder) -> bool:
+        """Send an order; the worker reads it when `request` in its memory has changed."""
+        return self._send(lambda: self.channel.send(order.encode()))
 
     def hear(self) -> Iterator[messages.WorkerMessage | None]:
         """The worker's messages, at most `_HEARD_AT_ONCE`; None for data that is no message."""

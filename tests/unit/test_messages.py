@@ -85,5 +85,5 @@ def test_what_a_policy_put_into_an_option_is_sent_as_a_text() -> None:
 
 
 def test_a_message_comes_back_as_it_was() -> None:
-    for message in (Failure("a", "b\nc"), Swapped("a", "b", {"x": 1, "y": 2.5, "z": True}, 7)):
+    for message in (Failure("a", "b\nc"), Swapped("1", "a", "b", {"x": 1, "y": 2.5, "z": True}, 7)):
         assert decode(encode(message)) == message

@@ -16,7 +16,7 @@ from pyland.supervisor.swaps import Swaps
 class Worker:
     """Takes every order."""
 
-    def ask_for_swap(self, _: object) -> bool:
+    def order(self, _: object) -> bool:
         return True
 
     def hurry(self) -> None:
