@@ -21,7 +21,7 @@ from pyland.host.affinity import Confinement
 from pyland.loading.wanted import LAST_RESORT, Wanted
 from pyland.output.printing import block, escape
 from pyland.stats.counters import TOTALS, Counters
-from pyland.supervisor import messages, privileges
+from pyland.supervisor import descendants, messages, privileges
 from pyland.supervisor.complaints import Complaints
 from pyland.supervisor.confined import ConfinedCall
 from pyland.supervisor.control import ControlServer, Request, StatusRequest
@@ -149,10 +149,7 @@ class Supervisor:
         But all is heard while the supervisor waits for a message that is behind all that.
         """
         waits = self._swaps.is_at_worker or not self._attached
-        if self._said > _SAID_EACH_SECOND and not waits:
-            return []
-        output = [self._worker.output] if self._worker.prints else []
-        return [self._worker.channel.fileno(), *output]
+        return [] if self._said > _SAID_EACH_SECOND and not waits else self._worker.sources()
 
     def _note_answer(self, request: Request, answer: Mapping[str, Any]) -> None:
         self._done.append((request, answer))
@@ -258,6 +255,7 @@ class Supervisor:
         worker = self._worker
         if now_s - self._look_s > 1:
             self._look_s, self._said = now_s, 0
+            descendants.reap_adopted()
         if self._stop_by_s:
             if now_s > self._stop_by_s:
                 worker.signal(signal.SIGKILL)

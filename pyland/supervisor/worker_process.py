@@ -14,7 +14,6 @@ from typing import NoReturn
 
 from pyland.engine import guard
 from pyland.supervisor import descendants, messages
-from pyland.supervisor.descendants import reap
 from pyland.supervisor.loader import LoadedScheduler
 from pyland.supervisor.orders import SwapOrder
 from pyland.topology import Topology
@@ -44,6 +43,7 @@ class WorkerProcess:
         signal.signal(guard.INTERRUPT, before)
         other.close()
         os.close(output)
+        descendants.started(self.pid)
         self.pidfd = os.pidfd_open(self.pid)
         self._scheduler: LoadedScheduler | None = None
         self._line = b""
@@ -65,6 +65,10 @@ class WorkerProcess:
     def order(self, order: SwapOrder) -> bool:
         """Send an order; the worker reads it when `request` in its memory has changed."""
         return self._send(lambda: self.channel.send(order.encode()))
+
+    def sources(self) -> list[int]:
+        """The descriptors to poll for messages and output."""
+        return [self.channel.fileno(), self.output] if self.prints else [self.channel.fileno()]
 
     def hear(self) -> Iterator[messages.WorkerMessage | None]:
         """The worker's messages, at most `_HEARD_AT_ONCE`; None for data that is no message."""
@@ -110,7 +114,7 @@ class WorkerProcess:
             return
         self._reaped = True
         self.signal(signal.SIGKILL)
-        if not reap(self.pid, self.pidfd, _KILLED_WITHIN_S):
+        if not descendants.reap(self.pid, self.pidfd, _KILLED_WITHIN_S):
             spare = (*spare, self.pid)
         descendants.end_descendants(spare)
         os.close(self.pidfd)

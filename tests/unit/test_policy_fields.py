@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pyland import Policy
+from pyland.loading.finder import choose
+from pyland.policies import BUILTINS
+from pyland.testing import OfflineMachine, make_topology
 
 MS = 1_000_000
 
@@ -51,4 +55,16 @@ def test_the_old_name_of_lasts_ns_still_counts() -> None:
     class New(Old):
         lasts_ns = 7 * MS
 
-    assert [each.lasts_ns for each in (Old, Heir, New, Policy)] == [5 * MS, 5 * MS, 7 * MS, 0]
+    for name in ("lasts_ns", "holds_ns"):
+        found = [getattr(each, name) for each in (Old, Heir, New, Policy)]
+        assert found == [5 * MS, 5 * MS, 7 * MS, 0], name
+
+
+@pytest.mark.parametrize("name", BUILTINS)
+def test_the_old_name_of_lasts_ns_can_be_read(name: str) -> None:
+    """In the class and in a policy, and in one that sets it for itself."""
+    machine = OfflineMachine(make_topology(cpus=1), choose(name, folder=Path("/")).policy)
+    assert type(machine.policy).holds_ns == type(machine.policy).lasts_ns
+    assert machine.policy.holds_ns == machine.policy.lasts_ns
+    machine.policy.holds_ns = 3 * MS
+    assert machine.policy.holds_ns == machine.policy.lasts_ns == 3 * MS
