@@ -44,15 +44,6 @@ class _Swap:
         return self.asked.wanted is None
 
 
-@dataclass
-class _Repeats:
-    """How often the present order was sent again, and what was seen when it was last sent."""
-
-    nr: int = 0
-    sent_s: float = 0.0
-    cycles: int = 0
-
-
 class Swaps:
     """The requested swaps of one attachment."""
 
@@ -70,7 +61,9 @@ class Swaps:
         self._start_trial = start_trial
         self._answer = answer
         self._swaps: list[_Swap] = []
-        self._repeats = _Repeats()
+        self.sent_s = 0.0
+        """When the present order was last sent, on the monotonic clock."""
+        self._sent_cycles = self._repeated = 0
 
     @property
     def is_at_worker(self) -> bool:
@@ -121,13 +114,13 @@ class Swaps:
         order = SwapOrder(swap.wanted, reload=swap.reload)
         if not self._send(order):
             raise UsageError("the process that schedules takes no message")
-        swap.order, self._repeats.nr = order, 0
+        swap.order, self._repeated = order, 0
         return False
 
     def _send(self, order: SwapOrder) -> bool:
         """Send the order, and tell the worker of it; False if that is not possible."""
         memory = self._user_memory
-        self._repeats.sent_s, self._repeats.cycles = time.monotonic(), memory.cycles
+        self.sent_s, self._sent_cycles = time.monotonic(), memory.cycles
         sent = self._worker.order(order)
         # The policy can write there, too.
         memory.request = (memory.request + 1) & _UINT_MAX
@@ -140,16 +133,12 @@ class Swaps:
         A worker that is held, or that imports a policy, begins no cycle and needs no repetition.
         """
         order = self._swaps[0].order if self._swaps else None
-        repeats = self._repeats
-        if (
-            order is None
-            or now_s - repeats.sent_s < REPEAT_AFTER_S
-            or self._user_memory.cycles == repeats.cycles
-        ):
+        goes_on = self._user_memory.cycles != self._sent_cycles
+        if order is None or not goes_on or now_s - self.sent_s < REPEAT_AFTER_S:
             return True
-        repeats.nr += 1
+        self._repeated += 1
         self._send(order)
-        return repeats.nr <= REPEATED_MAX
+        return self._repeated <= REPEATED_MAX
 
     def swapped(self, message: messages.Swapped) -> Wanted | None:
         """Note that the worker has swapped; returns the new policy, None if that is not so."""
