@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyland.decision import CPU_ANY, DECISION_FIELDS, PREEMPT, Decision, domain_queue
+from pyland.former import FormerName, take_former_name
 from pyland.machine import Machine, Slices
 from pyland.options import Option, declared_options, option
 from pyland.pool import TaskPool
@@ -100,19 +101,6 @@ class Batch:
         return self.records[: self.nr]
 
 
-class _FormerName:
-    """An attribute by the name that it had before: reads and sets the present one."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __get__(self, policy: Policy | None, cls: type[Policy]) -> Any:
-        return getattr(cls if policy is None else policy, self._name)
-
-    def __set__(self, policy: Policy, value: object) -> None:
-        setattr(policy, self._name, value)
-
-
 class Policy:
     """Orders, places and slices runnable tasks. Derive from it; override `enqueue` or `decide`.
 
@@ -147,7 +135,7 @@ class Policy:
     that names a CPU or a domain lasts until the task stops.
     """
 
-    holds_ns: Any = _FormerName("lasts_ns")
+    holds_ns: Any = FormerName("lasts_ns")
     """The name that `lasts_ns` had before."""
 
     uses_numpy: ClassVar[bool] = False
@@ -183,7 +171,7 @@ class Policy:
             raise TypeError(f"{cls.__name__}.name is {vars(cls)['name']!r}: it takes a text")
         if not vars(cls).get("name"):
             cls.name = cls.__name__.lower()
-        _take_former_name(cls)
+        take_former_name(cls, vars(Policy)["holds_ns"])
         _check_fields(cls)
         cls.options = declared_options(cls)
 
@@ -287,18 +275,6 @@ class Policy:
         if not 0 <= policy.margin_ns < 1 << 63:
             raise ValueError(f"{cls.name}: margin_ns is {policy.margin_ns}, not a time from 0 on")
         return policy
-
-
-def _take_former_name(policy: type[Policy]) -> None:
-    """The nearest of `lasts_ns` and `holds_ns` counts, also in a class that is no policy."""
-    former = vars(Policy)["holds_ns"]
-    for base in policy.__mro__:
-        if "lasts_ns" in vars(base):
-            break
-        if (given := vars(base).get("holds_ns", former)) is not former:
-            policy.lasts_ns = given
-            break
-    policy.holds_ns = former
 
 
 def _check_fields(policy: type[Policy]) -> None:
