@@ -25,7 +25,7 @@ ORDER_MAX = 1 << 20
 
 _ROOM_S = 2.0
 """Seconds that a message which matters waits for room: the supervisor reads some each second."""
-_TRY_AGAIN_S = 0.02
+_TRY_AGAIN_S = 0.005
 """A poll finds room only if three quarters of the buffer are free, so try without it, too."""
 
 
@@ -52,14 +52,12 @@ class Channel:
         until_s = time.monotonic() + _ROOM_S
         with suppress(OSError):
             while True:
-                try:
+                with suppress(BlockingIOError):
                     self._socket.send(data, socket.MSG_DONTWAIT)
-                except BlockingIOError:
-                    if time.monotonic() > until_s:
-                        return
-                    self._wait(select.POLLOUT, _TRY_AGAIN_S)
-                else:
                     return
+                if time.monotonic() > until_s:
+                    return
+                self._wait(select.POLLOUT, _TRY_AGAIN_S)
 
     def answer(self, answer: Swapped | SwapRefused) -> None:
         """Deliver the answer to an order, and keep it for the case that the order is repeated."""

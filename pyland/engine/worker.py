@@ -116,6 +116,7 @@ class Worker:
         for descriptor in descriptors:
             os.close(descriptor)
         self._user = self._rings.user
+        self._rings_order: str = values["number"]
         topology: Topology = values["topology"]
         self._machine = KernelMachine(self._rings, topology, self._settings.slices, time.time_ns())
         return True
@@ -147,7 +148,8 @@ class Worker:
             self._take_up_again()
 
     def _ready(self) -> messages.Ready:
-        return messages.Ready(self._loop.policy.name, _values(self._loop.policy), self.confined)
+        policy = self._loop.policy
+        return messages.Ready(self._rings_order, policy.name, _values(policy), self.confined)
 
     def _take_up_again(self) -> None:
         """After a restart: construct the policy for the new machine, from its code in memory."""

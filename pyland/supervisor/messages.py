@@ -29,9 +29,11 @@ Options = dict[str, str | int | float | bool]
 class Ready:
     """The policy is constructed and the memory locked: the scheduler can be attached.
 
-    `confined` is False if the kernel has no filter for system calls.
+    The answer to the rings with the number `order`. `confined` is False if the kernel has no filter
+    for system calls.
     """
 
+    order: str
     policy: str
     options: Options
     confined: bool

@@ -12,7 +12,8 @@ from pyland.loading.wanted import Wanted
 _NUMBER_BYTES = 16
 
 
-def _new_number() -> str:
+def new_number() -> str:
+    """A number for an order: random, so that no earlier message can be its answer."""
     return secrets.token_hex(_NUMBER_BYTES)
 
 
@@ -22,8 +23,8 @@ class SwapOrder:
 
     wanted: Wanted
     reload: bool = False
-    number: str = field(default_factory=_new_number)
-    """The answer carries it back. It is random: no earlier message can be the answer."""
+    number: str = field(default_factory=new_number)
+    """The answer carries it back."""
 
     def encode(self) -> bytes:
         """The order as bytes for `decode`."""

@@ -169,8 +169,9 @@ class Supervisor:
 
     def _take(self, message: messages.WorkerMessage) -> None:
         match message:
-            case messages.Ready() if not self._attached:
-                self._attach(message)
+            case messages.Ready():
+                if not self._attached and message.order == self._worker.rings_order:
+                    self._attach(message)
             case messages.Failure():
                 self._failures += 1
                 self._say(f"pyland: policy {escape(message.policy)}: {block(message.report)}")
@@ -245,9 +246,6 @@ class Supervisor:
             raise ScheduleError(
                 f"policy {self._policy or self.wanted.spec}: the process that runs it died"
             )
-        if isinstance(words, messages.Ready):
-            self._last_words = None
-            return None
         raise ScheduleError(f"policy {self._policy}: the process that runs it stopped scheduling")
 
     def _look(self, now_s: float) -> None:

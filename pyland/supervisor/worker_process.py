@@ -15,7 +15,7 @@ from typing import NoReturn
 from pyland.engine import guard
 from pyland.supervisor import descendants, messages
 from pyland.supervisor.loader import LoadedScheduler
-from pyland.supervisor.orders import SwapOrder
+from pyland.supervisor.orders import SwapOrder, new_number
 from pyland.topology import Topology
 
 _HEARD_AT_ONCE = 32
@@ -45,6 +45,8 @@ class WorkerProcess:
         os.close(output)
         descendants.started(self.pid)
         self.pidfd = os.pidfd_open(self.pid)
+        self.rings_order = ""
+        """The number of the last rings; the worker's `Ready` carries it back."""
         self._scheduler: LoadedScheduler | None = None
         self._line = b""
         self.prints = True
@@ -55,7 +57,9 @@ class WorkerProcess:
         """Send the maps of a loaded scheduler; False if the worker is gone."""
         self._scheduler = scheduler
         sizes, fds = scheduler.ring_maps()
-        order = pickle.dumps({"sizes": sizes, "topology": topology})
+        self.rings_order = new_number()
+        values = {"sizes": sizes, "topology": topology, "number": self.rings_order}
+        order = pickle.dumps(values)
         return self._send(lambda: socket.send_fds(self.channel, [order], fds))
 
     def go(self) -> bool:

@@ -279,6 +279,7 @@ NONSENSE = (
     "\x00" * 60_000,
     "[" * 50_000,
     '{"kind": "Ready"}',
+    '{"kind": "Ready", "order": "1", "policy": "a", "options": {}, "confined": false}',
     '{"kind": "Swapped", "previous": 1, "policy": [], "options": {}, "pause_us": -1}',
     '{"kind": "Failure", "policy": "x\\n", "report": "\\u001b[2J\\npyland: ended: a lie"}',
     '{"kind": "Stopped", "how": "KERNEL"}',

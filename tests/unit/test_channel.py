@@ -94,7 +94,7 @@ def test_a_lost_answer_is_given_again(ends: Ends, monkeypatch: pytest.MonkeyPatc
 def test_what_matters_waits_for_room(ends: Ends) -> None:
     ends.fill()
     ends.channel.tell(messages.Failure("a", "lost"))
-    ready = messages.Ready("a", {}, confined=True)
+    ready = messages.Ready("1", "a", {}, confined=True)
     heard: list[WorkerMessage] = []
 
     def hear() -> None:
