@@ -270,6 +270,8 @@ class Deaf(Deadline):
 
 SWAPPED = {"kind": "Swapped", "previous": "a", "policy": "b", "options": {}, "pause_us": 1}
 NONSENSE = (
+    # When the channel is full, only the first ones find room.
+    '{"kind": "Ready", "order": "1", "policy": "a", "options": {}, "confined": false}',
     json.dumps(SWAPPED),
     json.dumps({**SWAPPED, "order": "1"}),
     '{"kind": "SwapRefused", "order": "", "error": "\\u001b]0;x\\u0007"}',
@@ -279,7 +281,6 @@ NONSENSE = (
     "\x00" * 60_000,
     "[" * 50_000,
     '{"kind": "Ready"}',
-    '{"kind": "Ready", "order": "1", "policy": "a", "options": {}, "confined": false}',
     '{"kind": "Swapped", "previous": 1, "policy": [], "options": {}, "pause_us": -1}',
     '{"kind": "Failure", "policy": "x\\n", "report": "\\u001b[2J\\npyland: ended: a lie"}',
     '{"kind": "Stopped", "how": "KERNEL"}',
