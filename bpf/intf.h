@@ -250,6 +250,7 @@ struct pyland_shared {
 	unsigned int places;			/* the present policy names CPUs or domains */
 	unsigned int undecided;			/* tasks since undecided_since_ns */
 	int nr_idle;				/* CPUs that idle */
+	int sched_cpu;				/* where user space ran last: its cache is warm there */
 	unsigned int wakeup_waits;		/* a task woke up, and user space has not run since */
 	unsigned int quiet;			/* no task waited at the last heartbeat, or since */
 	unsigned int rescues_left;		/* of a look for starved tasks in one queue */

@@ -190,7 +190,8 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 		return;
 	}
 	c->last_was_fallback = 0;
-	due = !hogs && (scheduler_is_due(now) || wakeups_go_first(cpu));
+	due = !hogs && ((scheduler_is_due(now) && may_run_user_space(cpu, now)) ||
+			wakeups_go_first(cpu));
 	if (due && run_scheduler(cpu, just_ran))
 		return;
 	if (due && prev_queued && !prev_runnable && shared.wakeup_waits &&
@@ -198,7 +199,8 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 		return;
 	if (take_ordered(cpu, now))
 		return;
-	if (!hogs && run_scheduler(cpu, just_ran))
+	if (!hogs && (scheduler_is_due(now) || may_run_user_space(cpu, now)) &&
+	    run_scheduler(cpu, just_ran))
 		return;
 	if (lags && take_lagging(cpu, lags, now))
 		return;
@@ -231,7 +233,8 @@ void BPF_PROG(pyland_tick, struct task_struct *p)
 	u64 now = now_ns();
 
 	if (is_scheduler(p) || until_may_interrupt_ns(now) > 0 || !scheduler_is_due(now) ||
-	    !scheduler_waits() || !scheduler_has_work(true))
+	    !may_run_user_space(scx_bpf_task_cpu(p), now) || !scheduler_waits() ||
+	    !scheduler_has_work(true))
 		return;
 	/* One CPU is enough, and all CPUs have their ticks at about the same time. */
 	shared.last_kick_ns = now;

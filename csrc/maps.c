@@ -65,6 +65,43 @@ static void unmap_ring(struct pyland_ring *ring)
 	unmap(ring->producer_pos, page + 2 * (ring->mask + 1));
 }
 
+static void unmap_all(struct pyland_rings *r)
+{
+	unmap_ring(&r->queued);
+	unmap_ring(&r->dispatched);
+	unmap(r->user, sizeof(*r->user));
+	unmap(r->cpus, sizeof(*r->cpus) * r->nr_cpus);
+	memset(&r->queued, 0, sizeof(r->queued));
+	memset(&r->dispatched, 0, sizeof(r->dispatched));
+	r->user = NULL;
+	r->cpus = NULL;
+}
+
+/*
+ * Maps the rings of another object in place of the present ones; the caller can close the
+ * descriptors afterwards. The memory of the batch stays where it is: a policy may keep an array of
+ * records for as long as it likes.
+ */
+int pyland_map_again(struct pyland_rings *r, const struct pyland_ring_maps *maps)
+{
+	unmap_all(r);
+	r->nr_cpus = maps->nr_cpus;
+	r->record_size = PYLAND_BASE_RECORD;
+	r->nr_backlog = 0;
+	r->gauges_ns = 0;
+	memset(r->batch, 0, sizeof(*r->batch));
+	r->batch->nr_runnable = r->batch->weight_runnable = 1;
+	if (map_ring(&r->queued, maps->queued, maps->queued_bytes, "queued", 0) ||
+	    map_ring(&r->dispatched, maps->dispatched, maps->dispatched_bytes, "dispatched", 1))
+		return -1;
+	r->user = map_array(maps->user, ".data.user", sizeof(*r->user));
+	r->cpus = map_array(maps->user_cpus, "user_cpus", sizeof(*r->cpus) * r->nr_cpus);
+	if (!r->user || !r->cpus)
+		return -1;
+	r->request_seen = r->user->request;
+	return 0;
+}
+
 /* The caller can close the descriptors afterwards. */
 struct pyland_rings *pyland_map_rings(const struct pyland_ring_maps *maps, unsigned int max_batch)
 {
@@ -78,36 +115,23 @@ struct pyland_rings *pyland_map_rings(const struct pyland_ring_maps *maps, unsig
 		return NULL;
 	}
 	r->max_batch = max_batch;
-	r->nr_cpus = maps->nr_cpus;
-	r->record_size = PYLAND_BASE_RECORD;
 	/* One after the other behind the struct. */
 	r->decisions = (void *)(r + 1);
 	r->backlog = r->decisions + max_batch;
 	r->events = (void *)(r->backlog + max_batch);
 	r->batch = (void *)(r->events + max_batch);
-	r->batch->nr_runnable = r->batch->weight_runnable = 1;
-	if (map_ring(&r->queued, maps->queued, maps->queued_bytes, "queued", 0) ||
-	    map_ring(&r->dispatched, maps->dispatched, maps->dispatched_bytes, "dispatched", 1))
-		goto fail;
-	r->user = map_array(maps->user, ".data.user", sizeof(*r->user));
-	r->cpus = map_array(maps->user_cpus, "user_cpus", sizeof(*r->cpus) * r->nr_cpus);
-	if (!r->user || !r->cpus)
-		goto fail;
-	r->request_seen = r->user->request;
+	if (pyland_map_again(r, maps)) {
+		pyland_unmap_rings(r);
+		return NULL;
+	}
 	return r;
-fail:
-	pyland_unmap_rings(r);
-	return NULL;
 }
 
 void pyland_unmap_rings(struct pyland_rings *r)
 {
 	if (!r)
 		return;
-	unmap_ring(&r->queued);
-	unmap_ring(&r->dispatched);
-	unmap(r->user, sizeof(*r->user));
-	unmap(r->cpus, sizeof(*r->cpus) * r->nr_cpus);
+	unmap_all(r);
 	free(r);
 }
 

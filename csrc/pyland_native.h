@@ -109,6 +109,7 @@ int pyland_ring_maps(struct pyland_object *o, struct pyland_ring_maps *maps);
 
 /* maps.c */
 struct pyland_rings *pyland_map_rings(const struct pyland_ring_maps *maps, unsigned int max_batch);
+int pyland_map_again(struct pyland_rings *r, const struct pyland_ring_maps *maps);
 void pyland_unmap_rings(struct pyland_rings *r);
 struct pyland_state *pyland_map_state(struct pyland_object *o);
 void pyland_unmap_state(struct pyland_state *s);
@@ -121,6 +122,7 @@ int pyland_cycle(struct pyland_rings *r, unsigned int nr_decisions, unsigned int
 		 unsigned int max_records);
 int pyland_submit(struct pyland_rings *r, unsigned int nr_decisions);
 int pyland_drain(struct pyland_rings *r, unsigned int max_records);
+void pyland_mend(struct pyland_rings *r);
 struct pyland_queued *pyland_record(struct pyland_rings *r, unsigned int i);
 
 /* memory.c */

@@ -143,6 +143,51 @@ static void copy_record(struct pyland_rings *r, unsigned int i, const void *samp
 	memset(record + len, 0, r->record_size - len);
 }
 
+static int is_a_size(unsigned int size)
+{
+	return size == sizeof(struct pyland_event) || size == PYLAND_BASE_RECORD ||
+	       size == sizeof(struct pyland_queued);
+}
+
+/* True if whole records lie between the positions, as far as the kernel has written them. */
+static int is_sound(const struct pyland_ring *ring)
+{
+	const unsigned int len_bits = ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
+	unsigned long end = __atomic_load_n(ring->producer_pos, __ATOMIC_ACQUIRE);
+	unsigned long pos = *ring->consumer_pos;
+
+	if (pos % 8 || end - pos > ring->mask + 1)
+		return 0;
+	while (pos < end) {
+		struct ring_header *header = (void *)(ring->data + (pos & ring->mask));
+		unsigned int len = __atomic_load_n(&header->len, __ATOMIC_ACQUIRE);
+
+		if (!is_a_size(len & len_bits))
+			return 0;
+		if (len & BPF_RINGBUF_BUSY_BIT)
+			return 1;
+		pos += sizeof(*header) + (((len & len_bits) + 7) & ~7U);
+	}
+	return pos == end;
+}
+
+/*
+ * Makes the memory right that a policy may have written over, for the policy after it. Records that
+ * cannot be found are lost: BPF tells the new policy of all queued tasks.
+ */
+void pyland_mend(struct pyland_rings *r)
+{
+	struct pyland_ring *ring = &r->queued;
+
+	if (!is_sound(ring))
+		__atomic_store_n(ring->consumer_pos,
+				 __atomic_load_n(ring->producer_pos, __ATOMIC_ACQUIRE),
+				 __ATOMIC_RELEASE);
+	/* BPF writes the clock when it next gives user space a CPU, which is before the next drain. */
+	r->batch->now_ns = 0;
+	r->gauges_ns = 0;
+}
+
 /*
  * Copies up to @max_records records into the batch, and the events between them, and
  * frees their room in the ring; the number of records.

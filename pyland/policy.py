@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from pyland.decision import CPU_ANY, DECISION_FIELDS, PREEMPT, Decision, domain_queue
+from pyland.former import FormerName, take_former_name
 from pyland.machine import Machine, Slices
 from pyland.options import Option, declared_options, option
 from pyland.pool import TaskPool
@@ -148,6 +149,9 @@ class Policy:
     the rest of its turn, and the policy takes no time from any task.
     """
 
+    holds_ns: Any = FormerName("lasts_ns")
+    """The name that `lasts_ns` had before."""
+
     uses_numpy: ClassVar[bool] = False
     """True if the policy reads `Batch.array`; only then NumPy is imported."""
 
@@ -181,10 +185,7 @@ class Policy:
             raise TypeError(f"{cls.__name__}.name is {vars(cls)['name']!r}: it takes a text")
         if not vars(cls).get("name"):
             cls.name = cls.__name__.lower()
-        # `holds_ns` is the name that `lasts_ns` had before: the nearest of both counts.
-        nearest = next(base for base in cls.__mro__ if {"lasts_ns", "holds_ns"} & vars(base).keys())
-        if "lasts_ns" not in vars(nearest):
-            cls.lasts_ns = vars(nearest)["holds_ns"]
+        take_former_name(cls, vars(Policy)["holds_ns"])
         _check_fields(cls)
         cls.options = declared_options(cls)
 
@@ -285,8 +286,6 @@ class Policy:
                 raise TypeError(f"{cls.name} has no option {name!r}")
             setattr(policy, name, cls.options[name].check(value))
         policy.__init__()  # type: ignore[misc]
-        if "holds_ns" in vars(policy):
-            vars(policy)["lasts_ns"] = vars(policy)["holds_ns"]
         if policy.interim not in get_args(Interim):
             known = ", ".join(get_args(Interim))
             raise ValueError(f"{cls.name}: interim is {policy.interim!r}; there are {known}")

@@ -4,8 +4,7 @@
 It lives as long as the session. When a CPU comes or goes, the kernel wants pyland loaded again.
 Then the worker gets new rings and keeps the policy's code that it has in memory, even if the
 files have changed. While it schedules, it prints nothing and waits for no other process. It sends
-messages to the supervisor. A message without room is dropped; the answer to a swap waits for room
-for half a second first.
+messages to the supervisor, and carries out its orders to swap the policy.
 """
 
 from __future__ import annotations
@@ -13,21 +12,18 @@ from __future__ import annotations
 import faulthandler
 import gc
 import io
-import json
 import os
-import pickle
-import select
 import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NoReturn
 
 from pyland import policies
 from pyland._native import ffi, lib
 from pyland.engine import guard, memory
+from pyland.engine.channel import Channel
 from pyland.engine.loop import DispatchLoop, Stop
 from pyland.engine.machine import KernelMachine
 from pyland.errors import UsageError
@@ -45,12 +41,6 @@ from pyland.supervisor.loader import LoadedScheduler, map_rings
 from pyland.supervisor.settings import Settings
 from pyland.topology import Topology
 
-ORDER_MAX = 1 << 20
-"""The most bytes of a message to the worker; the topology of 4,000 CPUs takes a fifth."""
-
-_ANSWER_S = 0.5
-"""An answer waits so long for room: the policy may have filled the channel before."""
-
 _DELIVER_S = 0.1
 
 
@@ -63,7 +53,7 @@ class Worker:
         """`channel` is a SOCK_SEQPACKET socket to the supervisor."""
         self._settings = settings
         self._user_to_be = user
-        self._channel = channel
+        self._channel = Channel(channel)
         self._rings: Any = ffi.NULL
 
     def live(self, scheduler: LoadedScheduler, wanted: Wanted, output: int) -> NoReturn:
@@ -75,13 +65,13 @@ class Worker:
             self._lose_rights(scheduler, output)
             self._prepare()
             self._wanted = wanted
-            self._take_rings(self._next_rings())
-            self._take_policy()
-            self._run()
+            if self._take_rings():
+                self._take_policy()
+                self._run()
         except UsageError as error:
-            self._tell(messages.Refused(guard.said(error)))
+            self._channel.deliver(messages.Refused(guard.said(error)))
         except BaseException as error:  # noqa: BLE001 - nothing may be left running
-            self._tell(messages.Broken(guard.describe(error)))
+            self._channel.deliver(messages.Broken(guard.describe(error)))
         finally:
             os._exit(0)
 
@@ -113,29 +103,23 @@ class Worker:
         # A swap to a built-in must not wait for a disk, above all if it is the last resort.
         policies.load_all()
 
-    def _next_rings(self) -> tuple[Mapping[str, Any], list[int]]:
-        """The supervisor's next message with descriptors; ends the worker without a supervisor."""
-        while True:
-            data, descriptors, *_ = socket.recv_fds(self._channel, ORDER_MAX, 4)
-            if not data:
-                os._exit(0)
-            if descriptors:
-                # The message is from root, so it can be trusted; messages.py checks the others.
-                return pickle.loads(data), descriptors
-            self._tell(messages.SwapRefused("pyland is not scheduling now"))
-
-    def _take_rings(self, order: tuple[Mapping[str, Any], list[int]]) -> None:
+    def _take_rings(self) -> bool:
+        """Wait for the rings of a loaded scheduler and map them; False without a supervisor."""
+        order = self._channel.next_rings()
+        if order is None:
+            return False
         values, descriptors = order
         if self._rings:
             # A finalizer or a thread of the policy may still ask the old machine.
             self._machine.leave_memory()
-            lib.pyland_unmap_rings(self._rings)
-        self._rings = map_rings(values["sizes"], descriptors)
+        self._rings = map_rings(values["sizes"], descriptors, again=self._rings)
         for descriptor in descriptors:
             os.close(descriptor)
         self._user = self._rings.user
+        self._rings_order: str = values["number"]
         topology: Topology = values["topology"]
         self._machine = KernelMachine(self._rings, topology, self._settings.slices, time.time_ns())
+        return True
 
     def _take_policy(self) -> None:
         """At the first start: import, construct and warm up the policy, then lock all memory."""
@@ -151,29 +135,27 @@ class Worker:
     def _run(self) -> None:
         """Schedule until the session ends; after each restart of the kernel on new rings."""
         while True:
-            self._tell(self._ready())
-            # Wait until the supervisor has attached the scheduler.
-            if not self._channel.recv(16):
+            self._channel.deliver(self._ready())
+            if not self._channel.wait_for_go():
                 return
             stop = self._schedule()
-            self._tell(
-                messages.GaveUp(self._loop.policy.name)
-                if stop is None
-                else messages.Stopped(stop.name)
-            )
-            if stop is not Stop.KERNEL:
+            if stop is None:
+                self._channel.deliver(messages.GaveUp(self._loop.policy.name))
+            else:
+                self._channel.tell(messages.Stopped(stop.name))
+            if stop is not Stop.KERNEL or not self._take_rings():
                 return
-            self._take_rings(self._next_rings())
             self._take_up_again()
 
     def _ready(self) -> messages.Ready:
-        return messages.Ready(self._loop.policy.name, _values(self._loop.policy), self.confined)
+        policy = self._loop.policy
+        return messages.Ready(self._rings_order, policy.name, _values(policy), self.confined)
 
     def _take_up_again(self) -> None:
         """After a restart: construct the policy for the new machine, from its code in memory."""
         name = self._loop.policy.name
         if file := edited_file():
-            self._tell(messages.Edited(name, file))
+            self._channel.tell(messages.Edited(name, file))
         del self._loop
         try:
             self._loop = guard.making_a_policy(lambda: self._make_loop(self._choice))
@@ -227,7 +209,7 @@ class Worker:
         name = self._loop.policy.name
         report = self._failures.note(error, time.monotonic())
         if report:
-            self._tell(messages.Failure(name, report))
+            self._channel.tell(messages.Failure(name, report))
         if self._settings.strict:
             return False
         if self._failures.too_many:
@@ -242,28 +224,23 @@ class Worker:
     def _last_resort(self, failed: str, why: str) -> None:
         self._swap(LAST_RESORT)
         policy = self._loop.policy
-        self._tell(messages.Replaced(failed, why, policy.name, _values(policy)))
+        self._channel.deliver(messages.Replaced(failed, why, policy.name, _values(policy)))
 
     def _serve(self) -> None:
         """Make the swaps that the supervisor has ordered."""
-        while True:
-            try:
-                order = json.loads(self._channel.recv(ORDER_MAX, socket.MSG_DONTWAIT))
-            except BlockingIOError:
-                return
-            reload = bool(order["reload"])
-            wanted = Wanted(**{**order["wanted"], "given": tuple(order["wanted"]["given"])})
+        for order in self._channel.orders():
             previous = self._loop.policy.name
             begin_ns = time.monotonic_ns()
             try:
-                self._swap(wanted, reload=reload)
+                self._swap(order.wanted, reload=order.reload)
             except UsageError as error:
-                self._tell(messages.SwapRefused(guard.said(error)), within_s=_ANSWER_S)
+                self._channel.answer(messages.SwapRefused(order.number, guard.said(error)))
                 continue
             policy = self._loop.policy
             pause_us = (time.monotonic_ns() - begin_ns) // 1000
-            swapped = messages.Swapped(previous, policy.name, _values(policy), pause_us)
-            self._tell(swapped, within_s=_ANSWER_S)
+            self._channel.answer(
+                messages.Swapped(order.number, previous, policy.name, _values(policy), pause_us)
+            )
 
     def _swap(self, wanted: Wanted, *, reload: bool = False) -> None:
         """Let another policy take over; raises UsageError, and then has changed nothing."""
@@ -283,6 +260,7 @@ class Worker:
             os.sched_yield()
         self._loop, self._wanted, self._choice = loop, wanted, choice
         self._failures = guard.Failures()
+        lib.pyland_mend(self._rings)
         self._user.generation = (self._user.generation + 1) & 0xFFFFFFFF
         # Old classes and modules are in reference cycles. They are few, so this is short.
         gc.collect()
@@ -291,15 +269,6 @@ class Worker:
         choice = wanted.choose(reload=reload)
         self._machine.reset()
         return choice, self._make_loop(choice)
-
-    def _tell(self, message: messages.WorkerMessage, *, within_s: float = 0) -> None:
-        """Send a message; drop it if there is no room within this time."""
-        if within_s:
-            room = select.poll()
-            room.register(self._channel, select.POLLOUT)
-            room.poll(within_s * 1000)
-        with suppress(OSError):
-            self._channel.send(messages.encode(message), socket.MSG_DONTWAIT)
 
 
 def _values(policy: Policy) -> dict[str, Any]:

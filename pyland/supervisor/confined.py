@@ -23,8 +23,7 @@ from pyland.engine import guard
 from pyland.errors import UsageError
 from pyland.loading.caller import Caller, calling_user, policy_user
 from pyland.loading.trust import remember_trusted_users
-from pyland.supervisor import loader, privileges
-from pyland.supervisor.descendants import reap
+from pyland.supervisor import descendants, loader, privileges
 
 ANSWER_MAX = 1 << 20
 """The most bytes of an answer; a longer answer is cut, and counts as no answer."""
@@ -68,6 +67,7 @@ class ConfinedCall:
         if self._pid == 0:
             _live(function, user, writing, may_start_processes)
         os.close(writing)
+        descendants.started(self._pid)
         self._pidfd = os.pidfd_open(self._pid)
 
     def fileno(self) -> int:
@@ -109,7 +109,7 @@ class ConfinedCall:
         self._reading = -1
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        reap(self._pid, self._pidfd, _KILLED_WITHIN_S)
+        descendants.reap(self._pid, self._pidfd, _KILLED_WITHIN_S)
         os.close(self._pidfd)
 
     def _read(self) -> bool:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Ends the processes that a policy has started: they must not outlive pyland.
 
-A worker may start processes only with `--allow-processes`. A process that loses its parent
-becomes a child of the supervisor, so the supervisor can find it.
+A policy may start processes only with `--allow-processes`. A process that loses its parent
+becomes a child of the supervisor, so the supervisor can find it, and has to reap it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,37 @@ _WITHIN_S = 0.3
 _PASSES = 4
 """The least number of passes: each finds processes that were started during the pass before."""
 _AGAIN_S = 0.002
+_REAPED_AT_ONCE = 1000
+"""The most children that are reaped before the supervisor does other work."""
+
+_own: set[int] = set()
+"""Children that the part of pyland which started them reaps itself."""
+
+
+def started(pid: int) -> None:
+    """Note a child of pyland's own: its pid stays its own until `ended` is called."""
+    _own.add(pid)
+
+
+def ended(pid: int) -> None:
+    """Note that the part of pyland which started this child has reaped it, or given it up."""
+    _own.discard(pid)
+
+
+def reap_adopted() -> None:
+    """Reap adopted children that have ended; the supervisor calls it once a second.
+
+    A child of pyland's own that has just ended may hide others until the next call.
+    """
+    for _ in range(_REAPED_AT_ONCE):
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:  # there is no child
+            return
+        if found is None or found.si_pid in _own:
+            return
+        with suppress(ChildProcessError):
+            os.waitpid(found.si_pid, os.WNOHANG)
 
 
 def reap(pid: int, pidfd: int, within_s: float) -> bool:
@@ -34,6 +65,7 @@ def reap(pid: int, pidfd: int, within_s: float) -> bool:
     A traced child cannot be reaped before its tracer lets it go, although it has ended for all
     other processes.
     """
+    ended(pid)
     until_s = time.monotonic() + within_s
     select.select([pidfd], [], [], within_s)
     while True:

@@ -144,13 +144,16 @@ class LoadedScheduler:
             self.state = ffi.NULL
 
 
-def map_rings(sizes: tuple[int, int, int], descriptors: Sequence[int]) -> Any:
-    """Map rings and user memory; the caller can close the descriptors. Raises UsageError."""
+def map_rings(sizes: tuple[int, int, int], descriptors: Sequence[int], again: Any = None) -> Any:
+    """Map rings and user memory; the caller can close the descriptors. Raises UsageError.
+
+    `again` are earlier rings: they are unmapped, and their memory for batches is used again.
+    """
     maps = ffi.new("struct pyland_ring_maps *")
     maps.queued, maps.dispatched, maps.user, maps.user_cpus = descriptors
     maps.queued_bytes, maps.dispatched_bytes, maps.nr_cpus = sizes
-    rings = lib.pyland_map_rings(maps, MAX_BATCH)
-    if not rings:
+    rings = again or lib.pyland_map_rings(maps, MAX_BATCH)
+    if not rings or (again and lib.pyland_map_again(again, maps)):
         raise UsageError(error())
     return rings
 

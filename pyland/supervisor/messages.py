@@ -29,9 +29,11 @@ Options = dict[str, str | int | float | bool]
 class Ready:
     """The policy is constructed and the memory locked: the scheduler can be attached.
 
-    `confined` is False if the kernel has no filter for system calls.
+    The answer to the rings with the number `order`. `confined` is False if the kernel has no filter
+    for system calls.
     """
 
+    order: str
     policy: str
     options: Options
     confined: bool
@@ -71,8 +73,9 @@ class Replaced:
 
 @dataclass(frozen=True)
 class Swapped:
-    """The requested swap is done."""
+    """The swap is done that had this number in its `SwapOrder`."""
 
+    order: str
     previous: str
     policy: str
     options: Options
@@ -81,8 +84,9 @@ class Swapped:
 
 @dataclass(frozen=True)
 class SwapRefused:
-    """The requested swap is not done, and nothing has changed."""
+    """The swap with this number is not done, and nothing has changed."""
 
+    order: str
     error: str
 
 

@@ -19,6 +19,7 @@ from pyland._native import lib
 from pyland.output import printing
 from pyland.output.outlet import Outlet
 from pyland.stats.counters import GAUGES, Counters
+from pyland.supervisor import descendants
 
 _START = "\x01"
 _END = b"\0"
@@ -65,8 +66,10 @@ class Reporter:
             self.pid = os.fork()
         except OSError:  # there are too many processes; `mend` tries again
             self._ended = True
-        if not self._ended and self.pid == 0:
-            _live(reading, self._counters, self._stats_s)
+        if not self._ended:
+            if self.pid == 0:
+                _live(reading, self._counters, self._stats_s)
+            descendants.started(self.pid)
         os.close(reading)
 
     def started(self, line: str) -> None:
@@ -112,6 +115,8 @@ class Reporter:
             self._ended = os.waitpid(self.pid, os.WNOHANG)[0] != 0
         except ChildProcessError:
             self._ended = True
+        if self._ended:
+            descendants.ended(self.pid)
         return self._ended
 
     def _send(self, text: str) -> None:

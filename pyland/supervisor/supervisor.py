@@ -21,7 +21,7 @@ from pyland.host.affinity import Confinement
 from pyland.loading.wanted import LAST_RESORT, Wanted
 from pyland.output.printing import block, escape
 from pyland.stats.counters import TOTALS, Counters
-from pyland.supervisor import messages, privileges
+from pyland.supervisor import descendants, messages, privileges
 from pyland.supervisor.complaints import Complaints
 from pyland.supervisor.confined import ConfinedCall
 from pyland.supervisor.control import ControlServer, Request, StatusRequest
@@ -146,12 +146,10 @@ class Supervisor:
     def _worker_sources(self) -> list[int]:
         """The worker's descriptors to poll; none until the next second if it has said too much.
 
-        But while a swap is at the worker its answer is behind all that.
+        But all is heard while the supervisor waits for a message that is behind all that.
         """
-        if self._said > _SAID_EACH_SECOND and not self._swaps.is_at_worker:
-            return []
-        output = [self._worker.output] if self._worker.prints else []
-        return [self._worker.channel.fileno(), *output]
+        waits = self._swaps.is_at_worker or not self._attached
+        return [] if self._said > _SAID_EACH_SECOND and not waits else self._worker.sources()
 
     def _note_answer(self, request: Request, answer: Mapping[str, Any]) -> None:
         self._done.append((request, answer))
@@ -171,8 +169,9 @@ class Supervisor:
 
     def _take(self, message: messages.WorkerMessage) -> None:
         match message:
-            case messages.Ready() if not self._attached:
-                self._attach(message)
+            case messages.Ready():
+                if not self._attached and message.order == self._worker.rings_order:
+                    self._attach(message)
             case messages.Failure():
                 self._failures += 1
                 self._say(f"pyland: policy {escape(message.policy)}: {block(message.report)}")
@@ -194,7 +193,7 @@ class Supervisor:
                     self.wanted = wanted
                     self._changed(message.policy, message.options)
             case messages.SwapRefused():
-                self._swaps.refused(message.error)
+                self._swaps.refused(message)
             case messages.Stopped(how="KERNEL"):
                 pass  # the kernel itself says so; this may be about the attachment before
             case _:
@@ -247,9 +246,6 @@ class Supervisor:
             raise ScheduleError(
                 f"policy {self._policy or self.wanted.spec}: the process that runs it died"
             )
-        if isinstance(words, messages.Ready):
-            self._last_words = None
-            return None
         raise ScheduleError(f"policy {self._policy}: the process that runs it stopped scheduling")
 
     def _look(self, now_s: float) -> None:
@@ -257,6 +253,7 @@ class Supervisor:
         worker = self._worker
         if now_s - self._look_s > 1:
             self._look_s, self._said = now_s, 0
+            descendants.reap_adopted()
         if self._stop_by_s:
             if now_s > self._stop_by_s:
                 worker.signal(signal.SIGKILL)
@@ -275,6 +272,8 @@ class Supervisor:
             if took_s > guard.SWAP_TOO_LONG_S:
                 worker.signal(guard.INTERRUPT)  # it has an effect only after a restart
             return
+        if not self._swaps.look(now_s):
+            raise ScheduleError(f"policy {self._policy}: the process that runs it takes no orders")
         swapping = self._swaps.is_at_worker
         too_long_s = guard.SWAP_TOO_LONG_S if swapping else guard.TOO_LONG_S
         if self._progress.stuck_s > too_long_s + _GIVE_UP_S:

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Requested swaps, one after the other: each is tried in another process, then the worker swaps."""
+"""Requested swaps, one after the other: each is tried in another process, then the worker swaps.
+
+Policy code runs in the worker and can send anything, take orders away, and write the number that
+tells the worker of an order. So only an answer with the number of the present order counts, and an
+order without an answer is repeated. A worker that goes on without an answer is of no use.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from pyland.errors import UsageError
@@ -12,10 +18,14 @@ from pyland.loading.wanted import Wanted
 from pyland.supervisor import messages
 from pyland.supervisor.confined import ConfinedCall
 from pyland.supervisor.control import Request, SwapRequest
+from pyland.supervisor.orders import SwapOrder
 from pyland.supervisor.trial import needs_trial
 from pyland.supervisor.worker_process import WorkerProcess
 
 WAITING_MAX = 16
+REPEAT_AFTER_S = 1.0
+"""Seconds without an answer until an order is repeated, if the worker has gone on meanwhile."""
+REPEATED_MAX = 10
 _UINT_MAX = (1 << 32) - 1
 
 
@@ -25,7 +35,8 @@ class _Swap:
     asked: SwapRequest
     wanted: Wanted | None = None
     trial: ConfinedCall | None = None
-    is_at_worker: bool = False
+    order: SwapOrder | None = None
+    """Once the worker has it."""
 
     @property
     def reload(self) -> bool:
@@ -50,11 +61,14 @@ class Swaps:
         self._start_trial = start_trial
         self._answer = answer
         self._swaps: list[_Swap] = []
+        self.sent_s = 0.0
+        """When the present order was last sent, on the monotonic clock."""
+        self._sent_cycles = self._repeated = 0
 
     @property
     def is_at_worker(self) -> bool:
         """True if the worker has the order for a swap and has not answered yet."""
-        return bool(self._swaps) and self._swaps[0].is_at_worker
+        return bool(self._swaps) and self._swaps[0].order is not None
 
     @property
     def wanted(self) -> Wanted | None:
@@ -87,7 +101,7 @@ class Swaps:
 
     def _step(self, swap: _Swap, present: Wanted) -> bool:
         """Take the swap one step on; False if it has to wait. Raises UsageError if it fails."""
-        if swap.is_at_worker:
+        if swap.order is not None:
             return False
         if swap.wanted is None:
             swap.wanted = swap.asked.wanted or present
@@ -97,17 +111,38 @@ class Swaps:
             if swap.trial.answer() is None:
                 return False
             swap.trial = None
-        if not self._worker.ask_for_swap({"reload": swap.reload, "wanted": asdict(swap.wanted)}):
+        order = SwapOrder(swap.wanted, reload=swap.reload)
+        if not self._send(order):
             raise UsageError("the process that schedules takes no message")
-        # The policy can write there, too.
-        self._user_memory.request = (self._user_memory.request + 1) & _UINT_MAX
-        self._worker.hurry()
-        swap.is_at_worker = True
+        swap.order, self._repeated = order, 0
         return False
 
+    def _send(self, order: SwapOrder) -> bool:
+        """Send the order, and tell the worker of it; False if that is not possible."""
+        memory = self._user_memory
+        self.sent_s, self._sent_cycles = time.monotonic(), memory.cycles
+        sent = self._worker.order(order)
+        # The policy can write there, too.
+        memory.request = (memory.request + 1) & _UINT_MAX
+        self._worker.hurry()
+        return sent
+
+    def look(self, now_s: float) -> bool:
+        """Repeat an order without an answer; False if the worker goes on and never answers.
+
+        A worker that is held, or that imports a policy, begins no cycle and needs no repetition.
+        """
+        order = self._swaps[0].order if self._swaps else None
+        goes_on = self._user_memory.cycles != self._sent_cycles
+        if order is None or not goes_on or now_s - self.sent_s < REPEAT_AFTER_S:
+            return True
+        self._repeated += 1
+        self._send(order)
+        return self._repeated <= REPEATED_MAX
+
     def swapped(self, message: messages.Swapped) -> Wanted | None:
-        """Note that the worker has swapped; returns the new policy, None if no swap was ordered."""
-        if not self.is_at_worker:
+        """Note that the worker has swapped; returns the new policy, None if that is not so."""
+        if not self._is_answer(message):
             return None
         swap = self._swaps.pop(0)
         self.done += 1
@@ -123,10 +158,14 @@ class Swaps:
         )
         return swap.wanted
 
-    def refused(self, error: str) -> None:
+    def refused(self, message: messages.SwapRefused) -> None:
         """Note that the worker has refused the swap."""
-        if self.is_at_worker:
-            self._refuse(error)
+        if self._is_answer(message):
+            self._refuse(message.error)
+
+    def _is_answer(self, message: messages.Swapped | messages.SwapRefused) -> bool:
+        order = self._swaps[0].order if self._swaps else None
+        return order is not None and order.number == message.order
 
     def close(self) -> None:
         """Refuse all swaps that still wait."""

@@ -3,20 +3,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import select
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from pyland.engine import guard
 from pyland.supervisor import descendants, messages
-from pyland.supervisor.descendants import reap
 from pyland.supervisor.loader import LoadedScheduler
+from pyland.supervisor.orders import SwapOrder, new_number
 from pyland.topology import Topology
 
 _HEARD_AT_ONCE = 32
@@ -44,7 +43,10 @@ class WorkerProcess:
         signal.signal(guard.INTERRUPT, before)
         other.close()
         os.close(output)
+        descendants.started(self.pid)
         self.pidfd = os.pidfd_open(self.pid)
+        self.rings_order = ""
+        """The number of the last rings; the worker's `Ready` carries it back."""
         self._scheduler: LoadedScheduler | None = None
         self._line = b""
         self.prints = True
@@ -55,16 +57,22 @@ class WorkerProcess:
         """Send the maps of a loaded scheduler; False if the worker is gone."""
         self._scheduler = scheduler
         sizes, fds = scheduler.ring_maps()
-        order = pickle.dumps({"sizes": sizes, "topology": topology})
+        self.rings_order = new_number()
+        values = {"sizes": sizes, "topology": topology, "number": self.rings_order}
+        order = pickle.dumps(values)
         return self._send(lambda: socket.send_fds(self.channel, [order], fds))
 
     def go(self) -> bool:
         """Tell the worker that the scheduler is attached; False if the worker is gone."""
         return self._send(lambda: self.channel.send(b"go"))
 
-    def ask_for_swap(self, order: Mapping[str, Any]) -> bool:
-        """Send an order to swap; the worker reads it when `request` in its memory has changed."""
-        return self._send(lambda: self.channel.send(json.dumps(order).encode()))
+    def order(self, order: SwapOrder) -> bool:
+        """Send an order; the worker reads it when `request` in its memory has changed."""
+        return self._send(lambda: self.channel.send(order.encode()))
+
+    def sources(self) -> list[int]:
+        """The descriptors to poll for messages and output."""
+        return [self.channel.fileno(), self.output] if self.prints else [self.channel.fileno()]
 
     def hear(self) -> Iterator[messages.WorkerMessage | None]:
         """The worker's messages, at most `_HEARD_AT_ONCE`; None for data that is no message."""
@@ -110,7 +118,7 @@ class WorkerProcess:
             return
         self._reaped = True
         self.signal(signal.SIGKILL)
-        if not reap(self.pid, self.pidfd, _KILLED_WITHIN_S):
+        if not descendants.reap(self.pid, self.pidfd, _KILLED_WITHIN_S):
             spare = (*spare, self.pid)
         descendants.end_descendants(spare)
         os.close(self.pidfd)

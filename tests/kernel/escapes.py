@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
+import json
 import os
 import random
 import resource
@@ -176,7 +178,10 @@ def _areas() -> list[int]:
 
 
 class Scribbles(Deadline):
-    """Writes random numbers over all memory that it shares with BPF, except the rings."""
+    """Writes random numbers over the memory that it shares with BPF.
+
+    Of the rings that is only the position up to which it has read.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -196,15 +201,16 @@ class Scribbles(Deadline):
         return super().decide(batch)
 
 
-def _channel() -> socket.socket:
+def _channel_number() -> int:
     for fd in range(3, 64):
-        try:
-            found = socket.socket(fileno=os.dup(fd))
-        except OSError:
-            continue
-        if found.type == socket.SOCK_SEQPACKET:
-            return found
+        with contextlib.suppress(OSError):
+            if _type(fd) == socket.SOCK_SEQPACKET:
+                return fd
     raise OSError("no channel")
+
+
+def _channel() -> socket.socket:
+    return socket.socket(fileno=os.dup(_channel_number()))
 
 
 class Lies(Deadline):
@@ -217,6 +223,7 @@ class Lies(Deadline):
         self.calls += 1
         if self.calls > 300:
             channel = _channel()
+            # The worker's end has the same flags.
             channel.setblocking(False)
             for text in [self.lie] if self.lie else NONSENSE:
                 try:
@@ -226,7 +233,48 @@ class Lies(Deadline):
         return super().decide(batch)
 
 
+class Floods(Deadline):
+    """Sends lies from a thread, which goes on when another policy schedules."""
+
+    calls = 0
+
+    def decide(self, batch: Batch) -> list[int]:
+        self.calls += 1
+        if self.calls == 300:
+            threading.Thread(target=self._flood, daemon=True).start()
+        return super().decide(batch)
+
+    def _flood(self) -> None:
+        channel = _channel()
+        while True:
+            for text in NONSENSE:
+                with contextlib.suppress(OSError):
+                    channel.send(text.encode(), socket.MSG_DONTWAIT)
+
+
+class Deaf(Deadline):
+    """Puts another socket in the place of the channel, so that no order arrives."""
+
+    calls = 0
+
+    def decide(self, batch: Batch) -> list[int]:
+        self.calls += 1
+        if self.calls == 300:
+            number = _channel_number()
+            # The supervisor's end must not see that this end is closed.
+            self.kept = os.dup(number)
+            self.ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            os.dup2(self.ends[0].fileno(), number)
+        return super().decide(batch)
+
+
+SWAPPED = {"kind": "Swapped", "previous": "a", "policy": "b", "options": {}, "pause_us": 1}
 NONSENSE = (
+    # When the channel is full, only the first ones find room.
+    '{"kind": "Ready", "order": "1", "policy": "a", "options": {}, "confined": false}',
+    json.dumps(SWAPPED),
+    json.dumps({**SWAPPED, "order": "1"}),
+    '{"kind": "SwapRefused", "order": "", "error": "\\u001b]0;x\\u0007"}',
     "{}",
     "[1]",
     "null",
@@ -234,8 +282,6 @@ NONSENSE = (
     "[" * 50_000,
     '{"kind": "Ready"}',
     '{"kind": "Swapped", "previous": 1, "policy": [], "options": {}, "pause_us": -1}',
-    '{"kind": "Swapped", "previous": "a", "policy": "b", "options": {}, "pause_us": 1}',
-    '{"kind": "SwapRefused", "error": "\\u001b]0;x\\u0007"}',
     '{"kind": "Failure", "policy": "x\\n", "report": "\\u001b[2J\\npyland: ended: a lie"}',
     '{"kind": "Stopped", "how": "KERNEL"}',
 )
@@ -262,6 +308,8 @@ class Spawns(Deadline):
     def decide(self, batch: Batch) -> list[int]:
         self.calls += 1
         if self.calls == 300:
-            subprocess.run(["sh", "-c", "sleep 1234 & sleep 1234 &"], check=True)
+            # The last two end without a parent of their own.
+            orphans = "sleep 1234 & sleep 1234 & sleep 0.1 & sleep 0.2 &"
+            subprocess.run(["sh", "-c", orphans], check=True)
             subprocess.Popen(["sh", "-c", "while :; do sleep 1234 & sleep 0.2; done"])
         return super().decide(batch)

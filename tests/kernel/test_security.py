@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -123,22 +124,65 @@ def _thread(folder: Path) -> str:
     return text.partition("in a thread")[2]
 
 
-@pytest.mark.unproven
 def test_nonsense_and_noise_reach_nothing(start: Start) -> None:
     """Bytes that are no message, unexpected messages, and random numbers in all shared memory."""
     scheduler = start()
     with undisturbed(scheduler), Hogs(600, [0] * 4) as hogs, Sleeper(600) as sleeper:
-        for kind in ("Lies", "Scribbles"):
+        for kind in ("Lies", "Scribbles", "Floods"):
             swap(policy=f"{ESCAPES}:{kind}")
             time.sleep(5)
             assert ask("status")["policy"] == kind.lower()
-            swap(policy="deadline")
+            answer = swap(policy="deadline")
+            assert (answer["previous"], answer["policy"]) == (kind.lower(), "deadline")
+            assert decides_again(), kind
         wakeups, shares = sleeper.wakeups(early=True), hogs.shares(early=True)
     assert wakeups.max_us < 5e6
     assert shares.longest_gap_s < 5
     assert "\x1b" not in scheduler.output
     assert "\npyland: ended: a lie" not in scheduler.output
     assert scheduler.end().status == 0
+
+
+def decisions() -> int:
+    """How many tasks were queued as the policy decided."""
+    return int(ask("status")["counters"]["user_dispatched"])
+
+
+def decides_again() -> bool:
+    """True if the policy decides further tasks."""
+    before = decisions()
+    return until(lambda: decisions() > before + 100, 30, step_s=0.5) is not None
+
+
+@pytest.mark.unproven
+def test_lies_before_a_restart_are_not_taken_for_the_worker(start: Start) -> None:
+    """The channel is full of lies, also of `Ready`, when a CPU goes and comes back."""
+    scheduler = start("--policy", f"{ESCAPES}:Lies")
+    cpu = Path("/sys/devices/system/cpu/cpu1/online")
+    with Hogs(600, [0] * 4):
+        assert until(lambda: decisions() > 1000, 60) is not None, scheduler.about()
+        for value in ("0", "1"):
+            starts = scheduler.starts
+            cpu.write_text(value)
+            scheduler.wait_enabled(starts + 1)
+            assert ask("status")["policy"] == "lies"
+        assert swap(policy="deadline")["previous"] == "lies"
+    assert "the kernel filters no system calls" not in scheduler.output
+    assert scheduler.end().status == 0
+
+
+def test_a_policy_that_keeps_orders_away_is_ended(start: Start) -> None:
+    """The swap is not done, and pyland says why it ends."""
+    scheduler = start("--policy", f"{ESCAPES}:Deaf")
+    with Hogs(600, [0] * 4):
+        assert until(lambda: decisions() > 1000, 60) is not None, scheduler.about()
+        with pytest.raises(AssertionError, match="pyland is not scheduling now"):
+            swap(policy="fifo")
+        assert scheduler.wait(60) == 1, scheduler.about()
+    assert "pyland: ended: policy deaf: the process that runs it takes no orders" in (
+        scheduler.output
+    )
+    assert kernel_state() == "disabled"
 
 
 @pytest.mark.parametrize(
@@ -173,6 +217,7 @@ def test_what_it_starts_ends_with_it(start: Start) -> None:
         scheduler = start("--allow-processes", "--policy", f"{ESCAPES}:Spawns")
         with Hogs(600, [0] * 4):
             assert until(lambda: len(_sleeping()) >= 3, 60) is not None, scheduler.about()
+            assert until(partial(_no_zombies, scheduler.pid), 10) is not None
             assert scheduler.end(number).status == 0
         assert not _sleeping()
         assert kernel_state() == "disabled"
@@ -180,6 +225,12 @@ def test_what_it_starts_ends_with_it(start: Start) -> None:
 
 def _sleeping() -> list[int]:
     return [one.pid for one in psutil.process_iter(["cmdline"]) if "1234" in one.info["cmdline"]]
+
+
+def _no_zombies(parent: int) -> bool:
+    """True if the supervisor has reaped all children that have ended."""
+    children = psutil.Process(parent).children()
+    return all(one.status() != psutil.STATUS_ZOMBIE for one in children)
 
 
 @pytest.mark.parametrize(

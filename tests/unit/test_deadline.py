@@ -2,7 +2,6 @@
 """The default policy on a simulated machine: shares, order, slices."""
 
 import heapq
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -10,28 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyland.policies.deadline import Deadline
-from pyland.policy import DECISION_FIELDS, Batch, Slices
+from pyland.policy import Batch, Decision, Slices
 from pyland.testing import OfflineMachine, make_topology
 
 MS = 1_000_000
-WIDTH = len(DECISION_FIELDS)
 
 
 def deadline(nr_cpus: int = 2, **options: Any) -> Deadline:
     policy = OfflineMachine(make_topology(cpus=nr_cpus), Deadline, **options).policy
     assert isinstance(policy, Deadline)
     return policy
-
-
-@dataclass
-class Decision:
-    seq: int
-    pid: int
-    cpu: int
-    slice_ns: int
-    vtime_ns: int
-    state: int
-    flags: int
 
 
 def decide(
@@ -41,9 +28,7 @@ def decide(
     batch.rows, batch.nr, batch.nr_runnable = tasks, len(tasks), nr_runnable
     batch.weight_runnable = weight or nr_runnable * 100
     batch.now_ns = policy.machine.now_ns
-    flat = policy.decide(batch)
-    rows = [flat[n : n + WIDTH] for n in range(0, len(flat), WIDTH)]
-    return [Decision(*row) for row in rows]
+    return [*Decision.each_of(policy.decide(batch))]
 
 
 def task(

@@ -30,3 +30,34 @@ def test_children_that_were_there_before_are_spared() -> None:
         timeout=60,
     )
     assert done.stdout == "1 ['sleep'] [True]\n"
+
+
+REAPS = """
+import os, subprocess, time, psutil
+from pyland.supervisor import descendants
+descendants.adopt()
+own = subprocess.Popen(["true"])
+descendants.started(own.pid)
+# Orphans that end; the last of them only after a while.
+subprocess.run(["sh", "-c", "true & true & sleep 0.5 &"])
+def zombies():
+    children = psutil.Process().children()
+    return [one.pid for one in children if one.status() == psutil.STATUS_ZOMBIE]
+while len(zombies()) < 4:
+    time.sleep(0.01)
+descendants.reap_adopted()
+kept = zombies()
+own_status = own.wait()
+descendants.ended(own.pid)
+descendants.reap_adopted()
+print(own.pid in kept, own_status, zombies())
+descendants.reap_adopted()  # without a child it does nothing
+"""
+
+
+def test_adopted_children_that_have_ended_are_reaped() -> None:
+    """But those of pyland's own parts are left to these."""
+    done = subprocess.run(
+        [sys.executable, "-c", REAPS], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "True 0 []\n"

@@ -12,6 +12,14 @@ from hypothesis import strategies as st
 from pyland.supervisor import messages
 from pyland.supervisor.messages import MESSAGE_MAX, Failure, Ready, Swapped, decode, encode
 
+SWAPPED = {
+    "kind": "Swapped",
+    "order": "1",
+    "previous": "a",
+    "policy": "b",
+    "options": {},
+    "pause_us": 1,
+}
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
@@ -43,10 +51,11 @@ def test_objects_are_a_message_or_a_value_error(values: dict[str, object]) -> No
         '{"kind": "Ready"}',
         '{"kind": ["Ready"]}',
         '{"kind": "Stopped", "how": "SIGNAL", "more": 1}',
-        '{"kind": "Swapped", "previous": "a", "policy": "b", "options": {}, "pause_us": -1}',
-        '{"kind": "Swapped", "previous": "a", "policy": "b", "options": {}, "pause_us": true}',
-        '{"kind": "Ready", "policy": "a", "options": {"a": [1]}, "confined": true}',
-        '{"kind": "Ready", "policy": "a", "options": {}, "confined": 1}',
+        json.dumps({**SWAPPED, "order": 1}),
+        json.dumps({**SWAPPED, "pause_us": -1}),
+        json.dumps({**SWAPPED, "pause_us": True}),
+        '{"kind": "Ready", "order": "1", "policy": "a", "options": {"a": [1]}, "confined": true}',
+        '{"kind": "Ready", "order": "1", "policy": "a", "options": {}, "confined": 1}',
         json.dumps({"kind": "Failure", "policy": "a", "report": "x" * 9_000}),
     ],
 )
@@ -77,7 +86,7 @@ class _Hostile:
 
 
 def test_what_a_policy_put_into_an_option_is_sent_as_a_text() -> None:
-    ready = Ready("a", {"x": _Hostile(), "y": 1 << 5000}, confined=True)  # type: ignore[dict-item]
+    ready = Ready("1", "a", {"x": _Hostile(), "y": 1 << 5000}, confined=True)  # type: ignore[dict-item]
     found = decode(encode(ready))
     assert isinstance(found, Ready)
     assert found.options["x"] == "(its repr() raised RuntimeError)"
@@ -85,5 +94,6 @@ def test_what_a_policy_put_into_an_option_is_sent_as_a_text() -> None:
 
 
 def test_a_message_comes_back_as_it_was() -> None:
-    for message in (Failure("a", "b\nc"), Swapped("a", "b", {"x": 1, "y": 2.5, "z": True}, 7)):
+    assert decode(json.dumps(SWAPPED).encode()) == Swapped("1", "a", "b", {}, 1)
+    for message in (Failure("a", "b\nc"), Swapped("1", "a", "b", {"x": 1, "y": 2.5, "z": True}, 7)):
         assert decode(encode(message)) == message

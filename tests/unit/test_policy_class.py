@@ -81,28 +81,3 @@ def test_a_policy_has_a_name() -> None:
 
         class Number(Tunable):
             name = 5  # type: ignore[assignment]
-
-
-def test_the_old_name_of_lasts_ns_counts() -> None:
-    class Mixin(Policy):
-        """Says nothing of either."""
-
-    class Long(Tunable):
-        lasts_ns = 100
-
-    class Old:
-        holds_ns = 7
-
-    class Late(Tunable):
-        def __init__(self) -> None:
-            self.holds_ns = 9
-
-    class Mixed(Mixin, Long):
-        pass
-
-    class MixedOld(Old, Long):
-        pass
-
-    assert Mixed.lasts_ns == 100
-    assert MixedOld.lasts_ns == 7
-    assert OfflineMachine(make_topology(cpus=1), Late).policy.lasts_ns == 9

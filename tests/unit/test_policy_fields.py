@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pyland import Policy
+from pyland.loading.finder import choose
+from pyland.policies import BUILTINS
+from pyland.testing import OfflineMachine, make_topology
 
 MS = 1_000_000
 
@@ -42,6 +46,8 @@ def test_fields_that_are_enough_are_taken() -> None:
 
 
 def test_the_old_name_of_lasts_ns_still_counts() -> None:
+    """The nearest of both names, in policies and in classes that are none."""
+
     class Old(Policy):
         holds_ns = 5 * MS
 
@@ -51,4 +57,36 @@ def test_the_old_name_of_lasts_ns_still_counts() -> None:
     class New(Old):
         lasts_ns = 7 * MS
 
-    assert [each.lasts_ns for each in (Old, Heir, New, Policy)] == [5 * MS, 5 * MS, 7 * MS, 0]
+    class Mixin:
+        holds_ns = 3 * MS
+
+    class Mixed(Mixin, New):
+        pass
+
+    class Silent(Policy):
+        """Says nothing of either."""
+
+    class AlsoMixed(Silent, New):
+        pass
+
+    for name in ("lasts_ns", "holds_ns"):
+        found = [getattr(each, name) for each in (Old, Heir, New, Mixed, AlsoMixed, Policy)]
+        assert found == [5 * MS, 5 * MS, 7 * MS, 3 * MS, 7 * MS, 0], name
+
+
+@pytest.mark.parametrize("name", BUILTINS)
+def test_the_old_name_of_lasts_ns_can_be_read(name: str) -> None:
+    """In the class and in a policy, also after it was set there."""
+    machine = OfflineMachine(make_topology(cpus=1), choose(name, folder=Path("/")).policy)
+    assert type(machine.policy).holds_ns == type(machine.policy).lasts_ns
+    assert machine.policy.holds_ns == machine.policy.lasts_ns
+    machine.policy.holds_ns = 3 * MS
+    assert machine.policy.holds_ns == machine.policy.lasts_ns == 3 * MS
+
+
+def test_a_constructor_may_set_the_old_name() -> None:
+    class Late(Policy):
+        def __init__(self) -> None:
+            self.holds_ns = 9
+
+    assert OfflineMachine(make_topology(cpus=1), Late).policy.lasts_ns == 9

@@ -51,10 +51,7 @@ class Rings:
         """Raises RingsUnavailable where BPF cannot be loaded."""
         if os.geteuid() != 0:
             raise RingsUnavailable("loading BPF programs needs root")
-        self._object = lib.pyland_load_programs(str(_object()).encode())
-        if not self._object and "not permitted" in loader.error():
-            raise RingsUnavailable(loader.error())
-        assert self._object, loader.error()
+        self._load()
         maps = ffi.new("struct pyland_ring_maps *")
         assert not lib.pyland_ring_maps(self._object, maps), loader.error()
         self.shim: Any = lib.pyland_map_rings(maps, max_batch)
@@ -63,6 +60,25 @@ class Rings:
         self.max_batch = max_batch
         self.produced = 0
         self.consumed = 0
+
+    def _load(self) -> None:
+        self._object = lib.pyland_load_programs(str(_object()).encode())
+        if not self._object and "not permitted" in loader.error():
+            raise RingsUnavailable(loader.error())
+        assert self._object, loader.error()
+
+    def load_again(self) -> None:
+        """New rings in place of these, as after a restart by the kernel."""
+        old = self._object
+        self._load()
+        maps = ffi.new("struct pyland_ring_maps *")
+        assert not lib.pyland_ring_maps(self._object, maps), loader.error()
+        sizes = (maps.queued_bytes, maps.dispatched_bytes, maps.nr_cpus)
+        fds = [maps.queued, maps.dispatched, maps.user, maps.user_cpus]
+        self.shim = loader.map_rings(sizes, fds, again=self.shim)
+        lib.pyland_close(old)
+        self.user = self.shim.user
+        self.produced = self.consumed = 0
 
     def produce(self, nr: int) -> int:
         """Let the kernel write `nr` records with the next numbers; returns how many had room."""
