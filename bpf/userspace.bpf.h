@@ -48,20 +48,20 @@ static __always_inline u64 pause_ns(void)
 	return pause_after(shared.cycle_cost_ns, config.shortest_ns);
 }
 
-static __always_inline bool scheduler_is_due(u64 now)
-{
-	return (s64)(now - shared.due_ns) >= 0;
-}
-
 /*
  * True if this CPU may run user space, which stays on its last CPU for as long as no task waits for
  * a decision: there its cache is warm (32 tasks that compute on 8 CPUs: two of three migrations were
- * its own). After a moment any CPU may.
+ * its own). After another pause any CPU may.
  */
 static __always_inline bool may_run_user_space(s32 cpu, u64 now)
 {
 	return cpu == shared.sched_cpu || (user.wanted & PYLAND_WANT_HOLD) ||
-	       (s64)(now - shared.due_ns) > (s64)(config.lag_ns / 8);
+	       (s64)(now - shared.due_ns) > (s64)pause_ns();
+}
+
+static __always_inline bool scheduler_is_due(u64 now)
+{
+	return (s64)(now - shared.due_ns) >= 0;
 }
 
 /*

@@ -46,6 +46,7 @@ __all__ = [
     "PREEMPT",
     "Batch",
     "Decision",
+    "Interim",
     "Machine",
     "Option",
     "Policy",

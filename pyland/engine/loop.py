@@ -30,7 +30,7 @@ _INTERIM = {"hold": lib.PYLAND_WANT_HOLD, "vtime": 0, "arrival": lib.PYLAND_WANT
 
 def wanted(policy: Policy) -> int:
     """`PYLAND_WANT_*` bits: what BPF has to collect, and how it orders tasks meanwhile."""
-    bits = _INTERIM[policy.interim]
+    bits: int = _INTERIM[policy.interim]
     if any(name in EXTRA_FIELDS for name in policy.fields):
         bits |= lib.PYLAND_WANT_EXTRAS
     for method, bit in (

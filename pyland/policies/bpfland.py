@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pyland.policy import CPU_ANY, Batch, Policy, option
+from pyland.policy import CPU_ANY, Batch, Interim, Policy, option
 
 # V starts here, so that a state of 0 means "no state yet".
 _ORIGIN_NS = 1 << 36
@@ -37,7 +37,7 @@ class Bpfland(Policy):
     )
 
     lasts_ns = 100_000_000
-    interim = "vtime"
+    interim: Interim = "vtime"
 
     slice_us: int = option(1000, "the longest slice, divided by the tasks that wait", least=100)
     slice_min_us: int = option(100, "the shortest slice", least=100)

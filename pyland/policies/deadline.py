@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from pyland.policy import CPU_ANY, Batch, Decision, Policy, TaskPool, option
+from pyland.policy import CPU_ANY, Batch, Decision, Interim, Policy, TaskPool, option
 
 # V starts this far from zero, so that a state of 0 means "no state yet".
 _ORIGIN_NS = 1 << 32
@@ -76,7 +76,7 @@ class Deadline(Policy):
 
     fields = ("seq", "pid", "cpu", "weight", "used_ns", "awake_runtime_ns", "state")
     lasts_ns = 100_000_000
-    interim = "vtime"
+    interim: Interim = "vtime"
 
     percpu_local: bool = option(False, "keep a task on the CPU where it ran last")
     order: str = option("kernel", "where waiting tasks are sorted", choices=("kernel", "python"))

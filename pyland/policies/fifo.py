@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pyland.policy import Policy, Task
+from pyland.policy import Interim, Policy, Task
 
 
 class Fifo(Policy):
@@ -12,7 +12,7 @@ class Fifo(Policy):
     Weights have no effect, and a task that comes back waits behind all others.
     """
 
-    interim = "arrival"
+    interim: Interim = "arrival"
 
     def enqueue(self, task: Task) -> None:
         """Without a vtime, tasks run in the order in which they became runnable."""

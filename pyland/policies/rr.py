@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pyland.policy import CPU_ANY, Batch, Policy, option
+from pyland.policy import CPU_ANY, Batch, Interim, Policy, option
 
 
 class RoundRobin(Policy):
@@ -16,7 +16,7 @@ class RoundRobin(Policy):
 
     name = "rr"
     fields = ("seq", "pid", "enqueue_ns")
-    interim = "arrival"
+    interim: Interim = "arrival"
 
     slice_us: int = option(5000, "slice while no task waits", least=100, most=100_000)
 

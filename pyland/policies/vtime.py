@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pyland.policy import CPU_ANY, Batch, Policy
+from pyland.policy import CPU_ANY, Batch, Interim, Policy
 
 # V starts here, so that a state of 0 means "no state yet".
 _ORIGIN_NS = 1 << 32
@@ -20,7 +20,7 @@ class Vtime(Policy):
 
     fields = ("seq", "pid", "weight", "used_ns", "state")
     lasts_ns = 100_000_000
-    interim = "vtime"
+    interim: Interim = "vtime"
 
     def __init__(self) -> None:
         """No task has run yet."""

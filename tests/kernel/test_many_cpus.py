@@ -12,7 +12,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class Flips:
 
 
 @contextlib.contextmanager
-def flipped_affinity(pids: list[int]) -> Iterator[Flips]:
+def flipped_affinity(pids: Sequence[int]) -> Iterator[Flips]:
     """Each of these tasks may run on one half of the CPUs, then on the other, all the time."""
     halves = ({*range(NR_CPUS // 2)}, {*range(NR_CPUS // 2, NR_CPUS)})
     flips, ends = Flips(), threading.Event()
