@@ -24,7 +24,7 @@ def test_all_functions_take_as_many_arguments_as_bpf_passes(
 ) -> None:
     assert made
     for clang, functions in made.items():
-        assert {"pyland_enqueue", "drain_one", "take_decided"} <= functions.keys(), clang
+        assert {"pyland_enqueue", "drain_one", "take_ordered"} <= functions.keys(), clang
         assert {name for name, each in functions.items() if len(each) > ARGUMENTS} == set(), clang
 
 

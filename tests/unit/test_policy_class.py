@@ -81,3 +81,11 @@ def test_a_policy_has_a_name() -> None:
 
         class Number(Tunable):
             name = 5  # type: ignore[assignment]
+
+
+def test_an_interim_order_that_there_is_not() -> None:
+    class Soon(Policy):
+        interim = "soon"  # type: ignore[assignment]
+
+    with pytest.raises(ValueError, match="interim is 'soon'; there are hold, vtime, arrival"):
+        OfflineMachine(make_topology(cpus=1), Soon)
