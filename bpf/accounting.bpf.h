@@ -116,6 +116,8 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	/* Of the task's CPU: another CPU calls here when it changes the nice value or affinity. */
 	task_cpu->running_since_ns = t->start_ns;
 	task_cpu->running_awake_ns = t->awake_runtime_ns;
+	task_cpu->running_sync_ns = t->sync_ns;
+	task_cpu->woke_sync_ns = 0;
 	task_cpu->running_computes = t->awake_runtime_ns > pause_ns();
 	/* A task that runs alone has a longest slice. When others come, it is as long as theirs. */
 	slice_ns = p->scx.slice != SLICE_INFINITE ? p->scx.slice : config.longest_ns;
@@ -156,6 +158,8 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 	delta_ns = t->stop_ns - t->start_ns;
 	c->nr_running--;
 	task_cpu->running_since_ns = 0;
+	if (task_cpu->woke_sync_ns)
+		t->sync_ns = average(t->sync_ns, t->stop_ns - task_cpu->woke_sync_ns + 1);
 	if (delta_ns > 0) {
 		t->awake_runtime_ns += delta_ns;
 		t->total_runtime_ns += delta_ns;

@@ -156,6 +156,8 @@ struct pyland_cpu {
 	unsigned long long running_vtime_ns;
 	unsigned long long running_slice_ns;
 	unsigned long long running_awake_ns;	/* CPU time since it slept, when it was put on */
+	unsigned long long running_sync_ns;	/* how soon it sleeps after such a wakeup; 0: unknown */
+	unsigned long long woke_sync_ns;	/* when it last woke a task up and said that it sleeps */
 	unsigned int running_computes;	/* it did for long before it was put on, and did not sleep */
 	unsigned int slice_timed_by;	/* which CPU has set its timer, + 1; 0: none */
 	unsigned int cuts;		/* tasks that the policy cut short since ... */
@@ -164,7 +166,7 @@ struct pyland_cpu {
 	unsigned long long picked_dsq;	/* where the decision that this CPU applies puts its task */
 	int picked_cpu;
 	int picked_kick;
-	unsigned long long pad_cache_line[1];
+	unsigned long long pad_cache_line[7];
 };
 
 /*

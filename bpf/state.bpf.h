@@ -88,6 +88,7 @@ struct task_ctx {
 	u64 sleep_interval_ns;
 	u64 waker_interval_ns;
 	u64 average_runtime_ns;
+	u64 sync_ns;			/* between a wakeup after which it says it sleeps, and that */
 	u32 generation;			/* of the policy that state and vtime are of */
 	u32 vtime_known;
 	s32 waker_pid;

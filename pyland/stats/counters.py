@@ -56,8 +56,8 @@ COUNTERS = (
     Counter("page_faults", "faults", "of the process that decides, while it schedules"),
     Counter("delay_ns", "ns", "from enqueue to decision, summed over user_dispatched"),
     Counter("wait_user_ns", "ns", "the part of delay_ns until user space had a CPU"),
-    Counter("wait_cpu_ns", "ns", "from decision to CPU, summed over waited_cpu"),
-    Counter("waited_cpu", "tasks", "that ran from a queue of decided ones"),
+    Counter("wait_cpu_ns", "ns", "from enqueue or decision to CPU, summed over waited_cpu"),
+    Counter("waited_cpu", "tasks", "that ran from a queue"),
 )
 """All counters, in the order in which they are shown."""
 
