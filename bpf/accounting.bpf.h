@@ -128,9 +128,9 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	let_tick_stop(p, scx_bpf_task_cpu(p), task_cpu);
 	/* A task that did not wait has no present key: it is due after all tasks that wait. */
 	task_cpu->running_vtime_ns = ordered ?
-		p->scx.dsq_vtime : vtime_now() + config.longest_ns;
+		t->key_ns : vtime_now() + config.longest_ns;
 	if (ordered && t->vtime_known && shared.handed_over == user.generation)
-		note_vtime(t, p->scx.dsq_vtime);
+		note_vtime(t, t->key_ns);
 	t->queue = QUEUE_NONE;
 }
 
