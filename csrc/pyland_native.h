@@ -112,6 +112,7 @@ struct pyland_rings *pyland_map_rings(const struct pyland_ring_maps *maps, unsig
 void pyland_unmap_rings(struct pyland_rings *r);
 struct pyland_state *pyland_map_state(struct pyland_object *o);
 void pyland_unmap_state(struct pyland_state *s);
+int pyland_protect_state(struct pyland_state *s);
 int pyland_leave_bpf_memory(void);
 
 /* ringbuf_shim.c */

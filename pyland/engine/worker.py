@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from mmap import mmap
 from typing import Any, NoReturn
 
 from pyland import policies
@@ -39,6 +40,7 @@ from pyland.loading.wanted import LAST_RESORT, Wanted
 from pyland.output import telling
 from pyland.output.outlet import Lossy
 from pyland.policy import Policy
+from pyland.stats.numbers import PolicyNumbers
 from pyland.supervisor import messages, privileges
 from pyland.supervisor.confined import keep_only
 from pyland.supervisor.loader import LoadedScheduler, map_rings
@@ -59,8 +61,9 @@ class Worker:
 
     _machine: KernelMachine
 
-    def __init__(self, settings: Settings, user: Caller, channel: socket.socket) -> None:
-        """`channel` is a SOCK_SEQPACKET socket to the supervisor."""
+    def __init__(self, settings: Settings, user: Caller, channel: socket.socket, own: mmap) -> None:
+        """`channel` is a SOCK_SEQPACKET socket to the supervisor, `own` is for `PolicyNumbers`."""
+        self._own = own
         self._settings = settings
         self._user_to_be = user
         self._channel = channel
@@ -135,7 +138,13 @@ class Worker:
             os.close(descriptor)
         self._user = self._rings.user
         topology: Topology = values["topology"]
-        self._machine = KernelMachine(self._rings, topology, self._settings.slices, time.time_ns())
+        self._machine = KernelMachine(
+            self._rings,
+            topology,
+            self._settings.slices,
+            time.time_ns(),
+            PolicyNumbers(self._own),
+        )
 
     def _take_policy(self) -> None:
         """At the first start: import, construct and warm up the policy, then lock all memory."""
