@@ -38,6 +38,7 @@ _USER = 65533
 """No other process has this user, so none without root's rights can send it a signal."""
 _WORDS_MAX = 500
 _NAME_MAX = 200
+_NO_PROCESS = -1
 
 
 class StatisticsProcess:
@@ -48,6 +49,7 @@ class StatisticsProcess:
         self._listening, self._source, self._state = listening, source, state
         self._build = openmetrics.build_labels() if listening.metrics else {}
         self._again_s, self._pause_s = 0.0, _AGAIN_S
+        self._trouble = ""
         self._pid = 0
         self._runs = False
 
@@ -65,18 +67,16 @@ class StatisticsProcess:
 
     def mend(self, now_s: float) -> str:
         """Start another process if this one has ended; a line about it, or an empty text."""
-        if not self._pid:
-            return ""
-        if self._runs and not self._has_ended():
+        if not self._pid or (self._runs and not self._has_ended()):
             return ""
         if self._runs:
             self._runs = False
-            self._again_s = now_s + self._pause_s
-            self._pause_s = min(self._pause_s * 2, _AGAIN_MAX_S)
+            self._wait(now_s)
             return self._last_words()
         if now_s >= self._again_s:
             self._fork()
-        return ""
+        told, self._trouble = self._trouble, ""
+        return told
 
     def close(self) -> None:
         """End the process at once: no answer is worth waiting for."""
@@ -93,10 +93,12 @@ class StatisticsProcess:
         self._words, words = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             self._pid = os.fork()
-        except OSError:  # there are too many processes; `mend` tries again
+        except OSError as error:  # there are too many processes; `mend` tries again
             for descriptor in (names, self._names, self._words, words):
                 os.close(descriptor)
-            self._pid, self._again_s = -1, time.monotonic() + self._pause_s
+            self._pid = _NO_PROCESS
+            self._wait(time.monotonic())
+            self._trouble = f"pyland: no process can serve statistics: {error.strerror}"
             return
         if self._pid == 0:
             _live(self._listening, self._source, self._state, self._build, names, words)
@@ -104,6 +106,10 @@ class StatisticsProcess:
         os.close(words)
         self._pidfd = os.pidfd_open(self._pid)
         self._runs = True
+
+    def _wait(self, now_s: float) -> None:
+        self._again_s = now_s + self._pause_s
+        self._pause_s = min(self._pause_s * 2, _AGAIN_MAX_S)
 
     def _has_ended(self) -> bool:
         try:

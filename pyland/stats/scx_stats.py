@@ -77,7 +77,7 @@ def meta() -> dict[str, Any]:
         found[struct] = {
             "name": struct,
             "desc": meaning,
-            "user": {"_om_label": "name"},
+            "user": {"_om_prefix": "pyland_", "_om_label": "name"},
             "fields": {value: {"datum": kind, "desc": meaning}},
         }
     found[TOP] = {

@@ -101,11 +101,11 @@ def test_clients_see_what_pyland_does(start: Start, record: Record) -> None:
     """The protocol, metrics and monitor say the same as pyland's own rows."""
     scheduler = start("--stats", "1", "--metrics", str(PORT), "--stats-mode", "666")
     with undisturbed(scheduler), Hogs(120, [0] * 4):
-        client = Talker(DEFAULT_PATH, 60)
-        meta = client.ask("stats_meta")
-        first, before = client.ask("stats"), _metrics()
-        time.sleep(5)
-        second, after = client.ask("stats"), _metrics()
+        with contextlib.closing(Talker(DEFAULT_PATH, 60)) as client:
+            meta = client.ask("stats_meta")
+            first, before = client.ask("stats"), _metrics()
+            time.sleep(5)
+            second, after = client.ask("stats"), _metrics()
         assert meta[scx_stats.TOP]["fields"].keys() == first.keys() == second.keys()
         found = as_rustland(second)
         assert found["nr_user_dispatches"] == second["user_dispatched"] > 20
@@ -181,6 +181,7 @@ def test_a_policys_own_numbers(start: Start) -> None:
         assert until(lambda: client.ask("stats")["policy"] == "deadline", 10) is not None
         found = client.ask("stats")
         assert found["policy_gauges"] == found["policy_counts"] == {}
+        client.close()
         assert scheduler.end().status == 0
     assert "\x1b" not in scheduler.output
 
