@@ -57,7 +57,7 @@ class PolicyNumbers:
         self._counts: dict[str, int] = {}
 
     def gauge(self, name: str, value: float) -> None:
-        """Set a gauge, for about 0.1 us; see `Machine.gauge`."""
+        """Set a gauge; see `Machine.gauge`."""
         place = self._gauges.get(name)
         if place is None:
             place = self._take(name, _GAUGE, self._gauges, self._counts)
@@ -67,7 +67,7 @@ class PolicyNumbers:
             self._floats[place] = math.copysign(GAUGE_MAX, 1 if value > 0 else -1)
 
     def count(self, name: str, by: int) -> None:
-        """Add to a counter, for about 0.2 us; see `Machine.count`."""
+        """Add to a counter; see `Machine.count`."""
         if by < 0:
             raise ValueError(f"count({name!r}, {by}): a counter only grows")
         place = self._counts.get(name)
@@ -152,6 +152,8 @@ def read(memory: mmap | memoryview) -> Numbers:
     gauges: dict[str, float] = {}
     counts: dict[str, int] = {}
     for value, kind, padded in entries:
+        if kind not in (_GAUGE, _COUNT):
+            continue
         name = padded.rstrip(b"\0").decode("latin-1")
         if len(name) > NAME_MAX or not _NAME.fullmatch(name):
             continue
@@ -162,7 +164,7 @@ def read(memory: mmap | memoryview) -> Numbers:
             (gauge,) = struct.unpack("d", value)
             if not math.isnan(gauge):
                 gauges[name] = max(-GAUGE_MAX, min(gauge, GAUGE_MAX))
-        elif kind == _COUNT:
+        else:
             counts[name] = max(int.from_bytes(value, sys.byteorder, signed=True), 0)
     left_out = int.from_bytes(header[0], sys.byteorder, signed=True)
     return Numbers(gauges, counts, max(left_out, 0))

@@ -29,9 +29,10 @@ from tests.kernel.harness import (
 )
 from tests.support.statistics import Talker, as_rustland, asked, parsed_metrics
 from tools.load.programs import Hogs
-from tools.load.scheduler import PYLAND, Scheduler, until
+from tools.load.scheduler import PYLAND, Scheduler, enabled, until
 
 PORT = 9123
+CPU1_ONLINE = Path("/sys/devices/system/cpu/cpu1/online")
 COUNTING = """
 from pyland import Policy, Task
 
@@ -254,6 +255,25 @@ def test_a_killed_server_is_replaced(start: Start) -> None:
         assert asked(DEFAULT_PATH)["nr_cpus"] > 0
         assert _server(scheduler).pid != first.pid
     ended_well(scheduler.end())
+
+
+def test_the_socket_outlives_a_restart(start: Start) -> None:
+    """When a CPU goes, the kernel may want pyland loaded anew: clients connect again."""
+    scheduler = start()
+    with contextlib.closing(Talker(DEFAULT_PATH, 60)) as client:
+        assert client.ask("stats")["nr_cpus"] > 0
+        inode = DEFAULT_PATH.lstat().st_ino
+        starts = scheduler.starts
+        CPU1_ONLINE.write_text("0", encoding="ascii")
+        try:
+            leaves = until(lambda: not enabled() or scheduler.starts > starts, 3) is not None
+            scheduler.wait_enabled(starts + leaves)
+            assert asked(DEFAULT_PATH)["nr_running"] >= 0
+            assert DEFAULT_PATH.lstat().st_ino == inode
+        finally:
+            CPU1_ONLINE.write_text("1", encoding="ascii")
+    scheduler.wait_enabled(scheduler.starts)
+    assert scheduler.end().status == 0
 
 
 def test_another_servers_socket_stays(start: Start) -> None:
