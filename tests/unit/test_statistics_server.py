@@ -191,6 +191,27 @@ def test_a_killed_one_is_replaced_and_keeps_the_policys_name(path: Path) -> None
         assert asked(path)["policy"] == "mine"
 
 
+def test_without_room_for_a_process_it_is_tried_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel's limit is made up: none holds for root."""
+
+    def refused() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as full:
+        full.setattr("os.fork", refused)
+        with serving(Kernel(), path) as process:
+            said = process.mend(0.0)
+            assert said == (
+                "pyland: no process can serve statistics: Resource temporarily unavailable"
+            )
+            assert process.mend(0.0) == ""
+            full.undo()
+            assert process.mend(time.monotonic() + 2) == ""
+            assert asked(path)["nr_cpus"] == NR_CPUS
+
+
 def test_a_stopped_one_delays_no_supervisor(path: Path) -> None:
     with serving(Kernel(), path) as process:
         asked(path)
