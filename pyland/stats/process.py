@@ -33,7 +33,7 @@ _AGAIN_S = 1.0
 """The least time in seconds between two starts; it doubles with each."""
 _AGAIN_MAX_S = 60.0
 _KILLED_WITHIN_S = 0.2
-_NICENESS = 10
+_NICENESS = 5
 _USER = 65533
 """No other process has this user, so none without root's rights can send it a signal."""
 _WORDS_MAX = 500

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from mmap import mmap
 from pathlib import Path
 from typing import Any
@@ -102,13 +102,12 @@ class Talker:
         self.socket.close()
 
 
-def asked(path: Path) -> dict[str, Any]:
+def asked(path: Path, timeout_s: float = 20) -> dict[str, Any]:
     """The statistics, for a client that asks once."""
-    client = Talker(path)
-    found = client.ask("stats")
-    client.close()
-    assert isinstance(found, dict)
-    return found
+    with closing(Talker(path, timeout_s)) as client:
+        found = client.ask("stats")
+        assert isinstance(found, dict)
+        return found
 
 
 def parsed_metrics(text: str) -> list[Metric]:
