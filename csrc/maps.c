@@ -173,6 +173,17 @@ void pyland_unmap_state(struct pyland_state *s)
 	free(s);
 }
 
+/* From here on this process can only read the state: it is about to talk to strangers. */
+int pyland_protect_state(struct pyland_state *s)
+{
+	if (mprotect(s->shared, sizeof(*s->shared), PROT_READ) ||
+	    mprotect(s->user, sizeof(*s->user), PROT_READ) ||
+	    mprotect(s->cpus, sizeof(*s->cpus) * s->nr_cpus, PROT_READ) ||
+	    mprotect(s->user_cpus, sizeof(*s->user_cpus) * s->nr_cpus, PROT_READ))
+		return pyland_fail(-errno, "mprotect of the scheduler's state: %s", strerror(errno));
+	return 0;
+}
+
 /*
  * Unmaps all memory of BPF that a process inherited, from this file and from libbpf: for policy
  * code it would be a way to the state of root, as an open descriptor is. The caller must not use

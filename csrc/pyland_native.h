@@ -113,6 +113,7 @@ int pyland_map_again(struct pyland_rings *r, const struct pyland_ring_maps *maps
 void pyland_unmap_rings(struct pyland_rings *r);
 struct pyland_state *pyland_map_state(struct pyland_object *o);
 void pyland_unmap_state(struct pyland_state *s);
+int pyland_protect_state(struct pyland_state *s);
 int pyland_leave_bpf_memory(void);
 
 /* ringbuf_shim.c */

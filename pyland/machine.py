@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from pyland.decision import KICK, NR_DOMAINS, PREEMPT
+from pyland.stats.numbers import PolicyNumbers
 from pyland.topology import Topology
 
 FULL_PERFORMANCE = 1024
@@ -39,8 +40,15 @@ class Machine(ABC):
     `Policy.dispatch` and `kick` add to it.
     """
 
-    def __init__(self, topology: Topology, slices: Slices | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        slices: Slices | None = None,
+        seed: int = 0,
+        numbers: PolicyNumbers | None = None,
+    ) -> None:
         """The machine's fixed part."""
+        self._numbers = numbers or PolicyNumbers()
         self.topology = topology
         self.slices = slices or Slices()
         self.random = random.Random(seed)
@@ -74,6 +82,22 @@ class Machine(ABC):
         It has an effect only under the schedutil governor. Raises IndexError for a CPU that
         the machine does not have, and ValueError for a target outside the range.
         """
+
+    def gauge(self, name: str, value: float) -> None:
+        """Show a number of the policy's own, with its value of this moment, for 0.14 us.
+
+        It appears in statistics and metrics. A name has a to z, 0 to 9 and _, begins with a
+        letter, and has at most 40 characters; ValueError for other names, and for one that is a
+        counter. Of a policy's gauges and counters the first 63 are shown.
+        """
+        self._numbers.gauge(name, value)
+
+    def count(self, name: str, by: int = 1) -> None:
+        """Add to a counter of the policy's own, for 0.21 us; names as for `gauge`.
+
+        It begins at 0 with the policy. Raises ValueError if `by` is negative.
+        """
+        self._numbers.count(name, by)
 
     def idle_cpus(self) -> list[int]:
         """The online CPUs that have nothing to run."""

@@ -4,7 +4,7 @@
 import sys
 from collections.abc import Sequence
 
-from pyland.cli import policies, run, status, swap
+from pyland.cli import monitor, policies, run, status, swap
 from pyland.errors import UsageError
 from pyland.output import printing
 
@@ -12,6 +12,7 @@ COMMANDS = {
     "run": run.command,
     "policies": policies.command,
     "status": status.command,
+    "monitor": monitor.command,
     "swap": swap.command,
 }
 

@@ -5,10 +5,13 @@ import argparse
 import inspect
 from collections.abc import Sequence
 
+from pyland.cli.monitor import follow
 from pyland.cli.parser import Parser, add_policy, as_policies_run, current_folder, shown
 from pyland.errors import ScheduleError
 from pyland.loading.wanted import Wanted
 from pyland.output import printing
+from pyland.stats.monitor import Monitor
+from pyland.stats.places import DEFAULT_PATH, Places
 from pyland.supervisor.settings import Settings
 
 DEFAULT_POLICY = "deadline"
@@ -22,8 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="Schedule this machine's CPUs from Python, through sched_ext.",
         epilog="Ctrl-C or SIGTERM gives the machine back to the kernel's default scheduler. "
         "`pyland run` is the same command. Others: `pyland policies` lists the policies, "
-        "`pyland swap` changes the running one, `pyland status` shows its state. Each has a "
-        "--help.",
+        "`pyland swap` changes the running one, `pyland status` shows its state, `pyland monitor` "
+        "shows its statistics. Each has a --help.",
         allow_abbrev=False,
     )
     add_policy(
@@ -102,6 +105,18 @@ def build_parser() -> argparse.ArgumentParser:
         help="print a row of statistics at this interval",
     )
     add(
+        "--policy-numbers",
+        action="store_true",
+        help="with --stats: also a line with the policy's own gauges and counters",
+    )
+    add(
+        "--monitor",
+        type=float,
+        metavar="SECONDS",
+        help="schedule nothing: show the statistics of the pyland that runs, as `pyland monitor`",
+    )
+    _add_places(parser)
+    add(
         "--user",
         default="",
         metavar="USER",
@@ -123,6 +138,33 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where statistics are served."""
+    add = parser.add_argument
+    add(
+        "--stats-socket",
+        default="",
+        metavar="PATH",
+        help="serve statistics, in the protocol of scx_stats, at this socket, or at `none` "
+        f"(default {DEFAULT_PATH}, if it can be made)",
+    )
+    add(
+        "--stats-mode",
+        default="",
+        metavar="MODE",
+        help="the mode of the sockets that serve statistics (default 600: root alone; 660 with a "
+        "group)",
+    )
+    add("--stats-group", default="", metavar="GROUP", help="their group, by name or number")
+    add(
+        "--metrics",
+        default="",
+        metavar="[ADDRESS:]PORT|PATH",
+        help="serve OpenMetrics for Prometheus over HTTP at this port (of 127.0.0.1 without an "
+        "address), or at a socket's path",
+    )
+
+
 def command(arguments: Sequence[str]) -> int:
     """Schedule, or show the version or the policy; returns the exit code."""
     options = build_parser().parse_args(arguments)
@@ -131,6 +173,11 @@ def command(arguments: Sequence[str]) -> int:
         from importlib.metadata import version
 
         printing.show(f"pyland {version('pyland')}")
+        return 0
+    places = Places(options.stats_socket, options.stats_mode, options.stats_group, options.metrics)
+    if options.monitor is not None:
+        path = places.stats_path or DEFAULT_PATH
+        follow(Monitor(options.monitor, path, option="--monitor"))
         return 0
     given = list(options.policy_opt)
     if options.percpu_local:
@@ -146,10 +193,12 @@ def command(arguments: Sequence[str]) -> int:
         partial=options.partial,
         exit_dump_len=options.exit_dump_len,
         stats_s=options.stats,
+        policy_numbers=options.policy_numbers,
         strict=options.strict,
         user=options.user,
         allow_processes=options.allow_processes,
         verbose=options.verbose,
+        places=places,
     )
     return _schedule(settings, wanted)
 

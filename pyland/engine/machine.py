@@ -3,19 +3,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from pyland._native import ffi, lib
 from pyland.machine import Machine, Slices
+from pyland.stats.numbers import PolicyNumbers, Saved
 from pyland.topology import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSettings:
+    """What a policy has set, for `restore`."""
+
+    cpus: list[tuple[int, int]]
+    """Domain and performance target of each CPU."""
+    numbers: Saved
 
 
 class KernelMachine(Machine):
     """This machine; no method makes a system call."""
 
-    def __init__(self, rings: Any, topology: Topology, slices: Slices, seed: int = 0) -> None:
+    def __init__(
+        self,
+        rings: Any,
+        topology: Topology,
+        slices: Slices,
+        seed: int = 0,
+        numbers: PolicyNumbers | None = None,
+    ) -> None:
         """`rings` is a `struct pyland_rings *`."""
-        super().__init__(topology, slices, seed)
+        super().__init__(topology, slices, seed, numbers)
         self._batch = rings.batch
         self._cpus = rings.cpus
         self.reset()
@@ -46,20 +64,26 @@ class KernelMachine(Machine):
         """Refer to memory of its own from here on: BPF's is about to be unmapped."""
         self._batch = ffi.new("struct pyland_batch *")
         self._cpus = ffi.new("struct pyland_user_cpu[]", self.topology.nr_cpu_ids)
+        self._numbers.leave_memory()
 
-    def settings(self) -> list[tuple[int, int]]:
-        """Domain and performance target of each CPU, for `restore`."""
+    def settings(self) -> MachineSettings:
+        """What the policy has set, for `restore`."""
         cpus = range(self.topology.nr_cpu_ids)
-        return [(self._cpus[cpu].domain, self._cpus[cpu].performance) for cpu in cpus]
+        return MachineSettings(
+            [(self._cpus[cpu].domain, self._cpus[cpu].performance) for cpu in cpus],
+            self._numbers.save(),
+        )
 
-    def restore(self, settings: list[tuple[int, int]]) -> None:
+    def restore(self, settings: MachineSettings) -> None:
         """Set what `settings` returned."""
-        for cpu, (domain, performance) in enumerate(settings):
+        for cpu, (domain, performance) in enumerate(settings.cpus):
             self._cpus[cpu].domain, self._cpus[cpu].performance = domain, performance
+        self._numbers.restore(settings.numbers)
 
     def reset(self) -> None:
         """Undo what an earlier policy has set; a performance target becomes the highest."""
         self.outgoing.clear()
+        self._numbers.clear()
         for cpu in self.topology.cpus:
             self._cpus[cpu.id].domain = cpu.llc % lib.PYLAND_NR_DOMAINS
             if self._cpus[cpu.id].performance:

@@ -18,6 +18,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from mmap import mmap
 from typing import Any, NoReturn
 
 from pyland import policies
@@ -35,6 +36,7 @@ from pyland.loading.wanted import LAST_RESORT, Wanted
 from pyland.output import telling
 from pyland.output.outlet import Lossy
 from pyland.policy import Policy
+from pyland.stats.numbers import PolicyNumbers
 from pyland.supervisor import messages, privileges
 from pyland.supervisor.confined import keep_only
 from pyland.supervisor.loader import LoadedScheduler, map_rings
@@ -49,8 +51,9 @@ class Worker:
 
     _machine: KernelMachine
 
-    def __init__(self, settings: Settings, user: Caller, channel: socket.socket) -> None:
-        """`channel` is a SOCK_SEQPACKET socket to the supervisor."""
+    def __init__(self, settings: Settings, user: Caller, channel: socket.socket, own: mmap) -> None:
+        """`channel` is a SOCK_SEQPACKET socket to the supervisor, `own` is for `PolicyNumbers`."""
+        self._own = own
         self._settings = settings
         self._user_to_be = user
         self._channel = Channel(channel)
@@ -118,7 +121,13 @@ class Worker:
         self._user = self._rings.user
         self._rings_order: str = values["number"]
         topology: Topology = values["topology"]
-        self._machine = KernelMachine(self._rings, topology, self._settings.slices, time.time_ns())
+        self._machine = KernelMachine(
+            self._rings,
+            topology,
+            self._settings.slices,
+            time.time_ns(),
+            PolicyNumbers(self._own),
+        )
         return True
 
     def _take_policy(self) -> None:

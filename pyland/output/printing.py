@@ -87,21 +87,22 @@ def encoding() -> str:
     return name
 
 
-def show(text: str) -> None:
+def show(text: str) -> bool:
     """Print on standard output and wait for its reader; for commands that only show a text.
 
-    Raises UsageError if the disk is full; returns silently if the reader has left.
+    Raises UsageError if the disk is full; returns False if the reader has left.
     """
     if _captured("stdout", text):
-        return
+        return True
     data = encode(text)
     try:
         while data:
             data = data[os.write(1, data) :]
     except BrokenPipeError:
-        return
+        return False
     except OSError as error:
         raise UsageError(f"{_NAMES['stdout']}: {error.strerror}") from None
+    return True
 
 
 def say(text: str, name: str = "stdout") -> None:

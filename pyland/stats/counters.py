@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The table of counters, and their sums: BPF counts on each CPU separately."""
 
+import os
 import struct
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +68,16 @@ TOTALS = tuple(counter.name for counter in COUNTERS)
 GAUGES = frozenset(counter.name for counter in COUNTERS if counter.is_gauge)
 
 
+def grown(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    """All of `TOTALS`: the gauges as they are now, and what each counter has grown.
+
+    No counter shrinks. But a policy can write into the memory of one (`cycles`).
+    """
+    return {
+        name: now[name] if name in GAUGES else max(now[name] - before[name], 0) for name in TOTALS
+    }
+
+
 class Counters:
     """Reads counters from the shared memory of a loaded scheduler, in any process that maps it."""
 
@@ -77,13 +90,19 @@ class Counters:
         self._cpu = struct.Struct(wire.record_format("pyland_cpu", self._names, size))
         self._stat = Path(f"/proc/{pid}/stat")
         self._faults_before = 0
+        self._open_stat = -1
+
+    def keep_open(self) -> None:
+        """Open what `read` needs: a process that gives up its rights afterwards can read on."""
+        with suppress(OSError):
+            self._open_stat = os.open(self._stat, os.O_RDONLY | os.O_CLOEXEC)
 
     def start_counting_faults(self) -> None:
         """Count page faults from here on."""
         self._faults_before = self._faults()
 
     def counts(self) -> dict[str, int]:
-        """All counters except the page faults.
+        """All counters except the page faults, and `kept`: how many of `held` the policy has seen.
 
         This reads only memory, and all CPUs at once, because the supervisor calls it every second.
         """
@@ -93,6 +112,8 @@ class Counters:
         values["cycles"] = self._user.cycles
         answered = values["user_dispatched"] + values["late"] + values["failed"]
         values["held"] = max(values["forwarded"] - answered, 0)
+        # The policy can write this number.
+        values["kept"] = min(self._user.nr_held, values["held"])
         return values
 
     def read(self) -> dict[str, int]:
@@ -102,7 +123,11 @@ class Counters:
     def _faults(self) -> int:
         try:
             # The process's name in brackets may have spaces; minflt and majflt are fields 10, 12.
-            fields = self._stat.read_text(errors="replace").rpartition(")")[2].split()
+            if self._open_stat >= 0:
+                text = os.pread(self._open_stat, 4096, 0).decode(errors="replace")
+            else:
+                text = self._stat.read_text(errors="replace")
+            fields = text.rpartition(")")[2].split()
         except OSError:
             return self._faults_before
-        return int(fields[7]) + int(fields[9])
+        return int(fields[7]) + int(fields[9]) if len(fields) > 9 else self._faults_before

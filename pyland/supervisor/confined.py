@@ -133,6 +133,11 @@ def keep_only(descriptors: Iterable[int]) -> None:
     """
     if lib.pyland_leave_bpf_memory():
         raise UsageError(loader.error())
+    close_all_but(descriptors)
+
+
+def close_all_but(descriptors: Iterable[int]) -> None:
+    """Close all descriptors except `descriptors`; the standard streams become /dev/null."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)

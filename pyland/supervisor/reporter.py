@@ -13,12 +13,15 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from mmap import mmap
 from typing import NoReturn
 
 from pyland._native import lib
 from pyland.output import printing
 from pyland.output.outlet import Outlet
-from pyland.stats.counters import GAUGES, Counters
+from pyland.stats import numbers
+from pyland.stats.counters import Counters, grown
+from pyland.stats.table import Table, policy_line
 from pyland.supervisor import descendants
 
 _START = "\x01"
@@ -30,29 +33,14 @@ _WAIT_S = 0.4
 """At the end, a reporter that sleeps for this many seconds is killed."""
 _DIE_S = 1.0
 """Seconds to wait for a killed reporter: enough on a busy machine; on a dead disk it never ends."""
-_HEADER_EVERY = 20
-_COLUMNS = (
-    ("run", "running"),
-    ("held", "held"),
-    ("direct", "direct"),
-    ("forward", "forwarded"),
-    ("python", "user_dispatched"),
-    ("full", "fallback_full"),
-    ("lag", "fallback_lag"),
-    ("idle", "fallback_idle"),
-    ("late", "late"),
-    ("bounce", "bounced"),
-    ("fail", "failed"),
-    ("faults", "page_faults"),
-)
 
 
 class Reporter:
     """The supervisor's handle on its reporter."""
 
-    def __init__(self, counters: Counters, stats_s: float) -> None:
-        """Fork the reporter."""
-        self._counters, self._stats_s = counters, stats_s
+    def __init__(self, counters: Counters, stats_s: float, own: mmap | None = None) -> None:
+        """Fork the reporter. With `own`, each row also has the policy's numbers in that memory."""
+        self._counters, self._stats_s, self._own = counters, stats_s, own
         self._started = False
         self._again_s = 0.0
         self.pid = 0
@@ -68,7 +56,7 @@ class Reporter:
             self._ended = True
         if not self._ended:
             if self.pid == 0:
-                _live(reading, self._counters, self._stats_s)
+                _live(reading, self._counters, self._stats_s, self._own)
             descendants.started(self.pid)
         os.close(reading)
 
@@ -135,7 +123,7 @@ def _state(pid: int) -> str:
         return ""
 
 
-def _live(pipe: int, counters: Counters, stats_s: float) -> NoReturn:
+def _live(pipe: int, counters: Counters, stats_s: float, own: mmap | None) -> NoReturn:
     """Print until the other end of the pipe is closed, also by the supervisor's death."""
     try:
         signal.set_wakeup_fd(-1)
@@ -147,26 +135,26 @@ def _live(pipe: int, counters: Counters, stats_s: float) -> NoReturn:
         os.closerange(3, pipe)
         os.closerange(pipe + 1, os.sysconf("SC_OPEN_MAX"))
         outlet = Outlet(1)
-        _print_all(pipe, outlet, _Table(counters, stats_s, outlet.offer))
+        _print_all(pipe, outlet, _Rows(counters, stats_s, own, outlet.offer))
         outlet.drain(printing.WITHIN_S)
     finally:
         os._exit(0)
 
 
-def _print_all(pipe: int, outlet: Outlet, table: _Table) -> None:
+def _print_all(pipe: int, outlet: Outlet, rows: _Rows) -> None:
     unfinished = b""
     while True:
         poll = select.poll()
         poll.register(pipe, select.POLLIN)
         if outlet.waits:
             poll.register(outlet.fileno(), select.POLLOUT)
-        poll.poll(table.due_in_ms())
+        poll.poll(rows.due_in_ms())
         if outlet.waits:
             outlet.push()
         if outlet.dropped and not outlet.waits:
             lost, outlet.dropped = outlet.dropped, 0
             outlet.offer(printing.encode(f"pyland: {lost} texts found no room in the output"))
-        table.print_row_if_due()
+        rows.print_row_if_due()
         try:
             data = os.read(pipe, 1 << 16)
         except BlockingIOError:
@@ -178,25 +166,30 @@ def _print_all(pipe: int, outlet: Outlet, table: _Table) -> None:
             line = text.decode(errors="replace")
             outlet.offer(printing.encode(line.removeprefix(_START)))
             if line.startswith(_START):
-                table.start()
+                rows.start()
 
 
-class _Table:
-    """Prints a row per interval; all values but the gauges are counted per interval."""
+class _Rows:
+    """Prints a row per interval."""
 
     def __init__(
-        self, counters: Counters, stats_s: float, write: Callable[[bytes], object]
+        self,
+        counters: Counters,
+        stats_s: float,
+        own: mmap | None,
+        write: Callable[[bytes], object],
     ) -> None:
         self._counters = counters
         self._stats_s = stats_s
+        self._own = own
         self._write = write
         self._due_s: float | None = None
-        self._row = 0
+        self._table = Table()
 
     def start(self) -> None:
         self._counters.start_counting_faults()
         if self._stats_s:
-            self._before = self._counters.read()
+            self._before = self._read()
             self._due_s = time.monotonic() + self._stats_s
 
     def due_in_ms(self) -> float | None:
@@ -209,14 +202,14 @@ class _Table:
             # After a long stop, print one row, not all rows that were due.
             self._due_s = max(self._due_s + self._stats_s, time.monotonic())
 
+    def _read(self) -> tuple[dict[str, int], numbers.Numbers]:
+        return self._counters.read(), numbers.read(self._own) if self._own else numbers.NONE
+
     def _print_row(self) -> None:
-        now, before = self._counters.read(), self._before
-        values = [now[key] - (0 if key in GAUGES else before[key]) for _, key in _COLUMNS]
-        decided = now["user_dispatched"] - before["user_dispatched"]
-        delay_us = (now["delay_ns"] - before["delay_ns"]) / max(decided, 1) / 1000
-        lines = []
-        if self._row % _HEADER_EVERY == 0:
-            lines.append(" ".join(f"{title:>8}" for title, _ in _COLUMNS) + " delay_us")
-        lines.append(" ".join(f"{value:8d}" for value in values) + f" {delay_us:8.1f}")
+        (counts, own), before = self._read(), self._before
+        lines = self._table.lines(grown(counts, before[0]))
+        if self._own:
+            own_grown = own.since(before[1])
+            lines.append(policy_line(own_grown.gauges, own_grown.counts))
         self._write(printing.encode("\n".join(lines)))
-        self._before, self._row = now, self._row + 1
+        self._before = counts, own

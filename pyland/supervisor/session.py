@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One run of pyland on this machine's kernel, from the checks to the totals.
 
-Three processes share the work. The supervisor, which is this process, keeps root and runs no
+Four processes share the work. The supervisor, which is this process, keeps root and runs no
 policy. It loads and attaches the BPF object, watches the worker, answers at the control socket,
 and loads the object again when the kernel wants that. The worker runs the policy, as a user
-without rights. The reporter prints.
+without rights. The reporter prints. A process without rights serves statistics.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import dataclasses
 import os
 import socket
 from contextlib import ExitStack
+from mmap import mmap
 from typing import NoReturn
 
 from pyland.engine.worker import Worker
@@ -22,7 +23,12 @@ from pyland.host.compaction import Compaction
 from pyland.loading.caller import calling_user, policy_user
 from pyland.loading.trust import remember_trusted_users
 from pyland.loading.wanted import Wanted
+from pyland.output import printing
+from pyland.stats import numbers
 from pyland.stats.counters import TOTALS, Counters
+from pyland.stats.listening import Listening
+from pyland.stats.process import StatisticsProcess
+from pyland.stats.snapshot import Source
 from pyland.supervisor import descendants
 from pyland.supervisor.confined import ConfinedCall
 from pyland.supervisor.control import ControlServer
@@ -61,6 +67,8 @@ class Session:
         else:
             # A built-in needs no folder, so root does not search the user's folder.
             dataclasses.replace(wanted, folder="/").choose()
+        self._own = mmap(-1, numbers.SIZE)
+        """The policy's own numbers. All processes map it: the reader trusts nothing there."""
         self._totals = dict.fromkeys(TOTALS, 0)
         self._restarts = 0
         self._swaps = 0
@@ -77,6 +85,10 @@ class Session:
             stack.callback(descendants.end_descendants)
             control = ControlServer(owner=self._caller.uid)
             stack.callback(control.close)
+            self._listening = Listening.at(self._settings.places)
+            stack.callback(self._listening.close)
+            for note in self._listening.notes:
+                printing.say(f"pyland: {printing.escape(note)}", "stderr")
             stack.enter_context(Compaction.of_this_process().switched_off())
             signals = stack.enter_context(Signals())
             scheduler = LoadedScheduler(self._settings, self._topology)
@@ -97,7 +109,8 @@ class Session:
 
     def _live(self, scheduler: LoadedScheduler, channel: socket.socket, output: int) -> NoReturn:
         """Run the worker; called in the worker's process."""
-        Worker(self._settings, self._policy_user, channel).live(scheduler, self._wanted, output)
+        worker = Worker(self._settings, self._policy_user, channel, self._own)
+        worker.live(scheduler, self._wanted, output)
 
     def _load_anew(self, old: LoadedScheduler) -> LoadedScheduler:
         """The object, loaded again as the kernel wants; any failure here is a ScheduleError."""
@@ -122,12 +135,16 @@ class Session:
     ) -> Ended:
         """Schedule with one loaded object; returns how that ended."""
         counters = Counters(scheduler.state, worker.pid)
-        reporter = Reporter(counters, self._settings.stats_s)
+        own = self._own if self._settings.policy_numbers else None
+        reporter = Reporter(counters, self._settings.stats_s, own)
+        source = Source(counters, self._own, self._wanted.spec, len(self._topology.cpus))
+        statistics = StatisticsProcess(self._listening, source, scheduler.state)
         supervisor = Supervisor(
             worker,
             scheduler,
             counters,
             reporter,
+            statistics,
             wanted=self._wanted,
             started=self._started_line(),
             start_trial=lambda wanted, reload: self._try(wanted, reload, SWAP_WITHIN_S),
@@ -144,6 +161,7 @@ class Session:
             if not ended.again:
                 # Detach first: the kernel gets all tasks back even if the worker does not end.
                 scheduler.detach()
+            statistics.close()
             self._wanted = supervisor.wanted
             for name, value in supervisor.close(control).items():
                 self._totals[name] += value

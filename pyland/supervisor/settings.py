@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The options of a run, checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyland.errors import UsageError
 from pyland.machine import Slices
+from pyland.stats.places import Places
 
 SECOND_NS = 1_000_000_000
 
@@ -25,10 +26,12 @@ class Settings:
     partial: bool = False
     exit_dump_len: int = 0
     stats_s: float = 0
+    policy_numbers: bool = False
     strict: bool = False
     verbose: bool = False
     user: str = ""
     allow_processes: bool = False
+    places: Places = field(default_factory=Places)
 
     def __post_init__(self) -> None:
         _within("--slice-us", self.slice_us, 100, 1_000_000)

@@ -21,6 +21,7 @@ from pyland.host.affinity import Confinement
 from pyland.loading.wanted import LAST_RESORT, Wanted
 from pyland.output.printing import block, escape
 from pyland.stats.counters import TOTALS, Counters
+from pyland.stats.process import StatisticsProcess
 from pyland.supervisor import descendants, messages, privileges
 from pyland.supervisor.complaints import Complaints
 from pyland.supervisor.confined import ConfinedCall
@@ -63,6 +64,7 @@ class Supervisor:
         scheduler: LoadedScheduler,
         counters: Counters,
         reporter: Reporter,
+        statistics: StatisticsProcess,
         *,
         wanted: Wanted,
         started: str,
@@ -75,6 +77,7 @@ class Supervisor:
         self._state = scheduler.state
         self._counters = counters
         self._reporter = reporter
+        self._statistics = statistics
         self._started = started
         self._done: list[tuple[Request, Mapping[str, Any]]] = []
         self._swaps = Swaps(worker, self._state.user, start_trial, self._note_answer)
@@ -130,6 +133,8 @@ class Supervisor:
                 self._answer(request)
             self._look(now_s)
             self._reporter.mend(now_s)
+            if news := self._statistics.mend(now_s):
+                self._reporter.say(news)
             self._swaps.go_on(self.wanted)
             for request, answer in self._done:
                 control.answer(request, answer)
@@ -207,6 +212,7 @@ class Supervisor:
         self._progress = Progress(self._worker.pid)
         self._changed(ready.policy, ready.options)
         self._counters.start_counting_faults()
+        self._statistics.start()
         locked = memory.locked_mib(self._worker.pid)
         self._reporter.started(
             f"pyland: scheduling with {self._policy} {self._started}, {locked:.0f} MiB locked"
@@ -216,6 +222,7 @@ class Supervisor:
 
     def _changed(self, policy: str, options: messages.Options) -> None:
         self._policy, self._options = escape(policy), options
+        self._statistics.policy_is(self._policy)
         self._complaints.start_anew(self._counters.counts())
 
     def _ended(self, signals: Signals, *, died: bool) -> Ended | None:

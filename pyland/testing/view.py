@@ -6,6 +6,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from pyland.machine import Machine, Slices
+from pyland.stats.numbers import Numbers
 from pyland.testing.clock import Clock
 from pyland.testing.cpus import Cpu, Cpus
 from pyland.topology import Topology
@@ -52,3 +53,8 @@ class OfflineView(Machine):
     def performance(self, cpu: int) -> int | None:
         """The target that was set for a CPU, None if there is none."""
         return self._cpus[cpu].performance
+
+    @property
+    def numbers(self) -> Numbers:
+        """The policy's own gauges and counters, as statistics and metrics would show them."""
+        return self._numbers.read()

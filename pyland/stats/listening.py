@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Sockets to listen at: none of a live server is taken away, and that of a dead one is replaced."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from pyland.errors import UsageError
+from pyland.stats.places import Places
+
+BACKLOG = 1024
+"""Clients that may wait to be accepted: as many as are served at once."""
+_UNREADABLE = 0o177
+"""The umask with which a socket is made, until it has its group and mode."""
+
+
+@dataclass
+class Listening:
+    """The open sockets of a run; close it in the process that opened them."""
+
+    stats: socket.socket | None = None
+    """Speaks the protocol of scx_stats."""
+    metrics: socket.socket | None = None
+    """Speaks HTTP, and answers with OpenMetrics."""
+    notes: list[str] = field(default_factory=list)
+    """A line for each socket that is missing, although pyland goes on."""
+    _files: list[tuple[Path, tuple[int, int]]] = field(default_factory=list)
+
+    @classmethod
+    def at(cls, places: Places) -> Self:
+        """Open them; raises UsageError if a place that the user named cannot be had."""
+        found = cls()
+        try:
+            if (path := places.stats_path) is not None:
+                try:
+                    found.stats = found._unix(path, places)
+                except UsageError as error:
+                    if places.must_serve_stats:
+                        raise UsageError(f"--stats-socket {error}") from None
+                    found.notes.append(f"no statistics are served: {error}")
+            if (path := places.metrics_path) is not None:
+                try:
+                    found.metrics = found._unix(path, places)
+                except UsageError as error:
+                    raise UsageError(f"--metrics {error}") from None
+            elif places.metrics:
+                found.metrics = _tcp(*places.metrics_address)
+        except BaseException:
+            found.close()
+            raise
+        return found
+
+    def __bool__(self) -> bool:
+        return self.stats is not None or self.metrics is not None
+
+    def close(self) -> None:
+        """Stop listening, and remove the sockets' files if they are still these sockets."""
+        for listener in (self.stats, self.metrics):
+            if listener is not None:
+                listener.close()
+        for path, identity in self._files:
+            with suppress(OSError):
+                found = path.lstat()
+                if (found.st_dev, found.st_ino) == identity:
+                    path.unlink()
+
+    def _unix(self, path: Path, places: Places) -> socket.socket:
+        try:
+            with _umask(0o022):
+                path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            _check_folder(path.parent)
+            _check_free(path)
+            return self._bound(path, places)
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror or error}") from None
+
+    def _bound(self, path: Path, places: Places) -> socket.socket:
+        listener = socket.socket(
+            socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        )
+        try:
+            with suppress(FileNotFoundError):
+                path.unlink()
+            with _umask(_UNREADABLE):
+                listener.bind(str(path))
+            found = path.lstat()
+            self._files.append((path, (found.st_dev, found.st_ino)))
+            os.chown(path, -1, places.group_id, follow_symlinks=False)
+            path.chmod(places.mode_bits)
+            # No client can connect before this.
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+        return listener
+
+
+@contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise UsageError if another user can rename or replace files in the folder."""
+    found = folder.stat()
+    if found.st_uid not in (0, os.geteuid()):
+        raise UsageError(f"{folder} belongs to user {found.st_uid}: it must be root's")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
+        raise UsageError(f"{folder} can be changed by others: run `chmod go-w` on it")
+
+
+def _check_free(path: Path) -> None:
+    """Raise UsageError unless nothing is there, or the socket of a server that has ended."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise UsageError(f"{path} is there already, and is no socket")
+    if found.st_uid not in (0, os.geteuid()):
+        raise UsageError(f"{path} is a socket of user {found.st_uid}")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.setblocking(False)
+        try:
+            client.connect(str(path))
+        except ConnectionRefusedError:
+            return
+        except FileNotFoundError:
+            return
+        except BlockingIOError:
+            pass  # so many clients wait that there is no room for another
+    raise UsageError(f"another server listens at {path}")
+
+
+def _tcp(address: str, port: int) -> socket.socket:
+    listener = socket.socket(
+        socket.AF_INET6 if ":" in address else socket.AF_INET,
+        socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
+    )
+    try:
+        # Else the port would be taken for a minute after a run that had clients.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise UsageError(f"--metrics {address}, port {port}: {error.strerror or error}") from None
+    return listener

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A policy's own gauges and counters: written by the policy, read by a process of root's.
+
+They travel in one page of memory. The policy can write anything there, so the reader checks each
+name, limits each number, and leaves out all that is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from mmap import mmap
+
+_CELL = 64
+"""Bytes of a number: its value, its kind and its name."""
+NAMES_MAX = 63
+"""The most numbers of a policy; further names are left out, and counted."""
+SIZE = _CELL * (1 + NAMES_MAX)
+"""Bytes of the memory: a page, which begins with a header."""
+NAME_MAX = 40
+COUNT_MAX = (1 << 63) - 1
+GAUGE_MAX = float(1 << 63)
+"""The largest gauge; the lowest is its negative."""
+
+_GAUGE, _COUNT = 1, 2
+_NOWHERE = 1  # a word of the header that is not read
+_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+_ENTRY = struct.Struct("8sQ48s")
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a `PolicyNumbers` had, for `restore`."""
+
+    memory: bytes
+    gauges: Mapping[str, int]
+    counts: Mapping[str, int]
+
+
+class PolicyNumbers:
+    """The policy's side. No method makes a system call."""
+
+    def __init__(self, memory: mmap | bytearray | None = None) -> None:
+        """All is cleared; `memory` has `SIZE` bytes, and without it the numbers are private."""
+        self._use(memory if memory is not None else bytearray(SIZE))
+        self.clear()
+
+    def _use(self, memory: mmap | bytearray) -> None:
+        self._bytes = memoryview(memory)[:SIZE]
+        # A word is written by one instruction, so the reader sees the old value or the new one.
+        self._floats, self._ints = self._bytes.cast("d"), self._bytes.cast("q")
+        self._gauges: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+
+    def gauge(self, name: str, value: float) -> None:
+        """Set a gauge; see `Machine.gauge`."""
+        place = self._gauges.get(name)
+        if place is None:
+            place = self._take(name, _GAUGE, self._gauges, self._counts)
+        try:
+            self._floats[place] = value
+        except (OverflowError, ValueError):  # an int that no float can hold
+            self._floats[place] = math.copysign(GAUGE_MAX, 1 if value > 0 else -1)
+
+    def count(self, name: str, by: int) -> None:
+        """Add to a counter; see `Machine.count`."""
+        if by < 0:
+            raise ValueError(f"count({name!r}, {by}): a counter only grows")
+        place = self._counts.get(name)
+        if place is None:
+            place = self._take(name, _COUNT, self._counts, self._gauges)
+        try:
+            self._ints[place] += by
+        except ValueError:  # more than the word holds
+            self._ints[place] = COUNT_MAX
+
+    def clear(self) -> None:
+        """Forget all names: another policy begins."""
+        self._bytes[:] = bytes(SIZE)
+        self._gauges.clear()
+        self._counts.clear()
+
+    def save(self) -> Saved:
+        """All names and numbers."""
+        return Saved(bytes(self._bytes), dict(self._gauges), dict(self._counts))
+
+    def restore(self, saved: Saved) -> None:
+        """Set what `save` returned."""
+        self._bytes[:] = saved.memory
+        self._gauges, self._counts = dict(saved.gauges), dict(saved.counts)
+
+    def leave_memory(self) -> None:
+        """Write to memory of its own from here on: the other belongs to another policy."""
+        self._use(bytearray(SIZE))
+
+    def read(self) -> Numbers:
+        """What a reader in another process would see."""
+        return read(self._bytes)
+
+    def _take(self, name: str, kind: int, mine: dict[str, int], others: dict[str, int]) -> int:
+        """The word for a new name; raises ValueError for a name that can never be shown."""
+        if not _NAME.fullmatch(name) or len(name) > NAME_MAX:
+            raise ValueError(
+                f"{name!r} names no number: it takes a to z, 0 to 9 and _, begins with a letter, "
+                f"and has at most {NAME_MAX} characters"
+            )
+        if name in others:
+            raise ValueError(f"{name!r} is a gauge and a counter: it can be only one")
+        used = len(mine) + len(others)
+        if used >= NAMES_MAX:
+            self._ints[0] += 1
+            return _NOWHERE
+        begin = _CELL * (1 + used)
+        # The name last: before it is there, the reader skips the number.
+        self._bytes[begin : begin + 16] = struct.pack("8xQ", kind)
+        self._bytes[begin + 16 : begin + _CELL] = name.encode().ljust(_CELL - 16, b"\0")
+        mine[name] = begin // 8
+        return mine[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A policy's numbers as they were read."""
+
+    gauges: Mapping[str, float]
+    """Each finite, and within `GAUGE_MAX`."""
+    counts: Mapping[str, int]
+    """Each from 0 to `COUNT_MAX`, since the policy began."""
+    left_out: int = 0
+    """How often the policy set a number that found no room."""
+
+    def since(self, before: Numbers) -> Numbers:
+        """The gauges as they are, and what the counters have grown since `before`."""
+        counts = {}
+        for name, value in self.counts.items():
+            old = before.counts.get(name, 0)
+            # A lower value is that of another policy, which began at 0.
+            counts[name] = value - old if value >= old else value
+        return Numbers(self.gauges, counts, self.left_out)
+
+
+NONE = Numbers({}, {})
+
+
+def read(memory: mmap | memoryview) -> Numbers:
+    """The numbers in this memory, whatever the policy has written there; never raises."""
+    header, *entries = _ENTRY.iter_unpack(memory[:SIZE])
+    gauges: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    for value, kind, padded in entries:
+        if kind not in (_GAUGE, _COUNT):
+            continue
+        name = padded.rstrip(b"\0").decode("latin-1")
+        if len(name) > NAME_MAX or not _NAME.fullmatch(name):
+            continue
+        # Of two numbers with one name, the first counts.
+        if name in gauges or name in counts:
+            continue
+        if kind == _GAUGE:
+            (gauge,) = struct.unpack("d", value)
+            if not math.isnan(gauge):
+                gauges[name] = max(-GAUGE_MAX, min(gauge, GAUGE_MAX))
+        else:
+            counts[name] = max(int.from_bytes(value, sys.byteorder, signed=True), 0)
+    left_out = int.from_bytes(header[0], sys.byteorder, signed=True)
+    return Numbers(gauges, counts, max(left_out, 0))
