@@ -20,7 +20,7 @@ static __always_inline void note_grant(const struct task_struct *p, struct task_
 	t->lasts_until_ns = t->decided_ns + user.lasts_ns;
 	t->lasts_asleep = t->woke_up;
 	shared.usual_ns = usual_slice_ns(shared.usual_ns,
-					 slice_at_weight_100(slice_ns, p->scx.weight));
+					 slice_at_weight_100(slice_ns, weight_of(p, t)));
 }
 
 /*
@@ -33,7 +33,7 @@ static __always_inline bool still_lasts(const struct task_struct *p, const struc
 {
 	return (user.lasts_ns || t->interrupted) && t->generation == user.generation &&
 	       shared.handed_over == user.generation &&
-	       slice_continues(t->left_ns, p->scx.weight, t->woke_up, t->lasts_asleep,
+	       slice_continues(t->left_ns, weight_of(p, t), t->woke_up, t->lasts_asleep,
 			     t->lasts_until_ns, now, shared.usual_ns);
 }
 

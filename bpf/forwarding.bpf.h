@@ -63,7 +63,7 @@ static __always_inline void ask_user_space(struct task_struct *p, struct task_ct
 	    (s64)(next_vtime(p, t, p->scx.dsq_vtime) - vtime_now()) <= 0)
 		run_scheduler_soon();
 	t->queued_runtime_ns = t->total_runtime_ns;
-	dsq_insert(p, HOLDING_DSQ + t->holding_llc, weighted_slice(p, config.shortest_ns),
+	dsq_insert(p, HOLDING_DSQ + t->holding_llc, weighted_slice(p, t, config.shortest_ns),
 		   enq_flags);
 	time_slice(cpu, task_cpu, now);
 	if (t->woke_up)

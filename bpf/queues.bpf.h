@@ -256,7 +256,7 @@ static __always_inline u64 next_vtime(const struct task_struct *p, const struct 
 {
 	u64 used_ns = t->total_runtime_ns - t->queued_runtime_ns;
 
-	return vtime_after(last_ns, used_ns, p->scx.weight, config.longest_ns);
+	return vtime_after(last_ns, used_ns, weight_of(p, t), config.longest_ns);
 }
 
 /*
@@ -282,7 +282,7 @@ static __noinline void enqueue_undecided(struct task_struct *p, struct task_ctx 
 	if (!t->kernel_helper)
 		shared.left_out = LEFT_OUT_LOOKS;
 	t->queued_runtime_ns = t->total_runtime_ns;
-	dsq_insert_vtime(p, SHARED_DSQ, weighted_slice(p, config.shortest_ns),
+	dsq_insert_vtime(p, SHARED_DSQ, weighted_slice(p, t, config.shortest_ns),
 			 clamp_vtime(vtime_ns), enq_flags);
 }
 

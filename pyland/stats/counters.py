@@ -50,6 +50,7 @@ COUNTERS = (
     Counter("wakeup_kicks", "times", "a running task made room for user space to see a wakeup"),
     Counter("preemptions", "times", "a task that woke up preempted one that is due later"),
     Counter("sliced", "times", "a slice ended between two ticks"),
+    Counter("throttled", "times", "a task began to wait because its cgroup had used its cpu.max"),
     Counter("put_off", "times", "the policy wanted to preempt a task that had just begun"),
     Counter("sched_runs", "times", "user space was given a CPU"),
     Counter("cycles", "times", "user space took records and sent decisions"),
