@@ -12,6 +12,7 @@
 #define PYLAND_GROUP_PASS_BPF_H
 
 #include <linux/bpf.h>
+#include "accounting.bpf.h"
 #include "asking_again.bpf.h"
 #include "bandwidth.bpf.h"
 #include "cgroup_weights.bpf.h"
@@ -23,8 +24,6 @@
 /* Shares are not computed from less weight than this: the machine is idle. */
 #define LEAST_LOAD	(4ULL << 16)
 #define FULL_LOAD	((u64)WEIGHT_MAX << 16)
-/* The least effective weight of nice 0 in a group, in 2^16ths, as far as the largest allows it. */
-#define LEAST_WEIGHT	(4ULL << 16)
 
 /* How many throttled tasks one pass looks at. */
 #define RELEASE_MAX	4096
@@ -32,8 +31,6 @@
 struct group_pass {
 	u64 now;
 	u64 total;		/* runnable weight of all tasks */
-	u64 least;		/* of all active groups, weight of nice 0 before shares are scaled */
-	u64 most;
 	u64 scale;		/* 2^16 is 1 */
 	u64 next_ns;
 	s64 sum;		/* of one group's counts */
@@ -44,8 +41,8 @@ struct group_pass {
 	u32 in_use;
 	u32 limited;
 	u32 limit_counts;	/* a group with a quota has a runnable task */
-	u32 ran;		/* what group_state had of the time before */
-	u32 waited;
+	u32 some_active;
+	u32 waited;		/* what group_state had of the time before */
 };
 
 /* In memory: the verifier would follow each value of a variable. There is one pass at a time. */
@@ -125,7 +122,7 @@ static long look_at_group(u64 number, void *context)
 		replenish(g, pass.now);
 		if (g->quota_ns)
 			pass.limited = 1;
-		pass.in_use = number + 1;
+		pass.in_use++;
 	}
 	g->depth = depth_of(number);
 	if (g->depth > pass.deepest)
@@ -171,7 +168,7 @@ static long add_level(u64 i, void *context)
 static long share_parents(u64 number, void *context)
 {
 	struct group *g = group_of(number), *parent;
-	u64 all, each;
+	u64 all;
 
 	if (!g)
 		return 1;
@@ -189,13 +186,6 @@ static long share_parents(u64 number, void *context)
 	}
 	g->limited_by = g->quota_ns ? number : parent->limited_by;
 	g->known = 1;
-	if (g->own < 50ULL << 16)
-		return 0;
-	each = g->numerator * 100 / (g->load >> 16);
-	if (each < pass.least)
-		pass.least = each;
-	if (each > pass.most)
-		pass.most = each;
 	return 0;
 }
 
@@ -219,6 +209,8 @@ static long publish(u64 number, void *context)
 		g->share = g->numerator * pass.scale >> 16;
 	if (!g->share)
 		g->share = 1;
+	if (number && g->is_active)
+		pass.some_active = 1;
 	if (!g->quota_ns || !g->is_active)
 		return 0;
 	pass.limit_counts = 1;
@@ -227,34 +219,14 @@ static long publish(u64 number, void *context)
 	return 0;
 }
 
-/*
- * The factor for all shares: the average effective weight is 100, but more where the least one
- * would be too small for a whole number.
- */
+/* The factor for all shares: the average effective weight is that of the tasks' own. */
 static __always_inline void find_scale(const struct group *root)
 {
-	u64 load = root->own + root->children, more, limit;
+	u64 load = root->own + root->children;
 
 	pass.scale = ((pass.total + LEAST_LOAD) << 12) / ((load + LEAST_LOAD) >> 4);
 	if (pass.scale > WEIGHT_MAX << 16)
 		pass.scale = WEIGHT_MAX << 16;
-	if (!pass.most)
-		return;
-	/* The tasks of the root have their own weight. */
-	if (root->own >= 50ULL << 16) {
-		if (pass.least > 100ULL << 16)
-			pass.least = 100ULL << 16;
-		if (pass.most < 100ULL << 16)
-			pass.most = 100ULL << 16;
-	}
-	more = (LEAST_WEIGHT << 16) / (pass.least ? pass.least : 1);
-	if (pass.scale >= more)
-		return;
-	limit = (FULL_LOAD << 16) / pass.most;
-	if (more > limit)
-		more = limit;
-	if (more > pass.scale)
-		pass.scale = more;
 }
 
 /* Lets tasks go on if their group has some quota again, or if they are to exit. */
@@ -281,6 +253,7 @@ static __noinline void release_throttled(void)
 			if (is_out_of_quota(p, t) &&
 			    (s64)(pass.now - t->enqueue_ns) < (s64)THROTTLED_MAX_NS)
 				continue;
+			note_runnable(p, t, false, pass.now);
 			if (!put_to_policy(&it, p, t, c, true) && t->queue != QUEUE_HELD)
 				continue;
 			some = true;
@@ -302,7 +275,7 @@ static __always_inline u64 until_next_pass_ns(void)
 	if (!pass.in_use)
 		return 0;
 	/* A kernel that does not tell of a new quota is asked. */
-	if (pass.ran && !bpf_core_field_exists(((struct sched_ext_ops *)0)->cgroup_set_bandwidth))
+	if (pass.some_active && !bpf_core_field_exists(((struct sched_ext_ops *)0)->cgroup_set_bandwidth))
 		return 4 * PASS_NS;
 	return SLOW_PASS_NS;
 }
@@ -315,14 +288,11 @@ static int pass_over_groups(void *map, u32 *key, struct group_timer *timer)
 	if (!root)
 		return 0;
 	__builtin_memset(&pass, 0, sizeof(pass));
-	pass.least = ~0ULL;
 	pass.next_ns = PASS_NS;
-	pass.ran = group_state.ran;
 	pass.waited = group_state.waited;
 	pass.now = now_ns();
 	pass.fresh = pass.now - group_state.passed_ns > 4 * PASS_NS;
 	group_state.passed_ns = pass.now;
-	group_state.ran = 0;
 	group_state.waited = 0;
 	/* The timer is set in init, which may sleep. To the verifier this callback may sleep, too. */
 	bpf_rcu_read_lock();
@@ -337,6 +307,8 @@ static int pass_over_groups(void *map, u32 *key, struct group_timer *timer)
 		group_state.limited = pass.limited;
 	release_throttled();
 	bpf_rcu_read_unlock();
+	if (shared.groups != pass.in_use)
+		shared.groups = pass.in_use;
 	/* Only the root is left: every task has its own weight. */
 	if (!pass.in_use)
 		root->share = 0;

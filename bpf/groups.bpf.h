@@ -82,10 +82,8 @@ struct group_state {
 	u32 limited;		/* some group has a quota */
 	u32 armed;		/* the timer of the pass is set */
 	u32 slow;		/* ... for a time when no task waits */
-	u32 ran;		/* a task of a group became runnable since the last pass */
 	u32 waited;		/* a task waited for a CPU since the last pass */
 	u32 looks_left;		/* of a look through throttled tasks */
-	u32 pad;
 	u64 passed_ns;		/* when the last pass was */
 };
 
@@ -294,8 +292,6 @@ static __always_inline void note_group(const struct task_struct *p, struct task_
 	if (!group_state.used)
 		return;
 	count_in_group(t, weight);
-	if (t->group && !group_state.ran)
-		group_state.ran = 1;
 }
 
 #endif

@@ -259,6 +259,8 @@ struct pyland_shared {
 	unsigned int left_out;			/* looks left for tasks that are queued by BPF's own order */
 	unsigned int vtime_of_bpf;		/* vtime_now follows keys that BPF gave */
 	unsigned int lagging;			/* user space is behind: records pause */
+	unsigned int groups;			/* of the CPU controller that BPF knows, a gauge */
+	unsigned int groups_pad;
 	unsigned int drain_error;		/* errno of a drain that found the ring broken */
 	unsigned int exited;
 	long long exit_kind;

@@ -101,8 +101,10 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	wakes_up = enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_WAKEUP);
 	if (t && c)
 		note_runnable(p, t, wakes_up, now);
-	if (t && throttle(p, t, now, enq_flags))
+	if (t && throttle(p, t, now, enq_flags)) {
+		note_not_runnable(t);
 		return;
+	}
 	/* SCX_ENQ_LAST: a task that dispatch puts on its CPU again, so that the ticks stop. */
 	if (!t || !c || !task_cpu || is_migration_disabled(p) ||
 	    (enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_LAST))) {
@@ -183,7 +185,10 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	apply_performance(c, cpu);
 
 	prev_queued = prev && (prev->scx.flags & kernel_enum(scx_ent_flags, SCX_TASK_QUEUED));
-	prev_runnable = prev_queued && !is_scheduler(prev) && !waits_for_quota(prev);
+	prev_runnable = prev_queued && !is_scheduler(prev);
+	/* A task that has to wait for its quota is queued again after this call. */
+	if (prev_runnable && waits_for_quota(prev))
+		prev_queued = prev_runnable = false;
 	/* Read before the drain: a decision that comes after the drain is not carried out yet. */
 	asked_pos = *(volatile u64 *)&shared.asked_pos;
 	if (!apply_decisions(cpu, prev_runnable))

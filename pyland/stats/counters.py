@@ -46,6 +46,7 @@ COUNTERS = (
     Counter("rescued", "tasks", "decided, then starved in a queue"),
     Counter("running", "tasks", "on a CPU", is_gauge=True),
     Counter("held", "tasks", "forwarded and not answered yet", is_gauge=True),
+    Counter("groups", "groups", "cgroups and autogroups whose weight counts", is_gauge=True),
     Counter("heartbeats", "times", "BPF looked after the queues"),
     Counter("wakeup_kicks", "times", "a running task made room for user space to see a wakeup"),
     Counter("preemptions", "times", "a task that woke up preempted one that is due later"),
@@ -74,6 +75,7 @@ class Counters:
         size = ffi.sizeof("struct pyland_cpu")
         self._cpus = ffi.buffer(state.cpus, size * state.nr_cpus)
         self._user = state.user
+        self._shared = state.shared
         self._names = wire.numbers("pyland_cpu")
         self._cpu = struct.Struct(wire.record_format("pyland_cpu", self._names, size))
         self._stat = Path(f"/proc/{pid}/stat")
@@ -92,6 +94,7 @@ class Counters:
         values = dict(zip(self._names, map(sum, columns), strict=True))
         values["running"] = max(values["nr_running"], 0)
         values["cycles"] = self._user.cycles
+        values["groups"] = self._shared.groups
         answered = values["user_dispatched"] + values["late"] + values["failed"]
         values["held"] = max(values["forwarded"] - answered, 0)
         return values
