@@ -167,7 +167,7 @@ static __always_inline void read_quota(struct task_group *k, u64 *quota_ns, u64 
 		*burst_ns = BPF_CORE_READ(k, scx.bw_burst_us) * NSEC_PER_USEC;
 		if (*quota_ns != ~0ULL)
 			*quota_ns *= NSEC_PER_USEC;
-	} else if (bpf_core_field_exists(k->cfs_bandwidth)) {
+	} else if (bpf_core_field_exists(k->cfs_bandwidth.quota)) {
 		*quota_ns = BPF_CORE_READ(k, cfs_bandwidth.quota);
 		*period_ns = BPF_CORE_READ(k, cfs_bandwidth.period);
 		if (bpf_core_field_exists(k->cfs_bandwidth.burst))

@@ -98,7 +98,7 @@ static long look_at_group(u64 number, void *context)
 
 	if (!g)
 		return 1;
-	if (number && !g->tg)
+	if (number && g->tg <= GROUP_BEGUN)
 		return 0;
 	pass.group = number;
 	pass.sum = 0;
@@ -141,7 +141,7 @@ static long add_to_parent(u64 number, void *context)
 
 	if (!g)
 		return 1;
-	if (!number || !g->tg || g->depth != pass.depth)
+	if (!number || g->tg <= GROUP_BEGUN || g->depth != pass.depth)
 		return 0;
 	parent = group_of(g->parent);
 	if (!parent)
@@ -172,7 +172,7 @@ static long share_parents(u64 number, void *context)
 
 	if (!g)
 		return 1;
-	if (!number || !g->tg || g->depth != pass.depth)
+	if (!number || g->tg <= GROUP_BEGUN || g->depth != pass.depth)
 		return 0;
 	parent = group_of(g->parent);
 	if (!parent)
@@ -205,9 +205,9 @@ static long publish(u64 number, void *context)
 		return 1;
 	if (!number)
 		g->share = FULL_LOAD * pass.scale >> 16;
-	else if (g->tg)
+	else if (g->tg > GROUP_BEGUN && g->known)
 		g->share = g->numerator * pass.scale >> 16;
-	if (!g->share)
+	if (g->known && !g->share)
 		g->share = 1;
 	if (number && g->is_active)
 		pass.some_active = 1;

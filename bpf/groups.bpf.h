@@ -15,6 +15,9 @@
 
 #define GROUP_DEPTH_MAX	16
 
+/* In place of an address: the number is taken, and the rest is not filled in yet. */
+#define GROUP_BEGUN	1
+
 /* Between two passes over the groups. */
 #define PASS_NS		(12 * NSEC_PER_MSEC)
 /* ... while no task waits for a CPU: then shares have no effect. */
@@ -130,34 +133,26 @@ static __always_inline u64 parent_of(u64 tg)
 	return (u64)BPF_CORE_READ(kernel_group, parent);
 }
 
-struct claim {
-	u64 tg;
-	u32 number;
-};
-
 static long claim_free(u64 i, void *context)
 {
-	struct claim *claim = context;
-	u32 number = i + 1;
+	u32 *claimed = context, number = i + 1;
 	struct group *g = group_of(number);
 
 	if (!g)
 		return 1;
-	if (g->tg || __sync_val_compare_and_swap(&g->tg, 0, claim->tg))
+	if (g->tg || __sync_val_compare_and_swap(&g->tg, 0, GROUP_BEGUN))
 		return 0;
-	claim->number = number;
+	*claimed = number;
 	return 1;
 }
 
 /* A new number for a group; 0 if there is none left. */
 static __noinline u32 number_group(u64 tg)
 {
-	struct claim claim = { .tg = tg };
-	u32 number, *known;
+	u32 number = 0, *known;
 	struct group *g;
 
-	bpf_loop(PYLAND_NR_GROUPS - 1, claim_free, &claim, 0);
-	number = claim.number;
+	bpf_loop(PYLAND_NR_GROUPS - 1, claim_free, &number, 0);
 	g = group_of(number);
 	if (!number || !g)
 		return 0;
@@ -165,6 +160,8 @@ static __noinline u32 number_group(u64 tg)
 	g->parent_tg = parent_of(tg);
 	g->share = 0;
 	g->load = 0;
+	g->own = 0;
+	g->depth = 0;
 	g->known = 0;
 	g->active = 0;
 	g->limited_by = 0;
@@ -176,6 +173,7 @@ static __noinline u32 number_group(u64 tg)
 		known = bpf_map_lookup_elem(&group_numbers, &tg);
 		return known ? *known : 0;
 	}
+	g->tg = tg;
 	if (group_state.used <= number)
 		group_state.used = number + 1;
 	return number;

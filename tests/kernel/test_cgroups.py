@@ -298,16 +298,16 @@ def test_groups_that_come_and_go_leave_nothing(start: Start, record: Record) -> 
     scheduler = start()
     with undisturbed(scheduler), tree() as top:
         time.sleep(3)
-        before = ask("status")["totals"]["groups"]
+        before = ask("status")["counters"]["groups"]
         for _ in range(2):
             for number in range(200):
                 group = top.child(f"group-{number}")
                 with subprocess.Popen(["sh", "-c", "sleep 0.02"]) as task:
                     group.take([task.pid])
                 group.remove()
-        during = ask("status")["totals"]["groups"]
-        after = until(lambda: ask("status")["totals"]["groups"] <= before + 2, 15)
-        left = ask("status")["totals"]["groups"]
+        during = ask("status")["counters"]["groups"]
+        after = until(lambda: ask("status")["counters"]["groups"] <= before + 2, 15)
+        left = ask("status")["counters"]["groups"]
     ended_well(scheduler.end())
     record(before=before, during=during, left=left)
     assert after is not None, f"{before} groups before, {left} left"
