@@ -26,7 +26,7 @@
 struct group {
 	/* Read at each enqueue. */
 	u64 tg;			/* the address of its struct task_group; 0: the number is free */
-	u64 share;		/* effective weight of all its tasks together, 2^16 is weight 1 */
+	u64 share;		/* effective weight of all its tasks together, 2^16 is weight 1; 0: their own */
 	u64 load;		/* runnable weight in it: own tasks and children, 2^16 is weight 1 */
 	u32 parent;
 	u32 limited_by;		/* the nearest group with a quota, itself or above it; 0: none */
@@ -87,6 +87,8 @@ struct group_state {
 	u32 slow;		/* ... for a time when no task waits */
 	u32 waited;		/* a task waited for a CPU since the last pass */
 	u32 looks_left;		/* of a look through throttled tasks */
+	u32 dominant;		/* the group with nearly all that is runnable, + 1 */
+	u32 pad;
 	u64 passed_ns;		/* when the last pass was */
 };
 
