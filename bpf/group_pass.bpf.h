@@ -61,7 +61,8 @@ static __noinline void release_throttled(void)
 /* How long until the next pass; 0: none is needed. */
 static __always_inline u64 until_next_pass_ns(void)
 {
-	if (pass.waited || pass.limit_counts || scx_bpf_dsq_nr_queued(THROTTLED_DSQ) > 0)
+	if (pass.waited || pass.limit_counts || scx_bpf_dsq_nr_queued(THROTTLED_DSQ) > 0 ||
+	    some_task_waits())
 		return pass.next_ns < NSEC_PER_MSEC ? NSEC_PER_MSEC : pass.next_ns;
 	if (!pass.in_use)
 		return 0;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""bpf/group_shares.bpf.h, compiled for this machine over a hierarchy of groups that a test makes."""
+"""bpf/group_shares.bpf.h, compiled for this machine over groups that a test makes."""
 
 from __future__ import annotations
 
