@@ -61,11 +61,12 @@ static __noinline void release_throttled(void)
 /* How long until the next pass; 0: none is needed. */
 static __always_inline u64 until_next_pass_ns(void)
 {
-	if (pass.waited || pass.limit_counts || scx_bpf_dsq_nr_queued(THROTTLED_DSQ) > 0 ||
-	    some_task_waits())
-		return pass.next_ns < NSEC_PER_MSEC ? NSEC_PER_MSEC : pass.next_ns;
-	if (!pass.in_use)
+	bool throttled = scx_bpf_dsq_nr_queued(THROTTLED_DSQ) > 0;
+
+	if (!pass.in_use && !throttled)
 		return 0;
+	if (throttled || pass.limit_counts || pass.waited || some_task_waits())
+		return pass.next_ns < NSEC_PER_MSEC ? NSEC_PER_MSEC : pass.next_ns;
 	/* A kernel that does not tell of a new quota is asked. */
 	if (pass.some_active && !bpf_core_field_exists(((struct sched_ext_ops *)0)->cgroup_set_bandwidth))
 		return 4 * PASS_NS;
@@ -86,6 +87,7 @@ static int pass_over_groups(void *map, u32 *key, struct group_timer *timer)
 	pass.fresh = pass.now - group_state.passed_ns > 4 * PASS_NS;
 	group_state.passed_ns = pass.now;
 	group_state.waited = 0;
+	group_state.some = 0;
 	/* The timer is set in init, which may sleep. To the verifier this callback may sleep, too. */
 	bpf_rcu_read_lock();
 	share_among_groups(root);
@@ -98,6 +100,8 @@ static int pass_over_groups(void *map, u32 *key, struct group_timer *timer)
 	/* Only the root is left: every task has its own weight. */
 	if (!pass.in_use)
 		root->share = 0;
+	else
+		group_state.some = 1;
 	next_ns = until_next_pass_ns();
 	group_state.armed = !!next_ns;
 	group_state.slow = next_ns > PASS_NS;

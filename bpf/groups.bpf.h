@@ -87,8 +87,8 @@ struct group_state {
 	u32 slow;		/* ... for a time when no task waits */
 	u32 waited;		/* a task waited for a CPU since the last pass */
 	u32 looks_left;		/* of a look through throttled tasks */
+	u32 some;		/* some group besides the root has a number */
 	u32 dominant;		/* the group with nearly all that is runnable, + 1 */
-	u32 pad;
 	u64 passed_ns;		/* when the last pass was */
 };
 
@@ -252,7 +252,10 @@ static __noinline void change_group(struct task_ctx *t, u64 tg)
 	t->tg = tg;
 	/* Through memory: to the verifier it is a number then, and no longer a kernel pointer. */
 	t->group = find_group(READ_ONCE(t->tg));
-	if (t->group && (!group_state.armed || group_state.slow))
+	if (!t->group)
+		return;
+	group_state.some = 1;
+	if (!group_state.armed || group_state.slow)
 		pass_within(PASS_NS);
 }
 
@@ -265,7 +268,7 @@ static __always_inline bool has_moved(const struct task_struct *p, const struct 
 /* A task has been queued, and waits: shares and quotas have an effect now. */
 static __always_inline void note_group_waits(void)
 {
-	if (!group_state.used)
+	if (!group_state.some)
 		return;
 	if (!group_state.waited)
 		group_state.waited = 1;
