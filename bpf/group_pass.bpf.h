@@ -103,6 +103,9 @@ static int pass_over_groups(void *map, u32 *key, struct group_timer *timer)
 	else
 		group_state.some = 1;
 	next_ns = until_next_pass_ns();
+	/* A group may have got its number meanwhile. */
+	if (!next_ns && group_state.some)
+		next_ns = PASS_NS;
 	group_state.armed = !!next_ns;
 	group_state.slow = next_ns > PASS_NS;
 	if (next_ns)
