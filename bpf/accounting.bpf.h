@@ -8,6 +8,8 @@
 #define PYLAND_ACCOUNTING_BPF_H
 
 #include <linux/bpf.h>
+#include "bandwidth.bpf.h"
+#include "cgroup_weights.bpf.h"
 #include "classes.bpf.h"
 #include "queues.bpf.h"
 #include "quiet.bpf.h"
@@ -22,6 +24,8 @@ static __noinline void note_runnable(const struct task_struct *p, struct task_ct
 	u32 weight = p->scx.weight ? p->scx.weight : 1;
 	struct pyland_user_cpu *gauges;
 
+	note_group(p, t, weight);
+	weight = note_weight(t, weight);
 	if (wakes_up) {
 		if (user.wanted & PYLAND_WANT_EXTRAS)
 			note_wakeup(t, now);
@@ -43,6 +47,7 @@ static __always_inline void note_not_runnable(struct task_ctx *t)
 {
 	struct pyland_user_cpu *gauges;
 
+	count_in_group(t, 0);
 	if (!t->weight_counted)
 		return;
 	gauges = user_cpu(bpf_get_smp_processor_id());
@@ -102,6 +107,10 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	if (!t || !c || !task_cpu)
 		return;
 	t->start_ns = now_ns();
+	/* The kernel moves a running task to another group without an enqueue. */
+	if (!t->weight_counted || has_moved(p, t))
+		note_runnable(p, t, false, t->start_ns);
+	stop_without_quota(p, t);
 	waited = t->queue == QUEUE_ORDERED || t->queue == QUEUE_NEXT;
 	ordered = waited && t->generation == user.generation;
 	if (waited && (s64)(t->start_ns - t->decided_ns) > 0) {
@@ -165,6 +174,7 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 		t->total_runtime_ns += delta_ns;
 		t->left_ns -= t->left_ns < (u64)delta_ns ? t->left_ns : delta_ns;
 	}
+	charge_task(t, t->stop_ns);
 	tell(PYLAND_WANT_STOPPED, PYLAND_EVENT_STOPPED, p, delta_ns > 0 ? delta_ns : 0);
 	if (runnable) {
 		if (!is_kernel_work(p, t))

@@ -130,6 +130,34 @@ static __always_inline u64 pause_after(u64 cycle_cost_ns, u64 shortest_ns)
 	return wanted_ns < shortest_ns ? wanted_ns : shortest_ns;
 }
 
+/*
+ * The effective weight of a task, 256 is weight 1: its part of its group's share, by its weight.
+ * @share and @load are in 2^16ths of a weight. A load below the task's weight is one of the past:
+ * the group's tasks sleep most of the time.
+ */
+static __always_inline u64 weight_in_group(u64 share, u64 load, u64 weight)
+{
+	u64 effective;
+
+	if (load < weight << 16)
+		load = weight << 16;
+	effective = share * weight / (load >> 8 ? load >> 8 : 1);
+	if (effective < 256)
+		return 256;
+	return effective < WEIGHT_MAX << 8 ? effective : WEIGHT_MAX << 8;
+}
+
+/*
+ * True if a weight, 256 is weight 1, is to be rounded up this time: so often that the average of
+ * 1/weight is right, because a key grows by that.
+ */
+static __always_inline bool rounds_up(u64 weight, u64 random)
+{
+	u64 up = (weight >> 8) + 1;
+
+	return (random & 0xffff) * weight < (weight & 255) * up << 16;
+}
+
 /* How long until a task may be interrupted for user space again; 0 or less: it may be now. */
 static __always_inline s64 interrupts_again_in(u64 last_kick_ns, u64 pause_ns, u64 now_ns)
 {

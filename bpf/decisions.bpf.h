@@ -155,7 +155,7 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 		c->bad_decisions++;
 		slice_ns = 0;
 	}
-	slice_ns = slice_ns ? clamp_slice(slice_ns) : weighted_slice(p, config.shortest_ns);
+	slice_ns = slice_ns ? clamp_slice(slice_ns) : weighted_slice(p, t, config.shortest_ns);
 	t->state = d->state;
 	t->decided_ns = now;
 	c->picked_dsq = 0;

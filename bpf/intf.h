@@ -16,6 +16,7 @@ enum pyland_limits {
 	PYLAND_CPU_ANY = -1,		/* decision: BPF picks the CPU */
 	PYLAND_CPU_DOMAIN = -2,		/* decision: minus a domain's number */
 	PYLAND_NR_DOMAINS = 64,		/* the first are the machine's LLCs */
+	PYLAND_NR_GROUPS = 2048,	/* of the CPU controller; further ones count as the root */
 	PYLAND_FULL_PERFORMANCE = 1024,
 	PYLAND_BASE_RECORD = 112,	/* bytes of a record without the extra fields */
 	PYLAND_COMM_LEN = 16,
@@ -124,6 +125,7 @@ struct pyland_cpu {
 	unsigned long long wakeup_kicks;	/* preemptions so that user space sees a wakeup */
 	unsigned long long preemptions;	/* by a task that woke up, of one due later */
 	unsigned long long sliced;		/* slices that ended between two ticks */
+	unsigned long long throttled;		/* waits of a task for its group's quota */
 	unsigned long long put_off;		/* the policy wanted a task cut short once too often */
 	unsigned long long delay_ns;		/* enqueue to decision, summed over user_dispatched */
 	unsigned long long wait_user_ns;	/* the part of delay_ns until user space had a CPU */
@@ -166,7 +168,7 @@ struct pyland_cpu {
 	unsigned long long picked_dsq;	/* where the decision that this CPU applies puts its task */
 	int picked_cpu;
 	int picked_kick;
-	unsigned long long pad_cache_line[7];
+	unsigned long long pad_cache_line[6];
 };
 
 /*
@@ -199,6 +201,8 @@ struct pyland_config {
 	unsigned int idle_per_node;		/* the kernel tracks idle CPUs per NUMA node */
 	unsigned int exit_dump_len;
 	unsigned int some_nohz_full;		/* some CPU is */
+	unsigned int cgroup_weights;		/* weights of groups count */
+	unsigned int pad;
 };
 
 /*
@@ -258,6 +262,8 @@ struct pyland_shared {
 	unsigned int rescues_left;		/* of a look for starved tasks in one queue */
 	unsigned int vtime_of_bpf;		/* vtime_now follows keys that BPF gave */
 	unsigned int lagging;			/* user space is behind: records pause */
+	unsigned int groups;			/* of the CPU controller that BPF knows, a gauge */
+	unsigned int groups_pad;
 	unsigned int drain_error;		/* errno of a drain that found the ring broken */
 	unsigned int exited;
 	long long exit_kind;

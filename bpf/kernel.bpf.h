@@ -51,6 +51,31 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+/* 6.17; earlier kernels have the quota of a group only for their own default class. */
+struct scx_task_group {
+	u64 bw_period_us;
+	u64 bw_quota_us;
+	u64 bw_burst_us;
+};
+
+struct cfs_bandwidth {
+	s64 period;
+	u64 quota;
+	u64 burst;
+};
+
+/* What the CPU controller has for a cgroup; also an autogroup, which is no cgroup. */
+struct task_group {
+	unsigned long shares;
+	struct task_group *parent;
+	struct cfs_bandwidth cfs_bandwidth;
+	struct scx_task_group scx;
+};
+
+struct signal_struct {
+	unsigned int flags;
+};
+
 typedef struct {
 	u32 val;
 } kuid_t;
@@ -77,6 +102,8 @@ struct task_struct {
 	struct task_struct *real_parent;
 	struct cred *cred;	/* const there: variables of its fields' types would be too */
 	struct css_set *cgroups;
+	struct task_group *sched_task_group;
+	struct signal_struct *signal;
 	struct sched_ext_entity scx;
 };
 
@@ -128,6 +155,9 @@ struct sched_ext_ops {
 	s32 (*init_task)(struct task_struct *p, struct scx_init_task_args *args);
 	void (*exit_task)(struct task_struct *p, struct scx_exit_task_args *args);
 	void (*disable)(struct task_struct *p);
+	void (*cgroup_set_weight)(struct cgroup *cgrp, u32 weight);
+	void (*cgroup_set_bandwidth)(struct cgroup *cgrp, u64 period_us, u64 quota_us,
+				     u64 burst_us);
 	s32 (*init)(void);
 	void (*exit)(struct scx_exit_info *info);
 	u32 dispatch_max_batch;
@@ -175,7 +205,9 @@ enum scx_ent_flags {
 };
 
 /* Fixed by the user-space ABI of the kernel (include/linux/sched.h since 2.6). */
+#define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
+#define SIGNAL_GROUP_EXIT 0x00000004	/* of signal_struct.flags: every thread is to exit */
 #define TIMER_CPU_PIN 2 /* BPF_F_TIMER_CPU_PIN, which headers before 6.7 have not */
 #define NICE_0_PRIO 120
 

@@ -31,7 +31,7 @@ static __always_inline void note_grant(const struct task_struct *p, struct task_
 	t->lasts_until_ns = t->decided_ns + user.lasts_ns;
 	t->lasts_asleep = t->woke_up;
 	shared.usual_ns = usual_slice_ns(shared.usual_ns,
-					 slice_at_weight_100(slice_ns, p->scx.weight));
+					 slice_at_weight_100(slice_ns, weight_of(p, t)));
 }
 
 /*
@@ -44,7 +44,7 @@ static __always_inline bool still_lasts(const struct task_struct *p, const struc
 {
 	return (user.lasts_ns || t->interrupted) && t->generation == user.generation &&
 	       shared.handed_over == user.generation &&
-	       slice_continues(t->left_ns, p->scx.weight, t->woke_up, t->lasts_asleep,
+	       slice_continues(t->left_ns, weight_of(p, t), t->woke_up, t->lasts_asleep,
 			     t->lasts_until_ns, now, shared.usual_ns);
 }
 
@@ -112,7 +112,7 @@ static __always_inline u64 next_key(const struct task_struct *p, const struct ta
 {
 	u64 used_ns = t->total_runtime_ns - t->key_runtime_ns;
 
-	return vtime_after(t->key_ns, used_ns, p->scx.weight, config.longest_ns);
+	return vtime_after(t->key_ns, used_ns, weight_of(p, t), config.longest_ns);
 }
 
 /* The key of a task until its decision comes. */
@@ -145,11 +145,11 @@ static __always_inline u64 lead_of(u64 key_ns)
 }
 
 /* The slice of a task until its decision comes. */
-static __always_inline u64 interim_slice(const struct task_struct *p, bool of_bpf)
+static __always_inline u64 interim_slice(const struct task_struct *p, const struct task_ctx *t)
 {
 	u64 usual_ns = shared.usual_ns;
 
-	return weighted_slice(p, of_bpf || !usual_ns ? config.shortest_ns : usual_ns);
+	return weighted_slice(p, t, t->of_bpf || !usual_ns ? config.shortest_ns : usual_ns);
 }
 
 /*
@@ -189,7 +189,7 @@ static __always_inline bool hold(struct task_struct *p, struct task_ctx *t, s32 
 	t->dsq_id = HOLDING_DSQ + task_cpu->llc;
 	if (!ask(p, t, cpu, now, enq_flags))
 		return false;
-	dsq_insert(p, t->dsq_id, weighted_slice(p, config.shortest_ns), enq_flags);
+	dsq_insert(p, t->dsq_id, weighted_slice(p, t, config.shortest_ns), enq_flags);
 	time_slice(cpu, task_cpu, now);
 	if (t->woke_up)
 		make_room_for_user_space(cpu, task_cpu, c, now);
@@ -224,7 +224,7 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 		key_ns = t->key_ns;
 	key_ns = clamp_vtime(key_if_yielded(t, dsq_id, key_ns));
 	t->of_bpf = !lasts && (user.wanted & PYLAND_WANT_HOLD);
-	slice_ns = lasts ? t->left_ns : interim_slice(p, t->of_bpf);
+	slice_ns = lasts ? t->left_ns : interim_slice(p, t);
 	/* A task that was interrupted keeps its key. */
 	if (!lasts || t->woke_up || t->yielded) {
 		t->key_ns = key_ns;
@@ -293,7 +293,7 @@ static __noinline void queue_unasked(struct task_struct *p, struct task_ctx *t, 
 	t->decided_ns = now;
 	t->dsq_id = p->nr_cpus_allowed == 1 ? cpu : DOMAIN_DSQ + domain_of(cpu);
 	t->queue = QUEUE_ORDERED;
-	dsq_insert_vtime(p, t->dsq_id, weighted_slice(p, config.shortest_ns), key_ns, enq_flags);
+	dsq_insert_vtime(p, t->dsq_id, weighted_slice(p, t, config.shortest_ns), key_ns, enq_flags);
 }
 
 #endif

@@ -11,6 +11,7 @@
 #include <linux/bpf.h>
 #include "accounting.bpf.h"
 #include "decisions.bpf.h"
+#include "group_pass.bpf.h"
 #include "heartbeat.bpf.h"
 #include "ordering.bpf.h"
 #include "queues.bpf.h"
@@ -28,7 +29,7 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	u64 in_node = 0, now;
 	s32 cpu;
 
-	if (is_scheduler(p))
+	if (is_scheduler(p) || waits_for_quota(p))
 		return prev_cpu;
 	c = this_cpu_state();
 	t = task_state(p);
@@ -62,7 +63,7 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 		return cpu;
 	}
 	dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL),
-		   weighted_slice(p, config.longest_ns), 0);
+		   weighted_slice(p, t, config.longest_ns), 0);
 	c->direct++;
 	note_runnable(p, t, wake_flags & kernel_enum(scx_wake_flags, SCX_WAKE_TTWU), now_ns());
 	return cpu;
@@ -82,7 +83,7 @@ static __always_inline void enqueue_kernel_work(struct task_struct *p, struct ta
 	if (t->woke_up)
 		enq_flags |= kernel_enum(scx_enq_flags, SCX_ENQ_PREEMPT);
 	dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL),
-		   weighted_slice(p, config.longest_ns), enq_flags);
+		   weighted_slice(p, t, config.longest_ns), enq_flags);
 }
 
 SEC("struct_ops/pyland_enqueue")
@@ -107,10 +108,14 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	wakes_up = enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_WAKEUP);
 	if (t && c)
 		note_runnable(p, t, wakes_up, now);
+	if (t && throttle(p, t, now, enq_flags)) {
+		note_not_runnable(t);
+		return;
+	}
 	/* SCX_ENQ_LAST: a task that dispatch puts on its CPU again, so that the ticks stop. */
 	if (!t || !c || !task_cpu || is_migration_disabled(p) ||
 	    (enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_LAST))) {
-		dsq_insert(p, local, weighted_slice(p, config.shortest_ns), enq_flags);
+		dsq_insert(p, local, weighted_slice(p, t, config.shortest_ns), enq_flags);
 		return;
 	}
 	sync = c->wakes_sync;
@@ -129,7 +134,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		idle_cpu = pick_idle_cpu(p->cpus_ptr, cpu);
 		if (idle_cpu >= 0) {
 			dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | idle_cpu,
-				   weighted_slice(p, config.longest_ns), enq_flags);
+				   weighted_slice(p, t, config.longest_ns), enq_flags);
 			scx_bpf_kick_cpu(idle_cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 			c->direct++;
 			return;
@@ -138,6 +143,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 
 	queue_task(p, t, cpu, task_cpu, c, now, enq_flags, sync);
 	end_quiet(now);
+	note_group_waits();
 }
 
 /*
@@ -179,6 +185,9 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 
 	prev_queued = prev && (prev->scx.flags & kernel_enum(scx_ent_flags, SCX_TASK_QUEUED));
 	prev_runnable = prev_queued && !is_scheduler(prev);
+	/* A task that has to wait for its quota is queued again after this call. */
+	if (prev_runnable && waits_for_quota(prev))
+		prev_queued = prev_runnable = false;
 	/* Read before the drain: a decision that comes after the drain is not carried out yet. */
 	asked_pos = *(volatile u64 *)&shared.asked_pos;
 	if (!apply_decisions(cpu, prev_runnable))
@@ -207,13 +216,13 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	if (prev_runnable) {
 		bool waits = scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) > 0;
 
-		if (!waits && may_stop_tick(c)) {
+		if (!waits && may_stop_tick(c, prev)) {
 			/* Without a new slice the task is queued as the last and taken at once. */
 			scx_bpf_kick_cpu(cpu, 0);
 			return;
 		}
-		task_set_slice(prev, weighted_slice(prev, waits ? config.shortest_ns :
-						    config.longest_ns));
+		task_set_slice(prev, weighted_slice(prev, task_state(prev),
+						    waits ? config.shortest_ns : config.longest_ns));
 		return;
 	}
 	if (take_elsewhere(cpu, now))
@@ -232,6 +241,8 @@ void BPF_PROG(pyland_tick, struct task_struct *p)
 {
 	u64 now = now_ns();
 
+	if (!is_scheduler(p) && stop_at_quota(p, now))
+		return;
 	if (is_scheduler(p) || until_may_interrupt_ns(now) > 0 || !scheduler_is_due(now) ||
 	    !may_run_user_space(scx_bpf_task_cpu(p), now) || !scheduler_waits() ||
 	    !scheduler_has_work(true))
@@ -282,6 +293,8 @@ struct sched_ext_ops pyland_ops = {
 	.stopping = (void *)pyland_stopping,
 	.update_idle = (void *)pyland_update_idle,
 	.disable = (void *)pyland_disable,
+	.cgroup_set_weight = (void *)pyland_cgroup_set_weight,
+	.cgroup_set_bandwidth = (void *)pyland_cgroup_set_bandwidth,
 	.init_task = (void *)pyland_init_task,
 	.exit_task = (void *)pyland_exit_task,
 	.init = (void *)pyland_init,

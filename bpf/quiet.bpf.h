@@ -7,6 +7,7 @@
 #ifndef PYLAND_QUIET_BPF_H
 #define PYLAND_QUIET_BPF_H
 
+#include "bandwidth.bpf.h"
 #include "slices.bpf.h"
 
 static __always_inline bool some_task_waits(void)
@@ -63,14 +64,14 @@ static __always_inline void end_quiet(u64 now)
  */
 static __always_inline void let_tick_stop(struct task_struct *p, s32 cpu, struct pyland_cpu *c)
 {
-	if (c->nohz_full && shared.quiet && !work_is_queued(cpu, c->llc))
+	if (c->nohz_full && shared.quiet && !work_is_queued(cpu, c->llc) && !needs_ticks(p))
 		task_set_slice(p, SLICE_INFINITE);
 }
 
 /* True if the task that ran here has to be put on the CPU again, so that its ticks stop. */
-static __always_inline bool may_stop_tick(const struct pyland_cpu *c)
+static __always_inline bool may_stop_tick(const struct pyland_cpu *c, struct task_struct *p)
 {
-	return c->nohz_full && shared.quiet;
+	return c->nohz_full && shared.quiet && !needs_ticks(p);
 }
 
 #endif

@@ -50,7 +50,7 @@ static __always_inline void fill_base(struct pyland_queued *r, const struct task
 	r->cpu = cpu;
 	r->nr_cpus_allowed = p->nr_cpus_allowed;
 	r->enq_flags = enq_flags;
-	r->weight = p->scx.weight;
+	r->weight = weight_of(p, t);
 	r->used_ns = t->total_runtime_ns - t->reported_runtime_ns;
 	r->awake_runtime_ns = t->awake_runtime_ns;
 	r->total_runtime_ns = t->total_runtime_ns;

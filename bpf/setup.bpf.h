@@ -7,6 +7,7 @@
 #define PYLAND_SETUP_BPF_H
 
 #include <linux/bpf.h>
+#include "group_pass.bpf.h"
 #include "heartbeat.bpf.h"
 #include "slices.bpf.h"
 #include <bpf/bpf_tracing.h>
@@ -49,6 +50,8 @@ static __always_inline s32 create_queues(void)
 		bpf_loop(PYLAND_NR_DOMAINS, create_domain_dsq, &error, 0);
 	if (!error)
 		error = scx_bpf_create_dsq(SCHED_DSQ, -1);
+	if (!error)
+		error = scx_bpf_create_dsq(THROTTLED_DSQ, -1);
 	return error;
 }
 
@@ -97,6 +100,7 @@ s32 BPF_PROG(pyland_init)
 	bpf_timer_init(&h->timer, &heartbeats, 1 /* CLOCK_MONOTONIC */);
 	bpf_timer_set_callback(&h->timer, beat);
 	bpf_loop(config.nr_cpu_ids, init_slice_timer, NULL, 0);
+	init_group_pass();
 	return bpf_timer_start(&h->timer, config.heartbeat_ns, 0);
 }
 

@@ -13,6 +13,7 @@
 #define SCHED_DSQ	(1ULL << 20)	/* the user-space scheduler's threads */
 #define HOLDING_DSQ	(1ULL << 21)	/* + LLC: held until the policy has decided */
 #define DOMAIN_DSQ	(1ULL << 22)	/* + domain: for a group of CPUs, by vtime */
+#define THROTTLED_DSQ	(1ULL << 23)	/* their group has used its quota (bandwidth.bpf.h) */
 
 /* For slices this long, ticks are exact enough. A rest below the slack is not worth a timer. */
 #define SLICE_TIMED_NS	(10 * NSEC_PER_MSEC)
@@ -102,6 +103,11 @@ struct task_ctx {
 	u32 lasts_asleep;		/* its last decision was for a wakeup, and lasts for more */
 	u32 yielded;			/* it gives way to all that are queued, once */
 	u32 interrupted;		/* by a higher class, and not queued since */
+	u64 tg;				/* its group when it was last looked up: an address, never read */
+	u64 charged_ns;			/* its group has paid for its CPU time up to here */
+	u32 group;			/* the number of that group */
+	u32 group_counted;		/* its own weight, in the group's count while it is runnable */
+	u32 weight;			/* effective: of its own weight and its group's share */
 };
 
 struct {
@@ -241,9 +247,16 @@ APART u64 clamp_slice(u64 slice_ns)
 	return slice_within(slice_ns, config.longest_ns);
 }
 
-static __always_inline u64 weighted_slice(const struct task_struct *p, u64 slice_ns)
+/* The task's effective weight; its own before its first enqueue. */
+static __always_inline u32 weight_of(const struct task_struct *p, const struct task_ctx *t)
 {
-	return clamp_slice(slice_of_weight(slice_ns, p->scx.weight));
+	return t && t->weight ? t->weight : p->scx.weight;
+}
+
+static __always_inline u64 weighted_slice(const struct task_struct *p, const struct task_ctx *t,
+					  u64 slice_ns)
+{
+	return clamp_slice(slice_of_weight(slice_ns, weight_of(p, t)));
 }
 
 /*

@@ -48,6 +48,25 @@ static void *ops_member(struct pyland_object *o, const char *name)
 	return value && offset >= 0 ? value + offset : NULL;
 }
 
+/* Takes back the callbacks that the running kernel does not have. */
+static int drop_unknown_ops(struct pyland_object *o, const struct btf *btf)
+{
+	static const char *const newer[] = { "cgroup_set_weight", "cgroup_set_bandwidth" };
+
+	for (unsigned int i = 0; i < NR(newer); i++) {
+		struct bpf_program **program = ops_member(o, newer[i]);
+
+		if (!program)
+			return pyland_fail(-EINVAL, "the BPF object has no callback %s", newer[i]);
+		if (pyland_member_offset(btf, "sched_ext_ops", newer[i]) >= 0)
+			continue;
+		if (*program)
+			bpf_program__set_autoload(*program, false);
+		*program = NULL;
+	}
+	return 0;
+}
+
 /* Looks up by name what the kernel supports, and notes it in @config. */
 static int set_ops(struct pyland_object *o, const struct pyland_load_options *options,
 		   struct pyland_config *config)
@@ -77,8 +96,10 @@ static int set_ops(struct pyland_object *o, const struct pyland_load_options *op
 	}
 	*seq = options->hotplug_seq;
 	*dump_len = config->exit_dump_len;
+	int ret = drop_unknown_ops(o, btf);
+
 	btf__free(btf);
-	return 0;
+	return ret;
 }
 
 static int set_sizes(struct pyland_object *o, const struct pyland_load_options *options)
@@ -93,6 +114,7 @@ static int set_sizes(struct pyland_object *o, const struct pyland_load_options *
 		{ "cpus", nr_cpus },
 		{ "user_cpus", nr_cpus },
 		{ "slice_timers", nr_cpus },
+		{ "group_counts", nr_cpus * PYLAND_NR_GROUPS },
 	};
 
 	for (unsigned int i = 0; i < NR(sized); i++) {

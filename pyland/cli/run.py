@@ -84,6 +84,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="schedule only tasks of the SCHED_EXT class, leave all others to the default",
     )
     add(
+        "--no-cgroup-weights",
+        action="store_true",
+        help="weigh every task by its nice value alone, not also by the cpu.weight of its cgroup "
+        "or by its session's autogroup",
+    )
+    add(
         "--lag-us",
         type=int,
         default=_DEFAULTS.lag_us,
@@ -191,6 +197,7 @@ def command(arguments: Sequence[str]) -> int:
         lag_us=options.lag_us,
         numa_local=options.numa_local,
         partial=options.partial,
+        cgroup_weights=not options.no_cgroup_weights,
         exit_dump_len=options.exit_dump_len,
         stats_s=options.stats,
         policy_numbers=options.policy_numbers,

@@ -49,10 +49,12 @@ COUNTERS = (
     Counter("rescued", "tasks", "decided, then starved in a queue"),
     Counter("running", "tasks", "on a CPU", is_gauge=True),
     Counter("held", "tasks", "forwarded and not answered yet", is_gauge=True),
+    Counter("groups", "groups", "cgroups and autogroups whose weight counts", is_gauge=True),
     Counter("heartbeats", "times", "BPF looked after the queues"),
     Counter("wakeup_kicks", "times", "a running task made room for user space to see a wakeup"),
     Counter("preemptions", "times", "a task that woke up preempted one that is due later"),
     Counter("sliced", "times", "a slice ended between two ticks"),
+    Counter("throttled", "times", "a task began to wait because its cgroup had used its cpu.max"),
     Counter("put_off", "times", "the policy wanted to preempt a task that had just begun"),
     Counter("sched_runs", "times", "user space was given a CPU"),
     Counter("cycles", "times", "user space took records and sent decisions"),
@@ -86,6 +88,7 @@ class Counters:
         size = ffi.sizeof("struct pyland_cpu")
         self._cpus = ffi.buffer(state.cpus, size * state.nr_cpus)
         self._user = state.user
+        self._shared = state.shared
         self._names = wire.numbers("pyland_cpu")
         self._cpu = struct.Struct(wire.record_format("pyland_cpu", self._names, size))
         self._stat = Path(f"/proc/{pid}/stat")
@@ -110,6 +113,7 @@ class Counters:
         values = dict(zip(self._names, map(sum, columns), strict=True))
         values["running"] = max(values["nr_running"], 0)
         values["cycles"] = self._user.cycles
+        values["groups"] = self._shared.groups
         answered = values["user_dispatched"] + values["late"] + values["failed"]
         values["held"] = max(values["forwarded"] - answered, 0)
         # The policy can write this number.

@@ -24,6 +24,7 @@ class Settings:
     lag_us: int = 20_000
     numa_local: bool = False
     partial: bool = False
+    cgroup_weights: bool = True
     exit_dump_len: int = 0
     stats_s: float = 0
     policy_numbers: bool = False

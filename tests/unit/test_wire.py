@@ -56,5 +56,5 @@ def test_a_cpus_counters_share_no_cache_line_with_another_cpus() -> None:
 
 
 def test_every_total_has_a_source() -> None:
-    made = {"running", "held", "cycles", "page_faults"}
+    made = {"running", "held", "cycles", "groups", "page_faults"}
     assert set(TOTALS) - made <= set(wire.numbers("pyland_cpu"))
