@@ -186,27 +186,52 @@ def cpu_ns(pid: int) -> int:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
 
 
+def idle_s() -> float:
+    """For how long the CPUs have idled so far, summed over all of them."""
+    words = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    return (int(words[4]) + int(words[5])) / os.sysconf("SC_CLK_TCK")
+
+
 @needs_quota
-@pytest.mark.parametrize("percent", [20, 150])
-def test_a_quota_is_kept(start: Start, record: Record, percent: int) -> None:
-    """Two hogs of a limited group get the quota, and a hog beside them the rest."""
+def test_a_quota_is_kept_and_others_have_the_rest(start: Start, record: Record) -> None:
+    """Two hogs of a group with 20 % of a CPU; the hogs beside them let no CPU idle."""
     scheduler = start()
     cpus = len(os.sched_getaffinity(0))
+    window_s = scaled(30)
     with undisturbed(scheduler), tree() as top, contextlib.ExitStack() as stack:
         groups = {"limited": top.child("limited"), "free": top.child("free")}
-        groups["limited"].set(max=f"{percent * 1000} 100000")
+        groups["limited"].set(max="20000 100000")
         # The weight would give the group all CPUs.
         groups["limited"].set(weight=10_000)
         hogs_in(stack, groups["limited"], 2)
         hogs_in(stack, groups["free"], cpus)
         time.sleep(1)
-        used = used_within(groups, scaled(30))
+        before_s = idle_s()
+        used = used_within(groups, window_s)
+        idle = (idle_s() - before_s) / window_s / cpus
     end = scheduler.end()
-    record(used=used, throttled=end.totals["throttled"])
+    record(used=used, idle=idle, throttled=end.totals["throttled"])
     ended_well(end)
-    assert near(used["limited"], percent / 100)
-    assert near(used["free"], cpus - percent / 100)
+    assert near(used["limited"], 0.2)
+    assert idle < 0.02
     assert end.totals["throttled"] > 10
+
+
+@needs_quota
+def test_a_quota_of_more_than_one_cpu(start: Start, record: Record) -> None:
+    """Three hogs of a group with 150 % of a CPU."""
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("it takes two CPUs")
+    scheduler = start()
+    with undisturbed(scheduler), tree() as top, contextlib.ExitStack() as stack:
+        group = top.child("limited")
+        group.set(max="150000 100000")
+        hogs_in(stack, group, 3)
+        time.sleep(1)
+        used = used_within({"group": group}, scaled(30))["group"]
+    ended_well(scheduler.end())
+    record(used=used)
+    assert near(used, 1.5)
 
 
 @needs_quota
