@@ -54,8 +54,11 @@ static __noinline void release_throttled(void)
 		}
 	}
 	bpf_iter_scx_dsq_destroy(&it);
-	if (some)
-		run_scheduler_soon();
+	if (!some)
+		return;
+	/* They were not counted as runnable when this pass looked. */
+	pass.limit_counts = 1;
+	run_scheduler_soon();
 }
 
 /* How long until the next pass; 0: none is needed. */

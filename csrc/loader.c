@@ -85,6 +85,9 @@ static int set_ops(struct pyland_object *o, const struct pyland_load_options *op
 	*flags = pyland_enumerator(btf, ops, "SCX_OPS_ENQ_LAST") |
 		 pyland_enumerator(btf, ops, "SCX_OPS_KEEP_BUILTIN_IDLE") |
 		 pyland_enumerator(btf, ops, "SCX_OPS_ALLOW_QUEUED_WAKEUP");
+	/* Without it early kernels warn that cpu.weight counts for nothing; later ones warn of it. */
+	if (pyland_member_offset(btf, "sched_ext_ops", "cgroup_set_bandwidth") < 0)
+		*flags |= pyland_enumerator(btf, ops, "SCX_OPS_HAS_CGROUP_WEIGHT");
 	if (options->partial)
 		*flags |= pyland_enumerator(btf, ops, "SCX_OPS_SWITCH_PARTIAL");
 	if (config->numa_local) {

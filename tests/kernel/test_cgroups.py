@@ -49,6 +49,7 @@ def near(got: float, wanted: float, also: float = 0) -> bool:
     return abs(got - wanted) <= wanted * 0.1 + also
 
 
+@pytest.mark.unproven
 @pytest.mark.compat
 def test_weights_of_1_100_and_10000(start: Start, record: Record) -> None:
     """Two hogs in each group: the CPUs go by 1 : 100 : 10,000."""
@@ -71,6 +72,7 @@ def test_weights_of_1_100_and_10000(start: Start, record: Record) -> None:
     assert sum(used.values()) > 0.9 * len(os.sched_getaffinity(0))
 
 
+@pytest.mark.unproven
 @pytest.mark.compat
 def test_weights_two_levels_deep(start: Start, record: Record) -> None:
     """A group has its share of its parent's share, beside a task of the parent's own level."""
@@ -100,8 +102,10 @@ def test_weights_two_levels_deep(start: Start, record: Record) -> None:
     assert near(shares["d"], 3 / 4 * 1 / 3)
 
 
-@pytest.mark.parametrize("policy", ["bpfland", "vtime", "rr"])
-def test_weights_count_for_every_policy(start: Start, record: Record, policy: str) -> None:
+@pytest.mark.parametrize("policy", ["bpfland", "vtime"])
+def test_weights_count_for_policies_that_share_by_weight(
+    start: Start, record: Record, policy: str
+) -> None:
     """A group with one hog beside one with four, of three times its weight."""
     scheduler = start("--policy", policy)
     with undisturbed(scheduler), tree() as top, contextlib.ExitStack() as stack:
@@ -117,6 +121,7 @@ def test_weights_count_for_every_policy(start: Start, record: Record, policy: st
     assert near(shares["light"], 0.25)
 
 
+@pytest.mark.unproven
 def test_nice_values_count_within_a_group(start: Start, record: Record) -> None:
     """Nice 5 gets a third of nice 0 in the same group; the other group has half of the CPU."""
     scheduler = start()
@@ -137,6 +142,7 @@ def test_nice_values_count_within_a_group(start: Start, record: Record) -> None:
     assert near(nice_0 / nice_5, 1024 / 335, 0.15)
 
 
+@pytest.mark.unproven
 def test_without_the_option_groups_have_no_weight(start: Start, record: Record) -> None:
     """With --no-cgroup-weights each hog gets the same, whatever its group."""
     scheduler = start("--no-cgroup-weights")
@@ -152,6 +158,7 @@ def test_without_the_option_groups_have_no_weight(start: Start, record: Record) 
     assert near(shares["light"], 0.5)
 
 
+@pytest.mark.unproven
 def test_a_session_with_one_hog_beside_one_with_seven(start: Start, record: Record) -> None:
     """Autogroups: each session has half of the machine, so the one hog has a CPU of two."""
     if not AUTOGROUP.is_file():
@@ -186,29 +193,57 @@ def cpu_ns(pid: int) -> int:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
 
 
+def idle_s() -> float:
+    """For how long the CPUs have idled so far, summed over all of them."""
+    words = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    return (int(words[4]) + int(words[5])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.unproven
 @needs_quota
-@pytest.mark.parametrize("percent", [20, 150])
-def test_a_quota_is_kept(start: Start, record: Record, percent: int) -> None:
-    """Two hogs of a limited group get the quota, and a hog beside them the rest."""
+def test_a_quota_is_kept_and_others_have_the_rest(start: Start, record: Record) -> None:
+    """Two hogs of a group with 20 % of a CPU; the hogs beside them let no CPU idle."""
     scheduler = start()
     cpus = len(os.sched_getaffinity(0))
+    window_s = scaled(30)
     with undisturbed(scheduler), tree() as top, contextlib.ExitStack() as stack:
         groups = {"limited": top.child("limited"), "free": top.child("free")}
-        groups["limited"].set(max=f"{percent * 1000} 100000")
+        groups["limited"].set(max="20000 100000")
         # The weight would give the group all CPUs.
         groups["limited"].set(weight=10_000)
         hogs_in(stack, groups["limited"], 2)
         hogs_in(stack, groups["free"], cpus)
         time.sleep(1)
-        used = used_within(groups, scaled(30))
+        before_s = idle_s()
+        used = used_within(groups, window_s)
+        idle = (idle_s() - before_s) / window_s / cpus
     end = scheduler.end()
-    record(used=used, throttled=end.totals["throttled"])
+    record(used=used, idle=idle, throttled=end.totals["throttled"])
     ended_well(end)
-    assert near(used["limited"], percent / 100)
-    assert near(used["free"], cpus - percent / 100)
+    assert near(used["limited"], 0.2)
+    assert idle < 0.02
     assert end.totals["throttled"] > 10
 
 
+@pytest.mark.unproven
+@needs_quota
+def test_a_quota_of_more_than_one_cpu(start: Start, record: Record) -> None:
+    """Three hogs of a group with 150 % of a CPU."""
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("it takes two CPUs")
+    scheduler = start()
+    with undisturbed(scheduler), tree() as top, contextlib.ExitStack() as stack:
+        group = top.child("limited")
+        group.set(max="150000 100000")
+        hogs_in(stack, group, 3)
+        time.sleep(1)
+        used = used_within({"group": group}, scaled(30))["group"]
+    ended_well(scheduler.end())
+    record(used=used)
+    assert near(used, 1.5)
+
+
+@pytest.mark.unproven
 @needs_quota
 def test_a_quota_holds_for_the_groups_below(start: Start, record: Record) -> None:
     """A parent's 50 % are shared by its children by weight; a child's own 10 % is the lower."""
@@ -249,6 +284,7 @@ def test_a_killed_task_of_a_throttled_group_exits(start: Start, record: Record) 
     assert longest_s < 0.5
 
 
+@pytest.mark.unproven
 def test_changes_take_effect_within_100_ms(start: Start, record: Record) -> None:
     """After 100 ms a new weight counts, and so does a move into a group of another weight."""
     scheduler = start()

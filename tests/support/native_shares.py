@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""bpf/group_shares.bpf.h, compiled for this machine over groups that a test makes."""
+"""Shares and quotas of groups, compiled for this machine over groups that a test makes.
+
+The code is that of bpf/group_shares.bpf.h, and of bpf/bandwidth.bpf.h as far as it computes.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,10 @@ _INTERFACE = """
 void reset(void);
 void make(unsigned number, unsigned parent, unsigned weight);
 void run(unsigned number, long long weight);
+void limit(unsigned number, unsigned long long quota_ns);
+void charge(unsigned number, unsigned long long ns);
+bool is_out(unsigned number);
+void wait_ns(unsigned long long ns);
 void pass_over(void);
 unsigned long long effective(unsigned number, unsigned long long weight);
 """
@@ -57,7 +64,13 @@ static struct group *group_of(u32 number) { return number < NR ? &groups[number]
 static s64 *group_count(s32 cpu, u32 number) { return &counts[cpu][number]; }
 static u64 parent_of(u64 tg) { return groups[(struct task_group *)tg - task_groups].parent_tg; }
 static void forget_group(struct group *g) { g->tg = 0; }
-static void replenish(struct group *g, u64 now) { }
+static u64 quotas[NR];
+static void read_quota(struct task_group *k, u64 *quota_ns, u64 *period_ns, u64 *burst_ns)
+{
+	*quota_ns = quotas[k - task_groups];
+	*period_ns = 100000000;
+	*burst_ns = 0;
+}
 """
 
 _AFTER = """
@@ -67,6 +80,7 @@ void reset(void)
 {
 	memset(groups, 0, sizeof(groups));
 	memset(counts, 0, sizeof(counts));
+	memset(quotas, 0, sizeof(quotas));
 	memset(&group_state, 0, sizeof(group_state));
 	now_ns = 1000000000;
 }
@@ -93,6 +107,26 @@ void run(unsigned number, long long weight)
 	counts[1][number] = -700;
 }
 
+void limit(unsigned number, unsigned long long quota_ns)
+{
+	quotas[number] = quota_ns;
+}
+
+void charge(unsigned number, unsigned long long ns)
+{
+	charge_group(groups[number].limited_by, ns);
+}
+
+bool is_out(unsigned number)
+{
+	return has_used_quota(groups[number].limited_by);
+}
+
+void wait_ns(unsigned long long ns)
+{
+	now_ns += ns;
+}
+
 void pass_over(void)
 {
 	now_ns += PASS_NS;
@@ -111,17 +145,23 @@ unsigned long long effective(unsigned number, unsigned long long weight)
 """
 
 
+def _part(text: str, begin: str, end: str) -> str:
+    at = text.index(begin)
+    return text[at : text.index(end, at)]
+
+
 @cache
 def native() -> Any:
     """A module with the functions of the interface; built once for each text of the headers."""
     text = {
         name: (ROOT / "bpf" / f"{name}.bpf.h").read_text(encoding="utf-8")
-        for name in ("arithmetic", "groups", "group_shares")
+        for name in ("arithmetic", "groups", "bandwidth", "group_shares")
     }
-    groups = text["groups"]
-    struct = groups[groups.index("struct group {") : groups.index("/* Memory of its own pages")]
+    struct = _part(text["groups"], "struct group {", "/* Memory of its own pages")
+    quotas = _part(text["bandwidth"], "/* The next group with a quota", "/* The nearest group of")
+    quotas += _part(text["bandwidth"], "/* Begins a new period", "#endif")
     source = "".join(
-        (_BEFORE, text["arithmetic"], struct, _BETWEEN, text["group_shares"], _AFTER)
+        (_BEFORE, text["arithmetic"], struct, _BETWEEN, quotas, text["group_shares"], _AFTER)
     ).replace('#include "bandwidth.bpf.h"', "")
     name = f"shares_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
     library = next(BUILD.glob(f"{name}.*so"), None)

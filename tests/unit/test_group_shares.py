@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Shares of groups are those of the hierarchy, however many tasks each group has."""
+"""Shares of groups are those of the hierarchy, and quotas hold for all that is below."""
 
 from __future__ import annotations
 
@@ -127,3 +127,65 @@ def test_any_hierarchy_shares_as_computed_by_hand(drawn: list[tuple[int, int, in
         # The kernel's own shares are whole numbers of which 1024 are weight 100.
         if 1.5 < weight_of(number) < 9_900 and all(w > 20 for _, _, w in groups):
             assert got[number] == pytest.approx(wanted[number] / whole, rel=0.12, abs=0.002)
+
+
+MS = 1_000_000
+LIMITED = [(1, 2, 100), (2, 3, 100), (3, 0, 100), (4, 2, 100), (5, 0, 100)]
+
+
+def limited() -> None:
+    """Group 2 has 50 ms in each period of 100 ms, and group 1 in it 10 ms; 4 is beside it."""
+    hierarchy(LIMITED, {1: 2, 4: 2, 5: 1}, 1)
+    lib.limit(2, 50 * MS)
+    lib.limit(1, 10 * MS)
+    lib.pass_over()
+
+
+def out() -> list[int]:
+    """The groups whose tasks have to wait."""
+    return [number for number, _, _ in LIMITED if lib.is_out(number)]
+
+
+def test_a_quota_is_used_by_the_groups_below() -> None:
+    limited()
+    assert out() == []
+    lib.charge(1, 10 * MS)
+    assert out() == [1]
+    lib.charge(4, 40 * MS)
+    assert out() == [1, 2, 4]
+    lib.charge(5, 1000 * MS)
+    lib.charge(3, 1000 * MS)
+    assert out() == [1, 2, 4]
+
+
+def test_what_was_used_too_much_is_missing_in_the_next_periods() -> None:
+    limited()
+    lib.charge(4, 120 * MS)
+    for still_out in ([1, 2, 4], []):
+        lib.wait_ns(88 * MS)
+        lib.pass_over()
+        assert out() == still_out
+    lib.charge(4, 29 * MS)
+    assert out() == []
+    lib.charge(4, 2 * MS)
+    assert out() == [1, 2, 4]
+
+
+def test_time_of_idle_periods_is_not_saved() -> None:
+    limited()
+    lib.wait_ns(10_000 * MS)
+    lib.pass_over()
+    lib.charge(4, 49 * MS)
+    assert out() == []
+    lib.charge(4, 2 * MS)
+    assert out() == [1, 2, 4]
+
+
+def test_a_quota_that_is_taken_away_lets_all_go_on() -> None:
+    limited()
+    lib.charge(1, 500 * MS)
+    assert out() == [1, 2, 4]
+    lib.limit(1, 0)
+    lib.limit(2, 0)
+    lib.pass_over()
+    assert out() == []
