@@ -31,14 +31,17 @@ class Kernel:
     """The memory that BPF and a policy would write, shared with forked processes."""
 
     def __init__(self) -> None:
-        sizes = [ffi.sizeof("struct pyland_cpu") * NR_CPUS, ffi.sizeof("struct pyland_user")]
+        structs = "pyland_user", "pyland_shared"
+        sizes = [ffi.sizeof("struct pyland_cpu") * NR_CPUS]
+        sizes += [ffi.sizeof(f"struct {name}") for name in structs]
         self._memory = [mmap(-1, size) for size in sizes]
-        cpus, user = (ffi.from_buffer(one) for one in self._memory)
-        self._kept = cpus, user
+        cpus, user, shared = (ffi.from_buffer(one) for one in self._memory)
+        self._kept = cpus, user, shared
         self.cpus = ffi.cast("struct pyland_cpu *", cpus)
         self.user = ffi.cast("struct pyland_user *", user)
         self._state = ffi.new("struct pyland_state *")
         self._state.cpus, self._state.user, self._state.nr_cpus = self.cpus, self.user, NR_CPUS
+        self._state.shared = ffi.cast("struct pyland_shared *", shared)
         self.own_memory = mmap(-1, numbers.SIZE)
         self.own = PolicyNumbers(self.own_memory)
 
