@@ -39,7 +39,7 @@ _RUSTLAND = {
 """The fields of scx_rustland's statistics: its `--monitor` wants each as a number from 0 on."""
 
 _BY_BPF = (
-    *("direct", "kernel", "continued", "alone"),
+    *("direct", "kernel", "continued"),
     *("fallback_full", "fallback_lag", "fallback_idle"),
 )
 

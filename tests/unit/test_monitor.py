@@ -41,9 +41,15 @@ def monitor(*arguments: str, user: int | None = None) -> Iterator[subprocess.Pop
             process.kill()
 
 
-def _lines(process: subprocess.Popen[str], nr: int) -> list[str]:
+def _lines(process: subprocess.Popen[str], nr: int, within_s: float = 60) -> list[str]:
+    """The next lines; the command is ended if they do not come."""
     assert process.stdout is not None
-    return [process.stdout.readline().rstrip("\n") for _ in range(nr)]
+    timer = threading.Timer(within_s, process.kill)
+    timer.start()
+    try:
+        return [process.stdout.readline().rstrip("\n") for _ in range(nr)]
+    finally:
+        timer.cancel()
 
 
 @contextmanager
@@ -58,9 +64,11 @@ def _growing(kernel: Kernel) -> Iterator[None]:
 
     thread = threading.Thread(target=grow)
     thread.start()
-    yield
-    done.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 @pytest.mark.parametrize(
