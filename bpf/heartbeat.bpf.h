@@ -7,7 +7,7 @@
 #define PYLAND_HEARTBEAT_BPF_H
 
 #include "asking.bpf.h"
-#include "queues.bpf.h"
+#include "holding.bpf.h"
 #include "quiet.bpf.h"
 #include "records.bpf.h"
 
@@ -140,6 +140,7 @@ static __always_inline void hand_over(struct pyland_cpu *c)
 	bpf_loop(config.nr_llcs, hand_over_held, NULL, 0);
 	bpf_loop(config.nr_cpu_ids, hand_over_cpu, NULL, 0);
 	bpf_loop(nr_domains(), hand_over_domain, NULL, 0);
+	shared.domains_used = 0;
 	shared.handed_over = generation;
 }
 

@@ -13,6 +13,7 @@
 #include "decisions.bpf.h"
 #include "group_pass.bpf.h"
 #include "heartbeat.bpf.h"
+#include "holding.bpf.h"
 #include "ordering.bpf.h"
 #include "queues.bpf.h"
 #include "setup.bpf.h"

@@ -192,12 +192,22 @@ static __always_inline struct pyland_user_cpu *user_cpu(s32 cpu)
 	return bpf_map_lookup_elem(&user_cpus, &key);
 }
 
-/* The domain whose queue the CPU looks into; the policy sets it. */
+/* The domain whose queue the CPU looks into: its LLC's, unless the policy has set another. */
 static __always_inline u32 domain_of(s32 cpu)
 {
 	struct pyland_user_cpu *u = user_cpu(cpu);
+	u32 domain = u ? u->domain % PYLAND_NR_DOMAINS : 0;
 
-	return u ? u->domain % PYLAND_NR_DOMAINS : 0;
+	if (domain >= config.nr_llcs && !shared.domains_used)
+		shared.domains_used = 1;
+	return domain;
+}
+
+/* How many domains there are: those of the LLCs, unless the policy makes others. */
+static __always_inline u32 nr_domains(void)
+{
+	return shared.domains_used || config.nr_llcs > PYLAND_NR_DOMAINS ? PYLAND_NR_DOMAINS :
+									   config.nr_llcs;
 }
 
 /* True if the task is in a queue of pyland's. */
