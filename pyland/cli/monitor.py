@@ -2,12 +2,11 @@
 """`pyland monitor`: a row of statistics of the running pyland at each interval."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from pyland.cli.parser import Parser
 from pyland.output.printing import say, show
 from pyland.stats.monitor import Monitor
-from pyland.stats.places import DEFAULT_PATH
+from pyland.stats.places import DEFAULT_PATH, Places
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -34,16 +33,15 @@ def command(arguments: Sequence[str]) -> int:
     )
     add(
         "--stats-socket",
-        type=Path,
-        default=DEFAULT_PATH,
+        default="",
         metavar="PATH",
-        help="where pyland serves them (default %(default)s)",
+        help=f"where pyland serves them (default {DEFAULT_PATH})",
     )
     options = parser.parse_args(arguments)
     follow(
         Monitor(
             interval_s=options.interval,
-            path=options.stats_socket,
+            path=Places(options.stats_socket).stats_path or DEFAULT_PATH,
             json=options.json,
             policy_numbers=options.policy_numbers,
         )

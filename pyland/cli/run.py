@@ -183,7 +183,8 @@ def command(arguments: Sequence[str]) -> int:
     places = Places(options.stats_socket, options.stats_mode, options.stats_group, options.metrics)
     if options.monitor is not None:
         path = places.stats_path or DEFAULT_PATH
-        follow(Monitor(options.monitor, path, option="--monitor"))
+        numbers = options.policy_numbers
+        follow(Monitor(options.monitor, path, policy_numbers=numbers, option="--monitor"))
         return 0
     given = list(options.policy_opt)
     if options.percpu_local:

@@ -68,6 +68,9 @@ class Channel:
         """The orders that have come and have no answer yet; answers repeated ones again."""
         while True:
             try:
+                # The rings of another attachment come with descriptors: `next_rings` takes them.
+                if self._socket.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) != b"{":
+                    return
                 data = self._socket.recv(ORDER_MAX, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return

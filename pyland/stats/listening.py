@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -73,9 +74,9 @@ class Listening:
 
     def _unix(self, path: Path, places: Places) -> socket.socket:
         try:
-            with _umask(0o022):
-                path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            _check_folder(path.parent)
+            if path == places.stats_path:
+                _make_folders(path)
+            _check_folders(path.parent)
             _check_free(path)
             return self._bound(path, places)
         except OSError as error:
@@ -90,16 +91,26 @@ class Listening:
                 path.unlink()
             with _umask(_UNREADABLE):
                 listener.bind(str(path))
-            found = path.lstat()
-            self._files.append((path, (found.st_dev, found.st_ino)))
-            os.chown(path, -1, places.group_id, follow_symlinks=False)
-            path.chmod(places.mode_bits)
+            self._give(path, places)
             # No client can connect before this.
             listener.listen(BACKLOG)
         except OSError:
             listener.close()
             raise
         return listener
+
+    def _give(self, path: Path, places: Places) -> None:
+        """Give the socket its group and mode; never a file that took its place meanwhile."""
+        file = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            found, held = os.fstat(file), f"/proc/self/fd/{file}"
+            if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+            self._files.append((path, (found.st_dev, found.st_ino)))
+            os.chown(held, -1, places.group_id)
+            os.chmod(held, places.mode_bits)
+        finally:
+            os.close(file)
 
 
 @contextmanager
@@ -109,6 +120,23 @@ def _umask(mask: int) -> Iterator[None]:
         yield
     finally:
         os.umask(before)
+
+
+def _make_folders(path: Path) -> None:
+    """Make the two folders above a socket, as in /run/scx/root/stats, if they are missing."""
+    root = path.parent.parent.parent
+    _check_folders(root)
+    with _umask(0o022):
+        for folder in (path.parent.parent, path.parent):
+            with suppress(FileExistsError):
+                folder.mkdir(mode=0o755)
+
+
+def _check_folders(folder: Path) -> None:
+    """Raise UsageError if another user can put anything else in the place of the folder."""
+    found = folder.resolve(strict=True)
+    for one in (found, *found.parents):
+        _check_folder(one)
 
 
 def _check_folder(folder: Path) -> None:
@@ -144,10 +172,12 @@ def _check_free(path: Path) -> None:
 
 
 def _tcp(address: str, port: int) -> socket.socket:
-    listener = socket.socket(
-        socket.AF_INET6 if ":" in address else socket.AF_INET,
-        socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
-    )
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    try:
+        listener = socket.socket(family, kind)
+    except OSError as error:
+        raise UsageError(f"--metrics {address}, port {port}: {error.strerror or error}") from None
     try:
         # Else the port would be taken for a minute after a run that had clients.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

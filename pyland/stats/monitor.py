@@ -13,6 +13,7 @@ from typing import Any
 from pyland.errors import UsageError
 from pyland.output.printing import as_json
 from pyland.stats.client import Client, NoServerError
+from pyland.stats.numbers import GAUGE_MAX
 from pyland.stats.places import DEFAULT_PATH
 from pyland.stats.table import COLUMNS, Table, policy_line
 
@@ -75,7 +76,7 @@ class Monitor:
 
     def _told(self, found: Any, table: Table) -> str:
         if not isinstance(found, dict) or not all(
-            isinstance(found.get(name), int) for name in _WANTED
+            type(found.get(name)) is int and 0 <= found[name] < 1 << 64 for name in _WANTED
         ):
             raise UsageError(f"{self.path}: the scheduler there is not pyland")
         if self.json:
@@ -95,7 +96,9 @@ def _values(found: object, name: str) -> Mapping[str, float]:
     if not isinstance(found, dict):
         return {}
     return {
-        key: struct[name]
+        key: value
         for key, struct in found.items()
-        if isinstance(struct, dict) and isinstance(struct.get(name), int | float)
+        if isinstance(struct, dict)
+        and isinstance(value := struct.get(name), int | float)
+        and abs(value) <= GAUGE_MAX
     }

@@ -63,10 +63,13 @@ class Places:
         address, colon, port = self.metrics.rpartition(":")
         if not colon:
             address = _LOOPBACK
-        bare = address.removeprefix("[").removesuffix("]")
+        bracketed = address.startswith("[") and address.endswith("]")
+        bare = address[1:-1] if bracketed else address
         try:
             version = ipaddress.ip_address(bare).version
-            if (version == 6) != (address != bare) or not (port.isascii() and port.isdecimal()):
+            if (version == 6) != bracketed or not bare.isascii():
+                raise ValueError
+            if not (port.isascii() and port.isdecimal()):
                 raise ValueError
             number = int(port)
             if len(port) > 5 or not 0 < number < 1 << 16:

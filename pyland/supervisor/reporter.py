@@ -91,6 +91,7 @@ class Reporter:
             if killed or _state(self.pid) != "R":
                 asleep_s += time.monotonic() - begin_s
             if killed and asleep_s > _DIE_S:
+                descendants.ended(self.pid)
                 return
             if not killed and asleep_s > _WAIT_S:
                 with suppress(ProcessLookupError):

@@ -25,7 +25,7 @@ from pyland.loading.trust import remember_trusted_users
 from pyland.loading.wanted import Wanted
 from pyland.output import printing
 from pyland.stats import numbers
-from pyland.stats.counters import TOTALS, Counters
+from pyland.stats.counters import GAUGES, TOTALS, Counters
 from pyland.stats.listening import Listening
 from pyland.stats.process import StatisticsProcess
 from pyland.stats.snapshot import Source
@@ -164,7 +164,7 @@ class Session:
             statistics.close()
             self._wanted = supervisor.wanted
             for name, value in supervisor.close(control).items():
-                self._totals[name] += value
+                self._totals[name] = value if name in GAUGES else self._totals[name] + value
             if not ended.again:
                 worker.kill(spare=(reporter.pid,))
             self._swaps += supervisor.swaps

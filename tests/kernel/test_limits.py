@@ -191,7 +191,7 @@ def test_a_small_cgroup_is_one_line(record: Record) -> None:
         assert "memory.max of the cgroup /pyland-test-small leaves" in told
     with cgroup("few", "pids", pids_max="2") as group:
         told = refusal(f"echo $$ > {group}/cgroup.procs; exec PYLAND")
-        assert "1 of the 4 processes that pyland needs can be started" in told
+        assert "1 of the 5 processes that pyland needs can be started" in told
 
 
 def test_a_kernel_without_bpfs_compiler_is_one_line() -> None:

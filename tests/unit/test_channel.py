@@ -135,6 +135,19 @@ def test_an_order_before_the_rings_is_refused_by_its_number(ends: Ends) -> None:
     assert refused.order == ORDER.number
 
 
+def test_rings_that_come_between_orders_are_left_for_the_restart(ends: Ends) -> None:
+    ends.order(ORDER)
+    found = ends.channel.orders()
+    assert next(found).number == ORDER.number
+    with open(os.devnull) as file:
+        socket.send_fds(ends.root, [pickle.dumps({"sizes": 1})], [file.fileno()])
+    assert list(found) == []
+    rings = ends.channel.next_rings()
+    assert rings is not None
+    for descriptor in rings[1]:
+        os.close(descriptor)
+
+
 def test_it_ends_without_a_supervisor(ends: Ends) -> None:
     ends.root.close()
     assert ends.channel.next_rings() is None

@@ -169,7 +169,7 @@ def test_processes_that_cannot_be_started_are_told(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(limits, "capabilities", lambda: ALL)
     limits.check_limits()
     monkeypatch.setattr(os, "fork", fork_twice)
-    with pytest.raises(UsageError, match=r"^2 of the 4 processes .*ulimit -u, or pids\.max"):
+    with pytest.raises(UsageError, match=r"^2 of the 5 processes .*ulimit -u, or pids\.max"):
         limits.check_limits()
 
 

@@ -173,3 +173,20 @@ def test_a_wrong_value_is_named_in_one_line(
     assert printed.out == ""
     assert words in printed.err
     assert printed.err.count("\n") == 1
+
+
+def test_a_folder_of_another_user_is_refused_and_nothing_is_made(tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root can give a folder away")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, 12345, -1)
+    with pytest.raises(UsageError, match="theirs belongs to user 12345"):
+        Listening.at(Places(f"{theirs}/pyland/root/stats"))
+    assert list(theirs.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", [r"[::1:9100", "[fe80::1%\udcff]:9100", "http://127.0.0.1:9100/m"])
+def test_an_address_that_is_none(text: str) -> None:
+    with pytest.raises(UsageError, match="--metrics"):
+        Listening.at(Places("none", metrics=text))

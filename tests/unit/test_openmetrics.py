@@ -147,7 +147,7 @@ def test_a_slow_client_delays_no_other(port: int) -> None:
 
 
 def test_over_a_unix_socket(kernel: Kernel, tmp_path: Path) -> None:
-    path = tmp_path / "m/metrics"
+    path = tmp_path / "metrics"
     with (
         serving(kernel, "none", metrics=str(path)),
         socket.socket(socket.AF_UNIX) as client,
