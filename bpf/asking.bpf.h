@@ -10,6 +10,14 @@
 #include "trust.bpf.h"
 #include "userspace.bpf.h"
 
+/* The next key of a task: its last key, plus the CPU time that it used after that. */
+static __always_inline u64 next_key(const struct task_struct *p, const struct task_ctx *t)
+{
+	u64 used_ns = t->total_runtime_ns - t->key_runtime_ns;
+
+	return vtime_after(t->key_ns, used_ns, weight_of(p, t), config.longest_ns);
+}
+
 /* A policy that has not answered for so long is asked again. */
 #define ASK_AGAIN_NS	(100 * NSEC_PER_MSEC)
 
@@ -18,10 +26,12 @@ static __noinline bool ask(struct task_struct *p, struct task_ctx *t, s32 cpu, u
 			   u64 enq_flags)
 {
 	struct pyland_cpu *c = this_cpu_state();
+	bool holds = user.wanted & PYLAND_WANT_HOLD;
+	u64 key_ns;
 
 	if (!c)
 		return false;
-	if (t->asked && !(user.wanted & PYLAND_WANT_HOLD)) {
+	if (t->asked && !holds) {
 		if ((s64)(now - t->asked_ns) > (s64)config.lag_ns &&
 		    (s64)(now - shared.last_cycle_ns) > (s64)config.lag_ns)
 			shared.lagging = 1;
@@ -32,8 +42,7 @@ static __noinline bool ask(struct task_struct *p, struct task_ctx *t, s32 cpu, u
 	}
 	if (shared.lagging)
 		return false;
-	t->seq++;
-	t->asked = 1;
+	t->asked = ++t->seq;
 	t->asked_ns = now;
 	t->asked_runtime_ns = t->total_runtime_ns;
 	t->enqueue_ns = now;
@@ -43,7 +52,9 @@ static __noinline bool ask(struct task_struct *p, struct task_ctx *t, s32 cpu, u
 		return false;
 	}
 	c->forwarded++;
-	if (t->woke_up || (s64)(t->key_ns - vtime_now()) <= 0)
+	/* The task that is held has its last key still. */
+	key_ns = holds ? next_key(p, t) : t->key_ns;
+	if (t->woke_up || !t->vtime_known || (s64)(key_ns - vtime_now()) <= 0)
 		run_scheduler_soon();
 	return true;
 }

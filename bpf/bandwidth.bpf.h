@@ -117,8 +117,10 @@ static __always_inline bool throttle(struct task_struct *p, struct task_ctx *t, 
 	if (c)
 		c->throttled++;
 	t->asked = 0;	/* a decision for it comes too late */
-	t->queue = QUEUE_NONE;
-	t->enqueue_ns = now;
+	/* A change of its affinity queues it again: its wait began before. */
+	if (t->queue != QUEUE_THROTTLED)
+		t->enqueue_ns = now;
+	t->queue = QUEUE_THROTTLED;
 	t->left_ns = 0;
 	dsq_insert(p, THROTTLED_DSQ, SLICE_FLOOR_NS, enq_flags);
 	if (!group_state.armed || group_state.slow)
@@ -146,7 +148,7 @@ static __always_inline bool stop_at_quota(struct task_struct *p, u64 now)
 /* A task may get a CPU after its group's quota was used while it waited: it leaves at once. */
 static __always_inline void stop_without_quota(struct task_struct *p, const struct task_ctx *t)
 {
-	if (group_state.limited && is_out_of_quota(p, t))
+	if (group_state.limited && is_out_of_quota(p, t) && !is_migration_disabled(p))
 		scx_bpf_kick_cpu(scx_bpf_task_cpu(p), kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
 }
 

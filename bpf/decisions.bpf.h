@@ -53,7 +53,8 @@ static __always_inline void amend(struct task_struct *p, u64 slice_ns, u64 key_n
 {
 	struct pyland_cpu *there = cpu_state(scx_bpf_task_cpu(p));
 
-	if (!there || !there->running_since_ns || !scx_bpf_task_running(p))
+	/* Without any slice left its turn is over, although it is still on the CPU. */
+	if (!there || !there->running_since_ns || !p->scx.slice || !scx_bpf_task_running(p))
 		return;
 	task_set_slice(p, slice_ns);
 	there->running_slice_ns = now - there->running_since_ns + slice_ns;
@@ -141,14 +142,14 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	u64 dsq_id, slice_ns, key_ns, now = now_ns();
 	bool moved = false;
 
-	if (!t || t->seq != d->seq || !t->asked) {
+	/* Another CPU may ask anew meanwhile: an answer counts once, and for its own question. */
+	if (!t || !d->seq || __sync_val_compare_and_swap(&t->asked, d->seq, 0) != d->seq) {
 		if (t && d->seq > t->seq)
 			c->bad_decisions++;	/* no such record was ever written */
 		else
 			c->late++;
 		return;
 	}
-	t->asked = 0;
 	t->place = checked_place(p, d, c);
 	slice_ns = d->slice_ns;
 	if (is_no_slice(slice_ns, config.longest_ns)) {

@@ -86,6 +86,7 @@ static int pass_over_groups(void *map, u32 *key, struct group_timer *timer)
 	__builtin_memset(&pass, 0, sizeof(pass));
 	pass.next_ns = PASS_NS;
 	pass.waited = group_state.waited;
+	pass.throttled = scx_bpf_dsq_nr_queued(THROTTLED_DSQ) > 0;
 	pass.now = now_ns();
 	pass.fresh = pass.now - group_state.passed_ns > 4 * PASS_NS;
 	group_state.passed_ns = pass.now;
@@ -111,6 +112,9 @@ static int pass_over_groups(void *map, u32 *key, struct group_timer *timer)
 		next_ns = PASS_NS;
 	group_state.armed = !!next_ns;
 	group_state.slow = next_ns > PASS_NS;
+	/* A task that is throttled from here on sets the timer itself. */
+	if (group_state.slow && scx_bpf_dsq_nr_queued(THROTTLED_DSQ) > 0)
+		next_ns = PASS_NS;
 	if (next_ns)
 		bpf_timer_start(&timer->timer, next_ns, 0);
 	return 0;

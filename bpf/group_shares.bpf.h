@@ -34,6 +34,7 @@ struct group_pass {
 	u32 limit_counts;	/* a group with a quota has a runnable task */
 	u32 some_active;
 	u32 waited;		/* what group_state had of the time before */
+	u32 throttled;		/* tasks wait for the quota of their group */
 };
 
 /* In memory: the verifier would follow each value of a variable. There is one pass at a time. */
@@ -96,7 +97,8 @@ static long look_at_group(u64 number, void *context)
 	bpf_loop(config.nr_cpu_ids, add_count, NULL, 0);
 	if (pass.sum < 0)
 		pass.sum = 0;
-	if (pass.sum)
+	/* A group that owes time is not forgotten: it would begin anew with its whole quota. */
+	if (pass.sum || (g->quota_ns && g->left_ns <= 0))
 		g->seen_ns = pass.now;
 	if (number) {
 		parent = group_of(g->parent);
@@ -206,7 +208,8 @@ static long publish(u64 number, void *context)
 		g->share = (g->numerator * pass.scale >> 16) | 1;
 	if (number && g->is_active)
 		pass.some_active = 1;
-	if (!g->quota_ns || !g->is_active)
+	/* Throttled tasks do not count as runnable, and wait for the period. */
+	if (!g->quota_ns || (!g->is_active && !pass.throttled))
 		return 0;
 	pass.limit_counts = 1;
 	if (g->period_end_ns - pass.now < pass.next_ns)

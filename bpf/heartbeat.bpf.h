@@ -72,7 +72,16 @@ static __always_inline bool put_to_policy(struct bpf_iter_scx_dsq *it, struct ta
 	forget_other_policies(t);
 	t->asked = 0;
 	t->queue = QUEUE_HELD;
+	/* Also if it cannot be asked: then it has no record, and its wait begins at this time. */
+	t->enqueue_ns = now_ns();
+	t->record_pos = 0;
 	return ask(p, t, scx_bpf_task_cpu(p), now_ns(), 0);
+}
+
+/* True for a task that BPF has ordered because the policy could not be asked. */
+static __always_inline bool is_left_out(const struct task_ctx *t)
+{
+	return t->of_bpf && !t->asked && !t->kernel_helper;
 }
 
 /*
@@ -90,7 +99,7 @@ static __noinline void hand_over_queue(u64 dsq_id, bool decided, struct pyland_c
 	if (!bpf_iter_scx_dsq_new(&it, dsq_id, 0)) {
 		while ((p = bpf_iter_scx_dsq_next(&it))) {
 			t = task_state(p);
-			if (!t || t->generation == user.generation)
+			if (!t || (t->generation == user.generation && !is_left_out(t)))
 				continue;
 			if (put_to_policy(&it, p, t, c, decided))
 				c->handed_over++;
@@ -136,12 +145,24 @@ static __always_inline void hand_over(struct pyland_cpu *c)
 	/* The old policy's keys are no measure for the new one's. */
 	shared.vtime_now = 0;
 	shared.places = 0;
+	shared.lagging = 0;
 	trust(now_ns());
 	bpf_loop(config.nr_llcs, hand_over_held, NULL, 0);
 	bpf_loop(config.nr_cpu_ids, hand_over_cpu, NULL, 0);
-	bpf_loop(nr_domains(), hand_over_domain, NULL, 0);
+	/* All domains: an earlier policy may have set any of them for a moment. */
+	bpf_loop(PYLAND_NR_DOMAINS, hand_over_domain, NULL, 0);
 	shared.domains_used = 0;
 	shared.handed_over = generation;
+}
+
+/* Asks the policy about tasks that BPF has ordered while it could not be asked. */
+static __always_inline void ask_again(u64 now)
+{
+	if (!shared.left_out || !holds_tasks(now))
+		return;
+	shared.left_out = 0;
+	bpf_loop(config.nr_cpu_ids, hand_over_cpu, NULL, 0);
+	bpf_loop(nr_domains(), hand_over_domain, NULL, 0);
 }
 
 static long rescue_domain(u64 domain, void *context)
@@ -187,9 +208,10 @@ static int beat(void *map, u32 *key, struct heartbeat *h)
 	if (c) {
 		c->heartbeats++;
 		hand_over(c);
+		ask_again(now);
 	}
 	bpf_loop(config.nr_cpu_ids, rescue_cpu, &now, 0);
-	bpf_loop(nr_domains(), rescue_domain, &now, 0);
+	bpf_loop(PYLAND_NR_DOMAINS, rescue_domain, &now, 0);
 	shared.due_ns = DUE_AT_ONCE;
 	wake_cpu_for_user_space();
 	bpf_rcu_read_unlock();

@@ -55,7 +55,7 @@ APART int find_oldest_held(s32 cpu, struct held *held)
 				break;
 			}
 			if (t) {
-				held->enqueue_ns = t->enqueue_ns;
+				held->enqueue_ns = t->enqueue_ns ? t->enqueue_ns : 1;
 				held->record_pos = t->record_pos;
 				held->rescued = t->queue != QUEUE_HELD;
 			}

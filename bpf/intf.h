@@ -202,7 +202,7 @@ struct pyland_config {
 	unsigned int exit_dump_len;
 	unsigned int some_nohz_full;		/* some CPU is */
 	unsigned int cgroup_weights;		/* weights of groups count */
-	unsigned int pad;
+	unsigned int partial;			/* only tasks of SCHED_EXT are scheduled */
 };
 
 /*
@@ -260,6 +260,8 @@ struct pyland_shared {
 	unsigned int wakeup_waits;		/* a task woke up, and user space has not run since */
 	unsigned int quiet;			/* no task waited at the last heartbeat, or since */
 	unsigned int rescues_left;		/* of a look for starved tasks in one queue */
+	unsigned int left_out;			/* a task is queued that the policy was not asked about */
+	unsigned int left_out_pad;
 	unsigned int vtime_of_bpf;		/* vtime_now follows keys that BPF gave */
 	unsigned int lagging;			/* user space is behind: records pause */
 	unsigned int groups;			/* of the CPU controller that BPF knows, a gauge */

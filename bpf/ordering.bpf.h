@@ -96,6 +96,8 @@ static __always_inline u64 queue_of(const struct task_struct *p, const struct ta
 {
 	if (p->nr_cpus_allowed == 1)
 		return cpu;
+	if (shared.lagging)
+		return DOMAIN_DSQ + domain_of(cpu);
 	if (t->place <= PYLAND_CPU_DOMAIN && domain_has_cpu(p, PYLAND_CPU_DOMAIN - t->place))
 		return DOMAIN_DSQ + (PYLAND_CPU_DOMAIN - t->place);
 	if (t->place >= 0 && bpf_cpumask_test_cpu(t->place, p->cpus_ptr))
@@ -107,19 +109,14 @@ static __always_inline u64 queue_of(const struct task_struct *p, const struct ta
 	return cpu;
 }
 
-/* The next key of a task: its last key, plus the CPU time that it used after that. */
-static __always_inline u64 next_key(const struct task_struct *p, const struct task_ctx *t)
-{
-	u64 used_ns = t->total_runtime_ns - t->key_runtime_ns;
-
-	return vtime_after(t->key_ns, used_ns, weight_of(p, t), config.longest_ns);
-}
-
 /* The key of a task until its decision comes. */
 static __noinline u64 interim_key(const struct task_struct *p, const struct task_ctx *t, u64 now)
 {
 	u64 newest_ns = vtime_now(), least_ns, key_ns;
 
+	/* No key of a new policy has run: a task goes first, and is asked about in any case. */
+	if (shared.handed_over != user.generation)
+		return 0;
 	if (user.wanted & PYLAND_WANT_ARRIVAL)
 		return now;
 	if (!t->vtime_known)
@@ -240,6 +237,8 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 		ask(p, t, cpu, now, enq_flags);
 	if (!lasts && (shared.lagging || t->of_bpf))
 		c->fallback_lag++;
+	if (t->of_bpf && !t->asked && !shared.left_out)
+		shared.left_out = 1;
 	dsq_insert_vtime(p, dsq_id, slice_ns, key_ns, enq_flags);
 	sync = sync && takes_from(here, dsq_id, p);
 	if (t->woke_up)
@@ -260,7 +259,7 @@ static __always_inline bool put_next(struct task_struct *p, struct task_ctx *t, 
 	u64 here = kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | cpu;
 
 	c->woke_sync_ns = now;
-	if (!c->running_sync_ns || c->running_sync_ns > pause_ns() || !is_free_soon(c, now) ||
+	if (config.partial || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr) || !c->running_sync_ns || c->running_sync_ns > pause_ns() || !is_free_soon(c, now) ||
 	    c->nohz_full || shared.places || t->asked || scheduler_is_due(now))
 		return false;
 	t->woke_up = 1;

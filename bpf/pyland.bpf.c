@@ -117,6 +117,9 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	if (!t || !c || !task_cpu || is_migration_disabled(p) ||
 	    (enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_LAST))) {
 		dsq_insert(p, local, weighted_slice(p, t, config.shortest_ns), enq_flags);
+		/* The kernel believes that nothing follows, and would let the CPU idle. */
+		if (enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_LAST))
+			scx_bpf_kick_cpu(cpu, 0);
 		return;
 	}
 	sync = c->wakes_sync;
@@ -187,7 +190,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	prev_queued = prev && (prev->scx.flags & kernel_enum(scx_ent_flags, SCX_TASK_QUEUED));
 	prev_runnable = prev_queued && !is_scheduler(prev);
 	/* A task that has to wait for its quota is queued again after this call. */
-	if (prev_runnable && waits_for_quota(prev))
+	if (prev_runnable && waits_for_quota(prev) && !is_migration_disabled(prev))
 		prev_queued = prev_runnable = false;
 	/* Read before the drain: a decision that comes after the drain is not carried out yet. */
 	asked_pos = *(volatile u64 *)&shared.asked_pos;
@@ -240,12 +243,19 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 SEC("struct_ops/pyland_tick")
 void BPF_PROG(pyland_tick, struct task_struct *p)
 {
+	s32 cpu = scx_bpf_task_cpu(p);
+	struct pyland_cpu *c = cpu_state(cpu);
 	u64 now = now_ns();
 
 	if (!is_scheduler(p) && stop_at_quota(p, now))
 		return;
+	/* Its waker did not sleep, and no other CPU can take the task (put_next). */
+	if (c && !is_scheduler(p) &&
+	    (s64)(now - c->running_since_ns) > (s64)config.shortest_ns &&
+	    scx_bpf_dsq_nr_queued(kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | cpu) > 0)
+		task_set_slice(p, 0);
 	if (is_scheduler(p) || until_may_interrupt_ns(now) > 0 || !scheduler_is_due(now) ||
-	    !may_run_user_space(scx_bpf_task_cpu(p), now) || !scheduler_waits() ||
+	    !may_run_user_space(cpu, now) || !scheduler_waits() ||
 	    !scheduler_has_work(true))
 		return;
 	/* One CPU is enough, and all CPUs have their ticks at about the same time. */
@@ -279,7 +289,8 @@ void BPF_PROG(pyland_update_idle, s32 cpu, bool idle)
 
 	if (c)
 		note_idle(cpu, c, idle);
-	if (idle && c && work_is_queued(cpu, c->llc))
+	if (idle && c && (work_is_queued(cpu, c->llc) ||
+			  (config.nr_llcs > 1 && some_queued(DOMAIN_DSQ, nr_domains()))))
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 }
 

@@ -106,8 +106,14 @@ static __always_inline bool take_from_far(s32 cpu, u64 domain_dsq, struct pyland
 	c->far_look_ns = now + config.longest_ns;
 	c->far_domain = c->far_domain + 1 < nr ? c->far_domain + 1 : 0;
 	dsq_id = DOMAIN_DSQ + c->far_domain;
-	if (dsq_id == domain_dsq || !head_vtime(dsq_id, &far_ns) || !head_vtime(domain_dsq, &near_ns))
+	if (dsq_id == domain_dsq || !head_vtime(dsq_id, &far_ns))
 		return false;
+	if (!head_vtime(domain_dsq, &near_ns)) {
+		/* Only the task that ran here wants this CPU: then it is still noted. */
+		if (!c->running_since_ns)
+			return false;
+		near_ns = c->running_vtime_ns + now - c->running_since_ns;
+	}
 	return (s64)(near_ns - far_ns) > (s64)(FAR_SLICES * config.longest_ns) &&
 	       dsq_move_to_local(dsq_id);
 }

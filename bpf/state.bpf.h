@@ -61,10 +61,12 @@ enum task_queue {
 	QUEUE_ORDERED,		/* in the queue of a CPU or a domain */
 	QUEUE_RESCUED,		/* in a holding DSQ: it had starved */
 	QUEUE_NEXT,		/* on its way to the CPU that takes it next */
+	QUEUE_THROTTLED,	/* until its group has some of its quota again */
 };
 
 struct task_ctx {
 	u64 seq;			/* of its last record */
+	u64 asked;			/* the same while the policy has not answered it; else 0 */
 	u64 state;
 	u64 start_ns;
 	u64 stop_ns;
@@ -95,7 +97,6 @@ struct task_ctx {
 	s32 waker_pid;
 	u32 weight_counted;		/* in a CPU's gauges, while it is runnable; else 0 */
 	u32 queue;
-	u32 asked;			/* the policy has not answered */
 	u32 of_bpf;			/* its key is BPF's, and the policy's keys may be of another kind */
 	s32 place;			/* of its last decision: a CPU, a domain or any */
 	u32 kernel_helper;

@@ -81,7 +81,7 @@ class DispatchLoop:
             fields=wire.places("pyland_queued", self.policy.fields),
         )
 
-    def _want(self) -> None:
+    def want(self) -> None:
         """Tell BPF what the policy needs."""
         policy = self.policy
         times_ns = policy.lasts_ns, policy.margin_ns, policy.interval_ns
@@ -92,7 +92,7 @@ class DispatchLoop:
 
         The loop can run again after that; BPF dispatches the tasks of the failed batch.
         """
-        self._want()
+        self.want()
         exchange = self._exchange()
         told = bool(self.policy.interval_ns or self._wanted & lib.PYLAND_WANT_EVENTS)
         try:
@@ -153,7 +153,7 @@ class DispatchLoop:
         """
         batch, scheduling = self._batch, self.policy
         self.policy = policy
-        self._want()
+        self.want()
         try:
             for nr in (1, 2, 64, MAX_BATCH):
                 for index in range(nr):

@@ -270,9 +270,11 @@ class Worker:
         self._loop, self._wanted, self._choice = loop, wanted, choice
         self._failures = guard.Failures()
         lib.pyland_mend(self._rings)
-        self._user.generation = (self._user.generation + 1) & 0xFFFFFFFF
         # Old classes and modules are in reference cycles. They are few, so this is short.
         gc.collect()
+        # Before the generation: a key of the old policy's kind would be a measure for the new one.
+        loop.want()
+        self._user.generation = (self._user.generation + 1) & 0xFFFFFFFF
 
     def _another(self, wanted: Wanted, *, reload: bool) -> tuple[Choice, DispatchLoop]:
         choice = wanted.choose(reload=reload)

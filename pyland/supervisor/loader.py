@@ -64,6 +64,7 @@ class LoadedScheduler:
         config.nr_cpu_ids = topology.nr_cpu_ids
         config.nr_llcs = topology.nr_llcs
         config.numa_local = settings.numa_local
+        config.partial = settings.partial
         config.cgroup_weights = settings.cgroup_weights
         config.exit_dump_len = settings.exit_dump_len or _DEFAULT_DUMP_LEN
         options.queued_bytes = _ring_bytes("struct pyland_queued")
