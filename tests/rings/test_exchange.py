@@ -65,7 +65,7 @@ def test_rows_are_what_struct_makes_of_the_records(rings: Rings) -> None:
 
 def test_whole_records_have_all_fields(rings: Rings) -> None:
     loop, exchange = loop_over(rings, Everything)
-    loop._want()
+    loop.want()
     rings.produce_whole()
     (row,) = exchange.cycle([], 0, 8) or []
     assert [row] == list(loop._rows(1))
