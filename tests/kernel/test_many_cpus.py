@@ -102,7 +102,7 @@ def test_tasks_that_compute_stay_near_their_cache(start: Start, record: Record) 
         totals=dict(end.totals.counts),
     )
     ended_well(end)
-    assert decided(end) > 0.9
+    assert decided(end) > 0.8
     assert moved.nr < 0.3 * moved.switches
     assert moved.far < 0.1 * moved.switches
     assert end.totals["rescued"] == 0
@@ -128,7 +128,7 @@ def test_pinned_and_floating_tasks_share_by_weight(start: Start, record: Record)
         totals=dict(end.totals.counts),
     )
     ended_well(end)
-    assert decided(end) > 0.9
+    assert decided(end) > 0.8
     assert all(0.75 < used_s[pid] / mean_s < 1.25 for pid in used_s)
 
 
