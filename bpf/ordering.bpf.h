@@ -112,7 +112,7 @@ static __always_inline u64 queue_of(const struct task_struct *p, const struct ta
 /* The key of a task until its decision comes. */
 static __noinline u64 interim_key(const struct task_struct *p, const struct task_ctx *t, u64 now)
 {
-	u64 newest_ns = vtime_now(), least_ns, key_ns;
+	u64 newest_ns = vtime_now(), least_ns, most_ns, key_ns;
 
 	/* No key of a new policy has run: a task goes first, and is asked about in any case. */
 	if (shared.handed_over != user.generation)
@@ -125,10 +125,12 @@ static __noinline u64 interim_key(const struct task_struct *p, const struct task
 	least_ns = newest_ns - (t->woke_up ? t->lead_ns : INTERIM_SLICES * config.longest_ns);
 	if ((s64)(key_ns - least_ns) < 0)
 		return least_ns;
-	/* At the least weight, 10 ms move a key by a second. */
-	if ((s64)(key_ns - newest_ns) > (s64)(INTERIM_SLICES * config.longest_ns))
-		return newest_ns + INTERIM_SLICES * config.longest_ns;
-	return key_ns;
+	/*
+	 * At the least weight, 10 ms move a key by a second. A task that slept does not wait behind
+	 * the keys that run, whatever its last key was.
+	 */
+	most_ns = newest_ns + (t->woke_up ? 0 : INTERIM_SLICES * config.longest_ns);
+	return (s64)(key_ns - most_ns) > 0 ? most_ns : key_ns;
 }
 
 /* How far before the keys that run the policy has put a task. */
