@@ -72,12 +72,16 @@ static __always_inline u32 limit_of(const struct task_ctx *t)
 static __always_inline void charge_task(struct task_ctx *t, u64 now)
 {
 	u32 limit = limit_of(t);
+	struct group *g = limit ? group_of(limit) : NULL;
 	u64 since_ns = t->start_ns;
 
-	if (!limit)
+	if (!g)
 		return;
 	if ((s64)(t->charged_ns - since_ns) > 0)
 		since_ns = t->charged_ns;
+	/* A task may have run for long before its group had a quota. */
+	if ((s64)(g->limited_since_ns - since_ns) > 0)
+		since_ns = g->limited_since_ns;
 	t->charged_ns = now;
 	if ((s64)(now - since_ns) > 0)
 		charge_group(limit, now - since_ns);
@@ -189,6 +193,8 @@ static __always_inline void replenish(struct group *g, u64 now)
 
 	read_quota(k, &quota_ns, &period_ns, &burst_ns);
 	if (quota_ns != g->quota_ns || period_ns != g->period_ns) {
+		if (!g->quota_ns)
+			g->limited_since_ns = now;
 		g->quota_ns = quota_ns;
 		g->period_ns = period_ns;
 		g->left_ns = quota_ns;

@@ -48,6 +48,7 @@ struct group {
 	u64 period_ns;
 	u64 burst_ns;
 	u64 period_end_ns;
+	u64 limited_since_ns;	/* when it got a quota */
 	u64 end_pad[3];
 };
 
