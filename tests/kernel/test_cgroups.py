@@ -310,6 +310,7 @@ def test_changes_take_effect_within_100_ms(start: Start, record: Record) -> None
 
 
 @needs_quota
+@pytest.mark.unproven
 def test_a_new_quota_takes_effect_within_100_ms(start: Start, record: Record) -> None:
     """A hog that has a CPU for itself is limited while it runs, and let go."""
     scheduler = start()
