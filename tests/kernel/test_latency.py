@@ -3,12 +3,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.kernel.harness import Record, Start, ended_well, scaled, undisturbed
 from tools.load.programs import Hogs, Sleeper, Wakeups, figures
-
-pytestmark = pytest.mark.unproven
 
 
 def _among_hogs(seconds: float) -> Wakeups:

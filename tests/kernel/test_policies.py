@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import pytest
-
 from pyland.policies import BUILTINS
 from tests.kernel.harness import (
     GAP_S,
@@ -23,8 +21,6 @@ from tests.kernel.harness import (
 )
 from tools.load.build import ROOT
 from tools.load.programs import Hogs, Sleeper
-
-pytestmark = pytest.mark.unproven
 
 
 def _ten_lines(folder: Path) -> str:

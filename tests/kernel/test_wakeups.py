@@ -132,14 +132,12 @@ def test_a_task_that_yields_goes_behind_all_queued_tasks(start: Start, record: R
     assert sum(each) > 5 * totals["forwarded"]
 
 
-@pytest.mark.unproven
 def test_one_that_wakes_thousands_up_is_not_left_behind_them(start: Start, record: Record) -> None:
     """The last task at a barrier wakes up the others, which then take turns."""
     each, _ = turns_taken(start, record, 2000)
     assert each[0] > 0
 
 
-@pytest.mark.unproven
 def test_a_slice_ends_between_two_ticks(start: Start, record: Record) -> None:
     """Six hogs with slices of a millisecond: at 250 Hz a tick comes only every 4 ms."""
     scheduler = start("--policy", "vtime", "--slice-us-min", "1000")
