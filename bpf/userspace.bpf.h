@@ -124,7 +124,7 @@ APART int head_computes(u64 dsq_id)
  */
 static __always_inline bool wakeups_go_first(s32 cpu)
 {
-	return shared.wakeup_waits && 
+	return shared.wakeup_waits &&
 	       (head_computes(cpu) || head_computes(DOMAIN_DSQ + domain_of(cpu)));
 }
 

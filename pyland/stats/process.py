@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The process that serves statistics: neither the one that decides nor the one that has root.
+"""The process that serves statistics. It makes no decisions, and it has no rights of root.
 
 A process of its own is the safest choice. The supervisor must never be busy with clients, because
 it watches the worker. The reporter may wait for a disk or terminal, and keeps root's rights for its
@@ -170,7 +170,7 @@ def _live(
 
 
 def _give_up_rights(source: Source, state: Any) -> None:
-    """Become a user without rights, who can only read; raises UsageError."""
+    """Give up all rights but to read; raises UsageError if that is not possible."""
     with suppress(OSError, ValueError):
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         wanted = CLIENTS_MAX + 64

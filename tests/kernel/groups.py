@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.load.programs import Hogs
+
 ROOT = Path("/sys/fs/cgroup")
 
 
@@ -86,3 +88,25 @@ def used_within(groups: Mapping[str, Group], seconds: float) -> dict[str, float]
     after = {name: group.used_us() for name, group in groups.items()}
     passed_us = (time.monotonic_ns() - began_ns) / 1000
     return {name: (after[name] - before[name]) / passed_us for name in groups}
+
+
+def hogs_in(stack: contextlib.ExitStack, group: Group, number: int, cpu: int | None = None) -> Hogs:
+    """Hogs in this group, until the stack ends."""
+    hogs = stack.enter_context(Hogs(600, [0] * number, cpu=cpu))
+    group.take(hogs.pids)
+    return hogs
+
+
+def shares_of(used: dict[str, float]) -> dict[str, float]:
+    """Each group's part of what all groups used."""
+    return {name: each / sum(used.values()) for name, each in used.items()}
+
+
+def near(got: float, wanted: float, also: float = 0) -> bool:
+    """True if it is within 10 % of what is wanted."""
+    return abs(got - wanted) <= wanted * 0.1 + also
+
+
+def cpu_ns(pid: int) -> int:
+    """CPU time of a process's first thread, in nanoseconds."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])

@@ -264,7 +264,7 @@ class _Echo:
 
 
 def test_another_user_does_not_lose_its_connection(tmp_path: Path) -> None:
-    """When there are too many, the user with most of them loses one, whoever came first."""
+    """If there are too many, a client is ended. It belongs to the user with the most clients."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(tmp_path / "s"))
     listener.listen(64)
