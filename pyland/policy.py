@@ -237,9 +237,9 @@ class Policy:
         """Decide a task that came to `enqueue`: where it runs, for how long, in which order.
 
         `cpu` is a CPU or `CPU_ANY` (an idle CPU if there is one, else the first that is free);
-        or else `domain` is the number of one of `Machine.domains`. `slice_ns` 0 is the shortest slice; other values are brought
-        into 0.1 to 100 ms. The lowest `vtime_ns` runs first; without it, tasks run in the
-        order in which they became runnable. A task that wakes up preempts a task that is
+        or else `domain` is the number of one of `Machine.domains`. `slice_ns` 0 is the shortest
+        slice; other values are brought into 0.1 to 100 ms. The lowest `vtime_ns` runs first;
+        without it, tasks run in the order in which they became runnable. A task that wakes up preempts a task that is
         due later by more than `margin_ns`. With `preempt` the task that runs on `cpu` makes
         room in any case. The value of `task.state` comes back with the task.
 
