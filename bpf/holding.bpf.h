@@ -41,7 +41,7 @@ static __noinline bool is_admitted(struct task_struct *p, s32 cpu)
 struct find_admitted {
 	s32 cpu;
 	u32 begin;
-	bool found;
+	s32 taken;		/* no bool: the verifier knows no byte of memory to be 0 or 1 */
 };
 
 /* Takes the first held task of an LLC that this CPU may run, where the policy has set domains. */
@@ -66,14 +66,12 @@ static long take_admitted_at(u64 i, void *context)
 				continue;
 			if (!dsq_move(&it, p, here))
 				continue;
-			find->found = true;
+			find->taken = 1;
 			break;
 		}
 	}
 	bpf_iter_scx_dsq_destroy(&it);
-	if (find->found)
-		return 1;
-	return 0;
+	return find->taken > 0;
 }
 
 /* Takes the task that has been held longest, first from this CPU's LLC, then from the others. */
@@ -88,7 +86,7 @@ APART int take_held(s32 cpu)
 		return take_of_range(HOLDING_DSQ, config.nr_llcs, c->llc);
 	find.begin = c->llc;
 	bpf_loop(config.nr_llcs, take_admitted_at, &find, 0);
-	return find.found;
+	return find.taken;
 }
 
 /*

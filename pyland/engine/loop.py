@@ -37,6 +37,8 @@ def wanted(policy: Policy) -> int:
         ("stopped", lib.PYLAND_WANT_STOPPED),
         ("slept", lib.PYLAND_WANT_SLEPT),
         ("exited", lib.PYLAND_WANT_EXITED),
+        ("running", lib.PYLAND_WANT_RUNNING),
+        ("changed", lib.PYLAND_WANT_CHANGED),
     ):
         if getattr(type(policy), method) is not getattr(Policy, method):
             bits |= bit
@@ -142,6 +144,10 @@ class DispatchLoop:
                     policy.stopped(pid, ran_ns)
                 elif kind == lib.PYLAND_EVENT_SLEPT:
                     policy.slept(pid)
+                elif kind == lib.PYLAND_EVENT_RUNNING:
+                    policy.running(pid)
+                elif kind == lib.PYLAND_EVENT_CHANGED:
+                    policy.changed(pid)
                 else:
                     forget(policy, pid)
                     policy.exited(pid)
