@@ -159,7 +159,7 @@ struct pyland_cpu {
 	unsigned int last_was_own;
 	unsigned int sched_ran_last;
 	unsigned int sched_kept;
-	unsigned int wakes_sync;	/* the task that wakes one up here is about to sleep */
+	unsigned int pad_sync;
 	unsigned long long lag_check_ns;	/* next look at the oldest held task */
 	unsigned long long far_look_ns;		/* next look at the queues of other domains */
 	unsigned int far_domain;		/* which of them is next */

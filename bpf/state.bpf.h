@@ -101,6 +101,8 @@ struct task_ctx {
 	s32 place;			/* of its last decision: a CPU, a domain or any */
 	u32 kernel_helper;
 	u32 woke_up;			/* its last enqueue was a wakeup */
+	u32 waker_noted;		/* select_cpu has noted what wakes it up */
+	u32 sync_cpu;			/* where a waker that is about to sleep woke it, + 1; 0: none */
 	u32 lasts_asleep;		/* its last decision was for a wakeup, and lasts for more */
 	u32 yielded;			/* it gives way to all that are queued, once */
 	u32 interrupted;		/* by a higher class, and not queued since */
