@@ -159,7 +159,7 @@ struct pyland_cpu {
 	unsigned int last_was_own;
 	unsigned int sched_ran_last;
 	unsigned int sched_kept;
-	unsigned int pad_sync;
+	int running_rank;		/* of the domain of the task that runs */
 	unsigned long long lag_check_ns;	/* next look at the oldest held task */
 	unsigned long long far_look_ns;		/* next look at the queues of other domains */
 	unsigned int far_domain;		/* which of them is next */
@@ -175,12 +175,10 @@ struct pyland_cpu {
 	unsigned int cuts;		/* tasks that the policy cut short since ... */
 	unsigned int looks_left;	/* of a search through held tasks */
 	unsigned long long cuts_since_ns;
-	int running_rank;		/* of the domain of the task that runs */
-	int pad_rank;
 	unsigned long long picked_dsq;	/* where the decision that this CPU applies puts its task */
 	int picked_cpu;
 	int picked_kick;
-	unsigned long long pad_cache_line[4];
+	unsigned long long pad_cache_line[5];
 };
 
 /*
