@@ -27,11 +27,14 @@
 /* Notes a decision with this slice; with a slice of 0 the decision ends when the task stops. */
 static __always_inline void note_grant(const struct task_struct *p, struct task_ctx *t, u64 slice_ns)
 {
+	u64 usual_ns;
+
 	t->left_ns = slice_ns;
 	t->lasts_until_ns = t->decided_ns + user.lasts_ns;
 	t->lasts_asleep = t->woke_up;
-	shared.usual_ns = usual_slice_ns(shared.usual_ns,
-					 slice_at_weight_100(slice_ns, weight_of(p, t)));
+	usual_ns = usual_slice_ns(shared.usual_ns, slice_at_weight_100(slice_ns, weight_of(p, t)));
+	if (usual_ns != shared.usual_ns)
+		shared.usual_ns = usual_ns;
 }
 
 /*

@@ -62,7 +62,7 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	}
 	/* If no CPU idles, skip the kernel's search: it would take 400 instructions. */
 	cpu = -1;
-	if (shared.nr_idle > 0) {
+	if (some_cpu_idles()) {
 		if (sets_domains())
 			cpu = is_asked_first(t) ? -1 : pick_for_task(p, t, prev_cpu);
 		else
