@@ -11,6 +11,8 @@ from typing import Self
 DEFAULT = "default"
 PYLAND = "pyland deadline"
 RUSTLAND = "scx_rustland"
+MIGRATIONS = "migrations_per_switch"
+"""The figure of all migrations; the names of those by distance end so."""
 PARTS = ("BPF", "waiting for the user-space scheduler", "Python", "waiting for a CPU")
 
 
@@ -137,6 +139,16 @@ class Workload:
     def main(self) -> str:
         """The name of the figure that stands for the workload."""
         return next(iter(self.metrics))
+
+    @property
+    def own(self) -> list[str]:
+        """The names of the figures that are not migrations."""
+        return [name for name in self.metrics if not name.endswith(MIGRATIONS)]
+
+    @property
+    def migrations(self) -> list[str]:
+        """The names of the migrations per switch, all of them first; empty if not counted."""
+        return [name for name in self.metrics if name.endswith(MIGRATIONS)]
 
 
 @dataclass(frozen=True)

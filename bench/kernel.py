@@ -18,13 +18,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import machine
+from bench import machine, migrations
 from bench.figures import DEFAULT
 from bench.report import summary
-from bench.results import load
+from bench.results import MACHINES, kernel_file
 from bench.schedulers import Contender, Running, contenders, version
 from bench.workloads import WORKLOADS, Workload, services
 from tools.load import build
+from tools.load.migrations import missing
 from tools.load.scheduler import PYLAND, SCHED_EXT
 
 RESULTS = build.ROOT / "build" / "bench"
@@ -143,6 +144,7 @@ def main(words: Sequence[str]) -> int:
     add("--workloads", nargs="+", default=[], metavar="NAME", help="only these")
     add("--schedulers", nargs="+", default=[], metavar="NAME", help="only these, and the default")
     add("--results", type=Path, default=RESULTS, metavar="FOLDER", help="(build/bench)")
+    add("--machine", type=int, choices=MACHINES, help="which of the lab's, by its CPUs (any)")
     add("--add", action="store_true", help="as further rounds to the results that there are")
     options = parser.parse_args(words)
     if not SCHED_EXT.is_dir() or os.geteuid():
@@ -151,6 +153,10 @@ def main(words: Sequence[str]) -> int:
     if options.rounds < 1 or options.seconds <= 0:
         say("it takes at least one round, of more than no time")
         return 2
+    if options.machine and options.machine != os.cpu_count():
+        say(f"--machine {options.machine}: this machine has {os.cpu_count()} CPUs")
+        return 2
+    name = MACHINES.get(options.machine, "kernel")
     try:
         all_schedulers = contenders(PYLAND)
         names = options.schedulers and list(dict.fromkeys([DEFAULT, *options.schedulers]))
@@ -167,10 +173,15 @@ def main(words: Sequence[str]) -> int:
     for name in ("scx_rustland", "scx_bpfland", "scx_lavd", "scx_rusty"):
         if not options.schedulers and all(each.name != name for each in all_schedulers):
             left_out[name] = "not on PATH"
+    if reason := missing():
+        left_out["migrations"] = reason
+    else:
+        workloads = [migrations.counted(workload) for workload in workloads]
     for name, reason in left_out.items():
         say(f"left out: {name}: {reason}")
 
-    results = machine.described(f'make bench-kernel BENCH_ARGS="{shlex.join(words)}"')
+    repeated = [re.sub("^--machine(?=$|=)", "--machines", word) for word in words]
+    results = machine.described(f'make bench-kernel BENCH_ARGS="{shlex.join(repeated)}"')
     results |= {
         "rounds": options.rounds,
         "seconds": options.seconds,
@@ -190,18 +201,18 @@ def main(words: Sequence[str]) -> int:
         "runs": [],
     }
     options.results.mkdir(parents=True, exist_ok=True)
-    file = options.results / "kernel.json"
+    file = options.results / f"{name}.json"
     earlier = json.loads(file.read_text(encoding="utf-8")) if options.add and file.exists() else {}
     with services(workloads):
         first = earlier.get("rounds", 0)
         for round_ in range(first, first + options.rounds):
             for contender in rotated(schedulers, round_):
-                raw = options.results / "raw"
+                raw = options.results / "raw" / name
                 results["runs"] += turn(contender, workloads, options.seconds, raw, round_)
                 # After each turn, so that a later failure loses no figures.
                 text = json.dumps(added(earlier, results), indent=1)
                 file.write_text(text + "\n", encoding="utf-8")
-    print(summary(load(options.results)))
+    print(summary(kernel_file(file)))
     return 0
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench import sections
 from bench.cycle import Cycle
-from bench.figures import PYLAND
+from bench.figures import MIGRATIONS, PYLAND
 from bench.results import Results, ResultsError, load
 from bench.text import NONE, mid, span, table
 from bench.verdicts import verdicts
@@ -37,24 +37,21 @@ def page(
     judged = [
         [each.number, each.target, each.measured, words[each.reached]] for each in verdicts(results)
     ]
-    left_out = (results.files.get("kernel") or {}).get("left_out") or {}
     targets = [TARGETS, table(["", "target", "measured", "reached"], judged, left=4)]
     parts: tuple[tuple[str, str, Iterable[str]], ...] = (
         ("The machine", "", sections.machines(results)),
         ("How to repeat it", "", sections.repeat(results)),
         ("Against the targets", "", targets),
         ("Workloads", "ratio", sections.workloads(results)),
+        ("Migrations", "", sections.migrations(results)),
+        ("Eight CPUs", "", sections.many(results.many)),
         ("Cost of deciding", "cost", sections.cost(results)),
         ("Where a cycle's instructions go", "cycle", sections.cycle(cycle)),
         ("Where a task's time goes", "split", sections.split(results)),
         ("Scale", "scale", sections.scale(results)),
         ("Rings", "rings", sections.rings(results)),
         ("What was tried", "", [remarks.strip("\n") or "No remarks yet."]),
-        (
-            "What was left out",
-            "",
-            [table(["what", "why"], left_out.items(), 2) if left_out else "Nothing."],
-        ),
+        ("What was left out", "", sections.left_out(results)),
         ("What failed", "", sections.failures(results)),
     )
     blocks = ["# Performance", GENERATED]
@@ -74,6 +71,8 @@ def summary(results: Results) -> str:
             spread = results.figures(scheduler, name, main)
             ratio = results.ratio(scheduler, name, main)
             good = f"{ratio.median:.3f} times as good" if ratio else "no ratio"
+            if moved := results.figures(scheduler, name, MIGRATIONS):
+                good += f", {mid(moved)} migrations per switch"
             lines.append(f"  {scheduler:<22}{mid(spread):>12}  {span(spread):<22}{good}")
     failed = sum(bool(run.error) for run in results.kernel)
     return "\n".join([*lines, f"{failed} of {len(results.kernel)} runs failed"])

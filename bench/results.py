@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
@@ -25,6 +25,9 @@ class ResultsError(ValueError):
 
 Places = Mapping[tuple[str, str], Sequence[Cost]]
 """Costs of runs by load or workload, and scheduler, in the order of the report."""
+MANY = "kernel-8"
+MACHINES = {2: "kernel", 8: MANY}
+"""The lab's machines for the workloads by their CPUs, with the files of their results."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,12 @@ class Results:
     cost: tuple[Run, ...]
     scale: tuple[Run, ...]
     rings: tuple[Ring, ...]
+    many: Results | None = None
+    """The workloads on eight CPUs; None if they were not measured."""
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """The runs of all files; the rings have no runs."""
+        """The runs of all files, but those on eight CPUs; the rings have no runs."""
         return self.kernel + self.cost + self.scale
 
     @property
@@ -170,24 +175,37 @@ def _ring(data: Mapping[str, Any]) -> Ring:
     )
 
 
-def load(folder: Path) -> Results:
-    """All results of a folder; ResultsError for a file that cannot be read."""
-    files: dict[str, Any] = {}
-    made: dict[str, Any] = {"workloads": {}}
-    for name in ("kernel", "cost", "scale", "rings"):
+def _read(folder: Path, files: Mapping[str, str]) -> Results:
+    """The results of files by name, each read as the `kernel`, `cost`, ... that it stands for."""
+    found: dict[str, Any] = {}
+    made: dict[str, Any] = {"workloads": {}, "kernel": (), "cost": (), "scale": (), "rings": ()}
+    for name, part in files.items():
         path = folder / f"{name}.json"
-        made[name] = ()
         if not path.exists():
             continue
         try:
-            data = files[name] = json.loads(path.read_text(encoding="utf-8"))
-            if name == "rings":
+            data = found[part] = json.loads(path.read_text(encoding="utf-8"))
+            if part == "rings":
                 every = (each for each in data["benchmarks"] if "us_per_task" in each["extra_info"])
-                made[name] = tuple(_ring(each) for each in every)
+                made[part] = tuple(_ring(each) for each in every)
                 continue
-            made[name] = tuple(_run(each) for each in data["runs"])
+            made[part] = tuple(_run(each) for each in data["runs"])
             for each, about in data.get("workloads", {}).items():
                 made["workloads"][each] = _workload(about)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ResultsError(f"{path}: {type(error).__name__}: {error}") from None
-    return Results(files=files, **made)
+    return Results(files=found, **made)
+
+
+def kernel_file(path: Path) -> Results:
+    """The results of every scheduler under every workload on one machine; raises as `load`."""
+    return _read(path.parent, {path.stem: "kernel"})
+
+
+def load(folder: Path) -> Results:
+    """All results of a folder; ResultsError for a file that cannot be read."""
+    results = _read(folder, {name: name for name in ("kernel", "cost", "scale", "rings")})
+    many = kernel_file(folder / f"{MANY}.json")
+    if not many.files:
+        return results
+    return replace(results, files={**results.files, MANY: many.files["kernel"]}, many=many)

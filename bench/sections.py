@@ -8,8 +8,8 @@ from statistics import median
 from typing import Any
 
 from bench.cycle import Cycle
-from bench.figures import PARTS, Cost, Ring
-from bench.results import Results, deciding, middle, ordered, splits
+from bench.figures import DEFAULT, PARTS, Cost, Ring
+from bench.results import MANY, Results, deciding, middle, ordered, splits
 from bench.text import NONE, count, factor, mid, number, span, table
 
 EMULATED = """**The processors are emulated, which is many times slower than real ones: figures
@@ -18,6 +18,10 @@ COUNTED = """Counted, not timed: the virtual machine's clock advances one nanose
 instruction (QEMU's `icount`), so a nanosecond here is an instruction."""
 TURNS = """Its CPUs take turns, and what CPU time is said beside the workloads includes the others'
 turns: the rows compare, the exact figures are those by load."""
+MIGRATIONS = """Tasks that moved to another CPU, for each context switch of the machine, over a
+whole run. As elsewhere, *times as good* is above 1 where fewer moved than by default."""
+EIGHT_CPUS = """Two NUMA nodes, each with a last-level cache of its own, two cores, and two siblings
+of each core. The columns of the schedulers have *times as good as default*."""
 RINGS_COMMAND = "make bench BENCH_ARGS=--benchmark-json=build/bench/rings.json"
 COST_TITLES = (
     "runs",
@@ -70,11 +74,13 @@ def repeat(results: Results) -> Iterator[str]:
     """The commands that the files name."""
     commands = [results.files[name].get("command") or RINGS_COMMAND for name in results.files]
     yield "\n".join(["```sh", *dict.fromkeys(commands), "python -m bench.report", "```"])
-    if kernel := results.files.get("kernel"):
-        yield (
-            f"kernel.json is of {kernel.get('date', NONE)}: {kernel.get('rounds', NONE)} rounds, "
-            f"each scheduler once in a round, {number(kernel.get('seconds'))} s for each workload."
-        )
+    for name in ("kernel", MANY):
+        if kernel := results.files.get(name):
+            yield (
+                f"{name}.json is of {kernel.get('date', NONE)}: {kernel.get('rounds', NONE)} "
+                f"rounds, each scheduler once in a round, {number(kernel.get('seconds'))} s for "
+                "each workload."
+            )
 
 
 def _is_counted(results: Results) -> bool:
@@ -93,8 +99,9 @@ def workloads(results: Results) -> Iterator[str]:
         yield "\n".join(
             f"- `{key}`, {metric.better} is better: {metric.about}"
             for key, metric in each.metrics.items()
+            if key in each.own
         )
-        main, *others = each.metrics
+        main, *others = each.own
         titles = ["scheduler", "runs", main, "min to max", "times as good as default", *others]
         rows = []
         for scheduler in results.schedulers():
@@ -103,6 +110,60 @@ def workloads(results: Results) -> Iterator[str]:
                 more = [mid(results.figures(scheduler, name, other)) for other in others]
                 rows.append([scheduler, spread.runs, mid(spread), span(spread), ratio, *more])
         yield table(titles, rows) if rows else "No run came to its end."
+
+
+def migrations(results: Results) -> Iterator[str]:
+    """A table of tasks that moved by distance, for each workload and scheduler."""
+    about = {
+        name: of.metrics[name].about for of in results.workloads.values() for name in of.migrations
+    }
+    rows = []
+    for name, each in results.workloads.items():
+        if not each.migrations:
+            continue
+        main = each.migrations[0]
+        for scheduler in results.schedulers():
+            spread = results.figures(scheduler, name, main)
+            if not spread:
+                continue
+            ratio = factor(results.ratio(scheduler, name, main))
+            parts = [mid(results.figures(scheduler, name, part)) for part in [*about][1:]]
+            rows.append([name, scheduler, spread.runs, mid(spread), ratio, *parts])
+    if rows:
+        main, *parts = about
+        yield MIGRATIONS
+        yield "\n".join(f"- `{name}`: {text}" for name, text in about.items())
+        titles = ["workload", "scheduler", "runs", main, "times as good as default", *parts]
+        yield table(titles, rows, left=2)
+
+
+def many(results: Results | None) -> Iterator[str]:
+    """The workloads on eight CPUs: every figure beside the default scheduler's, and migrations."""
+    if not results:
+        return
+    yield EIGHT_CPUS
+    if _is_counted(results):
+        yield COUNTED
+    others = [name for name in results.schedulers() if name != DEFAULT]
+    rows = []
+    for name, each in results.workloads.items():
+        for metric in each.own:
+            ratios = [factor(results.ratio(scheduler, name, metric)) for scheduler in others]
+            base = results.figures(DEFAULT, name, metric)
+            if base:
+                rows.append([name, f"`{metric}`", base.runs, mid(base), *ratios])
+    titles = ["workload", "figure", "runs", DEFAULT, *others]
+    yield table(titles, rows, left=2) if rows else "No run came to its end."
+    yield from migrations(results)
+
+
+def left_out(results: Results) -> Iterator[str]:
+    """What the workloads could not use on either machine, and why."""
+    rows = []
+    for name, where in (("kernel", ""), (MANY, "eight CPUs: ")):
+        reasons = (results.files.get(name) or {}).get("left_out") or {}
+        rows += [[f"{where}{what}", why] for what, why in reasons.items()]
+    yield table(["what", "why"], rows, 2) if rows else "Nothing."
 
 
 def _cost_row(costs: Sequence[Cost]) -> list[str]:
@@ -191,10 +252,12 @@ def rings(results: Results) -> Iterator[str]:
 def failures(results: Results) -> Iterator[str]:
     """Runs with an error; no figure includes them."""
     errors: dict[tuple[str, str], list[str]] = {}
-    for run in results.runs:
+    many = results.many.runs if results.many else ()
+    on_both = [*((run, "") for run in results.runs), *((run, ", eight CPUs") for run in many)]
+    for run, where in on_both:
         place = run.workload or (f"{run.load} load" if run.load else "")
         place = place or f"{run.tasks:,} tasks, {run.cpus} CPUs"
-        errors.setdefault((place, run.scheduler), []).append(run.error)
+        errors.setdefault((place + where, run.scheduler), []).append(run.error)
     rows = [
         [*key, len(list(filter(None, of))), len(of), next(filter(None, of))[:200]]
         for key, of in errors.items()

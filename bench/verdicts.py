@@ -123,7 +123,7 @@ def verdicts(results: Results) -> list[Verdict]:
     ]
     counted = [
         run.cost.page_faults
-        for run in results.runs
+        for run in (*results.runs, *(results.many.runs if results.many else ()))
         if run.scheduler.startswith("pyland") and run.cost and run.cost.page_faults is not None
     ]
     got = (f"{number(sum(counted))} in {len(counted)} runs", not sum(counted)) if counted else ()

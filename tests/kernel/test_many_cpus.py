@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.harness import Record, Start, ended_well, swap, undisturbed
-from tests.kernel.migrations import Migrations
 from tools.load.command import Stress, available
+from tools.load.migrations import Migrations
 from tools.load.programs import Hogs, Sleeper
 from tools.load.scheduler import End
 

@@ -235,7 +235,7 @@ def test_the_page_has_every_figure(tmp_path: Path) -> None:
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     files = _files()
     text = report.page(_write(tmp_path, {"rings": files["rings"]}), "", {})
-    assert text.count("\nNot measured.\n") == 5
+    assert text.count("\nNot measured.\n") == 7
     assert "| cycle |" in text
     assert set(_reached(results.load(tmp_path)).values()) == {True, None}
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+MANY = "nodes=2,cores=2,threads=2"
+"""Eight CPUs with siblings, two caches and two nodes: where tests and benchmarks have many CPUs."""
 MOST_CPUS = 255  # what QEMU's machine starts without an emulated IOMMU
 
 
