@@ -175,10 +175,11 @@ struct pyland_cpu {
 	unsigned int cuts;		/* tasks that the policy cut short since ... */
 	unsigned int looks_left;	/* of a search through held tasks */
 	unsigned long long cuts_since_ns;
+	unsigned long long timer_ends_ns;	/* when the timer of its slices expires, if it is set */
 	unsigned long long picked_dsq;	/* where the decision that this CPU applies puts its task */
 	int picked_cpu;
 	int picked_kick;
-	unsigned long long pad_cache_line[5];
+	unsigned long long pad_cache_line[4];
 };
 
 /*

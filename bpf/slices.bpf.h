@@ -27,6 +27,7 @@ static int slice_is_over(void *map, u32 *key, struct slice_timer *s)
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
 		left_ns = config.shortest_ns;
 	}
+	c->timer_ends_ns = now_ns() + left_ns;
 	bpf_timer_start(&s->timer, left_ns, TIMER_CPU_PIN);
 	return 0;
 }
@@ -51,6 +52,7 @@ static __always_inline void look_in(s32 cpu, struct pyland_cpu *c, u64 after_ns)
 	if (!s)
 		return;
 	c->slice_timed_by = bpf_get_smp_processor_id() + 1;
+	c->timer_ends_ns = now_ns() + after_ns;
 	bpf_timer_start(&s->timer, after_ns, TIMER_CPU_PIN);
 }
 
@@ -65,10 +67,18 @@ static __always_inline bool is_timed(s32 cpu, const struct pyland_cpu *c)
 	return c->slice_timed_by && (here != cpu || c->slice_timed_by == (u32)here + 1);
 }
 
+/* True if the timer expires when the slice of the task that runs ends, or before. */
+static __always_inline bool is_timed_in_time(s32 cpu, const struct pyland_cpu *c)
+{
+	u64 ends_ns = c->running_since_ns + c->running_slice_ns;
+
+	return is_timed(cpu, c) && (s64)(c->timer_ends_ns - ends_ns) <= (s64)SLICE_SLACK_NS;
+}
+
 /* A task may wait behind the one that runs on this CPU. */
 static __always_inline void time_slice(s32 cpu, struct pyland_cpu *c, u64 now)
 {
-	if (is_timed(cpu, c) || !c->running_since_ns ||
+	if (!c->running_since_ns || is_timed_in_time(cpu, c) ||
 	    (c->running_slice_ns >= SLICE_TIMED_NS && !c->nohz_full) || !work_is_queued(cpu, c->llc))
 		return;
 	/* The task may have run for long while no other task waited. */
