@@ -141,7 +141,12 @@ static __noinline u64 interim_key(const struct task_struct *p, const struct task
 	if (!t->vtime_known)
 		return newest_ns - shared.lead_ns;
 	key_ns = next_key(p, t);
-	least_ns = newest_ns - (t->woke_up ? t->lead_ns : INTERIM_SLICES * config.longest_ns);
+	/*
+	 * A task that wakes up has the lead of its last decision. While user space lags there is no
+	 * next one: the CPU time that the task has used orders it alone.
+	 */
+	least_ns = newest_ns - (t->woke_up && !shared.lagging ? t->lead_ns :
+							       INTERIM_SLICES * config.longest_ns);
 	if ((s64)(key_ns - least_ns) < 0)
 		return least_ns;
 	/*
