@@ -138,9 +138,9 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	if (!waited && shared.usual_ns && shared.usual_ns < slice_ns)
 		slice_ns = shared.usual_ns;
 	/* A longer slice would move the key of a light task further than the policy lets it be. */
-	least_ns = slice_of_weight(config.shortest_ns, weight_of(p, t));
-	if (least_ns > config.shortest_ns)
-		least_ns = config.shortest_ns;
+	least_ns = config.shortest_ns;
+	if (weight_of(p, t) < 100)
+		least_ns = slice_of_weight(least_ns, weight_of(p, t));
 	task_cpu->running_slice_ns = slice_ns > least_ns ? slice_ns : least_ns;
 	time_slice(scx_bpf_task_cpu(p), task_cpu, t->start_ns);
 	let_tick_stop(p, scx_bpf_task_cpu(p), task_cpu);

@@ -67,12 +67,17 @@ static __always_inline bool is_timed(s32 cpu, const struct pyland_cpu *c)
 	return c->slice_timed_by && (here != cpu || c->slice_timed_by == (u32)here + 1);
 }
 
-/* True if the timer expires when the slice of the task that runs ends, or before. */
+/*
+ * True if the timer is set, and soon enough. For a slice of usual length it is: it expires once in a
+ * shortest slice. To set it costs more than a switch, so only the slice of a light task moves it.
+ */
 static __always_inline bool is_timed_in_time(s32 cpu, const struct pyland_cpu *c)
 {
-	u64 ends_ns = c->running_since_ns + c->running_slice_ns;
-
-	return is_timed(cpu, c) && (s64)(c->timer_ends_ns - ends_ns) <= (s64)SLICE_SLACK_NS;
+	if (!is_timed(cpu, c))
+		return false;
+	return c->running_slice_ns >= config.shortest_ns ||
+	       (s64)(c->timer_ends_ns - c->running_since_ns - c->running_slice_ns) <=
+	       (s64)SLICE_SLACK_NS;
 }
 
 /* A task may wait behind the one that runs on this CPU. */
