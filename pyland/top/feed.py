@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pyland.errors import UsageError
 from pyland.stats.client import Client, NoServerError
-from pyland.top.statistics import Statistics, checked
+from pyland.top.statistics import Histogram, Statistics, checked, histograms
 
 _TIMEOUT_S = 5.0
 _AGAIN_S = 0.25
@@ -29,14 +30,21 @@ class Feed:
         self._trouble = ""
         self._number = 0
         self._ends = threading.Event()
+        self._latency_wanted = False
+        self._latency: Client | None = None
         self._thread = threading.Thread(target=self._follow, daemon=True, name="statistics")
 
     def start(self) -> None:
         """Begin to connect."""
         self._thread.start()
 
-    def ask(self) -> int:
-        """Ask for new statistics; returns the number of answers so far, for `answer`."""
+    def ask(self, *, latency: bool = False) -> int:
+        """Ask for new statistics; returns the number of answers so far, for `answer`.
+
+        With `latency` also for histograms: pyland keeps them from the first such question until
+        one without it.
+        """
+        self._latency_wanted = latency
         with self._answered:
             number = self._number
         self._wanted.set()
@@ -60,6 +68,7 @@ class Feed:
                 with Client(self.path, _TIMEOUT_S) as client:
                     self._converse(client)
             except (NoServerError, UsageError) as error:
+                self._look_no_more()
                 self._tell(None, str(error))
             time.sleep(_AGAIN_S)
 
@@ -74,8 +83,27 @@ class Feed:
                 return
             found: Any = client.request("stats")
             now_s = time.monotonic()
-            self._tell(checked(found, now_s - at_s, self.path), "")
+            latest = checked(found, now_s - at_s, self.path)
+            self._tell(replace(latest, histograms=self._histograms()), "")
             at_s = now_s
+
+    def _histograms(self) -> tuple[Histogram, ...] | None:
+        """The histograms, if they are wanted; a connection of their own counts them."""
+        if not self._latency_wanted:
+            self._look_no_more()
+            return None
+        try:
+            if self._latency is None:
+                self._latency = Client(self.path, _TIMEOUT_S)
+            return histograms(self._latency.request("stats", target="latency")) or None
+        except UsageError:  # a pyland without histograms
+            self._look_no_more()
+            return None
+
+    def _look_no_more(self) -> None:
+        if self._latency is not None:
+            self._latency.close()
+            self._latency = None
 
     def _tell(self, latest: Statistics | None, trouble: str) -> None:
         with self._answered:

@@ -9,6 +9,8 @@ from pyland.policies import BUILTINS
 from pyland.top.seen import SORTS
 
 NR_PAGES = 3
+LATENCY_PAGE = 2
+"""The page that shows histograms, which are kept only while a client looks."""
 PAGE_STEP = 10
 TEXT_MAX = 200
 

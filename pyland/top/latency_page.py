@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
+
 from pyland.top.keys import Choices
 from pyland.top.machine import MachineSeen
 from pyland.top.screen import Screen, summary
 from pyland.top.seen import Seen
 from pyland.top.statistics import LATENCIES, Histogram
-from pyland.top.text import BOLD, DIM, Line, Piece, bar, clean, duration, line, number
+from pyland.top.text import BOLD, DIM, Line, Piece, bar, clean, cut, duration, fit, line, number
 
+_BLOCK_MIN = 64
+"""Columns that a histogram needs."""
 _PARTS = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999))
 
 
@@ -24,10 +29,7 @@ def lines(seen: Seen, choices: Choices, screen: Screen) -> list[Line]:
         means_ns = found.latencies()
         for name, meaning, _, _ in LATENCIES:
             rows.append(line(f"  {name:10} {duration(means_ns[name]):>6}  ", Piece(meaning, DIM)))
-        for one in found.histograms:
-            rows += _histogram(one, screen)
-        if not found.histograms:
-            rows.append(line(Piece("  this pyland keeps no histograms", DIM)))
+        rows += _histograms(found.histograms, screen)
     room = screen.rows - len(top)
     first = min(choices.scrolled, max(len(rows) - room, 0))
     return [*top, *rows[first : first + room]]
@@ -44,19 +46,36 @@ def _by_cpu(machine: MachineSeen, screen: Screen) -> list[Line]:
     ]
 
 
-def _histogram(one: Histogram, screen: Screen) -> list[Line]:
-    """A line for each bucket between the first and the last that has a value."""
-    total = sum(one.counts)
-    parts = "  ".join(f"{name} {duration(one.percentile(part))}" for name, part in _PARTS)
-    found = [line(Piece(clean(one.name, screen.encoding), BOLD), f"  {number(total)}  {parts}")]
-    filled = [index for index, count in enumerate(one.counts) if count]
+def _histograms(found: Sequence[Histogram] | None, screen: Screen) -> list[Line]:
+    """The histograms, side by side where there is room."""
+    if found is None:
+        return [line(Piece("this pyland keeps no histograms", DIM))]
+    filled = [one for one in found if any(one.counts)]
+    rows = [line(Piece("Histograms of all tasks (from pyland, since this page is open)", BOLD))]
+    per_line = max(screen.columns // _BLOCK_MIN, 1)
+    cells = screen.columns // per_line
+    for begin in range(0, len(filled), per_line):
+        blocks = [_block(one, cells - 2, screen) for one in filled[begin : begin + per_line]]
+        rows += [
+            line("".join(fit(text, cells) for text in row))
+            for row in zip_longest(*blocks, fillvalue="")
+        ]
+    return rows
+
+
+def _block(one: Histogram, cells: int, screen: Screen) -> list[str]:
+    """The lines of a histogram: a title, and the buckets from the first to the last filled one."""
+    parts = "  ".join(f"{name} {_value(one, one.percentile(part))}" for name, part in _PARTS)
+    found = [cut(f"  {clean(one.name, screen.encoding)}  {parts}", cells)]
+    filled = [bucket for bucket, count in enumerate(one.counts) if count]
     most = max(one.counts)
-    for index in range(filled[0], filled[-1] + 1) if filled else ():
-        low = duration(1 << index - 1) if index else "0"
-        found.append(
-            line(
-                f"  {low:>6} to {duration(1 << index):>6} {one.counts[index]:8d} ",
-                bar(one.counts[index] / most, screen.columns // 2),
-            )
-        )
+    for bucket in range(filled[0], filled[-1] + 1):
+        low = _value(one, 1 << bucket - 1 if bucket else 0)
+        count = one.counts[bucket]
+        begin = f"  {low:>6} {count:9d} "
+        found.append(f"{begin}{bar(count / most, cells - len(begin))}")
     return found
+
+
+def _value(one: Histogram, value: float) -> str:
+    return duration(value * 1000) if one.in_time else number(value)

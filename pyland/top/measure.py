@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from pyland.top.feed import Feed
-from pyland.top.keys import Choices
+from pyland.top.keys import LATENCY_PAGE, Choices
 from pyland.top.machine import Machine, MachineSeen
 from pyland.top.seen import Seen
 from pyland.top.tasks import BUDGET_S, Tasks, TaskSeen
@@ -28,7 +28,7 @@ class Measure:
 
     def look(self, choices: Choices) -> Seen:
         """What was seen since the last look."""
-        asked = self._feed.ask()
+        asked = self._feed.ask(latency=choices.page == LATENCY_PAGE)
         budget_s = BUDGET_S * choices.interval_s
         self._tasks.budget_s = min(max(budget_s, _BUDGET_MIN_S), _BUDGET_MAX_S)
         self._tasks.look()

@@ -69,7 +69,6 @@ def _decisions(found: Statistics) -> Line:
 def _latency(seen: Seen, found: Statistics, screen: Screen) -> Line:
     wait_ns = seen.machine.mean_wait_ns
     parts = [f"wait for a CPU {'-' if wait_ns is None else duration(wait_ns)}"]
-    parts += [f"{clean(h.name)} p99 {duration(h.percentile(0.99))}" for h in found.histograms[:1]]
     parts += [f"{name} {duration(mean_ns)}" for name, mean_ns in found.latencies().items()]
     while len(parts) > 1 and width("  ".join(parts)) > screen.columns - _TITLE:
         parts.pop()

@@ -13,7 +13,8 @@ from pyland.stats.counters import TOTALS
 from pyland.stats.numbers import GAUGE_MAX
 
 _NAMES_MAX = 200
-_BUCKETS_MAX = 80
+_BUCKETS_MAX = 64
+_IN_TASKS = ("queue",)
 LATENCIES = (
     ("decision", "from a question to its decision", "delay_ns", "user_dispatched"),
     ("queue", "in a queue, from enqueue or decision to a CPU", "wait_cpu_ns", "waited_cpu"),
@@ -24,19 +25,21 @@ LATENCIES = (
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Counts of an interval in log2 buckets."""
+    """Counts in log2 buckets: of 0, of 1, of [2, 4), of [4, 8) and so on."""
 
     name: str
     counts: tuple[int, ...]
-    """`counts[i]` is the number of values from `2**(i - 1)` up to `2**i`, in ns; the first is 0."""
+    in_time: bool = True
+    """True if the values are microseconds; else they are tasks."""
 
     def percentile(self, part: float) -> float:
-        """The end of the bucket in which this part of the values is reached, in ns; 0 if empty."""
-        left = sum(self.counts) * part
-        for index, count in enumerate(self.counts):
-            left -= count
-            if left <= 0 and count:
-                return float(1 << index)
+        """The value that this part of all values does not exceed; exact to its bucket."""
+        wanted, below = sum(self.counts) * part, 0
+        for bucket, count in enumerate(self.counts):
+            if count and below + count >= wanted:
+                low = 1 << bucket - 1 if bucket else 0
+                return low + low * max(wanted - below, 0) / count if bucket > 1 else low
+            below += count
         return 0.0
 
 
@@ -54,8 +57,9 @@ class Statistics:
     """By their growth in the interval."""
     worker_pid: int = 0
     """The process that decides; 0 if the server does not say."""
-    histograms: Sequence[Histogram] = ()
-    """Those that the server has; none if it has none."""
+    histograms: Sequence[Histogram] | None = None
+    """What was counted from when they were first asked for; None if they were not, or are not
+    kept by this server."""
 
     def per_s(self, name: str) -> float:
         """Growth of a counter in a second."""
@@ -91,7 +95,6 @@ def checked(found: object, interval_s: float, path: Path) -> Statistics:
         policy_gauges=_own(found.get("policy_gauges"), "policy_gauge"),
         policy_counts=_own(found.get("policy_counts"), "policy_count"),
         worker_pid=pid if _is_count(pid := found.get("worker_pid")) else 0,
-        histograms=_histograms(found),
     )
 
 
@@ -112,10 +115,16 @@ def _own(found: object, name: str) -> dict[str, float]:
     }
 
 
-def _histograms(found: Mapping[str, object]) -> tuple[Histogram, ...]:
-    """All fields that are lists of counts."""
+def histograms(found: object) -> tuple[Histogram, ...]:
+    """The histograms of all tasks in an answer; those that are none are left out."""
+    kept = found.get("all") if isinstance(found, dict) else None
+    if not isinstance(kept, dict):
+        return ()
     return tuple(
-        Histogram(name[:_NAMES_MAX], tuple(value))
-        for name, value in found.items()
-        if isinstance(value, list) and 0 < len(value) <= _BUCKETS_MAX and all(map(_is_count, value))
+        Histogram(name[:_NAMES_MAX], tuple(buckets), in_time=name not in _IN_TASKS)
+        for name, one in list(kept.items())[:_NAMES_MAX]
+        if isinstance(one, dict)
+        and isinstance(buckets := one.get("buckets"), list)
+        and 0 < len(buckets) <= _BUCKETS_MAX
+        and all(map(_is_count, buckets))
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,21 @@ from pyland.errors import UsageError
 from pyland.stats.counters import TOTALS
 from pyland.top import text
 from pyland.top.cpus import cpu_lines, domain_lines
-from pyland.top.keys import MAY_SWAP, NR_PAGES, QUIT, SURE, SWAP, Choices, may_swap, press
+from pyland.top.keys import (
+    LATENCY_PAGE,
+    MAY_SWAP,
+    NR_PAGES,
+    QUIT,
+    SURE,
+    SWAP,
+    Choices,
+    may_swap,
+    press,
+)
 from pyland.top.machine import CpuSeen, DomainSeen, MachineSeen
 from pyland.top.screen import Screen
 from pyland.top.seen import SORTS, Seen, chosen
-from pyland.top.statistics import Histogram, checked
+from pyland.top.statistics import Histogram, checked, histograms
 from pyland.top.tasks import TaskSeen
 from pyland.top.view import COLUMNS_MIN, ROWS_MIN, frame
 
@@ -80,7 +91,6 @@ def test_every_page_fits_every_size(size: tuple[int, int], page: int) -> None:
         answer(
             policy=HOSTILE * 9,
             policy_gauges={HOSTILE: {"policy_gauge": -1e300}, "inf": {"policy_gauge": math.inf}},
-            latency=[0, 5, 1],
         ),
         1.0,
         Path("/s"),
@@ -232,14 +242,32 @@ def test_a_policys_answer_is_checked() -> None:
     assert (found.policy, found.policy_gauges, found.policy_counts) == ("?", {}, {})
 
 
-def test_percentiles_are_the_ends_of_buckets() -> None:
-    found = Histogram("wait", (1, 0, 8, 0, 1))
-    assert [found.percentile(part) for part in (0.5, 0.9, 0.99)] == [4, 4, 16]
+def test_histograms_of_a_server_are_shown() -> None:
+    answered = {
+        "all": {
+            "wakeup": {"total": 9000, "buckets": [1, 0, 8, 0, 1]},
+            "queue": {"total": 3, "buckets": [0, 3]},
+            "run": {"total": 0, "buckets": []},
+            "bad": {"total": 0, "buckets": [-1]},
+            "worse": 5,
+        }
+    }
+    found = histograms(answered)
+    assert [(one.name, one.in_time) for one in found] == [("wakeup", True), ("queue", False)]
+    assert [found[0].percentile(part) for part in (0.05, 0.5, 1)] == [0, 3, 16]
     assert Histogram("none", (0, 0)).percentile(0.5) == 0
-    lines = shown(
-        seen(statistics=checked(answer(wakeup_ns=[0, 3]), 1.0, Path("/s"))), Choices(2.0, 2)
-    )
-    assert any(one.startswith("wakeup_ns  3  p50 2ns") for one in lines)
+    assert histograms([]) == histograms({"all": 1}) == ()
+    statistics = seen().statistics
+    assert statistics is not None
+    what = seen(statistics=replace(statistics, histograms=found))
+    text_of = "\n".join(shown(what, Choices(page=LATENCY_PAGE), 80, 40))
+    assert "  wakeup  p50 3.0us  p90 4.0us  p99 15us  p99.9 16us" in text_of
+    assert re.search(r"^ +8.0us +1 \|+ *$", text_of, re.MULTILINE)
+    assert "  queue  p50 1  p90 1" in text_of
+    wide = shown(what, Choices(page=LATENCY_PAGE), 200, 60)
+    assert any("wakeup" in one and "queue" in one for one in wide)
+    none = shown(seen(), Choices(page=LATENCY_PAGE))
+    assert any("this pyland keeps no histograms" in one for one in none)
 
 
 @pytest.mark.parametrize(
