@@ -1,20 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`pyland monitor`: a row of statistics of the running pyland at each interval."""
 
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
 from pyland.cli.parser import Parser
 from pyland.output.printing import say, show
+from pyland.stats.counters import COUNTERS
 from pyland.stats.monitor import Monitor
 from pyland.stats.places import DEFAULT_PATH, Places
+from pyland.stats.table import COLUMNS
 
 
 def command(arguments: Sequence[str]) -> int:
     """Show rows until Ctrl-C, or until their reader has left; returns the exit code."""
     parser = Parser(
         prog="pyland monitor",
-        description="Show rows of statistics of the running pyland, as its own --stats does. "
+        description="Show rows of statistics of the running pyland, as its own --stats does.\n"
         "Waits for a pyland that does not run yet.",
+        epilog=_columns(),
+        formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -47,6 +52,16 @@ def command(arguments: Sequence[str]) -> int:
         )
     )
     return 0
+
+
+def _columns() -> str:
+    """What the columns mean: a reader of rows asks here first."""
+    known = {counter.name: counter for counter in COUNTERS}
+    lines = ["columns, counted in each interval; run and held as they are at its end:"]
+    for title, name in COLUMNS:
+        lines.append(f"  {title:8} {known[name].unit} {known[name].meaning}")
+    lines.append("  delay_us mean time from the question to the policy's decision")
+    return "\n".join(lines)
 
 
 def follow(monitor: Monitor) -> None:

@@ -60,7 +60,8 @@ def _answered(told: Told, choices: Choices) -> Choices:
     if told.error:
         return replace(choices, message=f"{told.request}: {escape(told.error)}")
     if told.request == "status":
-        return may_swap(choices)
+        # Meanwhile another question may have been asked; it goes on.
+        return choices if choices.asks else may_swap(choices)
     answer = told.answer or {}
     paused = f"paused {answer.get('pause_us')} us"
     return replace(choices, message=f"{answer.get('previous')} -> {answer.get('policy')}, {paused}")

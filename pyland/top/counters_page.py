@@ -28,7 +28,7 @@ def lines(seen: Seen, choices: Choices, screen: Screen) -> list[Line]:
             value = duration(found.per_s(one.name))
         else:
             value = number(found.per_s(one.name))
-        meaning = one.meaning if one.unit == "ns" else f"{one.unit}: {one.meaning}"
+        meaning = one.meaning if one.unit == "ns" else f"{one.unit} {one.meaning}"
         rows.append(line(f"  {fit(one.name, 16)}{value:>8}  ", Piece(meaning, DIM)))
     room = screen.rows - len(top)
     first = min(choices.scrolled, max(len(rows) - room, 0))

@@ -12,8 +12,8 @@ from pyland.top.tasks import TaskSeen
 
 SORTS: dict[str, Callable[[TaskSeen], tuple[float, ...]]] = {
     "wait": lambda task: (task.decides, -task.waits_s, -task.wait_share, task.tid),
-    "mean wait": lambda task: (task.decides, -task.mean_wait_ns, task.tid),
-    "CPU": lambda task: (-task.cpu_share, task.tid),
+    "mean": lambda task: (task.decides, -task.mean_wait_ns, task.tid),
+    "cpu": lambda task: (-task.cpu_share, task.tid),
     "runs": lambda task: (-task.runs_per_s, task.tid),
     "number": lambda task: (task.tid,),
 }

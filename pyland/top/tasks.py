@@ -102,8 +102,7 @@ class Tasks:
             read.add(tid)
             self._read(self.known[tid].pid, tid, now_s)
         until_s = begin_s + self.budget_s
-        first_round = self.rounds
-        while time.thread_time() < until_s and self.rounds <= first_round + 1:
+        while time.thread_time() < until_s:
             found = next(self._walk)
             if found is None:  # the end of a round: another begins with the next look
                 break
@@ -123,9 +122,9 @@ class Tasks:
         Each is read anew after some seconds.
         """
         until_s = time.thread_time() + self.budget_s / 4
-        for task in tasks:
+        for task in sorted(tasks, key=lambda one: one._cgroup_at_s):
             if now_s - task._cgroup_at_s < _CGROUP_FOR_S:
-                continue
+                return
             task._cgroup_at_s = now_s
             for entry in self._text(f"{task.pid}/task/{task.tid}/cgroup").splitlines():
                 if entry.startswith("0::"):
@@ -206,7 +205,8 @@ class Tasks:
         exec_ns, delay_ns, runs = counts
         passed_s = now_s - task._at_s
         if task._exec_ns < 0:  # seen for the first time
-            task._waits_from_s, task._idle_looks = now_s, _COOLS_AFTER - 1
+            task._waits_from_s = now_s
+            task._idle_looks = 0 if task.state == "R" else _COOLS_AFTER
         elif passed_s <= 0:
             return
         else:

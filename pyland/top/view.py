@@ -11,7 +11,6 @@ from pyland.top.keys import CGROUP, HELP, NR_PAGES, POLICY, PROCESS, SURE, Choic
 from pyland.top.screen import Screen
 from pyland.top.seen import Seen
 from pyland.top.text import (
-    BAD,
     BOLD,
     DIM,
     REVERSED,
@@ -97,10 +96,12 @@ def _last(choices: Choices, screen: Screen) -> Line:
                 typed = typed[1:]
             return _question(f"{asked}{typed}_", screen)
     if choices.message:
-        return (Piece(fit(clean(choices.message, screen.encoding), screen.columns), BAD),)
+        return (Piece(fit(clean(choices.message, screen.encoding), screen.columns), WARN),)
     titles = [f"{number} {page.title}" for number, page in enumerate(PAGES, 1)]
     titles[choices.page] = f"[{titles[choices.page]}]"
-    keys = f"{' '.join(titles)}  sort wmcrn  / process  g cgroup  p swap  h help  q quit"
+    keys = f"{' '.join(titles)}  sort wmcrn  / process  g cgroup  p swap  h help"
+    if len(keys) + 8 <= screen.columns:
+        keys += "  q quit"
     return (Piece(fit(keys, screen.columns), REVERSED),)
 
 

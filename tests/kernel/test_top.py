@@ -69,7 +69,7 @@ def test_what_hogs_and_what_is_late_is_seen(start: Start, record: Record) -> Non
                 assert screen.shows("1 tasks of process 'late'"), screen.text
                 assert not _row(screen, "hogs")
                 screen.press("\x1bc")
-                assert screen.shows("sorted by CPU", "hogs"), screen.text
+                assert screen.shows("sorted by cpu", "hogs"), screen.text
                 used_s, begin_s = _cpu_s(screen.pid), time.monotonic()
                 screen.until(lambda _: time.monotonic() > begin_s + 10)
                 share = (_cpu_s(screen.pid) - used_s) / (time.monotonic() - begin_s)

@@ -63,7 +63,7 @@ def test_it_fills_the_screen(columns: int, rows: int, stats: str) -> None:
         assert len(screen.lines) == rows
         assert ("CGROUP" in screen.text) == (columns == 200)
         screen.press("2")
-        assert screen.shows("user_dispatched", "tasks: queued as the policy decided")
+        assert screen.shows("user_dispatched", "tasks queued as the policy decided")
         screen.press("3")
         assert screen.shows("this pyland keeps no histograms")
         screen.press("h")
