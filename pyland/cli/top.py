@@ -9,16 +9,18 @@ from pyland.cli.parser import Parser
 from pyland.errors import UsageError
 from pyland.stats.client import Client, NoServerError
 from pyland.stats.places import DEFAULT_PATH, Places
-from pyland.top import app, terminal
-from pyland.top.feed import Feed
-from pyland.top.keys import Choices
-from pyland.top.seen import SORTS
 
 INTERVAL_MIN_S, INTERVAL_MAX_S = 0.5, 60.0
 
 
 def command(arguments: Sequence[str]) -> int:
     """Show frames until the user quits; returns the exit code."""
+    # Imported only here: the process that decides keeps all that it imports locked in memory.
+    from pyland.top import app, terminal
+    from pyland.top.feed import Feed
+    from pyland.top.keys import Choices
+    from pyland.top.seen import SORTS
+
     parser = Parser(
         prog="pyland top",
         description="A full-screen view of the machine and of the running pyland: CPUs, domains, "

@@ -158,9 +158,6 @@ class Terminal:
 
     def _noted(self, number: int, _: FrameType | None) -> None:
         self._signals.add(number)
-        if number in _ENDING:
-            # Where the terminal takes no output, the first signal cannot end the program.
-            signal.signal(number, signal.SIG_DFL)
 
     def _serve_signals(self) -> None:
         signals, self._signals = self._signals, set()
