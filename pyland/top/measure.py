@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 from pyland.top.feed import Feed
 from pyland.top.keys import LATENCY_PAGE, Choices
@@ -13,6 +14,7 @@ from pyland.top.machine import Machine, MachineSeen
 from pyland.top.seen import Seen
 from pyland.top.tasks import BUDGET_S, Tasks, TaskSeen
 
+_OPS = Path("/sys/kernel/sched_ext/root/ops")
 _BUDGET_MIN_S, _BUDGET_MAX_S = BUDGET_S / 2, 0.05
 _ANSWER_WITHIN_S = 0.2
 """A busy machine may run the server later; then the frame has the answer before."""
@@ -49,7 +51,16 @@ class Measure:
             nr_read=self._tasks.nr_read,
             statistics=statistics,
             trouble=trouble,
+            scheduler="" if statistics else _scheduler(),
         )
+
+
+def _scheduler() -> str:
+    """The scheduler that the kernel has loaded; empty for its own."""
+    try:
+        return _OPS.read_text(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def _with_tasks(machine: MachineSeen, tasks: list[TaskSeen]) -> MachineSeen:

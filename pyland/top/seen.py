@@ -35,6 +35,8 @@ class Seen:
     """None while there is no server."""
     trouble: str = ""
     """Why there are no statistics."""
+    scheduler: str = ""
+    """The scheduler that the kernel has loaded, if there are none; empty for the kernel's own."""
 
 
 def chosen(

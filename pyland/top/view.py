@@ -61,10 +61,13 @@ def frame(seen: Seen, choices: Choices, screen: Screen) -> list[Line]:
 
 def _first(seen: Seen, choices: Choices, screen: Screen) -> Line:
     machine, found = seen.machine, seen.statistics
-    policy = clean(found.policy, screen.encoding) if found else "no pyland"
+    none = f"no pyland ({seen.scheduler})" if seen.scheduler else "no pyland"
+    if seen.scheduler.startswith("pyland"):
+        none = "pyland"
+    policy = clean(found.policy if found else none, screen.encoding)
     begin = line(
         Piece("pyland ", BOLD),
-        Piece(cut(policy, 20), BOLD if found else WARN),
+        Piece(cut(policy, 24), BOLD if found else WARN),
         f"  {len(machine.cpus)} CPUs  load {' '.join(f'{one:.2f}' for one in machine.load)}",
         f"  mem {memory(machine.memory_used)}/{memory(machine.memory_total)}",
     )

@@ -146,10 +146,11 @@ def test_the_process_that_decides_is_not_late() -> None:
 
 
 def test_without_a_server_the_machine_is_shown() -> None:
-    lines = shown(seen(statistics=None, trouble="no server listens at /s"), Choices())
+    what = seen(statistics=None, trouble="no server listens at /s", scheduler="simple_1.0")
+    lines = shown(what, Choices())
     assert lines[1] == "no statistics: no server listens at /s"
     assert any("late" in one for one in lines[4:])
-    assert "no pyland" in lines[0]
+    assert "no pyland (simple_1.0)" in lines[0]
 
 
 @pytest.mark.parametrize(
