@@ -65,6 +65,7 @@ def test_what_hogs_and_what_is_late_is_seen(start: Start, record: Record) -> Non
                 assert screen.shows("pyland unfair", "behind_ms", "% ", "hogs"), screen.text
                 assert _waits(screen, "late_one", 50), screen.text
                 assert _row(screen, "late_one")[0] == str(late.pid)
+                record(screen=screen.text)
                 screen.press("/late\n")
                 assert screen.shows("1 tasks of process 'late'"), screen.text
                 assert not _row(screen, "hogs")
@@ -73,7 +74,7 @@ def test_what_hogs_and_what_is_late_is_seen(start: Start, record: Record) -> Non
                 used_s, begin_s = _cpu_s(screen.pid), time.monotonic()
                 screen.until(lambda _: time.monotonic() > begin_s + 10)
                 share = (_cpu_s(screen.pid) - used_s) / (time.monotonic() - begin_s)
-                record(cpu_share=share, screen=screen.text)
+                record(cpu_share=share)
                 screen.press("p")
                 assert screen.shows("new policy"), screen.text
                 screen.press("vtime\n")
