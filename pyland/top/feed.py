@@ -95,7 +95,7 @@ class Feed:
         try:
             if self._latency is None:
                 self._latency = Client(self.path, _TIMEOUT_S)
-            return histograms(self._latency.request("stats", target="latency")) or None
+            return histograms(self._latency.request("stats", target="latency"))
         except UsageError:  # a pyland without histograms
             self._look_no_more()
             return None

@@ -52,6 +52,8 @@ def _histograms(found: Sequence[Histogram] | None, screen: Screen) -> list[Line]
         return [line(Piece("this pyland keeps no histograms", DIM))]
     filled = [one for one in found if any(one.counts)]
     rows = [line(Piece("Histograms of all tasks (from pyland, since this page is open)", BOLD))]
+    if not filled:
+        rows.append(line(Piece("  nothing was counted yet", DIM)))
     per_line = max(screen.columns // _BLOCK_MIN, 1)
     cells = screen.columns // per_line
     for begin in range(0, len(filled), per_line):

@@ -125,6 +125,6 @@ def histograms(found: object) -> tuple[Histogram, ...]:
         for name, one in list(kept.items())[:_NAMES_MAX]
         if isinstance(one, dict)
         and isinstance(buckets := one.get("buckets"), list)
-        and 0 < len(buckets) <= _BUCKETS_MAX
+        and len(buckets) <= _BUCKETS_MAX
         and all(map(_is_count, buckets))
     )

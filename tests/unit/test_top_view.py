@@ -254,7 +254,8 @@ def test_histograms_of_a_server_are_shown() -> None:
         }
     }
     found = histograms(answered)
-    assert [(one.name, one.in_time) for one in found] == [("wakeup", True), ("queue", False)]
+    told = [(one.name, one.in_time) for one in found]
+    assert told == [("wakeup", True), ("queue", False), ("run", True)]
     assert [found[0].percentile(part) for part in (0.05, 0.5, 1)] == [0, 3, 16]
     assert Histogram("none", (0, 0)).percentile(0.5) == 0
     assert histograms([]) == histograms({"all": 1}) == ()
