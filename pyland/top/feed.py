@@ -57,10 +57,11 @@ class Feed:
                 self._answered.wait_for(lambda: self._number > after, within_s)
             return self._latest, self._trouble
 
-    def stop(self) -> None:
-        """Ask no more; a request that waits for its answer ends with the process."""
+    def stop(self, within_s: float = 0.2) -> None:
+        """Ask no more; a request that waits for its answer for longer ends with the process."""
         self._ends.set()
         self._wanted.set()
+        self._thread.join(within_s)
 
     def _follow(self) -> None:
         while not self._ends.is_set():
@@ -70,7 +71,7 @@ class Feed:
             except (NoServerError, UsageError) as error:
                 self._look_no_more()
                 self._tell(None, str(error))
-            time.sleep(_AGAIN_S)
+            self._ends.wait(_AGAIN_S)
 
     def _converse(self, client: Client) -> None:
         """Ask until the server has ended; raises NoServerError or UsageError."""

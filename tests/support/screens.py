@@ -52,6 +52,8 @@ class OnTerminal:
                 os.execve(self._program[0], [*self._program], self._environment)
             finally:
                 os._exit(127)
+        self.begin = self.mode
+        """The modes of the terminal before the program has changed any."""
         return self
 
     def __exit__(

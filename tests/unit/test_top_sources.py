@@ -179,7 +179,7 @@ def following(path: Path) -> Iterator[Feed]:
     try:
         yield feed
     finally:
-        feed.stop()
+        feed.stop(within_s=20)
 
 
 def until_answered(feed: Feed) -> Statistics:

@@ -37,13 +37,12 @@ LEAVES = b"\x1b[?25h"
 @contextmanager
 def top(*arguments: str, columns: int = 80, rows: int = 24) -> Iterator[OnTerminal]:
     with OnTerminal((*COMMAND, *arguments), columns=columns, rows=rows) as screen:
-        screen.begin = screen.mode  # type: ignore[attr-defined]
         yield screen
 
 
 def is_given_back(screen: OnTerminal) -> bool:
     """True if the terminal has its modes of the start, and shows its cursor."""
-    return screen.mode == screen.begin and LEAVES in screen.received  # type: ignore[attr-defined]
+    return screen.mode == screen.begin and LEAVES in screen.received
 
 
 @pytest.fixture
@@ -108,7 +107,6 @@ SHELL = """
 def test_it_stops_and_goes_on(by_keys: bool, stats: str) -> None:
     """By Ctrl-Z or a signal: the shell has a terminal as before."""
     with OnTerminal(("/bin/sh", "-mc", SHELL, "sh", *COMMAND, "--stats-socket", stats)) as screen:
-        begin = screen.mode
         assert screen.shows("[1 tasks]")
         during = screen.mode
         if by_keys:
@@ -117,7 +115,7 @@ def test_it_stops_and_goes_on(by_keys: bool, stats: str) -> None:
             (child,) = psutil.Process(screen.pid).children()
             child.send_signal(signal.SIGTSTP)
         assert screen.shows(f"status {128 + signal.SIGTSTP}")
-        assert screen.mode == begin
+        assert screen.mode == screen.begin
         assert LEAVES in screen.received
         screen.press("\n")
         assert screen.until(lambda text: "[1 tasks]" in text and "status" not in text)
@@ -125,7 +123,7 @@ def test_it_stops_and_goes_on(by_keys: bool, stats: str) -> None:
         screen.press("q")
         assert screen.shows("then 0")
         assert screen.status() == 0
-        assert screen.mode == begin
+        assert screen.mode == screen.begin
 
 
 def test_it_draws_anew_after_a_stop_that_no_program_sees(stats: str) -> None:
