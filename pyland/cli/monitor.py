@@ -1,25 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`pyland monitor`: a row of statistics of the running pyland at each interval."""
 
-from argparse import RawDescriptionHelpFormatter
+import argparse
 from collections.abc import Sequence
 
 from pyland.cli.parser import Parser
 from pyland.output.printing import say, show
-from pyland.stats.counters import COUNTERS
 from pyland.stats.monitor import Monitor
 from pyland.stats.places import DEFAULT_PATH, Places
 from pyland.stats.table import COLUMNS
 
 
-def command(arguments: Sequence[str]) -> int:
-    """Show rows until Ctrl-C, or until their reader has left; returns the exit code."""
-    parser = Parser(
+class _Parser(Parser):
+    """Its help also tells what the columns mean."""
+
+    def format_help(self) -> str:
+        self.epilog = _columns()
+        return super().format_help()
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `pyland monitor`."""
+    parser = _Parser(
         prog="pyland monitor",
-        description="Show rows of statistics of the running pyland, as its own --stats does.\n"
-        "Waits for a pyland that does not run yet.",
-        epilog=_columns(),
-        formatter_class=RawDescriptionHelpFormatter,
+        description="Show rows of statistics of the running pyland; waits until one runs.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -42,7 +47,12 @@ def command(arguments: Sequence[str]) -> int:
         metavar="PATH",
         help=f"where pyland serves them (default {DEFAULT_PATH})",
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Show rows until Ctrl-C, or until their reader has left; returns the exit code."""
+    options = build_parser().parse_args(arguments)
     follow(
         Monitor(
             interval_s=options.interval,
@@ -55,7 +65,9 @@ def command(arguments: Sequence[str]) -> int:
 
 
 def _columns() -> str:
-    """What the columns mean: a reader of rows asks here first."""
+    # Imported only here: it imports the native part, which neither rows nor the build need.
+    from pyland.stats.counters import COUNTERS
+
     known = {counter.name: counter for counter in COUNTERS}
     lines = ["columns, counted in each interval; run and held as they are at its end:"]
     for title, name in COLUMNS:

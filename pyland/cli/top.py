@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`pyland top`: a full-screen view of what waits, what runs, and what decides it."""
 
+import argparse
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,13 +14,9 @@ from pyland.stats.places import DEFAULT_PATH, Places
 INTERVAL_MIN_S, INTERVAL_MAX_S = 0.5, 60.0
 
 
-def command(arguments: Sequence[str]) -> int:
-    """Show frames until the user quits; returns the exit code."""
-    # Imported only here: the process that decides keeps all that it imports locked in memory.
-    from pyland.top import app, terminal
-    from pyland.top.feed import Feed
-    from pyland.top.keys import Choices
-    from pyland.top.seen import SORTS
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `pyland top`."""
+    from pyland.top.orders import SORTS
 
     parser = Parser(
         prog="pyland top",
@@ -52,7 +49,17 @@ def command(arguments: Sequence[str]) -> int:
         metavar="PATH",
         help=f"where pyland serves its statistics (default {DEFAULT_PATH})",
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Show frames until the user quits; returns the exit code."""
+    # Imported only here: the process that decides keeps all that it imports locked in memory.
+    from pyland.top import app, terminal
+    from pyland.top.feed import Feed
+    from pyland.top.keys import Choices
+
+    options = build_parser().parse_args(arguments)
     if not INTERVAL_MIN_S <= options.interval <= INTERVAL_MAX_S:
         raise UsageError(
             f"--interval {options.interval:g}: it takes {INTERVAL_MIN_S:g} to {INTERVAL_MAX_S:g} "

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pyland.policies import BUILTINS
-from pyland.top.seen import SORTS
+from pyland.top.orders import SORTS
 
 NR_PAGES = 3
 LATENCY_PAGE = 2

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from pyland.top.cpus import cpu_lines, domain_lines
 from pyland.top.keys import Choices
+from pyland.top.orders import chosen
 from pyland.top.screen import Screen, summary
-from pyland.top.seen import Seen, chosen
+from pyland.top.seen import Seen
 from pyland.top.tasks import TaskSeen
 from pyland.top.text import (
     BAD,

@@ -28,8 +28,9 @@ from pyland.top.keys import (
     press,
 )
 from pyland.top.machine import CpuSeen, DomainSeen, MachineSeen
+from pyland.top.orders import SORTS, chosen
 from pyland.top.screen import Screen
-from pyland.top.seen import SORTS, Seen, chosen
+from pyland.top.seen import Seen
 from pyland.top.statistics import Histogram, checked, histograms
 from pyland.top.tasks import TaskSeen
 from pyland.top.view import COLUMNS_MIN, ROWS_MIN, frame
