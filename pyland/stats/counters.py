@@ -86,6 +86,7 @@ class Counters:
 
     def __init__(self, state: Any, pid: int) -> None:
         """`state` is the state that root maps; `pid` is the process that decides."""
+        self.pid = pid
         size = ffi.sizeof("struct pyland_cpu")
         self._cpus = ffi.buffer(state.cpus, size * state.nr_cpus)
         self._user = state.user

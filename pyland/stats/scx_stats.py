@@ -60,6 +60,11 @@ def meta() -> dict[str, Any]:
         "desc": "the policy's name",
         "user": {"_om_skip": "true"},
     }
+    fields["worker_pid"] = {
+        "datum": "u64",
+        "desc": "the process that decides",
+        "user": {"_om_skip": "true"},
+    }
     fields["policy_names_left_out"] = {
         "datum": "u64",
         "desc": "times the policy set a number of its own that found no room, from its start on",
@@ -109,6 +114,7 @@ def statistics(now: Snapshot, before: Snapshot) -> dict[str, Any]:
         "nr_sched_congested": counts["fallback_full"] + counts["events_lost"],
         **counts,
         "policy": now.policy,
+        "worker_pid": now.worker_pid,
         "policy_names_left_out": own.left_out,
         "policy_gauges": {name: {"policy_gauge": value} for name, value in own.gauges.items()},
         "policy_counts": {name: {"policy_count": value} for name, value in own.counts.items()},

@@ -27,6 +27,8 @@ class Snapshot:
     policy: str
     """The policy's name, escaped."""
     nr_cpus: int
+    worker_pid: int
+    """The process that decides."""
 
 
 class Source:
@@ -48,6 +50,6 @@ class Source:
         if self._latest is None or now_s - self._read_s > _FRESH_S:
             counts = self.counters.read()
             own = numbers.read(self._own)
-            self._latest = Snapshot(counts, own, self.policy, self._nr_cpus)
+            self._latest = Snapshot(counts, own, self.policy, self._nr_cpus, self.counters.pid)
             self._read_s = now_s
         return self._latest
