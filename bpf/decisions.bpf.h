@@ -70,20 +70,22 @@ static __always_inline void pick_queue(struct task_struct *p, struct task_ctx *t
 {
 	s32 prev_cpu = scx_bpf_task_cpu(p), kick = -1;
 	u64 dsq_id;
+	u32 domain;
 
 	if (cpu <= PYLAND_CPU_DOMAIN) {
 		dsq_id = DOMAIN_DSQ + (PYLAND_CPU_DOMAIN - cpu);
 		/* The CPU that wakes up takes it, from another domain if need be. */
-		if (drain->some_idle)
+		if (some_cpu_idles())
 			kick = pick_in_domain(p, PYLAND_CPU_DOMAIN - cpu, prev_cpu);
 	} else if (cpu >= 0) {
 		dsq_id = kick = cpu;
 	} else if (p->nr_cpus_allowed == 1) {
 		dsq_id = cpu = kick = prev_cpu;
 	} else if (sets_domains()) {
-		dsq_id = queue_unplaced(p, t, prev_cpu);
-		if (drain->some_idle)
-			kick = pick_in_domain(p, domain_of_task(p, t, prev_cpu), prev_cpu);
+		domain = domain_of_task(p, t, prev_cpu);
+		dsq_id = queue_of_domain(domain);
+		if (some_cpu_idles())
+			kick = pick_in_domain(p, domain, prev_cpu);
 	} else if (drain->some_idle && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) &&
 		   scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
 		dsq_id = kick = prev_cpu;
@@ -153,8 +155,6 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 		return;
 	}
 	t->place = checked_place(p, d, c);
-	if (t->weight_counted)
-		count_in_domain(t, t->weight_counted);
 	slice_ns = d->slice_ns;
 	if (is_no_slice(slice_ns, config.longest_ns)) {
 		c->bad_decisions++;

@@ -196,7 +196,7 @@ struct pyland_user_cpu {
 	unsigned long long running_vtime_ns;	/* its key */
 	unsigned long long busy_ns;		/* CPU time of tasks, up to the last that stopped */
 	unsigned int nr_waiting;		/* in the CPU's own queue, at the last heartbeat */
-	unsigned int pad;
+	unsigned int unplaced;			/* domain + 1 of tasks that no decision has placed; 0: none */
 
 	/* Set by the policy. */
 	unsigned int performance;	/* target, 0 to 1024, plus 1; 0: never set */

@@ -83,14 +83,12 @@ static __always_inline bool is_free_soon(const struct pyland_cpu *c, u64 now)
 	       (s64)(now - c->running_since_ns) < (s64)pause_ns();
 }
 
-/* The queue of a task whose domain has no CPU that its affinity allows: it goes by affinity. */
-static __always_inline u64 queue_outside(const struct task_ctx *t, s32 cpu)
+static __always_inline void count_outside(void)
 {
 	struct pyland_cpu *c = this_cpu_state();
 
-	if (c && t->place <= PYLAND_CPU_DOMAIN)
+	if (c)
 		c->outside++;
-	return cpu;
 }
 
 /*
@@ -113,7 +111,9 @@ static __always_inline u64 queue_of(const struct task_struct *p, const struct ta
 		return cpu;
 	if (sets_domains() && t->place < 0) {
 		domain = domain_of_task(p, t, cpu);
-		return domain != NO_DOMAIN ? DOMAIN_DSQ + domain : queue_outside(t, cpu);
+		if (domain == NO_DOMAIN && placed_in(t) != NO_DOMAIN)
+			count_outside();
+		return queue_of_domain(domain);
 	}
 	if (shared.lagging)
 		return queue_at(cpu);
@@ -267,9 +267,15 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 		shared.left_out = 1;
 	dsq_insert_vtime(p, dsq_id, slice_ns, key_ns, enq_flags);
 	sync = waker_cpu >= 0 && takes_from(waker_cpu, dsq_id, p);
-	if (t->woke_up)
-		preempt_for(t, key_ns, sync ? waker_cpu : cpu_to_interrupt(p, t, cpu, now), now, sync);
-	time_slice(cpu, task_cpu, now);
+	if (t->woke_up) {
+		cpu = sync ? waker_cpu : cpu_to_interrupt(p, t, cpu, now);
+		preempt_for(t, key_ns, cpu, now, sync);
+		task_cpu = cpu_state(cpu);
+	}
+	if (task_cpu)
+		time_slice(cpu, task_cpu, now);
+	if (sets_domains() && t->asked)
+		wake_user_space();
 }
 
 /*
@@ -308,12 +314,7 @@ static __always_inline bool put_next(struct task_struct *p, struct task_ctx *t, 
 static __always_inline u64 queue_unplaced(const struct task_struct *p, const struct task_ctx *t,
 					  s32 cpu)
 {
-	u32 domain;
-
-	if (!sets_domains())
-		return queue_at(cpu);
-	domain = domain_of_task(p, t, cpu);
-	return domain != NO_DOMAIN ? DOMAIN_DSQ + domain : (u64)cpu;
+	return sets_domains() ? queue_of_domain(domain_of_task(p, t, cpu)) : queue_at(cpu);
 }
 
 /* Queues a task that the policy is not asked about. */

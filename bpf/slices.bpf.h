@@ -103,7 +103,7 @@ static __always_inline void preempt_soon(s32 cpu, struct pyland_cpu *c, u64 now,
 	until_ns = now - c->running_since_ns + after_ns;
 	if (c->running_slice_ns > until_ns)
 		c->running_slice_ns = until_ns;
-	else if (is_timed(cpu, c))
+	else if (is_timed(cpu, c) && (s64)(c->timer_ends_ns - now - after_ns) <= (s64)SLICE_SLACK_NS)
 		return;
 	look_in(cpu, c, after_ns);
 }
