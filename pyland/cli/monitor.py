@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`pyland monitor`: a row of statistics of the running pyland at each interval."""
 
+import argparse
 from collections.abc import Sequence
 
 from pyland.cli.parser import Parser
@@ -9,8 +10,8 @@ from pyland.stats.monitor import Monitor
 from pyland.stats.places import DEFAULT_PATH, Places
 
 
-def command(arguments: Sequence[str]) -> int:
-    """Show rows until Ctrl-C, or until their reader has left; returns the exit code."""
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `pyland monitor`."""
     parser = Parser(
         prog="pyland monitor",
         description="Show rows of statistics of the running pyland, as its own --stats does. "
@@ -37,7 +38,12 @@ def command(arguments: Sequence[str]) -> int:
         metavar="PATH",
         help=f"where pyland serves them (default {DEFAULT_PATH})",
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Show rows until Ctrl-C, or until their reader has left; returns the exit code."""
+    options = build_parser().parse_args(arguments)
     follow(
         Monitor(
             interval_s=options.interval,
