@@ -22,6 +22,7 @@ from tools.load.scheduler import until
 
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 _CGROUP = Path("/sys/fs/cgroup/service-manager")
+_STEP_S = 0.2  # each look starts a process
 _UNITS = (
     *("sysinit.target", "basic.target", "multi-user.target", "shutdown.target", "umount.target"),
     *("final.target", "sockets.target", "slices.target", "paths.target", "timers.target"),
@@ -33,6 +34,7 @@ _SCRIPT = f"""
 set -e
 mount --make-rprivate /
 mount -t proc proc /proc
+umount /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tmpfs -o mode=755 tmp /run
 mkdir -p /run/systemd/system /run/units/sysinit.target.wants
@@ -62,7 +64,9 @@ class ServiceManager:
             ["sh", "-c", f'echo $$ >{_CGROUP}/cgroup.procs; exec "$@"', "sh", *words, _SCRIPT],
             stdin=subprocess.DEVNULL,
         )
-        assert until(self._is_up, 60) is not None, "systemd did not start"
+        if until(self._is_up, 60, _STEP_S) is None or self._process.poll() is not None:
+            self.__exit__()
+            raise AssertionError("systemd did not start")
 
     def __enter__(self) -> Self:
         return self
@@ -105,7 +109,10 @@ class ServiceManager:
         return found
 
     def _is_up(self) -> bool:
-        with suppress(ValueError):
+        """True if it is up, or has ended."""
+        if self._process.poll() is not None:
+            return True
+        with suppress(ValueError):  # it has no child yet
             return self.systemctl("is-system-running").stdout.strip() in ("running", "degraded")
         return False
 

@@ -14,6 +14,7 @@ from tests.kernel.service_manager import ServiceManager, installed
 from tools.load.scheduler import enabled, kernel_state, until
 
 PORT = 9124
+STEP_S = 0.2  # each look starts a process
 MINE = """
 from pyland import Policy, Task
 
@@ -72,7 +73,7 @@ def _reloads(manager: ServiceManager) -> None:
     def told() -> bool:
         return (6, "pyland: policy mine was reloaded") in manager.journal("pyland")
 
-    assert until(told, 30) is not None
+    assert until(told, 30, STEP_S) is not None
     assert manager.shows("pyland", "StatusText")["StatusText"] == "scheduling with mine"
     assert manager.shows("pyland", "MainPID") == main
     assert kernel_state("enable_seq") == loaded
@@ -85,7 +86,7 @@ def _is_watched(manager: ServiceManager) -> None:
     manager.run("rm", "/var/run")
     manager.run("mount", "-o", "remount,ro", "/var")
     manager.systemctl("kill", "--signal", "STOP", "--kill-who=main", "pyland")
-    assert until(lambda: _restarts(manager) == 1 and _is_active(manager), 120) is not None
+    assert until(lambda: _restarts(manager) == 1 and _is_active(manager), 120, STEP_S) is not None
     assert enabled()
     assert any(
         level == 4 and text.startswith("pyland: no statistics are served: /var/run/scx/root")
@@ -120,7 +121,9 @@ def test_the_service(manager: ServiceManager) -> None:
 
     manager.write("/etc/default/pyland", "PYLAND_FLAGS=--slice-us=1\n")
     assert manager.systemctl("start", "pyland").returncode != 0
-    assert until(lambda: manager.shows("pyland", "ActiveState") == {"ActiveState": "failed"}, 20)
+    assert until(
+        lambda: manager.shows("pyland", "ActiveState") == {"ActiveState": "failed"}, 20, STEP_S
+    )
     assert manager.shows("pyland", "ExecMainStatus", "NRestarts") == {
         "ExecMainStatus": "2",
         "NRestarts": "0",
@@ -136,7 +139,7 @@ def test_it_starts_as_other_schedulers_of_scx_do(manager: ServiceManager) -> Non
     manager.systemctl("daemon-reload")
     manager.systemctl("start", "loader")
     wanted = {"ActiveState": "failed", "ExecMainStatus": "2"}
-    assert until(lambda: manager.shows("loader", *wanted) == wanted, 30) is not None
+    assert until(lambda: manager.shows("loader", *wanted) == wanted, 30, STEP_S) is not None
     ((level, text),) = manager.journal("loader")
     assert level == 3
     assert "the system calls setresuid, setresgid, setgroups are refused here" in text
