@@ -41,8 +41,9 @@ Restart=on-failure
 pytestmark = pytest.mark.skipif(not installed(), reason="there is no systemd here")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def manager() -> Iterator[ServiceManager]:
+    """One for all tests here: its start costs as much as pyland's."""
     unchanged = Unchanged()
     with ServiceManager() as manager:
         yield manager
