@@ -22,6 +22,7 @@ class Mine(Policy):
     def enqueue(self, task: Task) -> None:
         self.dispatch(task, vtime_ns=task.awake_runtime_ns)
 """
+EDITED = MINE.replace("(Policy):", '(Policy):\n    name = "edited"\n')
 FILE = "/run/etc/mine.py"
 # A service whose filter is that of scx_loader's, as far as pyland meets it first.
 LOADER = """
@@ -59,15 +60,21 @@ def _is_active(manager: ServiceManager) -> bool:
     return manager.systemctl("is-active", "pyland").stdout.strip() == "active"
 
 
+def _status(manager: ServiceManager) -> str:
+    return manager.shows("pyland", "StatusText")["StatusText"]
+
+
 def _reloads(manager: ServiceManager) -> None:
     """A new file takes over; a broken one is refused, and the old one goes on."""
     main = manager.shows("pyland", "MainPID")
     loaded = kernel_state("enable_seq")
-    manager.write(FILE, MINE.replace("Mine", "Other").replace("class Other", "class Mine"))
+    manager.write(FILE, EDITED)
     assert manager.systemctl("reload", "pyland").returncode == 0
+    assert _status(manager) == "scheduling with edited"
     manager.write(FILE, MINE + "(")
     assert manager.systemctl("reload", "pyland").returncode != 0
     assert _is_active(manager)
+    assert _status(manager) == "scheduling with edited"
     manager.write(FILE, MINE)
     manager.systemctl("kill", "--signal", "HUP", "--kill-who=main", "pyland")
 
@@ -75,7 +82,7 @@ def _reloads(manager: ServiceManager) -> None:
         return (6, "pyland: policy mine was reloaded") in manager.journal("pyland")
 
     assert until(told, 30, STEP_S) is not None
-    assert manager.shows("pyland", "StatusText")["StatusText"] == "scheduling with mine"
+    assert _status(manager) == "scheduling with mine"
     assert manager.shows("pyland", "MainPID") == main
     assert kernel_state("enable_seq") == loaded
     (refused,) = [text for level, text in manager.journal("pyland") if level == 3]
@@ -105,7 +112,7 @@ def test_the_service(manager: ServiceManager) -> None:
     started = manager.systemctl("start", "pyland")
     assert started.returncode == 0, manager.journal("pyland")
     assert enabled()
-    assert manager.shows("pyland", "StatusText")["StatusText"] == "scheduling with mine"
+    assert _status(manager) == "scheduling with mine"
     assert manager.run("test", "-S", "/run/scx/root/stats").returncode == 0
     with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/metrics", timeout=30) as answer:
         assert b'pyland_policy_info{policy="mine"} 1' in answer.read()
@@ -147,5 +154,6 @@ def test_it_starts_as_other_schedulers_of_scx_do(manager: ServiceManager) -> Non
     assert manager.systemctl("start", "scx").returncode == 0
     assert until(enabled, 90) is not None, manager.journal("scx")
     manager.systemctl("kill", "--signal", str(int(signal.SIGINT)), "scx")
-    assert until(lambda: manager.shows("scx", "Result") == {"Result": "success"}, 20) is not None
+    wanted = {"ActiveState": "inactive", "Result": "success"}
+    assert until(lambda: manager.shows("scx", *wanted) == wanted, 20, STEP_S) is not None
     assert kernel_state() == "disabled"
