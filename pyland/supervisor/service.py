@@ -19,6 +19,7 @@ from pyland.output.printing import escape
 
 _ALIVE_PER_LIMIT = 3
 """Messages within the watchdog's time, so that a late one ends nothing."""
+_UNSENT_MAX = 4000
 _PATH_MAX = 107  # sockaddr_un.sun_path, without its end
 
 
@@ -79,6 +80,8 @@ class Service:
         if not self._address:
             return
         text = "\n".join([self._unsent, *lines]).strip("\n")
+        if len(text) > _UNSENT_MAX:
+            text = "\n".join(lines)  # of several, the newest counts
         kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         self._unsent = ""
         try:
