@@ -4,7 +4,7 @@
 import sys
 from collections.abc import Sequence
 
-from pyland.cli import monitor, policies, run, status, swap, top
+from pyland.cli import monitor, policies, reload, run, status, swap, top
 from pyland.errors import UsageError
 from pyland.output import printing
 
@@ -15,6 +15,7 @@ COMMANDS = {
     "monitor": monitor.command,
     "swap": swap.command,
     "top": top.command,
+    "reload": reload.command,
 }
 
 
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return COMMANDS[command](arguments)
     except UsageError as error:
-        printing.say(f"pyland: {printing.escape(str(error))}", "stderr")
+        printing.say(f"pyland: {printing.escape(str(error))}", "stderr", printing.ERROR)
         return 2
     except KeyboardInterrupt:
         return 0

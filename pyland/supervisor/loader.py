@@ -32,6 +32,7 @@ HEARTBEAT_NS = 50_000_000
 _OBJECT = Path(_native.__file__).with_name("pyland.bpf.o").read_bytes()
 _DEFAULT_DUMP_LEN = 32768  # the kernel's own default, for the buffer that receives it
 _ECODE_RESTART = 1 << 48  # SCX_ECODE_ACT_RESTART
+_EXIT_SYSRQ = 67  # SCX_EXIT_SYSRQ
 _SCHED_EXT_CLASS = 7  # uapi/linux/sched.h since 6.12
 
 
@@ -44,6 +45,11 @@ class KernelExit:
     message: str
     dump: str
     wants_restart: bool
+
+    @property
+    def was_asked(self) -> bool:
+        """True if a person at the keyboard wanted it (SysRq-S), and nothing has failed."""
+        return self.kind == _EXIT_SYSRQ
 
     def __str__(self) -> str:
         # The text may have names of tasks, which may have newlines.

@@ -159,7 +159,9 @@ def test_the_policy_is_passed_on_unread(
 
     class Session:
         def __init__(self, *arguments: Any) -> None:
-            started.append(arguments)
+            *passed_on, service = arguments
+            assert not service  # no service manager has started this
+            started.append(tuple(passed_on))
 
         def run(self) -> str:
             return "stopped by a signal"
