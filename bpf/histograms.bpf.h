@@ -120,7 +120,7 @@ static __noinline void keep(const struct task_struct *p, const struct task_ctx *
 	if (wanted & 2 << PYLAND_BY_CLASS)
 		keep_of(PYLAND_BY_CLASS, t->class, 0, place, value);
 	if (wanted & 2 << PYLAND_BY_CGROUP)
-		keep_of(PYLAND_BY_CGROUP, BPF_CORE_READ(p, cgroups, dfl_cgrp, kn, id), 0, place, value);
+		keep_of(PYLAND_BY_CGROUP, p->cgroups->dfl_cgrp->kn->id, 0, place, value);
 	if (wanted & 2 << PYLAND_BY_COMM) {
 		__builtin_memcpy(comm, p->comm, sizeof(comm));
 		keep_of(PYLAND_BY_COMM, comm[0], comm[1], place, value);

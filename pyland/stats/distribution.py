@@ -74,7 +74,7 @@ def bucket_start(bucket: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """How many values each bucket has: 0 and 1 have one each, then come [2, 4), [4, 8) and so on."""
+    """How many values each bucket has: those of 0, of 1, of [2, 4), of [4, 8) and so on."""
 
     total: int
     """The sum of all values; of times, in nanoseconds."""
