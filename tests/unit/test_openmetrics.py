@@ -163,7 +163,7 @@ def test_over_a_unix_socket(kernel: Kernel, tmp_path: Path) -> None:
 
 
 def test_histograms_by_class(kernel: Kernel) -> None:
-    """As histograms of OpenMetrics, which the parser checks: growing buckets, +Inf, sum and count."""
+    """The parser checks that buckets grow, and that there are +Inf, sum and count."""
     kernel.own.name_class(3, "game")
     source = kernel.source(histograms=True)
     kernel.keep_of(By.CLASS, 3, "wakeup", 4, 30, slot=2)
