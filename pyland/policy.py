@@ -253,9 +253,9 @@ class Policy:
         slice; other values are brought into 0.1 to 100 ms. The lowest `vtime_ns` runs first;
         without it, tasks run in the order in which they became runnable. A task that wakes up
         preempts a task that is due later by more than `margin_ns`. With `preempt` the task that
-        runs on `cpu` makes room in any case. The value of `task.state` comes back with the task. `task_class`,
-        0 to `NR_CLASSES` - 1, is the class that the task counts in from here on, in histograms
-        only (`Machine.name_class`).
+        runs on `cpu` makes room in any case. The value of `task.state` comes back with the task.
+        `task_class`, 0 to `NR_CLASSES` - 1, is the class that the task counts in from here on,
+        in histograms only (`Machine.name_class`).
 
         False if the task has moved on: it was decided, ran without the policy, or is gone.
         """
