@@ -173,9 +173,9 @@ def test_histograms_agree_with_the_load(start: Start, record: Record) -> None:
         traced={"count": len(traced_us), **{f"p{percent}": us for percent, us in traced.items()}},
         sleeper=figures(wakeups),
     )
-    # The program is woken a few times more: at its start and its end.
-    assert len(traced_us) <= of_sleeper["count"] <= len(traced_us) + 3
-    assert wakeups.periods <= of_sleeper["count"] <= wakeups.periods + 10
+    # The tracer also sees wakeups of a task that has not left its CPU yet.
+    assert abs(of_sleeper["count"] - len(traced_us)) <= 5
+    assert abs(of_sleeper["count"] - wakeups.periods) <= 10
     for percent, us in traced.items():
         assert _same_bucket(of_sleeper[f"p{percent}"], us), percent
     assert _same_bucket(of_sleeper["p50"], wakeups.p50_us)
