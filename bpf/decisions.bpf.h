@@ -7,6 +7,7 @@
 #define PYLAND_DECISIONS_BPF_H
 
 #include "classes.bpf.h"
+#include "histograms.bpf.h"
 #include "ordering.bpf.h"
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
@@ -189,6 +190,7 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 		moved = move_decided(p, t, c, d->seq, dsq_id, slice_ns, key_ns);
 	c->user_dispatched++;
 	count_delay(t, c);
+	note_decision(p, t, d->flags);
 	if (!moved) {
 		c->amended++;
 		amend(p, slice_ns, key_ns, now);
@@ -245,7 +247,8 @@ static long drain_one(struct bpf_dynptr *dynptr, void *context)
 		c->bad_decisions++;
 		return !drain->left;
 	}
-	if (d.flags & ~(u64)(PYLAND_DECISION_PREEMPT | PYLAND_DECISION_KICK)) {
+	if (d.flags &
+	    ~(u64)(PYLAND_DECISION_PREEMPT | PYLAND_DECISION_KICK | PYLAND_DECISION_CLASS)) {
 		c->bad_decisions++;
 		d.flags &= PYLAND_DECISION_PREEMPT;
 	}

@@ -13,6 +13,7 @@
 #include "decisions.bpf.h"
 #include "group_pass.bpf.h"
 #include "heartbeat.bpf.h"
+#include "histograms.bpf.h"
 #include "holding.bpf.h"
 #include "ordering.bpf.h"
 #include "queues.bpf.h"
@@ -166,6 +167,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 
 	queue_task(p, t, cpu, task_cpu, c, now, enq_flags, sync_cpu);
+	note_queue(p, t);
 	end_quiet(now);
 	note_group_waits();
 }

@@ -4,7 +4,7 @@
 import sys
 from collections.abc import Sequence
 
-from pyland.cli import monitor, policies, reload, run, status, swap, top
+from pyland.cli import latency, monitor, policies, reload, run, status, swap, top
 from pyland.errors import UsageError
 from pyland.output import printing
 
@@ -13,6 +13,7 @@ COMMANDS = {
     "policies": policies.command,
     "status": status.command,
     "monitor": monitor.command,
+    "latency": latency.command,
     "swap": swap.command,
     "top": top.command,
     "reload": reload.command,

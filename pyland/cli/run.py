@@ -26,7 +26,8 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Ctrl-C or SIGTERM gives the machine back to the kernel's default scheduler. "
         "`pyland run` is the same command. Others: `pyland policies` lists the policies, "
         "`pyland swap` changes the running one, `pyland reload` reads its files again, `pyland "
-        "status` shows its state, `pyland monitor` shows its statistics. Each has a --help.",
+        "status` shows its state, `pyland monitor` shows its statistics, `pyland latency` how long "
+        "tasks wait. Each has a --help.",
         allow_abbrev=False,
     )
     add_policy(
@@ -169,6 +170,12 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         help="serve OpenMetrics for Prometheus over HTTP at this port (of 127.0.0.1 without an "
         "address), or at a socket's path",
     )
+    add(
+        "--histograms",
+        action="store_true",
+        help="with --metrics: also the histograms by class; they are kept all the time then, which "
+        "costs time at each switch",
+    )
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -202,6 +209,7 @@ def command(arguments: Sequence[str]) -> int:
         exit_dump_len=options.exit_dump_len,
         stats_s=options.stats,
         policy_numbers=options.policy_numbers,
+        histograms=options.histograms,
         strict=options.strict,
         user=options.user,
         allow_processes=options.allow_processes,

@@ -85,6 +85,7 @@ class LoadedScheduler:
         node_of = node_ids()
         for cpu in topology.cpus:
             cpus[cpu.id].llc, cpus[cpu.id].node = cpu.llc, node_of.get(cpu.id, 0)
+            cpus[cpu.id].core = min(cpu.smt_siblings)
             cpus[cpu.id].nohz_full = cpu.id in topology.nohz_full
         self._object = lib.pyland_load(_OBJECT, len(_OBJECT), options, cpus)
         if not self._object:

@@ -26,6 +26,7 @@ from pyland.loading.wanted import Wanted
 from pyland.output import printing
 from pyland.stats import numbers
 from pyland.stats.counters import GAUGES, TOTALS, Counters
+from pyland.stats.histograms import Histograms
 from pyland.stats.listening import Listening
 from pyland.stats.process import StatisticsProcess
 from pyland.stats.snapshot import Source
@@ -146,7 +147,9 @@ class Session:
         counters = Counters(scheduler.state, worker.pid)
         own = self._own if self._settings.policy_numbers else None
         reporter = Reporter(counters, self._settings.stats_s, own)
-        source = Source(counters, self._own, self._wanted.spec, len(self._topology.cpus))
+        histograms = Histograms(scheduler.state, always=self._settings.histograms)
+        nr_cpus = len(self._topology.cpus)
+        source = Source(counters, self._own, self._wanted.spec, nr_cpus, histograms)
         statistics = StatisticsProcess(self._listening, source, scheduler.state)
         supervisor = Supervisor(
             worker,

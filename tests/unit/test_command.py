@@ -30,6 +30,7 @@ from pyland.supervisor.settings import Settings
         (["--stats", "-1"], "--stats -1: it takes"),
         (["--stats", "nan"], "--stats nan: it takes"),
         (["--exit-dump-len", "-5"], "--exit-dump-len -5: it takes"),
+        (["--histograms"], "--histograms: it takes --metrics"),
         (["--sliceus", "5"], "unrecognized arguments: --sliceus 5"),
         (["extra"], "unrecognized arguments: extra"),
         (["--policy-opt"], "--policy-opt: expected one argument (see pyland --help)"),
