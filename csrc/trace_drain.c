@@ -9,9 +9,8 @@
 #include "pyland_native.h"
 #include "trace_writer.h"
 
-/* A packet of a CPU's lane has at most so many events, and waits at most so long for more. */
+/* A packet of a CPU's lane has at most so many events. */
 #define LANE_EVENTS 8192
-#define LANE_NS 1000000000ULL
 
 /* A ring with events that are to be taken. */
 struct source {
@@ -242,9 +241,5 @@ int pyland_trace_drain(struct pyland_trace_writer *w, const struct pyland_trace_
 		sift(heap, nr, 0);
 	}
 	free(heap);
-	for (unsigned int cpu = 0; cpu < w->nr_cpus; cpu++)
-		if (w->lanes[cpu].nr_events &&
-		    w->totals.end_ns - w->lanes[cpu].begin_ns > LANE_NS)
-			lane_flush(w, cpu);
 	return writer_turn(w) ? -w->broken : (int)(most * 100 / rings->slots);
 }

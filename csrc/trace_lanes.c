@@ -83,16 +83,10 @@ static unsigned int state_of(unsigned int state, unsigned int exit_state, unsign
 	return 1u << (31 - __builtin_clz(reported));
 }
 
-static void note_event(struct lane *lane, unsigned long long time_ns)
-{
-	if (!lane->nr_events++)
-		lane->begin_ns = time_ns;
-}
-
 void lane_switch(struct pyland_trace_writer *w, struct lane *lane,
 		 const struct pyland_trace_event *e)
 {
-	note_event(lane, e->time_ns);
+	lane->nr_events++;
 	put_varint(&lane->switch_time, e->time_ns - lane->last_switch_ns);
 	lane->last_switch_ns = e->time_ns;
 	put_varint(&lane->switch_state, state_of(e->a >> 32, e->b, e->what));
@@ -107,7 +101,7 @@ void lane_waking(struct pyland_trace_writer *w, struct lane *lane,
 {
 	unsigned int context = e->a >> 32;
 
-	note_event(lane, e->time_ns);
+	lane->nr_events++;
 	put_varint(&lane->waking_time, e->time_ns - lane->last_waking_ns);
 	lane->last_waking_ns = e->time_ns;
 	put_varint(&lane->waking_pid, e->pid);

@@ -195,13 +195,14 @@ int writer_turn(struct pyland_trace_writer *w)
 {
 	if (w->broken)
 		return fail(w);
-	if (w->keeps_past)
+	if (w->keeps_past) {
 		turn_past(w);
-	else if ((w->stream.length >= WRITE_BYTES || w->stream.failed ||
-		  w->totals.end_ns - w->last_write_ns > WRITE_NS) &&
-		 write_out(w))
-		return fail(w);
-	return 0;
+		return 0;
+	}
+	if (w->stream.length < WRITE_BYTES && !w->stream.failed &&
+	    w->totals.end_ns - w->last_write_ns < WRITE_NS)
+		return 0;
+	return pyland_trace_flush(w);
 }
 
 /* Writes all that there is. */

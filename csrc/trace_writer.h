@@ -44,13 +44,12 @@ struct lane {
 	struct buffer switch_time, switch_state, switch_pid, switch_prio, switch_name;
 	struct buffer waking_time, waking_pid, waking_cpu, waking_prio, waking_name, waking_bits;
 	struct buffer names;
-	unsigned long long last_switch_ns, last_waking_ns, begin_ns;
+	unsigned long long last_switch_ns, last_waking_ns;
 	unsigned long long lost;	/* of the ring, as last seen */
 	unsigned int nr_events;
 	unsigned int nr_names;
 	unsigned int bundle;		/* the number of the packet */
 	unsigned int lost_some;
-	unsigned int running;		/* the task */
 	unsigned int *place_of_name;	/* in the packet: bundle << 32 would be too large, so two */
 	unsigned int *bundle_of_name;
 	unsigned int names_max;
