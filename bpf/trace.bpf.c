@@ -110,21 +110,34 @@ static __always_inline u32 context(void)
 	return 0;
 }
 
-SEC("tp_btf/sched_waking")
-int BPF_PROG(on_waking, struct task_struct *p)
+static __always_inline void tell_waking(struct task_struct *p, u32 context)
 {
 	struct pyland_trace_ring *r;
 	struct pyland_trace_event *e = reserve(&r, 1);
 
 	if (!e)
-		return 0;
+		return;
 	e->time_ns = bpf_ktime_get_boot_ns();
 	e->pid = p->pid;
 	e->kind = PYLAND_TRACE_WAKING;
 	e->what = 0;
 	e->bits = p->prio;
-	e->a = p->thread_info.cpu | (u64)(context() & (IN_SOFTIRQ | IN_HARDIRQ)) << 32;
+	e->a = p->thread_info.cpu | (u64)(context & (IN_SOFTIRQ | IN_HARDIRQ)) << 32;
 	publish(r, 1);
+}
+
+SEC("tp_btf/sched_waking")
+int BPF_PROG(on_waking, struct task_struct *p)
+{
+	tell_waking(p, context());
+	return 0;
+}
+
+/* For a kernel that keeps no names of its variables (without CONFIG_KALLSYMS_ALL). */
+SEC("tp_btf/sched_waking")
+int BPF_PROG(on_waking_somehow, struct task_struct *p)
+{
+	tell_waking(p, 0);
 	return 0;
 }
 

@@ -78,19 +78,39 @@ static struct bpf_map *find_map(struct bpf_object *object, const char *name)
 	return map;
 }
 
+/* Loads the programs that see the kernel, with one of the two for wakeups. */
+static int load_with(struct pyland_trace_source *s, const char *without)
+{
+	struct bpf_program *program;
+	struct bpf_map *rings;
+	int ret;
+
+	pyland_forget_warning();
+	s->kernel = open_part(s, 0);
+	if (!s->kernel)
+		return -EINVAL;
+	rings = find_map(s->kernel, "rings");
+	program = bpf_object__find_program_by_name(s->kernel, without);
+	if (!rings || !program || bpf_program__set_autoload(program, false) ||
+	    bpf_map__set_max_entries(rings, s->rings.nr_cpus) ||
+	    bpf_map__set_value_size(rings, s->rings.stride))
+		return pyland_fail(-EINVAL, "trace.bpf.o cannot have rings of %llu events", s->slots);
+	ret = bpf_object__load(s->kernel);
+	return ret ? pyland_fail_libbpf(ret, "the kernel rejected the programs of the trace") : 0;
+}
+
 static int load_kernel_part(struct pyland_trace_source *s)
 {
+	int ret = load_with(s, "on_waking_somehow");
 	struct bpf_map *rings;
 
-	s->kernel = open_part(s, 0);
-	rings = s->kernel ? find_map(s->kernel, "rings") : NULL;
-	if (!rings || bpf_map__set_max_entries(rings, s->rings.nr_cpus) ||
-	    bpf_map__set_value_size(rings, s->rings.stride))
-		return pyland_fail(-EINVAL, "rings of %llu events", s->slots);
-	int ret = bpf_object__load(s->kernel);
-
+	if (ret == -ENOENT) {
+		bpf_object__close(s->kernel);
+		ret = load_with(s, "on_waking");
+	}
 	if (ret)
-		return pyland_fail_libbpf(ret, "the kernel rejected the programs of the trace");
+		return ret;
+	rings = find_map(s->kernel, "rings");
 	s->rings.memory = mmap(NULL, s->rings.stride * s->rings.nr_cpus, PROT_READ | PROT_WRITE,
 			       MAP_SHARED, bpf_map__fd(rings), 0);
 	if (s->rings.memory != MAP_FAILED)
@@ -112,7 +132,7 @@ static int take_task(void *context, void *data, size_t size)
 static int attach_kernel_part(struct pyland_trace_source *s)
 {
 	static const char *const programs[] = { "on_new_task", "on_rename", "on_waking",
-						"on_switch" };
+						"on_waking_somehow", "on_switch" };
 	struct bpf_map *tasks = find_map(s->kernel, "tasks_seen");
 
 	s->tasks = tasks ? ring_buffer__new(bpf_map__fd(tasks), take_task, s, NULL) : NULL;
@@ -122,6 +142,8 @@ static int attach_kernel_part(struct pyland_trace_source *s)
 		struct bpf_program *program =
 			bpf_object__find_program_by_name(s->kernel, programs[i]);
 
+		if (program && !bpf_program__autoload(program))
+			continue;
 		s->links[i] = program ? bpf_program__attach(program) : NULL;
 		if (!s->links[i])
 			return pyland_fail_libbpf(-errno, programs[i]);

@@ -26,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Ctrl-C or SIGTERM gives the machine back to the kernel's default scheduler. "
         "`pyland run` is the same command. Others: `pyland policies` lists the policies, "
         "`pyland swap` changes the running one, `pyland status` shows its state, `pyland monitor` "
-        "shows its statistics. Each has a --help.",
+        "shows its statistics, `pyland trace` records what it does. Each has a --help.",
         allow_abbrev=False,
     )
     add_policy(
