@@ -43,6 +43,7 @@ struct pyland_trace_writer;
 struct pyland_trace_source *pyland_trace_attach(const void *object, unsigned long size,
 						unsigned int nr_cpus, unsigned long long slots);
 int pyland_trace_hook(struct pyland_trace_source *s);
+void pyland_trace_unhook(struct pyland_trace_source *s);
 int pyland_trace_scheduler(struct pyland_trace_source *s);
 struct pyland_trace_rings *pyland_trace_rings(struct pyland_trace_source *s);
 int pyland_trace_collect(struct pyland_trace_source *s, struct pyland_trace_writer *w, int last);

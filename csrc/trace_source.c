@@ -176,7 +176,8 @@ struct pyland_trace_source *pyland_trace_attach(const void *object, unsigned lon
 	return NULL;
 }
 
-static void unhook(struct pyland_trace_source *s)
+/* Lets go of a pyland that has ended: the kernel keeps its programs for as long as one is seen. */
+void pyland_trace_unhook(struct pyland_trace_source *s)
 {
 	for (unsigned int i = 0; i < NR_TRACED; i++) {
 		bpf_link__destroy(s->hook_links[i]);
@@ -242,7 +243,7 @@ int pyland_trace_hook(struct pyland_trace_source *s)
 
 	if (id && id == s->running.id)
 		return 0;
-	unhook(s);
+	pyland_trace_unhook(s);
 	if (!id)
 		return pyland_fail(-ENOENT, "pyland does not run here");
 	ret = running_open(&s->running, ids);
@@ -250,7 +251,7 @@ int pyland_trace_hook(struct pyland_trace_source *s)
 		ret = hook(s);
 	if (!ret)
 		return 1;
-	unhook(s);
+	pyland_trace_unhook(s);
 	return ret;
 }
 
@@ -294,7 +295,7 @@ void pyland_trace_detach(struct pyland_trace_source *s)
 {
 	if (!s)
 		return;
-	unhook(s);
+	pyland_trace_unhook(s);
 	for (unsigned int i = 0; i < NR(s->links); i++)
 		bpf_link__destroy(s->links[i]);
 	ring_buffer__free(s->tasks);

@@ -43,7 +43,7 @@ _POLICY_NAME_MAX = 40
 class _Seen:
     """Which pyland the trace sees, and which policy."""
 
-    loads: str = ""
+    loads: tuple[str, ...] = ()
     generation: int = -1
     look_s: float = 0
 
@@ -58,6 +58,8 @@ class Recorder:
         self._source: Any = ffi.NULL
         self._writer: Any = ffi.NULL
         self._seen = _Seen()
+        if not _pyland_schedules():
+            raise UsageError("pyland does not run here: start it first")
         topology = read_topology()
         slots = options.slots(topology.nr_cpu_ids)
         self._output = Output(options.file)
@@ -81,9 +83,9 @@ class Recorder:
         )
         if not self._writer:
             raise UsageError(_error())
+        self._seen.loads = _loads()
         if lib.pyland_trace_hook(self._source) < 0:
             raise UsageError(_error())
-        self._seen.loads = _loads()
         self._note_policy()
         if self._options.when is None:
             self._output.begin()
@@ -137,15 +139,22 @@ class Recorder:
             return
         seen.look_s = now_s + _LOOK_S
         if (loads := _loads()) != seen.loads:
-            hooked = lib.pyland_trace_hook(self._source)
-            if hooked >= 0:
-                seen.loads = loads
-                seen.generation = -1
-                self._tell("pyland: the trace has the decisions of the pyland that runs now")
-            elif seen.generation >= 0:
-                seen.generation = -1
-                self._tell(f"pyland: {_error()}: its decisions are missing until it runs again")
+            seen.loads = loads
+            self._hook_again()
         self._note_policy()
+
+    def _hook_again(self) -> None:
+        """The kernel has loaded a scheduler, or ended one."""
+        was_seen = self._seen.generation >= 0
+        self._seen.generation = -1
+        lib.pyland_trace_unhook(self._source)
+        if not _pyland_schedules():
+            if was_seen:
+                self._tell("pyland: it has ended: its decisions are missing until it runs again")
+        elif lib.pyland_trace_hook(self._source) < 0:
+            self._tell(f"pyland: {_error()}: its decisions are missing")
+        else:
+            self._tell("pyland: the trace has the decisions of the pyland that runs now")
 
     def _note_policy(self) -> None:
         generation = int(lib.pyland_trace_scheduler(self._source))
@@ -230,13 +239,21 @@ def _as_scxtop_wants(topology: Topology) -> str:
     )
 
 
-def _loads() -> str:
-    """Goes up whenever the kernel loads a scheduler, and says whether there is one."""
-    text = ""
-    for name in ("state", "enable_seq"):
-        with suppress(OSError):
-            text += (SCHED_EXT / name).read_text()
-    return text
+def _loads() -> tuple[str, ...]:
+    """What changes whenever the kernel loads a scheduler, or ends one."""
+    return tuple(map(_kernel, ("state", "enable_seq", "root/ops")))
+
+
+def _pyland_schedules() -> bool:
+    return _kernel("state") == "enabled" and _kernel("root/ops").startswith("pyland")
+
+
+def _kernel(name: str) -> str:
+    """A file of the kernel about sched_ext; empty if there is none."""
+    try:
+        return (SCHED_EXT / name).read_text().strip()
+    except OSError:
+        return ""
 
 
 def _error() -> str:
