@@ -61,6 +61,22 @@ static __always_inline void fill_base(struct pyland_queued *r, const struct task
 	__builtin_memcpy(r->comm, p->comm, sizeof(r->comm));
 }
 
+/* The innermost PID namespace of the task, and its number there. */
+static __always_inline void fill_namespace(struct pyland_queued *r, struct task_struct *p)
+{
+	struct pid *pid = BPF_CORE_READ(p, thread_pid);
+	u64 at = (u64)pid + bpf_core_field_offset(struct pid, numbers) +
+		 BPF_CORE_READ(pid, level) * sizeof(struct upid);
+	struct upid upid = {};
+
+	r->pid_ns = 0;
+	r->ns_pid = 0;
+	if (!pid || bpf_probe_read_kernel(&upid, sizeof(upid), (void *)at))
+		return;
+	r->ns_pid = upid.nr;
+	r->pid_ns = BPF_CORE_READ(upid.ns, ns.inum);
+}
+
 static __always_inline void fill_extras(struct pyland_queued *r, struct task_struct *p,
 					const struct task_ctx *t)
 {
@@ -69,7 +85,9 @@ static __always_inline void fill_extras(struct pyland_queued *r, struct task_str
 	r->gid = BPF_CORE_READ(p, cred, gid.val);
 	r->nice = p->static_prio - NICE_0_PRIO;
 	r->waker_pid = t->waker_pid;
-	r->pad = 0;
+	r->kthread = !!(p->flags & PF_KTHREAD);
+	fill_namespace(r, p);
+	BPF_CORE_READ_STR_INTO(&r->leader_comm, p, group_leader, comm);
 	r->cgroup_id = BPF_CORE_READ(p, cgroups, dfl_cgrp, kn, id);
 	r->wakeup_interval_ns = t->wakeup_interval_ns;
 	r->sleep_interval_ns = t->sleep_interval_ns;
@@ -103,20 +121,33 @@ static __noinline bool forward(struct task_struct *p, struct task_ctx *t, s32 cp
 	return true;
 }
 
-/* Notes how often the task wakes up, which task woke it, and how often the waker wakes others. */
-static __always_inline void note_wakeup(struct task_ctx *t, u64 now)
+/*
+ * Notes which task wakes this one up, and how often the waker wakes others. select_cpu runs on the
+ * waker's CPU. A wakeup across caches may be queued to the other CPU, and enqueue runs there in an
+ * interrupt of some other task.
+ */
+static __always_inline void note_waker(struct task_ctx *t, u64 now)
 {
 	struct task_struct *waker = bpf_get_current_task_btf();
 	struct task_ctx *w = task_state(waker);
 
-	if (t->wakeup_ns)
-		t->wakeup_interval_ns = average(t->wakeup_interval_ns, now - t->wakeup_ns);
+	t->waker_noted = 1;
 	t->waker_pid = waker->pid;
 	if (!w)
 		return;
 	if (w->woke_other_ns)
 		w->waker_interval_ns = average(w->waker_interval_ns, now - w->woke_other_ns);
 	w->woke_other_ns = now;
+}
+
+/* Notes how often the task wakes up. select_cpu did not see a task that may use one CPU alone. */
+static __always_inline void note_wakeup(struct task_ctx *t, u64 now)
+{
+	if (t->wakeup_ns)
+		t->wakeup_interval_ns = average(t->wakeup_interval_ns, now - t->wakeup_ns);
+	if (!t->waker_noted)
+		note_waker(t, now);
+	t->waker_noted = 0;
 }
 
 #endif

@@ -147,17 +147,18 @@ static void write_rates(struct counters *c, const struct running *running,
 void counters_write(struct counters *c, const struct running *running, struct bpf_object *object,
 		    struct pyland_trace_writer *w, unsigned long long now)
 {
-	long long nr_running = 0, runnable = 0;
+	long long nr_running = 0, runnable = 0, idle = 0;
 
 	for (unsigned int cpu = 0; cpu < running->nr_cpus; cpu++) {
 		nr_running += running->cpus[cpu].nr_running;
 		runnable += running->user_cpus[cpu].nr_runnable;
+		idle += running->user_cpus[cpu].idle != 0;
 	}
 	pyland_trace_counter(w, "tasks that run", "tasks", now, nr_running);
 	pyland_trace_counter(w, "tasks that run or wait", "tasks", now, runnable);
 	pyland_trace_counter(w, "tasks that the policy keeps", "tasks", now,
 			     running->user->nr_held < 1ULL << 32 ? running->user->nr_held : 0);
-	pyland_trace_counter(w, "idle CPUs", "CPUs", now, running->shared->nr_idle);
+	pyland_trace_counter(w, "idle CPUs", "CPUs", now, idle);
 	write_rates(c, running, w, now);
 	write_lengths(c, running, object, w, now);
 }

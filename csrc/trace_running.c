@@ -85,8 +85,6 @@ static int take_map(struct running *r, int fd, const struct bpf_map_info *info)
 		r->user_cpus = map_to_read(fd, info, sizeof(*r->user_cpus));
 	} else if (!strcmp(info->name, ".data.user")) {
 		r->user = map_to_read(fd, info, sizeof(*r->user));
-	} else if (suffix && !strcmp(suffix, ".bss")) {
-		r->shared = map_to_read(fd, info, sizeof(*r->shared));
 	} else if (suffix && !strcmp(suffix, ".rodata")) {
 		unsigned char value[4096];
 		struct pyland_config config;
@@ -121,7 +119,7 @@ static int take_maps(struct running *r)
 			return pyland_fail(-EINVAL, "the pyland that runs is of another build: "
 					   "start it again");
 	}
-	if (!r->cpus || !r->user_cpus || !r->user || !r->shared)
+	if (!r->cpus || !r->user_cpus || !r->user)
 		return pyland_fail(-EINVAL, "the counters of the pyland that runs cannot be read");
 	return 0;
 }
@@ -161,6 +159,5 @@ void running_close(struct running *r)
 	unmap(r->cpus, sizeof(*r->cpus) * r->nr_cpus);
 	unmap(r->user_cpus, sizeof(*r->user_cpus) * r->nr_cpus);
 	unmap(r->user, sizeof(*r->user));
-	unmap(r->shared, sizeof(*r->shared));
 	memset(r, 0, sizeof(*r));
 }

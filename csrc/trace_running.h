@@ -14,7 +14,6 @@ struct running {
 	const struct pyland_cpu *cpus;
 	const struct pyland_user_cpu *user_cpus;
 	const struct pyland_user *user;
-	const struct pyland_shared *shared;
 	unsigned int nr_cpus;
 };
 
