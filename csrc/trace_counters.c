@@ -81,16 +81,22 @@ static void write_lengths(struct counters *c, const struct running *running,
 {
 	int program = find_lengths(c, object);
 	char name[QUEUE_NAME_LEN + 16];
-	unsigned int nr;
+	unsigned int nr, nr_domains = 1;
 
 	if (program < 0)
 		return;
 	add_queue(c, SCHED_DSQ);
 	for (unsigned int cpu = 0; cpu < running->nr_cpus; cpu++) {
-		add_queue(c, DOMAIN_DSQ + running->user_cpus[cpu].domain % PYLAND_NR_DOMAINS);
 		add_queue(c, HOLDING_DSQ + running->cpus[cpu].llc);
 		add_queue(c, cpu);
+		if (running->cpus[cpu].llc >= nr_domains)
+			nr_domains = running->cpus[cpu].llc + 1;
 	}
+	/* The policy can write this number. */
+	if (running->user->nr_domains)
+		nr_domains = running->user->nr_domains;
+	for (unsigned int i = 0; i < nr_domains && i < PYLAND_NR_DOMAINS; i++)
+		add_queue(c, DOMAIN_DSQ + i);
 	nr = c->nr_queues;
 	for (unsigned int i = 0; i < nr; i++)
 		c->lengths[i] = c->queues[i].id;
