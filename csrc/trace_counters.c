@@ -16,6 +16,9 @@
 /* Rates are of at least this long. */
 #define RATE_NS 100000000ULL
 
+/* How often it is looked which queues there are. */
+#define QUEUES_NS 1000000000ULL
+
 /* A queue's name by its number, as in queue_ids.h. */
 void queue_name(char name[QUEUE_NAME_LEN], unsigned long long id)
 {
@@ -75,16 +78,14 @@ static int find_lengths(struct counters *c, struct bpf_object *object)
 	return c->lengths_program;
 }
 
-static void write_lengths(struct counters *c, const struct running *running,
-			  struct bpf_object *object, struct pyland_trace_writer *w,
-			  unsigned long long now)
+/* All queues that pyland has; a policy may set more of them while it runs. */
+static void find_queues(struct counters *c, const struct running *running, unsigned long long now)
 {
-	int program = find_lengths(c, object);
-	char name[QUEUE_NAME_LEN + 16];
-	unsigned int nr, nr_domains = 1;
+	unsigned int nr_domains = 1;
 
-	if (program < 0)
+	if (c->nr_queues && now - c->queues_ns < QUEUES_NS)
 		return;
+	c->queues_ns = now;
 	add_queue(c, SCHED_DSQ);
 	for (unsigned int cpu = 0; cpu < running->nr_cpus; cpu++) {
 		add_queue(c, HOLDING_DSQ + running->cpus[cpu].llc);
@@ -97,6 +98,19 @@ static void write_lengths(struct counters *c, const struct running *running,
 		nr_domains = running->user->nr_domains;
 	for (unsigned int i = 0; i < nr_domains && i < PYLAND_NR_DOMAINS; i++)
 		add_queue(c, DOMAIN_DSQ + i);
+}
+
+static void write_lengths(struct counters *c, const struct running *running,
+			  struct bpf_object *object, struct pyland_trace_writer *w,
+			  unsigned long long now)
+{
+	int program = find_lengths(c, object);
+	char name[QUEUE_NAME_LEN + 16];
+	unsigned int nr;
+
+	if (program < 0)
+		return;
+	find_queues(c, running, now);
 	nr = c->nr_queues;
 	for (unsigned int i = 0; i < nr; i++)
 		c->lengths[i] = c->queues[i].id;

@@ -22,6 +22,7 @@ struct counters {
 	unsigned long long before[RATES_MAX];
 	unsigned long long *lengths;	/* of queues, in BPF's memory */
 	int lengths_program;		/* its descriptor, or -1: the kernel has no such function */
+	unsigned long long queues_ns;	/* when the queues were looked for */
 	unsigned int nr_queues;
 	struct queue queues[PYLAND_TRACE_LENGTHS];
 };
