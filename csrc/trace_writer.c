@@ -17,6 +17,9 @@
 #define WRITE_BYTES (256 * 1024)
 #define WRITE_NS 1000000000ULL
 
+/* Room for what the file ends with. */
+#define END_BYTES 16384
+
 static int make_tables(struct pyland_trace_writer *w)
 {
 	w->lanes = calloc(w->nr_cpus, sizeof(*w->lanes));
@@ -109,9 +112,37 @@ int pyland_trace_task(struct pyland_trace_writer *w, const struct pyland_trace_t
 	return 0;
 }
 
-/* Ends what was written with a whole packet, and takes no more. */
-static int broken(struct pyland_trace_writer *w, int error)
+/* How many of the first @length bytes are whole packets. */
+static size_t whole_packets(const struct buffer *b, size_t length)
 {
+	size_t end = 0;
+
+	for (;;) {
+		size_t at = end + 1, packet = 0;
+		unsigned int shift = 0;
+
+		do {
+			if (at >= length)
+				return end;
+			packet |= (size_t)(b->data[at] & 0x7f) << shift;
+			shift += 7;
+		} while (b->data[at++] & 0x80);
+		if (packet > length - at)
+			return end;
+		end = at + packet;
+	}
+}
+
+/*
+ * Of what was to be written only @written bytes were. Cuts the file after a whole packet, with
+ * room for its end, and takes no more.
+ */
+static int broken(struct pyland_trace_writer *w, int error, size_t written)
+{
+	if (!w->stream.failed && written > END_BYTES) {
+		w->last_bytes = w->totals.bytes;
+		w->totals.bytes += whole_packets(&w->stream, written - END_BYTES);
+	}
 	w->broken = error;
 	w->stream.length = 0;
 	/* A device or a pipe cannot be cut. */
@@ -127,14 +158,14 @@ static int write_out(struct pyland_trace_writer *w)
 	size_t left = w->stream.length;
 
 	if (w->stream.failed)
-		return broken(w, ENOMEM);
+		return broken(w, ENOMEM, 0);
 	while (left) {
 		ssize_t nr = write(w->file, data, left);
 
 		if (nr < 0 && errno == EINTR)
 			continue;
 		if (nr < 0)
-			return broken(w, errno);
+			return broken(w, errno, data - w->stream.data);
 		data += nr;
 		left -= nr;
 	}
@@ -262,13 +293,13 @@ int pyland_trace_end(struct pyland_trace_writer *w, const char *why)
 	w->broken = 0;
 	put_ftrace_stats(w, 1);
 	event_trace_ends(w, w->totals.end_ns, why);
-	if (write_out(w) && w->last_bytes < w->totals.bytes) {
+	if (write_out(w)) {
+		error = error ? error : w->broken;
 		w->totals.bytes = w->last_bytes;
-		if (!broken(w, error ? error : w->broken)) {
-			put_ftrace_stats(w, 1);
-			event_trace_ends(w, w->totals.end_ns, why);
-			write_out(w);
-		}
+		broken(w, error, 0);
+		put_ftrace_stats(w, 1);
+		event_trace_ends(w, w->totals.end_ns, why);
+		write_out(w);
 	}
 	w->broken = error;
 	return error ? fail(w) : 0;

@@ -192,7 +192,8 @@ class Recorder:
         problem = _error()
         lib.pyland_trace_end(self._writer, problem.encode())
         raise ScheduleError(
-            f"{escape(self._options.file)}: {problem}: the trace ends early, and has {self._told()}"
+            f"{escape(self._options.file)}: {problem}: the trace ends early, at "
+            f"{lib.pyland_trace_totals(self._writer).bytes >> 10} KiB"
         )
 
     def _told(self) -> str:

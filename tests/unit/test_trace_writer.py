@@ -229,11 +229,12 @@ def test_a_trace_that_is_cut_off_anywhere_can_be_read(made: Callable[..., Writer
     assert whole.ending["ended because"] == "its time was over"
 
 
-def test_a_full_disk_ends_the_trace_with_a_reason(made: Callable[..., Writer]) -> None:
+@pytest.mark.parametrize("room", [150_000, 263_000, 600_000])
+def test_a_full_disk_ends_the_trace_with_a_reason(made: Callable[..., Writer], room: int) -> None:
     """The limit of a file's size takes the place of the disk: the write stops in the middle."""
     writer, rings = made(), Rings(slots=1024)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
     try:
         _busy(rings, writer, 5000)
         problem = ffi.string(lib.pyland_error()).decode()
@@ -244,8 +245,9 @@ def test_a_full_disk_ends_the_trace_with_a_reason(made: Callable[..., Writer]) -
     trace = writer.read()
     assert trace.ending is not None
     assert trace.ending["ended because"] == "File too large"
-    assert len(trace.switches) > 1000
-    assert writer.totals.bytes == writer.path.stat().st_size
+    # The event of a wakeup is about 110 bytes, and few are in the columns without it.
+    assert len(trace.named("asks deadline")) > room / 400
+    assert room - 100_000 < writer.totals.bytes == writer.path.stat().st_size
 
 
 def test_a_device_that_is_full(made: Callable[..., Writer]) -> None:
