@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.kernel.canary import bpf_objects
 from tests.kernel.harness import Record, Start, ended_well, swap, undisturbed
 from tests.support import perfetto
@@ -91,6 +93,7 @@ def assert_flows_are_complete(trace: perfetto.Trace) -> int:
     return decisions
 
 
+@pytest.mark.unproven
 def test_a_trace_shows_what_happened(start: Start, tmp_path: Path, record: Record) -> None:
     """One start for all: a whole trace with a swap, a killed one, a full disk, a condition."""
     path = tmp_path / "a.pftrace"
