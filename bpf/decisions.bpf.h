@@ -153,6 +153,8 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 			c->bad_decisions++;	/* no such record was ever written */
 		else
 			c->late++;
+		traced((u32)p->pid | (u64)PYLAND_TRACED_LATE << 32, 0, d->seq, d->vtime_ns,
+		       d->slice_ns);
 		return;
 	}
 	t->place = checked_place(p, d, c);
@@ -191,6 +193,8 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	c->user_dispatched++;
 	count_delay(t, c);
 	note_decision(p, t, d->flags);
+	traced(traced_task(p, t, moved ? PYLAND_TRACED_DECIDED : PYLAND_TRACED_AMENDED), dsq_id,
+	       d->seq, key_ns, slice_ns);
 	if (!moved) {
 		c->amended++;
 		amend(p, slice_ns, key_ns, now);

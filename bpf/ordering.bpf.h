@@ -20,6 +20,7 @@
 #include "classes.bpf.h"
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
+#include "traced.bpf.h"
 
 /* A key that BPF works out is at most this many longest slices from the keys that run. */
 #define INTERIM_SLICES	4
@@ -213,6 +214,7 @@ static __always_inline bool hold(struct task_struct *p, struct task_ctx *t, s32 
 	if (!ask(p, t, cpu, now, enq_flags))
 		return false;
 	dsq_insert(p, t->dsq_id, weighted_slice(p, t, config.shortest_ns), enq_flags);
+	traced(traced_task(p, t, PYLAND_TRACED_HELD), t->dsq_id, t->asked, 0, config.shortest_ns);
 	time_slice(cpu, task_cpu, now);
 	if (t->woke_up)
 		make_room_for_user_space(cpu, task_cpu, c, now);
@@ -266,6 +268,9 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 	if (t->of_bpf && !t->asked && !shared.left_out)
 		shared.left_out = 1;
 	dsq_insert_vtime(p, dsq_id, slice_ns, key_ns, enq_flags);
+	traced(traced_task(p, t, lasts ? PYLAND_TRACED_CONTINUED : t->asked ? PYLAND_TRACED_ASKED :
+								     PYLAND_TRACED_UNASKED),
+	       dsq_id, t->asked, key_ns, slice_ns);
 	sync = waker_cpu >= 0 && takes_from(waker_cpu, dsq_id, p);
 	if (t->woke_up) {
 		cpu = sync ? waker_cpu : cpu_to_interrupt(p, t, cpu, now);
@@ -306,6 +311,7 @@ static __always_inline bool put_next(struct task_struct *p, struct task_ctx *t, 
 	t->decided_ns = now;
 	t->queue = QUEUE_NEXT;
 	dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), t->left_ns, 0);
+	traced(traced_task(p, t, PYLAND_TRACED_NEXT), cpu, 0, t->key_ns, t->left_ns);
 	c->continued++;
 	return true;
 }

@@ -83,6 +83,7 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL),
 		   weighted_slice(p, t, config.longest_ns), 0);
 	c->direct++;
+	traced(traced_task(p, t, PYLAND_TRACED_IDLE_CPU), cpu, 0, 0, config.longest_ns);
 	note_runnable(p, t, wake_flags & kernel_enum(scx_wake_flags, SCX_WAKE_TTWU), now_ns());
 	return cpu;
 }
@@ -102,6 +103,7 @@ static __always_inline void enqueue_kernel_work(struct task_struct *p, struct ta
 		enq_flags |= kernel_enum(scx_enq_flags, SCX_ENQ_PREEMPT);
 	dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL),
 		   weighted_slice(p, t, config.longest_ns), enq_flags);
+	traced(traced_task(p, t, PYLAND_TRACED_KERNEL), cpu, 0, 0, config.longest_ns);
 }
 
 SEC("struct_ops/pyland_enqueue")
@@ -162,6 +164,8 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 				   weighted_slice(p, t, config.longest_ns), enq_flags);
 			scx_bpf_kick_cpu(idle_cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 			c->direct++;
+			traced(traced_task(p, t, PYLAND_TRACED_IDLE_CPU), idle_cpu, 0, 0,
+			       config.longest_ns);
 			return;
 		}
 	}

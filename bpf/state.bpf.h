@@ -8,12 +8,7 @@
 #include "compat.bpf.h"
 #include "arithmetic.bpf.h"
 #include "intf.h"
-
-/* Queues. A CPU's own queue has the CPU's number. */
-#define SCHED_DSQ	(1ULL << 20)	/* the user-space scheduler's threads */
-#define HOLDING_DSQ	(1ULL << 21)	/* + LLC: held until the policy has decided */
-#define DOMAIN_DSQ	(1ULL << 22)	/* + domain: for a group of CPUs, by vtime */
-#define THROTTLED_DSQ	(1ULL << 23)	/* their group has used its quota (bandwidth.bpf.h) */
+#include "queue_ids.h"
 
 /* For slices this long, ticks are exact enough. A rest below the slack is not worth a timer. */
 #define SLICE_TIMED_NS	(10 * NSEC_PER_MSEC)

@@ -4,7 +4,7 @@
 import sys
 from collections.abc import Sequence
 
-from pyland.cli import latency, monitor, policies, reload, run, status, swap, top
+from pyland.cli import latency, monitor, policies, reload, run, status, swap, top, trace
 from pyland.errors import UsageError
 from pyland.output import printing
 
@@ -17,6 +17,7 @@ COMMANDS = {
     "swap": swap.command,
     "top": top.command,
     "reload": reload.command,
+    "trace": trace.command,
 }
 
 

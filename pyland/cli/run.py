@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
         "`pyland run` is the same command. Others: `pyland policies` lists the policies, "
         "`pyland swap` changes the running one, `pyland reload` reads its files again, `pyland "
         "status` shows its state, `pyland monitor` shows its statistics, `pyland latency` how long "
-        "tasks wait. Each has a --help.",
+        "tasks wait, `pyland trace` records what happens. Each has a --help.",
         allow_abbrev=False,
     )
     add_policy(
