@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`pyland trace`: what happened, as a Perfetto trace."""
 
-import os
 import argparse
+import os
 from collections.abc import Sequence
 
 from pyland.cli.parser import Parser
