@@ -29,7 +29,7 @@ _KINDS = tuple(By)
 OTHERS = "(others)"
 """The keys that found no slot, together."""
 QUEUES = {"THROTTLED": 1 << 23, "DOMAIN": 1 << 22, "HOLDING": 1 << 21, "SCHED": 1 << 20, "CPU": 0}
-"""The first number of each kind of queue (bpf/state.bpf.h), the highest number first."""
+"""The first number of each kind of queue (bpf/queue_ids.h), the highest number first."""
 _QUEUE_NAMES = {
     "THROTTLED": "throttled",
     "DOMAIN": "domain",

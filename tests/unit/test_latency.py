@@ -151,7 +151,7 @@ def test_queues_and_cgroups_have_names(kernel: Kernel, path: Path) -> None:
 
 
 def test_the_numbers_of_queues_are_those_of_bpf() -> None:
-    text = (ROOT / "bpf/state.bpf.h").read_text(encoding="utf-8")
+    text = (ROOT / "bpf/queue_ids.h").read_text(encoding="utf-8")
     found = {
         name: 1 << int(shift)
         for name, shift in re.findall(r"#define (\w+)_DSQ\s+\(1ULL << (\d+)\)", text)
