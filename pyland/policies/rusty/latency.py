@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How soon after its virtual time a task is due: scx_rusty's measure of interactivity.
+
+A task that wakes others often, and sleeps often itself, is in the middle of a chain of tasks:
+each microsecond that it waits is one for all of them. It is due sooner than its usual run
+would have it.
+"""
+
+from __future__ import annotations
+
+_FREQUENCY_WINDOW_NS = 100_000_000
+_FREQUENCY_MAX = 100_000
+_PRIORITY_MAX = 39
+_RUN_MAX_NS = 50_000_000
+_SCALE_MAX = 10_000
+
+# A step is 25 %: the kernel's weights of the nice values from -20 to 19.
+_WEIGHTS = (
+    *(88761, 71755, 56483, 46273, 36291, 29154, 23254, 18705, 14949, 11916),
+    *(9548, 7620, 6100, 4904, 3906, 3121, 2501, 1991, 1586, 1277),
+    *(1024, 820, 655, 526, 423, 335, 272, 215, 172, 137),
+    *(110, 87, 70, 56, 45, 36, 29, 23, 18, 15),
+)
+_SCALES = tuple(min(weight, _SCALE_MAX) for weight in reversed(_WEIGHTS[:-1]))
+
+
+def due_after_ns(
+    average_runtime_ns: int, sleep_interval_ns: int, waker_interval_ns: int, weight: int
+) -> int:
+    """The time from a task's virtual time to its deadline (task_compute_dl of scx_rusty 1.1.2).
+
+    The arguments are the record's fields; an interval of 0 is not known, and counts as never.
+    A frequency is 100 ms over the average interval; scx_rusty averages frequencies instead.
+    """
+    if sleep_interval_ns and waker_interval_ns:
+        blocks = min(_FREQUENCY_WINDOW_NS // sleep_interval_ns, _FREQUENCY_MAX)
+        wakes = min(_FREQUENCY_WINDOW_NS // waker_interval_ns, _FREQUENCY_MAX)
+        priority = (blocks * wakes * wakes * weight // 100 + 1).bit_length()
+        if priority > _PRIORITY_MAX:
+            priority = _PRIORITY_MAX
+        run_ns = average_runtime_ns // 2
+        if run_ns > _RUN_MAX_NS:
+            run_ns = _RUN_MAX_NS
+        priority -= (run_ns * 100 // weight + 1).bit_length()
+        if priority > 0:
+            return average_runtime_ns * 100 // _SCALES[min(priority, _PRIORITY_MAX - 1)]
+    return average_runtime_ns * 100 // _SCALES[0]
