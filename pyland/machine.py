@@ -99,6 +99,14 @@ class Machine(ABC):
         """
         self._numbers.count(name, by)
 
+    @abstractmethod
+    def part_failed(self, part: str, policy: str, error: BaseException) -> None:
+        """The policy of a part of a composed policy failed; tells of it once for each place."""
+
+    @abstractmethod
+    def part_replaced(self, part: str, failed: str, why: str, policy: str) -> None:
+        """`policy` decides in a part instead of the policy `failed`; tells why."""
+
     def idle_cpus(self) -> list[int]:
         """The online CPUs that have nothing to run."""
         return [cpu for cpu in self.topology.online if self.is_idle(cpu)]

@@ -24,9 +24,14 @@ def command(arguments: Sequence[str]) -> int:
         action="store_true",
         help="the same policy with the same options, from its edited source",
     )
+    parser.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="only in this layer, or part, of the present policy; a part of a part is outer.inner",
+    )
     options = parser.parse_args(arguments)
     if options.reload:
-        if options.policy is not None or options.policy_opt:
+        if options.policy is not None or options.policy_opt or options.layer is not None:
             raise UsageError("swap: --reload keeps the policy and its options: give it alone")
         answer = ask({"command": "swap", "reload": True})
     elif options.policy is None:
@@ -38,6 +43,8 @@ def command(arguments: Sequence[str]) -> int:
             "options": options.policy_opt,
             "folder": str(current_folder(options.policy)),
         }
+        if options.layer is not None:
+            request["layer"] = options.layer
         answer = ask(request)
     if not answer["ok"]:
         raise UsageError(f"swap: {shown(answer.get('error'))}")

@@ -31,14 +31,14 @@ _INTERIM = {"hold": lib.PYLAND_WANT_HOLD, "vtime": 0, "arrival": lib.PYLAND_WANT
 def wanted(policy: Policy) -> int:
     """`PYLAND_WANT_*` bits: what BPF has to collect, and how it orders tasks meanwhile."""
     bits: int = _INTERIM[policy.interim]
-    if any(name in EXTRA_FIELDS for name in policy.fields):
+    if any(name in EXTRA_FIELDS for name in (*policy.fields, *policy.more_fields)):
         bits |= lib.PYLAND_WANT_EXTRAS
     for method, bit in (
         ("stopped", lib.PYLAND_WANT_STOPPED),
         ("slept", lib.PYLAND_WANT_SLEPT),
         ("exited", lib.PYLAND_WANT_EXITED),
     ):
-        if getattr(type(policy), method) is not getattr(Policy, method):
+        if policy.hears(method):
             bits |= bit
     # `Policy.decide` keeps the held tasks, and must forget those that exit.
     if type(policy).decide is Policy.decide:
@@ -60,12 +60,15 @@ class DispatchLoop:
         """The list that was no list of decisions, after `run` has raised for it."""
         self._max_batch = max_batch
         self._batch = Batch(policy.fields)
+        self._batch.view = self._view
+        self._views: dict[tuple[str, ...], struct.Struct] = {}
         self._tick_due_ns = 0
         self._wanted = wanted(policy)
         size = lib.PYLAND_BASE_RECORD
         if self._wanted & lib.PYLAND_WANT_EXTRAS:
             size = ffi.sizeof("struct pyland_queued")
         self._records = memoryview(ffi.buffer(rings.batch.records, MAX_BATCH * size))
+        self._size = size
         self._record = struct.Struct(wire.record_format("pyland_queued", policy.fields, size))
         if policy.uses_numpy:
             self._batch.records = wire.record_array("pyland_queued", self._records, size)
@@ -113,6 +116,14 @@ class DispatchLoop:
     def _rows(self, nr: int) -> Iterator[tuple[Any, ...]]:
         """The fields of the drained records, unpacked when the policy reads them."""
         return self._record.iter_unpack(self._records[: nr * self._record.size])
+
+    def _view(self, fields: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+        """Other fields of the drained records."""
+        record = self._views.get(fields)
+        if record is None:
+            record = struct.Struct(wire.record_format("pyland_queued", fields, self._size))
+            self._views[fields] = record
+        return record.iter_unpack(self._records[: self._batch.nr * record.size])
 
     def _place(self, flat: Any, rest: list[int]) -> tuple[list[int], list[int]]:
         """As many decisions as one submission takes, and the rest for the next one.

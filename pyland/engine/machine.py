@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,8 @@ class KernelMachine(Machine):
         super().__init__(topology, slices, seed, numbers)
         self._batch = rings.batch
         self._cpus = rings.cpus
+        self.on_part_failed: Callable[[str, str, BaseException], None] = lambda *_: None
+        self.on_part_replaced: Callable[[str, str, str, str], None] = lambda *_: None
         self.reset()
 
     @property
@@ -59,6 +62,14 @@ class KernelMachine(Machine):
         self._check_cpu(cpu)
         self._check_performance(target)
         self._cpus[cpu].performance = target + 1
+
+    def part_failed(self, part: str, policy: str, error: BaseException) -> None:
+        """The worker tells the supervisor."""
+        self.on_part_failed(part, policy, error)
+
+    def part_replaced(self, part: str, failed: str, why: str, policy: str) -> None:
+        """The worker tells the supervisor."""
+        self.on_part_replaced(part, failed, why, policy)
 
     def leave_memory(self) -> None:
         """Refer to memory of its own from here on: BPF's is about to be unmapped."""

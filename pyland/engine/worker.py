@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from pyland import policies
 from pyland._native import ffi, lib
+from pyland.compose import Composed
 from pyland.engine import guard, memory
 from pyland.engine.channel import Channel
 from pyland.engine.loop import DispatchLoop, Stop
@@ -58,6 +59,8 @@ class Worker:
         self._user_to_be = user
         self._channel = Channel(channel)
         self._rings: Any = ffi.NULL
+        self._part_failures: dict[str, guard.Failures] = {}
+        self._part_choices: dict[str, Choice] = {}
 
     def live(self, scheduler: LoadedScheduler, wanted: Wanted, output: int) -> NoReturn:
         """Become a process without rights, then schedule until something ends it.
@@ -128,6 +131,8 @@ class Worker:
             time.time_ns(),
             PolicyNumbers(self._own),
         )
+        self._machine.on_part_failed = self._part_failed
+        self._machine.on_part_replaced = self._part_replaced
         return True
 
     def _take_policy(self) -> None:
@@ -172,6 +177,7 @@ class Worker:
             if self._settings.strict:
                 raise
             self._last_resort(name, f"cannot go on after the restart: {error}")
+        self._swap_parts_again()
         with suppress(guard.PolicyTookTooLongError):
             guard.making_a_policy(lambda: self._warm_up(self._choice))
         gc.collect()
@@ -215,6 +221,8 @@ class Worker:
     def _failed(self, error: BaseException) -> bool:
         """Report a failure, and replace the policy after too many; False if scheduling must end."""
         self._machine.outgoing.clear()
+        if self._blamed():
+            return True
         name = self._loop.policy.name
         report = self._failures.note(error, time.monotonic())
         if report:
@@ -230,6 +238,25 @@ class Worker:
             )
         return True
 
+    def _part_failed(self, part: str, policy: str, error: BaseException) -> None:
+        """Report a failure of a part of the policy, once for each place and kind."""
+        with privileges.memory_reserve():
+            failures = self._part_failures.setdefault(part, guard.Failures())
+            if report := failures.note(error, time.monotonic()):
+                whole = self._loop.policy.name
+                self._channel.tell(messages.Failure(f"{whole}, part {part}: {policy}", report))
+
+    def _part_replaced(self, part: str, failed: str, why: str, policy: str) -> None:
+        self._part_choices.pop(part, None)
+        options = _values(self._loop.policy)
+        self._channel.deliver(messages.PartReplaced(part, failed, why, policy, options))
+
+    def _blamed(self) -> bool:
+        """True if a part of the policy is to blame for the list that was refused."""
+        refused, self._loop.refused = self._loop.refused, None
+        policy = self._loop.policy
+        return bool(refused) and isinstance(policy, Composed) and policy.blame(refused or [])
+
     def _last_resort(self, failed: str, why: str) -> None:
         self._swap(LAST_RESORT)
         policy = self._loop.policy
@@ -241,15 +268,60 @@ class Worker:
             previous = self._loop.policy.name
             begin_ns = time.monotonic_ns()
             try:
-                self._swap(order.wanted, reload=order.reload)
+                if order.layer:
+                    previous, name = self._swap_part(order.layer, order.wanted)
+                else:
+                    self._swap(order.wanted, reload=order.reload)
+                    name = self._loop.policy.name
             except UsageError as error:
                 self._channel.answer(messages.SwapRefused(order.number, guard.said(error)))
                 continue
-            policy = self._loop.policy
             pause_us = (time.monotonic_ns() - begin_ns) // 1000
-            self._channel.answer(
-                messages.Swapped(order.number, previous, policy.name, _values(policy), pause_us)
-            )
+            options = _values(self._loop.policy)
+            self._channel.answer(messages.Swapped(order.number, previous, name, options, pause_us))
+
+    def _swap_part(self, layer: str, wanted: Wanted) -> tuple[str, str]:
+        """Let another policy take over in a part; the names of the one before and of this one.
+
+        Raises UsageError, and then has changed nothing.
+        """
+
+        def make() -> tuple[str, Choice]:
+            choice = wanted.choose()
+            return self._composed(layer).swap_part(layer, choice.policy, choice.options), choice
+
+        try:
+            previous, choice = guard.making_a_policy(make)
+        except UsageError:
+            raise
+        except guard.PolicyTookTooLongError as late:
+            raise UsageError(f"--policy {wanted.spec}: {late}") from None
+        except BaseException as error:
+            raise UsageError(
+                f"policy {wanted.spec} cannot be constructed: {guard.describe(error)}"
+            ) from error
+        self._part_choices[layer] = choice
+        self._part_failures.pop(layer, None)
+        # It may read other fields: the loop is made anew, and the policy stays.
+        self._loop = DispatchLoop(self._rings, self._loop.policy, self._machine)
+        gc.collect()
+        return previous, choice.policy.name
+
+    def _composed(self, layer: str) -> Composed:
+        policy = self._loop.policy
+        if not isinstance(policy, Composed):
+            raise UsageError(f"--layer {layer}: policy {policy.name} has no layers")
+        return policy
+
+    def _swap_parts_again(self) -> None:
+        """After a restart: parts have the policies that they were swapped to."""
+        policy = self._loop.policy
+        if not isinstance(policy, Composed):
+            return
+        for layer, choice in self._part_choices.items():
+            with suppress(UsageError):
+                policy.swap_part(layer, choice.policy, choice.options)
+        self._loop = DispatchLoop(self._rings, policy, self._machine)
 
     def _swap(self, wanted: Wanted, *, reload: bool = False) -> None:
         """Let another policy take over; raises UsageError, and then has changed nothing."""
@@ -269,6 +341,8 @@ class Worker:
             os.sched_yield()
         self._loop, self._wanted, self._choice = loop, wanted, choice
         self._failures = guard.Failures()
+        self._part_failures.clear()
+        self._part_choices.clear()
         lib.pyland_mend(self._rings)
         # Old classes and modules are in reference cycles. They are few, so this is short.
         gc.collect()
@@ -283,4 +357,8 @@ class Worker:
 
 
 def _values(policy: Policy) -> dict[str, Any]:
-    return {name: getattr(policy, name) for name in type(policy).options}
+    """The policy's options, and the policies of its parts."""
+    values = {name: getattr(policy, name) for name in type(policy).options}
+    if isinstance(policy, Composed):
+        values |= {f"part {part}": name for part, name in policy.part_names().items()}
+    return values

@@ -23,6 +23,10 @@ class OfflineView(Machine):
         super().__init__(topology, slices, seed)
         self._clock = Clock(_BOOT_NS)
         self._cpus = Cpus(topology, self._clock, self._turn_ends)
+        self.part_failures: list[tuple[str, str, BaseException]] = []
+        """Part, policy and exception of each failure in a composed policy."""
+        self.parts_replaced: list[tuple[str, str, str]] = []
+        """Part, the policy that failed, and the policy that replaced it."""
 
     @abstractmethod
     def _turn_ends(self, cpu: Cpu) -> None:
@@ -53,6 +57,14 @@ class OfflineView(Machine):
     def performance(self, cpu: int) -> int | None:
         """The target that was set for a CPU, None if there is none."""
         return self._cpus[cpu].performance
+
+    def part_failed(self, part: str, policy: str, error: BaseException) -> None:
+        """Only noted."""
+        self.part_failures.append((part, policy, error))
+
+    def part_replaced(self, part: str, failed: str, why: str, policy: str) -> None:
+        """Only noted."""
+        self.parts_replaced.append((part, failed, policy))
 
     @property
     def numbers(self) -> Numbers:
