@@ -6,9 +6,12 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from pyland.decision import KICK, NR_DOMAINS, PREEMPT
+from pyland.decision import KICK, PREEMPT
+from pyland.domains import Domains, cpus_of, mask_of
 from pyland.stats.numbers import PolicyNumbers
+from pyland.timers import Call, Timer, Timers
 from pyland.topology import Topology
 
 FULL_PERFORMANCE = 1024
@@ -25,6 +28,21 @@ class Slices:
     """The slice of a task while many tasks wait."""
 
 
+class CpuState(NamedTuple):
+    """What is known of a CPU. Read from memory, so it may be out of date."""
+
+    pid: int
+    """The task that runs there; 0: none, or pyland itself."""
+    since_ns: int
+    """When that task was put on it."""
+    vtime_ns: int
+    """That task's key; for a task that did not wait, behind all that wait."""
+    busy_ns: int
+    """CPU time of all tasks there, up to the last that stopped; it only grows."""
+    nr_waiting: int
+    """Tasks that wait for this CPU alone, at most 50 ms ago."""
+
+
 class Machine(ABC):
     """All that a policy can know and do: so it behaves the same on every machine."""
 
@@ -34,6 +52,8 @@ class Machine(ABC):
     """The command's `--slice-us` and `--slice-us-min`."""
     random: random.Random
     """The one source of chance; seeded where runs must repeat."""
+    domains: Domains
+    """Sets of CPUs with a queue: where a decision can place a task, beside naming a CPU."""
     outgoing: list[int]
     """Flat decisions that are carried out after the present call of the policy.
 
@@ -53,6 +73,11 @@ class Machine(ABC):
         self.slices = slices or Slices()
         self.random = random.Random(seed)
         self.outgoing = []
+        self.domains = self._make_domains()
+        self._timers = Timers()
+
+    def _make_domains(self) -> Domains:
+        return Domains(self.topology)
 
     @property
     @abstractmethod
@@ -67,12 +92,10 @@ class Machine(ABC):
         """
 
     @abstractmethod
-    def set_domain(self, cpu: int, domain: int) -> None:
-        """Let a CPU take its tasks from this domain's queue; at first that of its LLC's number.
+    def cpu(self, cpu: int) -> CpuState:
+        """What runs on a CPU, and what waits for it.
 
-        A CPU that would idle also takes tasks of other domains. Raises IndexError for a CPU
-        that the machine does not have, and ValueError for a domain outside 0 to
-        `NR_DOMAINS` - 1.
+        Raises IndexError for a CPU that the machine does not have.
         """
 
     @abstractmethod
@@ -109,7 +132,29 @@ class Machine(ABC):
 
     def idle_cpus(self) -> list[int]:
         """The online CPUs that have nothing to run."""
-        return [cpu for cpu in self.topology.online if self.is_idle(cpu)]
+        return cpus_of(self.idle_mask)
+
+    @property
+    def idle_mask(self) -> int:
+        """The same CPUs as a mask: bit n is CPU n."""
+        return mask_of(cpu for cpu in self.topology.online if self.is_idle(cpu))
+
+    def every(self, interval_ns: int, call: Call) -> Timer:
+        """Call this about every `interval_ns`; no more often than the scheduler runs.
+
+        While no task waits, the scheduler runs once in 50 ms to 1 s. The first timer is made in
+        the policy's `__init__`. Raises ValueError for an interval below 1.
+        """
+        if interval_ns < 1:
+            raise ValueError(f"interval_ns is {interval_ns}: it takes 1 or more")
+        return self._planned(self._timers.add(call, self.now_ns + interval_ns, interval_ns))
+
+    def at(self, time_ns: int, call: Call) -> Timer:
+        """Call this once, when `now_ns` has reached the time; otherwise as `every`."""
+        return self._planned(self._timers.add(call, time_ns))
+
+    def _planned(self, timer: Timer) -> Timer:
+        return timer
 
     def kick(self, cpu: int, *, preempt: bool = False) -> None:
         """Make the CPU look for a task: if it idles, or with `preempt` at once in any case.
@@ -122,10 +167,6 @@ class Machine(ABC):
     def _check_cpu(self, cpu: int) -> None:
         if not 0 <= cpu < self.topology.nr_cpu_ids:
             raise IndexError(f"CPU {cpu}: there are 0 to {self.topology.nr_cpu_ids - 1}")
-
-    def _check_domain(self, domain: int) -> None:
-        if not 0 <= domain < NR_DOMAINS:
-            raise ValueError(f"domain {domain}: there are 0 to {NR_DOMAINS - 1}")
 
     def _check_performance(self, target: int) -> None:
         if not 0 <= target <= FULL_PERFORMANCE:

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyland._native import ffi, lib
-from pyland.machine import Machine, Slices
+from pyland.domains import DomainSettings
+from pyland.engine.domains import KernelDomains
+from pyland.machine import CpuState, Machine, Slices
 from pyland.stats.numbers import PolicyNumbers, Saved
+from pyland.timers import Timers
 from pyland.topology import Topology
 
 
@@ -17,13 +20,17 @@ from pyland.topology import Topology
 class MachineSettings:
     """What a policy has set, for `restore`."""
 
-    cpus: list[tuple[int, int]]
-    """Domain and performance target of each CPU."""
+    performance: list[int]
+    """The performance target of each CPU, plus 1; 0: none."""
+    domains: list[DomainSettings]
+    timers: Timers
     numbers: Saved
 
 
 class KernelMachine(Machine):
     """This machine; no method makes a system call."""
+
+    domains: KernelDomains
 
     def __init__(
         self,
@@ -34,12 +41,16 @@ class KernelMachine(Machine):
         numbers: PolicyNumbers | None = None,
     ) -> None:
         """`rings` is a `struct pyland_rings *`."""
+        self._rings = rings
         super().__init__(topology, slices, seed, numbers)
         self._batch = rings.batch
         self._cpus = rings.cpus
         self.on_part_failed: Callable[[str, str, BaseException], None] = lambda *_: None
         self.on_part_replaced: Callable[[str, str, str, str], None] = lambda *_: None
         self.reset()
+
+    def _make_domains(self) -> KernelDomains:
+        return KernelDomains(self.topology, self._rings)
 
     @property
     def now_ns(self) -> int:
@@ -51,11 +62,28 @@ class KernelMachine(Machine):
         self._check_cpu(cpu)
         return bool(self._cpus[cpu].idle)
 
-    def set_domain(self, cpu: int, domain: int) -> None:
-        """Takes effect when the CPU next looks for a task."""
+    def cpu(self, cpu: int) -> CpuState:
+        """As BPF noted it when a task was last put on it."""
         self._check_cpu(cpu)
-        self._check_domain(domain)
-        self._cpus[cpu].domain = domain
+        noted = self._cpus[cpu]
+        return CpuState(
+            noted.running_pid,
+            noted.running_since_ns,
+            noted.running_vtime_ns,
+            noted.busy_ns,
+            noted.nr_waiting,
+        )
+
+    @property
+    def timer_interval_ns(self) -> int:
+        """How often user space has to run for the policy's timers; 0 if it has none."""
+        return self._timers.interval_ns
+
+    def run_timers(self) -> None:
+        """Make the calls that are due."""
+        now_ns = self._batch.now_ns
+        if now_ns >= self._timers.due_ns:
+            self._timers.run(now_ns)
 
     def set_performance(self, cpu: int, target: int) -> None:
         """Takes effect when the CPU next looks for a task."""
@@ -75,27 +103,33 @@ class KernelMachine(Machine):
         """Refer to memory of its own from here on: BPF's is about to be unmapped."""
         self._batch = ffi.new("struct pyland_batch *")
         self._cpus = ffi.new("struct pyland_user_cpu[]", self.topology.nr_cpu_ids)
+        self.domains.leave_memory()
         self._numbers.leave_memory()
 
     def settings(self) -> MachineSettings:
         """What the policy has set, for `restore`."""
         cpus = range(self.topology.nr_cpu_ids)
         return MachineSettings(
-            [(self._cpus[cpu].domain, self._cpus[cpu].performance) for cpu in cpus],
+            [self._cpus[cpu].performance for cpu in cpus],
+            self.domains.save(),
+            self._timers,
             self._numbers.save(),
         )
 
     def restore(self, settings: MachineSettings) -> None:
         """Set what `settings` returned."""
-        for cpu, (domain, performance) in enumerate(settings.cpus):
-            self._cpus[cpu].domain, self._cpus[cpu].performance = domain, performance
+        for cpu, performance in enumerate(settings.performance):
+            self._cpus[cpu].performance = performance
+        self.domains.restore(settings.domains)
+        self._timers = settings.timers
         self._numbers.restore(settings.numbers)
 
     def reset(self) -> None:
         """Undo what an earlier policy has set; a performance target becomes the highest."""
         self.outgoing.clear()
         self._numbers.clear()
+        self.domains.reset()
+        self._timers = Timers()
         for cpu in self.topology.cpus:
-            self._cpus[cpu.id].domain = cpu.llc % lib.PYLAND_NR_DOMAINS
             if self._cpus[cpu.id].performance:
                 self._cpus[cpu.id].performance = lib.PYLAND_FULL_PERFORMANCE + 1
