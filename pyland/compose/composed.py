@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import count
 from typing import Any, ClassVar
 
 from pyland.compose import sorting
@@ -17,12 +18,13 @@ from pyland.decision import DECISION_FIELDS, flat_decisions
 from pyland.errors import UsageError
 from pyland.options import Value
 from pyland.policy import CPU_ANY, FIELDS, Batch, Interim, Policy, Task, forget
+from pyland.timers import Call
 
 # In a batch of so few tasks their parts are noted as they come; else all parts are looked at.
 _FEW = 8
-_LOAD_NS = 1_000_000
 _WIDTH = len(DECISION_FIELDS)
-_CPU, _KEY = DECISION_FIELDS.index("cpu"), DECISION_FIELDS.index("vtime_ns")
+_CPU, _KEY = map(DECISION_FIELDS.index, ("cpu", "vtime_ns"))
+_LOAD_NS = 4_000_000
 _NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 
 
@@ -70,27 +72,25 @@ class Composed(Policy):
         if not declared:
             raise UsageError(f"policy {self.name} has no parts")
         self._places: dict[str, Place] = {}
-        domain = 0
+        # Tasks that were never decided are in the domains of the caches.
+        free = count(machine.topology.nr_llcs)
+        self._alone = len(declared) == 1 and next(iter(declared.values())).cpus is None
         for name, part in declared.items():
             if not _NAME.fullmatch(name):
                 raise UsageError(f"part {name!r}: a name has a to z, 0 to 9 and _, as of a number")
-            place = Place(name, part, machine, domain, alone=len(declared) == 1)
+            place = Place(name, part, machine, free.__next__, alone=self._alone)
+            place.machine.guarded = partial(self._call, place)
             self._places[name] = place
-            domain += place.machine.nr_domains
         self._in_order = [*self._places.values()]
-        self._alone = len(declared) == 1
         if self._alone:
             self.decide = self._decide_only  # type: ignore[method-assign]
         self._load_due_ns = self._newest_ns = 0
         self._usual_ns = (0, 0)
         self._reach_ns = SHARED_NEAR_NS if self._overlap() else NEAR_NS
-        self._sorting = Sorting(self.part_of, self.reads, self._places, self._rule_failed)
+        only, *more = declared
+        rule = self.part_of if more else lambda task: only
+        self._sorting = Sorting(rule, self.reads, self._places, self._rule_failed)
         self._settle()
-
-    @property
-    def nr_domains(self) -> int:
-        """How many domains all parts need."""
-        return sum(place.machine.nr_domains for place in self._in_order)
 
     def _overlap(self) -> bool:
         """True if two parts may use the same CPU."""
@@ -107,7 +107,7 @@ class Composed(Policy):
     def _settle(self) -> None:
         """Take over what the present policies of the parts need."""
         policies = [place.seat.policy for place in self._in_order]
-        wanted = {"seq", "pid", "state"}
+        wanted = {"seq", "pid", "cpu", "state"}
         more = {"seq", "pid", *self.reads}
         for place in self._in_order:
             wanted.update(place.seat.policy.fields, place.reserve.policy.fields)
@@ -157,7 +157,7 @@ class Composed(Policy):
             replaced = before.swap_part(inner, policy, options)
         else:
             replaced = before.name
-            place.swap(construct(name, policy, place.machine, options))
+            place.swap(lambda: construct(name, policy, place.machine, options))
         self._settle()
         return replaced
 
@@ -321,7 +321,7 @@ class Composed(Policy):
             interval_ns = seat.policy.interval_ns
             if interval_ns and now_ns >= seat.tick_due_ns:
                 seat.tick_due_ns = now_ns + interval_ns
-                self._tell(place, "tick")
+                self._call(place, seat.policy.tick)
 
     def hears(self, event: str) -> bool:
         """True if the policy of a part wants to be told of it."""
@@ -330,6 +330,15 @@ class Composed(Policy):
     def stopped(self, pid: int, ran_ns: int) -> None:
         """The part of the task is told, if it wants to be."""
         self._pass_on(self._sorting.token(pid), "stopped", pid, ran_ns)
+
+    def running(self, pid: int) -> None:
+        """The part of the task is told, if it wants to be."""
+        self._pass_on(self._sorting.token(pid), "running", pid)
+
+    def changed(self, pid: int) -> None:
+        """The part of the task is told, if it wants to be; the task is sorted anew."""
+        self._pass_on(self._sorting.token(pid), "changed", pid)
+        self._sorting.unsort(pid)
 
     def slept(self, pid: int) -> None:
         """The part of the task is told, if it wants to be."""
@@ -344,21 +353,21 @@ class Composed(Policy):
         """Tell the policy in the seat with this token of an event."""
         for place in self._in_order:
             if place.seat.token == token:
-                self._tell(place, event, pid, *more)
+                if event == "exited":
+                    forget(place.seat.policy, pid)
+                if place.seat.hears(event):
+                    self._call(place, partial(getattr(place.seat.policy, event), pid, *more))
 
-    def _tell(self, place: Place, event: str, *values: int) -> None:
-        """Call a method of the part's policy, and carry out what it dispatches."""
+    def _call(self, place: Place, call: Call) -> None:
+        """Call a part's policy outside of `decide`, and carry out what it dispatches."""
         seat = place.seat
         try:
-            if event == "exited":
-                forget(seat.policy, values[0])
-            if event == "tick" or seat.hears(event):
-                getattr(seat.policy, event)(*values)
-            flat = seat.taken([], self._newest_ns, self._reach_ns)
+            call()
+            if not self._alone:
+                self.machine.outgoing += seat.taken([], self._newest_ns, self._reach_ns, {})
         except BaseException as error:  # noqa: BLE001 - a policy may raise anything
             place.failed(error, self.machine.now_ns)
             return
-        self.machine.outgoing += flat
         seat.nr_held = seat.policy.nr_held
         self._count_held()
 
@@ -374,10 +383,11 @@ def _common_interim(interims: set[Interim]) -> Interim:
     return "arrival" if interims == {"arrival"} else "vtime"
 
 
-TRANSPORT: tuple[Callable[..., Any], ...] = (
+_METHODS: tuple[Callable[..., Any], ...] = (
     *(Composed.decide, Composed._decide_only, Composed._complete, Composed._without),
-    *(Composed._tell, Composed._pass_on, Composed.tick, *sorting.TRANSPORT),
-    *(Composed.stopped, Composed.slept, Composed.exited, Composed._part_view, Composed._look),
+    *(Composed._call, Composed._pass_on, Composed._look, Composed._part_view, Composed.tick),
+    *(Composed.stopped, Composed.slept, Composed.exited, Composed.running, Composed.changed),
     *(Place.complete, Place.failed, Place.in_reserve, Seat.taken, Seat.shown, check),
 )
+TRANSPORT = (*_METHODS, *sorting.TRANSPORT)
 """The code between the loop and the policies of parts: it is never interrupted, and not shown."""

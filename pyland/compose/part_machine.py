@@ -1,49 +1,105 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The machine that the policy of a part sees: its own CPUs, numbers, chance and decisions."""
+"""The machine that the policy of a part sees: its own CPUs, domains, numbers and chance."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from pyland.compose.part import Part
-from pyland.machine import Machine
-from pyland.policy import domain_queue
+from pyland.compose.part_domains import PartDomains
+from pyland.domains import DomainSettings
+from pyland.machine import CpuState, Machine
 from pyland.stats.numbers import NAME_MAX
+from pyland.timers import Call, Timer
 from pyland.topology import Topology
+
+if TYPE_CHECKING:
+    from pyland.compose.part import Part
 
 
 class PartMachine(Machine):
     """A part of another machine.
 
-    CPUs keep their numbers. Those of other parts are there for the policy as they are for a
-    task that once ran on them: it may ask whether they idle, and the answer is no.
+    CPUs keep their numbers. Of a CPU that is not the part's own, its policy may ask as for the
+    CPU where a task ran before it came here: it does not idle, and nothing is known of it.
     """
 
-    def __init__(self, whole: Machine, name: str, part: Part, domain: int, *, alone: bool) -> None:
-        """`domain` is the number of its first domain; `alone` if there is no other part.
+    domains: PartDomains
+
+    def __init__(
+        self, whole: Machine, name: str, part: Part, take: Callable[[], int], *, alone: bool
+    ) -> None:
+        """`take` gives the number of an unused domain; `alone` if the part is the whole machine.
 
         Raises UsageError for CPUs that there are not.
         """
-        home = part.home(name, whole.topology)
-        super().__init__(_only(whole.topology, home), whole.slices, whole.random.getrandbits(63))
-        self._whole = whole
+        self._whole, self._alone = whole, alone
         self._name = name
         self._prefix = f"{name}_"
         self._full_names: dict[str, str] = {}
-        self._cpus = home
-        self.reach = home | part.reach(name, whole.topology)
+        self._take = take
+        self._planned_here: list[Timer] = []
+        self.home = part.home(name, whole.topology)
+        """Its own CPUs, as a mask."""
+        self.reach = self.home | part.reach(name, whole.topology)
         """All CPUs that its tasks may use, as a mask."""
-        self.nr_domains = 1
-        self.queue = domain_queue(domain)
-        """Where its tasks wait."""
-        self.places = {cpu: cpu for cpu in whole.topology.online if self.reach >> cpu & 1}
-        """What the CPU of a decision becomes; any other becomes `queue`."""
-        for cpu in self.topology.online:
-            whole.set_domain(cpu, domain)
+        spill = self.reach if self.reach != self.home else 0
+        self._own = DomainSettings(self.home, spill, part.rank, part.preempt, part.direct)
+        self.guarded: Callable[[Call], None] = lambda call: None
+        """Makes a call of the part's policy; set by the composed policy."""
+        super().__init__(
+            _only(whole.topology, self.home), whole.slices, whole.random.getrandbits(63)
+        )
+        if alone:
+            self.outgoing = whole.outgoing
+
+    def _make_domains(self) -> PartDomains:
+        whole, take = self._whole.domains, self._take
+        return PartDomains(self.topology, whole, take, self._own, alone=self._alone)
+
+    def place(self, cpu: int) -> int | None:
+        """What the CPU of a decision is on the whole machine; None if the part may not use it."""
+        if cpu >= 0:
+            return cpu if self.reach >> cpu & 1 else None
+        return self.domains.places.get(cpu)
+
+    def near(self) -> dict[int, int]:
+        """For each CPU of the part, where a task waits that ran there last."""
+        places = self.domains.places
+        return {cpu.id: places[-2 - cpu.llc] for cpu in self.topology.cpus}
 
     def load(self) -> tuple[int, int]:
         """How many of its tasks are runnable, and their weight; both at least 1."""
-        return 1, 100
+        nr = weight = 0
+        domains = self._whole.domains
+        for number in self.domains.used():
+            gauges = domains[number].gauges
+            nr += gauges.nr_runnable
+            weight += gauges.weight
+        return max(nr, 1), max(weight, 1)
+
+    def set_aside(self) -> tuple[list[DomainSettings], list[Timer]]:
+        """Begin anew for another policy; returns what the present one has set."""
+        self.outgoing.clear()
+        before = self.domains.saved(), self._planned_here
+        self._planned_here = []
+        self.domains.begin()
+        return before
+
+    def take_back(self, before: tuple[list[DomainSettings], list[Timer]]) -> None:
+        """The other policy could not be made: all is as it was before `set_aside`."""
+        self.outgoing.clear()
+        settings, timers = before
+        self.drop((settings, self._planned_here))
+        self._planned_here = timers
+        self.domains.begin()
+        self.domains.restore(settings)
+
+    def drop(self, before: tuple[list[DomainSettings], list[Timer]]) -> None:
+        """Forget what a policy has planned."""
+        for timer in before[1]:
+            timer.cancel()
 
     @property
     def now_ns(self) -> int:
@@ -53,19 +109,36 @@ class PartMachine(Machine):
     def is_idle(self, cpu: int) -> bool:
         """True if the CPU is one of the part's own and idles."""
         self._check_cpu(cpu)
-        return bool(self._cpus >> cpu & 1) and self._whole.is_idle(cpu)
+        return bool(self.home >> cpu & 1) and self._whole.is_idle(cpu)
 
-    def set_domain(self, cpu: int, domain: int) -> None:
-        """The CPUs of a part are one domain: this has no effect."""
+    @property
+    def idle_mask(self) -> int:
+        """Those of the part's own CPUs."""
+        return self._whole.idle_mask & self.home
+
+    def cpu(self, cpu: int) -> CpuState:
+        """All 0 for a CPU that is not the part's own."""
         self._check_cpu(cpu)
-        self._check_domain(domain)
+        return self._whole.cpu(cpu) if self.home >> cpu & 1 else CpuState(0, 0, 0, 0, 0)
 
     def set_performance(self, cpu: int, target: int) -> None:
         """Of the part's own CPUs; without effect for others."""
         self._check_cpu(cpu)
         self._check_performance(target)
-        if self._cpus >> cpu & 1:
+        if self.home >> cpu & 1:
             self._whole.set_performance(cpu, target)
+
+    def every(self, interval_ns: int, call: Call) -> Timer:
+        """The call is the part's: if it fails, the part has failed."""
+        return self._noted(self._whole.every(interval_ns, lambda: self.guarded(call)))
+
+    def at(self, time_ns: int, call: Call) -> Timer:
+        """The same once."""
+        return self._noted(self._whole.at(time_ns, lambda: self.guarded(call)))
+
+    def _noted(self, timer: Timer) -> Timer:
+        self._planned_here.append(timer)
+        return timer
 
     def gauge(self, name: str, value: float) -> None:
         """The gauge appears with the part's name before its own."""

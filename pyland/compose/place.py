@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,15 @@ class ForgottenTasksError(Exception):
 class Place:
     """A part while it schedules."""
 
-    def __init__(self, name: str, part: Part, whole: Machine, domain: int, *, alone: bool) -> None:
-        """`domain` is the number of its first domain; `alone` if it has all tasks and CPUs.
+    def __init__(
+        self, name: str, part: Part, whole: Machine, take: Callable[[], int], *, alone: bool
+    ) -> None:
+        """`take` gives the number of an unused domain; `alone` if all tasks and CPUs are its own.
 
         Raises UsageError for a part that cannot be made.
         """
         self.name = name
-        self.machine = PartMachine(whole, name, part, domain, alone=alone)
+        self.machine = PartMachine(whole, name, part, take, alone=alone)
         self.rows: list[Row] = []
         """What its policy has not been shown yet; always this list."""
         self._whole = whole
@@ -60,16 +62,23 @@ class Place:
         self.seat.reads(fields)
         self.reserve.reads(fields)
 
-    def swap(self, policy: Policy) -> None:
-        """Another policy, made for `machine`, decides from here on."""
+    def swap(self, make: Callable[[], Policy]) -> None:
+        """Another policy decides from here on; if making it raises, nothing has changed."""
         key_ns, load = self.seat.key_ns, self.seat.load
+        before = self.machine.set_aside()
+        try:
+            policy = make()
+        except BaseException:
+            self.machine.take_back(before)
+            raise
+        self.machine.drop(before)
         self.seat = self._seat(policy)
+        self.reserve.find_places()
         self.seat.load = load
         self.seat.begin_at(key_ns)
         if self._fields:
             self.seat.reads(self._fields)
         self._failures.clear()
-        self.machine.outgoing.clear()
 
     def complete(self, answer: Any, newest_ns: int, near_ns: int) -> list[int]:
         """An answer that is not simply a decision for each row, as decisions for the machine.
@@ -78,7 +87,7 @@ class Place:
         """
         seat = self.seat
         held, seat.nr_held = seat.nr_held, seat.policy.nr_held
-        flat = seat.taken(answer, newest_ns, near_ns)
+        flat = seat.taken(answer, newest_ns, near_ns, self._cpus_by_pid(self.rows))
         if len(flat) < _WIDTH * len(self.rows) and not held and not seat.nr_held:
             decided = {*flat[_PID::_WIDTH]}
             pid_at = self._fields.index("pid")
@@ -98,7 +107,8 @@ class Place:
         self.machine.outgoing.clear()
         seat.load = self.seat.load
         seat.begin_at(self.seat.key_ns)
-        return seat.taken(seat.decide(seat.shown(rows, now_ns)), newest_ns, near_ns)
+        answer = seat.decide(seat.shown(rows, now_ns))
+        return seat.taken(answer, newest_ns, near_ns, self._cpus_by_pid(rows))
 
     def failed(self, error: BaseException, now_ns: int) -> None:
         """Tell of a failure, and let another policy take over after too many."""
@@ -110,8 +120,15 @@ class Place:
         self.seat.is_checked = self.seat.is_unusual = True
         if len(self._failures) == FAILURES_MAX and now_ns - self._failures[0] <= WINDOW_NS:
             why = f"failed {FAILURES_MAX} times within {WINDOW_NS / 1e9:g} s"
-            self.swap(self._deadline())
+            self.swap(self._deadline)
             self._whole.part_replaced(self.name, failed, why, self.seat.policy.name)
+
+    def _cpus_by_pid(self, rows: Sequence[Row]) -> dict[int, int]:
+        """Where the tasks of these rows ran last, if their part has several caches."""
+        if not self.seat.near:
+            return {}
+        pid_at, cpu_at = self._fields.index("pid"), self._fields.index("cpu")
+        return {row[pid_at]: row[cpu_at] for row in rows}
 
     def _seat(self, policy: Policy) -> Seat:
         return Seat(policy, self.machine, next(_tokens))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -13,7 +13,7 @@ from pyland.decision import DECISION_FIELDS, KICK, flat_decisions
 from pyland.policy import CPU_ANY, Batch, Policy
 
 _WIDTH = len(DECISION_FIELDS)
-_CPU, _KEY, _FLAGS = (DECISION_FIELDS.index(name) for name in ("cpu", "vtime_ns", "flags"))
+_PID, _CPU, _KEY, _FLAGS = map(DECISION_FIELDS.index, ("pid", "cpu", "vtime_ns", "flags"))
 _KINDS = "QiiQQQQ"
 
 NEAR_NS = 1 << 38
@@ -37,11 +37,15 @@ class Seat:
         self.outgoing = machine.outgoing
         self.nr_held = 0
         self.tick_due_ns = 0
-        self.queue = machine.queue
+        self.queue = 0
+        """Where its tasks wait, if that is the same for all."""
+        self.near: dict[int, int] = {}
+        """Else by the CPU where a task ran last."""
         self.is_checked = False
         """True after a failure: then each number of an answer is looked at."""
-        self.is_unusual = machine.queue == CPU_ANY
+        self.is_unusual = False
         """True if each of its answers has to be completed."""
+        self.find_places()
         self.pick: Callable[[Row], Row] | None = None
         """Makes a row of the policy's fields; None if rows come with exactly these."""
         self.shift_ns = 0
@@ -50,6 +54,13 @@ class Seat:
         """The first key of its last answer."""
         self.begins_at_ns = 0
         """Where its first key has to be; 0: where the policy says."""
+
+    def find_places(self) -> None:
+        """Read again where tasks wait: the part has other domains."""
+        near = self.machine.near()
+        self.queue = self.machine.domains.places[CPU_ANY]
+        self.near = near if len(set(near.values())) > 1 else {}
+        self.is_unusual = self.is_unusual or bool(self.near)
 
     def begin_at(self, key_ns: int) -> None:
         """Its first key becomes this one: tasks wait that have keys of another policy."""
@@ -88,14 +99,16 @@ class Seat:
         batch.now_ns = now_ns
         return batch
 
-    def taken(self, answer: Any, newest_ns: int, near_ns: int) -> list[int]:
+    def taken(
+        self, answer: Any, newest_ns: int, near_ns: int, cpus_by_pid: Mapping[int, int]
+    ) -> list[int]:
         """The decisions of an answer, for the whole machine; raises TypeError for nonsense.
 
-        CPUs and domains become those of the whole machine. If the first key is further than
-        `near_ns` from the newest key of all parts, all keys from here on are moved by that.
+        CPUs and domains become those of the whole machine; a task for any CPU goes to the domain
+        of the one where it ran last. If the first key is further than `near_ns` from the newest
+        key of all parts, all keys from here on are moved by that.
         """
-        machine = self.machine
-        outgoing = machine.outgoing
+        outgoing = self.outgoing
         if outgoing or type(answer) is not list or (answer and type(answer[0]) is not int):
             answer = [*outgoing, *flat_decisions(answer)]
             outgoing.clear()
@@ -106,11 +119,10 @@ class Seat:
         flat: list[int] = answer
         kicks: list[int] = []
         cpus = flat[_CPU::_WIDTH]
-        if cpus.count(CPU_ANY) == len(cpus):
-            if machine.queue != CPU_ANY:
-                flat[_CPU::_WIDTH] = [machine.queue] * len(cpus)
+        if not self.near and cpus.count(CPU_ANY) == len(cpus):
+            flat[_CPU::_WIDTH] = [self.queue] * len(cpus)
         else:
-            flat, kicks = self._placed(flat, cpus)
+            flat, kicks = self._placed(flat, cpus_by_pid)
         if flat:
             if self.begins_at_ns:
                 self.shift_ns, self.begins_at_ns = self.begins_at_ns - flat[_KEY], 0
@@ -123,20 +135,27 @@ class Seat:
             self.key_ns = flat[_KEY]
         return flat + kicks if kicks else flat
 
-    def _placed(self, flat: list[int], cpus: list[int]) -> tuple[list[int], list[int]]:
+    def _placed(
+        self, flat: list[int], cpus_by_pid: Mapping[int, int]
+    ) -> tuple[list[int], list[int]]:
         """The decisions with places of the part only, and its kicks of CPUs that it may use."""
-        places, queue = self.machine.places, self.machine.queue
+        place_of, near, queue = self.machine.place, self.near, self.queue
+        decisions: list[int] = []
         kicks: list[int] = []
-        flags = flat[_FLAGS::_WIDTH]
-        if any(flag & KICK for flag in flags):
-            rows = [flat[at : at + _WIDTH] for at in range(0, len(flat), _WIDTH)]
-            for row in rows:
-                if row[_FLAGS] & KICK and row[_CPU] in places:
+        for at in range(0, len(flat), _WIDTH):
+            row = flat[at : at + _WIDTH]
+            cpu = row[_CPU]
+            if row[_FLAGS] & KICK:
+                if place_of(cpu) == cpu:
                     kicks += row
-            flat = [number for row in rows if not row[_FLAGS] & KICK for number in row]
-            cpus = flat[_CPU::_WIDTH]
-        flat[_CPU::_WIDTH] = [places.get(cpu, queue) for cpu in cpus]
-        return flat, kicks
+                continue
+            if cpu == CPU_ANY and near:
+                row[_CPU] = near.get(cpus_by_pid.get(row[_PID], -1), queue)
+            else:
+                place = place_of(cpu)
+                row[_CPU] = queue if place is None else place
+            decisions += row
+        return decisions, kicks
 
 
 def check(flat: Sequence[Any]) -> None:

@@ -102,6 +102,11 @@ class Sorting:
         for known in (self.put, self.place_by_pid, self._token, self._token_before):
             known.pop(pid, None)
 
+    def unsort(self, pid: int) -> None:
+        """What the rule reads of the task may have changed."""
+        self.put.pop(pid, None)
+        self.place_by_pid.pop(pid, None)
+
     def _clear(self) -> None:
         self.put.clear()
         self.place_by_pid.clear()

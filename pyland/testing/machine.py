@@ -17,7 +17,7 @@ from pyland.testing.cpus import Cpu
 from pyland.testing.grants import Grants
 from pyland.testing.placement import Placement
 from pyland.testing.questions import Questions
-from pyland.testing.queues import Queues, cpu_queue
+from pyland.testing.queues import cpu_queue
 from pyland.testing.task import OfflineTask
 from pyland.testing.trace import Decided, Trace
 from pyland.testing.view import OfflineView
@@ -45,11 +45,9 @@ class OfflineMachine(OfflineView):
     ) -> None:
         """A machine on which no task runs yet; `options` are the policy's."""
         super().__init__(topology, slices, seed)
-        self._queues = Queues()
         self._placement = Placement(self._cpus, self.domains, self._queues)
         self._held: dict[int, OfflineTask] = {}
         self._lag_ns = lag_ns
-        self.tasks: dict[int, OfflineTask] = {}
         self.decisions: list[Decided] = []
         self.trace = Trace()
         self.counters: Counter[str] = Counter()

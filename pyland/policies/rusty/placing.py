@@ -27,16 +27,16 @@ class Placing:
 
     def waiting(self, number: int) -> int:
         """How many tasks wait in this domain."""
-        return self._domains[number].nr_waiting
+        return self._domains[number].gauges.nr_waiting
 
     def runnable(self, number: int) -> int:
         """How many tasks of this domain run or wait."""
-        return self._domains[number].nr_runnable
+        return self._domains[number].gauges.nr_runnable
 
     def weight(self, number: int) -> int:
         """The weight of the tasks that run or wait in this domain."""
-        return self._domains[number].weight
+        return self._domains[number].gauges.weight
 
     def used_ns(self, number: int) -> int:
         """CPU time that tasks of this domain have used."""
-        return self._domains[number].used_ns
+        return self._domains[number].gauges.used_ns

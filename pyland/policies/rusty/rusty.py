@@ -107,11 +107,6 @@ class Rusty(Policy):
                 machine.set_performance(cpu, self.perf)
         self._set_spill([0.0] * nr)
 
-    @property
-    def nr_domains(self) -> int:
-        """How many domains it needs."""
-        return len(self.homes)
-
     def _check(self) -> None:
         if self.cpumasks.strip() and self.cache_level != 3:
             raise UsageError(
@@ -213,14 +208,15 @@ class Rusty(Policy):
     def _tune(self, passed_ns: int) -> None:
         """Measure the domains; slices and greed follow from how busy they are."""
         placing = self._placing
+        unplaced = self._unplaced()
         busy: list[float] = []
         for number, home in enumerate(self.homes):
             used_ns = placing.used_ns(number)
             busy.append((used_ns - self._used_ns[number]) / (passed_ns * home.nr_cpus))
             self._used_ns[number] = used_ns
             for averages, value in (
-                (self._nr_runnable, placing.runnable(number)),
-                (self._weights, placing.weight(number)),
+                (self._nr_runnable, placing.runnable(number) + unplaced[number]),
+                (self._weights, placing.weight(number) + 100 * unplaced[number]),
             ):
                 averages[number] = decayed(averages[number], value, passed_ns, self._half_life_ns)
         total = sum(part * home.nr_cpus for part, home in zip(busy, self.homes, strict=True))
@@ -230,6 +226,18 @@ class Rusty(Policy):
         self._set_spill(busy)
         self.machine.gauge("slice_us", slice_us)
         self.machine.gauge("cpu_busy", 100 * total / self._nr_cpus)
+
+    def _unplaced(self) -> list[int]:
+        """How many tasks run in each domain that had an idle CPU whenever they became runnable.
+
+        Nothing was ever decided about them, so the gauges do not count them.
+        """
+        nr = [0] * len(self.homes)
+        for cpu, number in self._home_of.items():
+            pid = self.machine.cpu(cpu).pid
+            if pid and not self._tasks.knows(pid):
+                nr[number] += 1
+        return nr
 
     def _set_spill(self, busy: list[float]) -> None:
         """Where the tasks of each domain may go, while it is this busy (0 to 1 each)."""

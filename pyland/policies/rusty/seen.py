@@ -63,6 +63,10 @@ class Generations:
     def __len__(self) -> int:
         return len(self.young) + len(self._old)
 
+    def knows(self, pid: int) -> bool:
+        """True if a record of the task came in one of the generations."""
+        return pid in self.young or pid in self._old
+
     def find(self, pid: int) -> Seen | None:
         """A task that is not in the young generation, and is from here on; None if unknown."""
         seen = self._old.pop(pid, None)
