@@ -24,6 +24,7 @@ from pyland.timers import Call
 _FEW = 8
 _WIDTH = len(DECISION_FIELDS)
 _CPU, _KEY = map(DECISION_FIELDS.index, ("cpu", "vtime_ns"))
+_CPUS = slice(_CPU, None, _WIDTH)
 _LOAD_NS = 4_000_000
 _NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 
@@ -85,7 +86,6 @@ class Composed(Policy):
         if self._alone:
             self.decide = self._decide_only  # type: ignore[method-assign]
         self._load_due_ns = self._newest_ns = 0
-        self._usual_ns = (0, 0)
         self._reach_ns = SHARED_NEAR_NS if self._overlap() else NEAR_NS
         only, *more = declared
         rule = self.part_of if more else lambda task: only
@@ -166,58 +166,58 @@ class Composed(Policy):
     def decide(self, batch: Batch) -> list[int]:
         """Each part decides its own tasks; what its policy leaves is decided by its reserve."""
         now_ns = batch.now_ns
-        if now_ns >= self._load_due_ns:
+        looks = now_ns >= self._load_due_ns
+        if looks:
             self._look(now_ns)
         self._batch = batch
-        at = self._pid_at
+        at, sorting = self._pid_at, self._sorting
         asked = self._in_order
         if batch.nr > _FEW or self.nr_held:
-            put = self._sorting.put
+            put = sorting.put
             for row in batch.rows:
                 put[row[at]](row)
         else:
-            asked, places = [], self._sorting.place_by_pid
+            asked, places = [], sorting.place_by_pid
             for row in batch.rows:
                 place = places.get(row[at])
                 if place is None:
-                    self._sorting.newcomers.append(row)
+                    sorting.newcomers.append(row)
                 else:
                     if not place.rows:
                         asked.append(place)
                     place.rows.append(row)
-        if self._sorting.newcomers:
-            for pid, token in self._sorting.sort_in(batch):
+        if sorting.newcomers:
+            for pid, token in sorting.sort_in(batch):
                 self._pass_on(token, "exited", pid)
             asked = self._in_order
-        low_ns, high_ns = self._usual_ns
         out: list[int] = []
-        # Most answers are a decision for each row with a place that BPF picks. All is in line for
+        # Most answers are a decision for each row, with a place that BPF picks. All is in line for
         # these: a call costs as much as the whole of it, for each part in each batch.
         for place in asked:
-            rows, seat = place.rows, place.seat
-            nr = len(rows)
-            if not nr and not seat.nr_held:
+            rows = place.rows
+            seat = place.seat
+            if not rows and not seat.nr_held:
                 continue
             shown = seat.batch
-            shown.nr, shown.now_ns = nr, now_ns
+            shown.nr = nr = len(rows)
+            shown.now_ns = now_ns
             shown.rows = rows if seat.pick is None else map(seat.pick, rows)
             try:
                 flat = seat.decide(shown)
                 if (
-                    nr
-                    and type(flat) is list
-                    and len(flat) == nr * _WIDTH
-                    and not seat.is_unusual
-                    and not seat.outgoing
-                    and flat[_CPU::_WIDTH].count(CPU_ANY) == nr
-                    and low_ns < flat[_KEY] < high_ns
-                    and not seat.policy.nr_held
+                    looks
+                    or seat.is_unusual
+                    or type(flat) is not list
+                    or len(flat) != nr * _WIDTH
+                    or flat[_CPUS].count(CPU_ANY) != nr
+                    or seat.outgoing
+                    or seat.policy.nr_held
                 ):
-                    flat[_CPU::_WIDTH] = [seat.queue] * nr
-                    seat.key_ns = flat[_KEY]
-                else:
                     flat = self._complete(place, flat)
-                    low_ns, high_ns = self._usual_ns
+                elif nr == 1:
+                    flat[_CPU] = seat.queue
+                else:
+                    flat[_CPUS] = [seat.queue] * nr
             except BaseException as error:  # noqa: BLE001 - a policy may raise anything
                 flat = self._without(place, error, now_ns)
             rows.clear()
@@ -268,8 +268,6 @@ class Composed(Policy):
         flat = place.complete(answer, self._newest_ns, self._reach_ns)
         if flat and flat[_KEY] > self._newest_ns:
             self._newest_ns = flat[_KEY]
-            half_ns = self._reach_ns // 2
-            self._usual_ns = self._newest_ns - half_ns, self._newest_ns + half_ns
         self._count_held()
         return flat
 

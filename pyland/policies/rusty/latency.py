@@ -11,7 +11,7 @@ from __future__ import annotations
 _FREQUENCY_WINDOW_NS = 100_000_000
 _FREQUENCY_MAX = 100_000
 _PRIORITY_MAX = 39
-_RUN_MAX_NS = 50_000_000
+_RUN_MAX_NS = 100_000_000
 _SCALE_MAX = 10_000
 
 # A step is 25 %: the kernel's weights of the nice values from -20 to 19.
@@ -29,19 +29,21 @@ def due_after_ns(
 ) -> int:
     """The time from a task's virtual time to its deadline (task_compute_dl of scx_rusty 1.1.2).
 
-    The arguments are the record's fields; an interval of 0 is not known, and counts as never.
-    A frequency is 100 ms over the average interval; scx_rusty averages frequencies instead.
+    `average_runtime_ns` is the task's CPU time from a wakeup to the next sleep; of it 100 ms count
+    at most. In scx_rusty all of it counts, and a task that has computed for a minute waits for
+    one that begins until that has computed for as long. The other arguments are the record's
+    fields; an interval of 0 is not known, and counts as never. A frequency is 100 ms over the
+    average interval; scx_rusty averages frequencies instead.
     """
+    if average_runtime_ns > _RUN_MAX_NS:
+        average_runtime_ns = _RUN_MAX_NS
     if sleep_interval_ns and waker_interval_ns:
         blocks = min(_FREQUENCY_WINDOW_NS // sleep_interval_ns, _FREQUENCY_MAX)
         wakes = min(_FREQUENCY_WINDOW_NS // waker_interval_ns, _FREQUENCY_MAX)
         priority = (blocks * wakes * wakes * weight // 100 + 1).bit_length()
         if priority > _PRIORITY_MAX:
             priority = _PRIORITY_MAX
-        run_ns = average_runtime_ns // 2
-        if run_ns > _RUN_MAX_NS:
-            run_ns = _RUN_MAX_NS
-        priority -= (run_ns * 100 // weight + 1).bit_length()
+        priority -= (average_runtime_ns // 2 * 100 // weight + 1).bit_length()
         if priority > 0:
             return average_runtime_ns * 100 // _SCALES[min(priority, _PRIORITY_MAX - 1)]
     return average_runtime_ns * 100 // _SCALES[0]

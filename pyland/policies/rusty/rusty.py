@@ -164,7 +164,9 @@ class Rusty(Policy):
                     clamped += 1
             key_ns = enqueue_ns
             if not fifo:
-                key_ns = vtime_ns + due_after_ns(average_ns, sleeps_ns, wakes_ns, weight)
+                # The average is that of runs that ended.
+                run_ns = average_ns if average_ns > awake_ns else awake_ns
+                key_ns = vtime_ns + due_after_ns(run_ns, sleeps_ns, wakes_ns, weight)
             out += (seq, pid, queues[number], slice_ns, key_ns, vtime_ns, 0)
         if clamped:
             self.machine.count("dl_clamp", clamped)
@@ -285,7 +287,15 @@ class Rusty(Policy):
         for move in moves:
             seen = young[move.pid]
             seen.domain, seen.moved = move.target, True
+            # The averages follow the task at once: else the next round would move as much again.
+            for averages, load in (
+                (self._nr_runnable, seen.duty),
+                (self._weights, seen.duty * seen.weight),
+            ):
+                averages[move.source] -= load
+                averages[move.target] += load
         machine = self.machine
+        machine.gauge("feasible_weight", limit)
         if moves:
             machine.count("migrations", len(moves))
         machine.gauge("load", sum(loads))
