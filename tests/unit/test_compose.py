@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -381,3 +383,12 @@ def test_what_cannot_be_made_is_refused(parts: dict[str, Part], text: str) -> No
 
     with pytest.raises(UsageError, match=text):
         OfflineMachine(make_topology(cpus=4), Of)
+
+
+def test_all_blocks_of_the_page_run() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "composed.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
+    names: dict[str, object] = {"__name__": "page"}
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), names)
