@@ -24,7 +24,7 @@ from pyland.timers import Call
 _FEW = 8
 _WIDTH = len(DECISION_FIELDS)
 _CPU, _KEY = map(DECISION_FIELDS.index, ("cpu", "vtime_ns"))
-_CPUS = slice(_CPU, None, _WIDTH)
+_CPUS, _KEYS = slice(_CPU, None, _WIDTH), slice(_KEY, None, _WIDTH)
 _LOAD_NS = 4_000_000
 _NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 
@@ -60,7 +60,7 @@ class Composed(Policy):
     def part_of(self, task: Task) -> str:
         """The name of the part that a task belongs to.
 
-        Asked about a new task, and about each task that is decided, four times a second at
+        Asked about a new task, and about each task that is decided, twice a second at
         most. `task` has the fields of `reads`, and `pid`. If it raises or names no part, the
         task belongs to the last one; if it did not return for a second twice, all do.
         """
@@ -214,10 +214,10 @@ class Composed(Policy):
                     or seat.policy.nr_held
                 ):
                     flat = self._complete(place, flat)
-                elif nr == 1:
-                    flat[_CPU] = seat.queue
                 else:
                     flat[_CPUS] = [seat.queue] * nr
+                    if shift_ns := seat.shift_ns:
+                        flat[_KEYS] = [key_ns + shift_ns for key_ns in flat[_KEYS]]
             except BaseException as error:  # noqa: BLE001 - a policy may raise anything
                 flat = self._without(place, error, now_ns)
             rows.clear()

@@ -126,9 +126,10 @@ class Seat:
         if flat:
             if self.begins_at_ns:
                 self.shift_ns, self.begins_at_ns = self.begins_at_ns - flat[_KEY], 0
+                self.is_unusual = self.is_checked or bool(self.near)
             ahead_ns = flat[_KEY] + self.shift_ns - newest_ns
             if newest_ns and not -near_ns < ahead_ns < near_ns:
-                self.shift_ns, self.is_unusual = newest_ns - flat[_KEY], True
+                self.shift_ns = newest_ns - flat[_KEY]
             if shift_ns := self.shift_ns:
                 keys = flat[_KEY::_WIDTH]
                 flat[_KEY::_WIDTH] = [key_ns + shift_ns for key_ns in keys]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which part each task belongs to: the rule's answers, kept for a quarter of a second."""
+"""Which part each task belongs to: the rule's answers, kept for half a second."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pyland.output.telling import PolicyTookTooLongError
 from pyland.policy import FIELDS, Batch, Task
 from pyland.task import task_class
 
-AGAIN_NS = 250_000_000
+AGAIN_NS = 500_000_000
 """A task is sorted anew after this time: its name or group may have changed."""
 _GENERATION_NS = 10_000_000_000
 _KNOWN_MAX = 16_384
