@@ -323,7 +323,9 @@ class Composed(Policy):
 
     def hears(self, event: str) -> bool:
         """True if the policy of a part wants to be told of it."""
-        return any(place.seat.hears(event) for place in self._in_order)
+        # A task that changes may belong to another part by that.
+        sorts = event == "changed" and not self._alone
+        return sorts or any(place.seat.hears(event) for place in self._in_order)
 
     def stopped(self, pid: int, ran_ns: int) -> None:
         """The part of the task is told, if it wants to be."""

@@ -68,6 +68,8 @@ def construct(
 
     What the policy's constructor raises comes through.
     """
+    if policy.uses_numpy:
+        raise UsageError(f"part {name}: policy {policy.name} reads arrays; that of a part cannot")
     for option, value in options.items():
         if option not in policy.options:
             near = difflib.get_close_matches(option, policy.options, 1)

@@ -221,8 +221,13 @@ class Worker:
     def _failed(self, error: BaseException) -> bool:
         """Report a failure, and replace the policy after too many; False if scheduling must end."""
         self._machine.outgoing.clear()
-        if self._blamed():
-            return True
+        if telling.is_a(error, _PartFailedError):
+            return False
+        try:
+            if self._blamed():
+                return True
+        except _PartFailedError:
+            return False
         name = self._loop.policy.name
         report = self._failures.note(error, time.monotonic())
         if report:
@@ -245,6 +250,8 @@ class Worker:
             if report := failures.note(error, time.monotonic()):
                 whole = self._loop.policy.name
                 self._channel.tell(messages.Failure(f"{whole}, part {part}: {policy}", report))
+        if self._settings.strict:
+            raise _PartFailedError
 
     def _part_replaced(self, part: str, failed: str, why: str, policy: str) -> None:
         self._part_choices.pop(part, None)
@@ -354,6 +361,10 @@ class Worker:
         choice = wanted.choose(reload=reload)
         self._machine.reset()
         return choice, self._make_loop(choice)
+
+
+class _PartFailedError(BaseException):
+    """With `--strict` a part's failure is that of the policy; it has been reported."""
 
 
 def _values(policy: Policy) -> dict[str, Any]:

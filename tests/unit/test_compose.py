@@ -364,6 +364,12 @@ def test_a_rule_that_fails_puts_tasks_into_the_last_part() -> None:
     assert {decided.cpu for decided in machine.decisions} == {-4}
 
 
+class Arrays(Policy):
+    """A policy that reads arrays."""
+
+    uses_numpy = True
+
+
 @pytest.mark.parametrize(
     ("parts", "text"),
     [
@@ -371,6 +377,7 @@ def test_a_rule_that_fails_puts_tasks_into_the_last_part() -> None:
         ({"A b": Part()}, "part 'A b': a name has a to z"),
         ({"one": Part("deadlin")}, "part one: --policy deadlin: there is no such policy"),
         ({"one": Part(cpus=(9,))}, "part one: cpus has CPU 9: this machine has 0 to 3"),
+        ({"one": Part(Arrays)}, "part one: policy arrays reads arrays"),
         ({"one": Part(cpus=())}, "part one: none of its CPUs is online"),
         ({"one": Part(options={"dept": 1})}, "policy deadline has no option 'dept'; did you mean"),
         ({"one": Part(options={"depth": "x"})}, "part one: depth = 'x': it takes a whole number"),

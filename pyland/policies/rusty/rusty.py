@@ -131,9 +131,10 @@ class Rusty(Policy):
         nr_cpus, half_life_ns = self._nr_cpus, self._half_life_ns
         clamped = 0
         out: list[int] = []
-        for row in batch.rows:
-            seq, pid, cpu, nr_allowed, weight, used_ns, awake_ns, wakeup_ns = row[:8]
-            enqueue_ns, state, comm, sleeps_ns, wakes_ns, average_ns = row[8:]
+        for (
+            seq, pid, cpu, nr_allowed, weight, used_ns, awake_ns, wakeup_ns, enqueue_ns, state,
+            comm, sleeps_ns, wakes_ns, average_ns,
+        ) in batch.rows:  # fmt: skip
             seen = young.get(pid)
             if seen is None or not state:
                 seen = self._meet(pid, cpu, state, enqueue_ns, comm)
