@@ -45,8 +45,7 @@ class KernelMachine(Machine):
         super().__init__(topology, slices, seed, numbers)
         self._batch = rings.batch
         self._cpus = rings.cpus
-        self.on_part_failed: Callable[[str, str, BaseException], None] = lambda *_: None
-        self.on_part_replaced: Callable[[str, str, str, str], None] = lambda *_: None
+        self.tell_of_parts(lambda *_: None, lambda *_: None)
         self.reset()
 
     def _make_domains(self) -> KernelDomains:
@@ -91,13 +90,21 @@ class KernelMachine(Machine):
         self._check_performance(target)
         self._cpus[cpu].performance = target + 1
 
+    def tell_of_parts(
+        self,
+        failed: Callable[[str, str, BaseException], None],
+        replaced: Callable[[str, str, str, str], None],
+    ) -> None:
+        """What is called with the arguments of `part_failed` and of `part_replaced`."""
+        self._part_failed, self._part_replaced = failed, replaced
+
     def part_failed(self, part: str, policy: str, error: BaseException) -> None:
         """The worker tells the supervisor."""
-        self.on_part_failed(part, policy, error)
+        self._part_failed(part, policy, error)
 
     def part_replaced(self, part: str, failed: str, why: str, policy: str) -> None:
         """The worker tells the supervisor."""
-        self.on_part_replaced(part, failed, why, policy)
+        self._part_replaced(part, failed, why, policy)
 
     def leave_memory(self) -> None:
         """Refer to memory of its own from here on: BPF's is about to be unmapped."""

@@ -131,8 +131,7 @@ class Worker:
             time.time_ns(),
             PolicyNumbers(self._own),
         )
-        self._machine.on_part_failed = self._part_failed
-        self._machine.on_part_replaced = self._part_replaced
+        self._machine.tell_of_parts(self._part_failed, self._part_replaced)
         return True
 
     def _take_policy(self) -> None:
@@ -196,9 +195,11 @@ class Worker:
 
     def _warm_up(self, choice: Choice) -> None:
         before = self._machine.settings()
+        self._machine.tell_of_parts(lambda *_: None, lambda *_: None)
         # An exception here is not reported: it comes again when the policy schedules.
         with suppress(BaseException):
             self._loop.warm_up(choice.policy.create(self._machine, **choice.options))
+        self._machine.tell_of_parts(self._part_failed, self._part_replaced)
         self._machine.restore(before)
         self._machine.outgoing.clear()
 
