@@ -9,7 +9,8 @@ from functools import partial
 from itertools import count
 from typing import Any, ClassVar
 
-from pyland.compose import sorting
+from pyland.compose import events, sorting
+from pyland.compose.events import Events
 from pyland.compose.part import LAST_RESORT, Part, construct
 from pyland.compose.place import Place
 from pyland.compose.seat import NEAR_NS, SHARED_NEAR_NS, Row, Seat, check
@@ -17,8 +18,7 @@ from pyland.compose.sorting import AGAIN_NS, Sorting
 from pyland.decision import DECISION_FIELDS, flat_decisions
 from pyland.errors import UsageError
 from pyland.options import Value
-from pyland.policy import CPU_ANY, FIELDS, Batch, Interim, Policy, Task, forget
-from pyland.timers import Call
+from pyland.policy import CPU_ANY, FIELDS, Batch, Interim, Policy, Task
 
 # In a batch of so few tasks their parts are noted as they come; else all parts are looked at.
 _FEW = 8
@@ -29,7 +29,7 @@ _LOAD_NS = 4_000_000
 _NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 
 
-class Composed(Policy):
+class Composed(Events):
     """Tasks belong to parts, and each part has a policy of its own.
 
     Derive from it, say what parts there are, and which one a task belongs to:
@@ -271,9 +271,6 @@ class Composed(Policy):
         self._count_held()
         return flat
 
-    def _count_held(self) -> None:
-        self.nr_held = sum(place.seat.nr_held for place in self._in_order)
-
     def _without(self, place: Place, error: BaseException, now_ns: int) -> list[int]:
         """Decide the rows of a part whose policy failed."""
         sorting, pid_at = self._sorting, self._pid_at
@@ -309,68 +306,6 @@ class Composed(Policy):
                 place.failed(error, self.machine.now_ns)
         return found
 
-    # Events.
-
-    def tick(self) -> None:
-        """Each part's `tick`, when its interval has passed."""
-        now_ns = self.machine.now_ns
-        for place in self._in_order:
-            seat = place.seat
-            interval_ns = seat.policy.interval_ns
-            if interval_ns and now_ns >= seat.tick_due_ns:
-                seat.tick_due_ns = now_ns + interval_ns
-                self._call(place, seat.policy.tick)
-
-    def hears(self, event: str) -> bool:
-        """True if the policy of a part wants to be told of it."""
-        # A task that changes may belong to another part by that.
-        sorts = event == "changed" and not self._alone
-        return sorts or any(place.seat.hears(event) for place in self._in_order)
-
-    def stopped(self, pid: int, ran_ns: int) -> None:
-        """The part of the task is told, if it wants to be."""
-        self._pass_on(self._sorting.token(pid), "stopped", pid, ran_ns)
-
-    def running(self, pid: int) -> None:
-        """The part of the task is told, if it wants to be."""
-        self._pass_on(self._sorting.token(pid), "running", pid)
-
-    def changed(self, pid: int) -> None:
-        """The part of the task is told, if it wants to be; the task is sorted anew."""
-        self._pass_on(self._sorting.token(pid), "changed", pid)
-        self._sorting.unsort(pid)
-
-    def slept(self, pid: int) -> None:
-        """The part of the task is told, if it wants to be."""
-        self._pass_on(self._sorting.token(pid), "slept", pid)
-
-    def exited(self, pid: int) -> None:
-        """The part of the task is told, if it wants to be; the task is forgotten here."""
-        self._pass_on(self._sorting.token(pid), "exited", pid)
-        self._sorting.forget(pid)
-
-    def _pass_on(self, token: int, event: str, pid: int, *more: int) -> None:
-        """Tell the policy in the seat with this token of an event."""
-        for place in self._in_order:
-            if place.seat.token == token:
-                if event == "exited":
-                    forget(place.seat.policy, pid)
-                if place.seat.hears(event):
-                    self._call(place, partial(getattr(place.seat.policy, event), pid, *more))
-
-    def _call(self, place: Place, call: Call) -> None:
-        """Call a part's policy outside of `decide`, and carry out what it dispatches."""
-        seat = place.seat
-        try:
-            call()
-            if not self._alone:
-                self.machine.outgoing += seat.taken([], self._newest_ns, self._reach_ns, {})
-        except BaseException as error:  # noqa: BLE001 - a policy may raise anything
-            place.failed(error, self.machine.now_ns)
-            return
-        seat.nr_held = seat.policy.nr_held
-        self._count_held()
-
 
 def _common_interim(interims: set[Interim]) -> Interim:
     """How tasks of all parts are ordered until their decisions come.
@@ -385,9 +320,8 @@ def _common_interim(interims: set[Interim]) -> Interim:
 
 _METHODS: tuple[Callable[..., Any], ...] = (
     *(Composed.decide, Composed._decide_only, Composed._complete, Composed._without),
-    *(Composed._call, Composed._pass_on, Composed._look, Composed._part_view, Composed.tick),
-    *(Composed.stopped, Composed.slept, Composed.exited, Composed.running, Composed.changed),
+    *(Composed._look, Composed._part_view),
     *(Place.complete, Place.failed, Place.in_reserve, Seat.taken, Seat.shown, check),
 )
-TRANSPORT = (*_METHODS, *sorting.TRANSPORT)
+TRANSPORT = (*_METHODS, *events.TRANSPORT, *sorting.TRANSPORT)
 """The code between the loop and the policies of parts: it is never interrupted, and not shown."""

@@ -23,11 +23,11 @@ from typing import Any, NoReturn
 
 from pyland import policies
 from pyland._native import ffi, lib
-from pyland.compose import Composed
 from pyland.engine import guard, memory
 from pyland.engine.channel import Channel
 from pyland.engine.loop import DispatchLoop, Stop
 from pyland.engine.machine import KernelMachine
+from pyland.engine.parts import PartFailedError, Parts, values
 from pyland.errors import UsageError
 from pyland.host import limits
 from pyland.loading.caller import Caller
@@ -36,7 +36,6 @@ from pyland.loading.imports import edited_file
 from pyland.loading.wanted import LAST_RESORT, Wanted
 from pyland.output import telling
 from pyland.output.outlet import Lossy
-from pyland.policy import Policy
 from pyland.stats.numbers import PolicyNumbers
 from pyland.supervisor import messages, privileges
 from pyland.supervisor.confined import keep_only
@@ -59,8 +58,7 @@ class Worker:
         self._user_to_be = user
         self._channel = Channel(channel)
         self._rings: Any = ffi.NULL
-        self._part_failures: dict[str, guard.Failures] = {}
-        self._part_choices: dict[str, Choice] = {}
+        self._parts = Parts(self._channel, strict=settings.strict)
 
     def live(self, scheduler: LoadedScheduler, wanted: Wanted, output: int) -> NoReturn:
         """Become a process without rights, then schedule until something ends it.
@@ -131,7 +129,7 @@ class Worker:
             time.time_ns(),
             PolicyNumbers(self._own),
         )
-        self._machine.tell_of_parts(self._part_failed, self._part_replaced)
+        self._machine.tell_of_parts(self._parts.failed, self._parts.replaced)
         return True
 
     def _take_policy(self) -> None:
@@ -162,7 +160,7 @@ class Worker:
 
     def _ready(self) -> messages.Ready:
         policy = self._loop.policy
-        return messages.Ready(self._rings_order, policy.name, _values(policy), self.confined)
+        return messages.Ready(self._rings_order, policy.name, values(policy), self.confined)
 
     def _take_up_again(self) -> None:
         """After a restart: construct the policy for the new machine, from its code in memory."""
@@ -176,7 +174,8 @@ class Worker:
             if self._settings.strict:
                 raise
             self._last_resort(name, f"cannot go on after the restart: {error}")
-        self._swap_parts_again()
+        if self._parts.swap_again(self._loop.policy):
+            self._loop = DispatchLoop(self._rings, self._loop.policy, self._machine)
         with suppress(guard.PolicyTookTooLongError):
             guard.making_a_policy(lambda: self._warm_up(self._choice))
         gc.collect()
@@ -199,7 +198,7 @@ class Worker:
         # An exception here is not reported: it comes again when the policy schedules.
         with suppress(BaseException):
             self._loop.warm_up(choice.policy.create(self._machine, **choice.options))
-        self._machine.tell_of_parts(self._part_failed, self._part_replaced)
+        self._machine.tell_of_parts(self._parts.failed, self._parts.replaced)
         self._machine.restore(before)
         self._machine.outgoing.clear()
 
@@ -222,12 +221,12 @@ class Worker:
     def _failed(self, error: BaseException) -> bool:
         """Report a failure, and replace the policy after too many; False if scheduling must end."""
         self._machine.outgoing.clear()
-        if telling.is_a(error, _PartFailedError):
+        if telling.is_a(error, PartFailedError):
             return False
         try:
-            if self._blamed():
+            if self._parts.to_blame(self._loop):
                 return True
-        except _PartFailedError:
+        except PartFailedError:
             return False
         name = self._loop.policy.name
         report = self._failures.note(error, time.monotonic())
@@ -244,31 +243,10 @@ class Worker:
             )
         return True
 
-    def _part_failed(self, part: str, policy: str, error: BaseException) -> None:
-        """Report a failure of a part of the policy, once for each place and kind."""
-        with privileges.memory_reserve():
-            failures = self._part_failures.setdefault(part, guard.Failures())
-            if report := failures.note(error, time.monotonic()):
-                whole = self._loop.policy.name
-                self._channel.tell(messages.Failure(f"{whole}, part {part}: {policy}", report))
-        if self._settings.strict:
-            raise _PartFailedError
-
-    def _part_replaced(self, part: str, failed: str, why: str, policy: str) -> None:
-        self._part_choices.pop(part, None)
-        options = _values(self._loop.policy)
-        self._channel.deliver(messages.PartReplaced(part, failed, why, policy, options))
-
-    def _blamed(self) -> bool:
-        """True if a part of the policy is to blame for the list that was refused."""
-        refused, self._loop.refused = self._loop.refused, None
-        policy = self._loop.policy
-        return bool(refused) and isinstance(policy, Composed) and policy.blame(refused or [])
-
     def _last_resort(self, failed: str, why: str) -> None:
         self._swap(LAST_RESORT)
         policy = self._loop.policy
-        self._channel.deliver(messages.Replaced(failed, why, policy.name, _values(policy)))
+        self._channel.deliver(messages.Replaced(failed, why, policy.name, values(policy)))
 
     def _serve(self) -> None:
         """Make the swaps that the supervisor has ordered."""
@@ -277,7 +255,11 @@ class Worker:
             begin_ns = time.monotonic_ns()
             try:
                 if order.layer:
-                    previous, name = self._swap_part(order.layer, order.wanted)
+                    policy = self._loop.policy
+                    previous, name = self._parts.swap(policy, order.layer, order.wanted)
+                    # It may read other fields: the loop is made anew, and the policy stays.
+                    self._loop = DispatchLoop(self._rings, policy, self._machine)
+                    gc.collect()
                 else:
                     self._swap(order.wanted, reload=order.reload)
                     name = self._loop.policy.name
@@ -285,51 +267,8 @@ class Worker:
                 self._channel.answer(messages.SwapRefused(order.number, guard.said(error)))
                 continue
             pause_us = (time.monotonic_ns() - begin_ns) // 1000
-            options = _values(self._loop.policy)
+            options = values(self._loop.policy)
             self._channel.answer(messages.Swapped(order.number, previous, name, options, pause_us))
-
-    def _swap_part(self, layer: str, wanted: Wanted) -> tuple[str, str]:
-        """Let another policy take over in a part; the names of the one before and of this one.
-
-        Raises UsageError, and then has changed nothing.
-        """
-
-        def make() -> tuple[str, Choice]:
-            choice = wanted.choose()
-            return self._composed(layer).swap_part(layer, choice.policy, choice.options), choice
-
-        try:
-            previous, choice = guard.making_a_policy(make)
-        except UsageError:
-            raise
-        except guard.PolicyTookTooLongError as late:
-            raise UsageError(f"--policy {wanted.spec}: {late}") from None
-        except BaseException as error:
-            raise UsageError(
-                f"policy {wanted.spec} cannot be constructed: {guard.describe(error)}"
-            ) from error
-        self._part_choices[layer] = choice
-        self._part_failures.pop(layer, None)
-        # It may read other fields: the loop is made anew, and the policy stays.
-        self._loop = DispatchLoop(self._rings, self._loop.policy, self._machine)
-        gc.collect()
-        return previous, choice.policy.name
-
-    def _composed(self, layer: str) -> Composed:
-        policy = self._loop.policy
-        if not isinstance(policy, Composed):
-            raise UsageError(f"--layer {layer}: policy {policy.name} has no layers")
-        return policy
-
-    def _swap_parts_again(self) -> None:
-        """After a restart: parts have the policies that they were swapped to."""
-        policy = self._loop.policy
-        if not isinstance(policy, Composed):
-            return
-        for layer, choice in self._part_choices.items():
-            with suppress(UsageError):
-                policy.swap_part(layer, choice.policy, choice.options)
-        self._loop = DispatchLoop(self._rings, policy, self._machine)
 
     def _swap(self, wanted: Wanted, *, reload: bool = False) -> None:
         """Let another policy take over; raises UsageError, and then has changed nothing."""
@@ -349,8 +288,7 @@ class Worker:
             os.sched_yield()
         self._loop, self._wanted, self._choice = loop, wanted, choice
         self._failures = guard.Failures()
-        self._part_failures.clear()
-        self._part_choices.clear()
+        self._parts.start_anew()
         lib.pyland_mend(self._rings)
         # Old classes and modules are in reference cycles. They are few, so this is short.
         gc.collect()
@@ -362,15 +300,3 @@ class Worker:
         choice = wanted.choose(reload=reload)
         self._machine.reset()
         return choice, self._make_loop(choice)
-
-
-class _PartFailedError(BaseException):
-    """With `--strict` a part's failure is that of the policy; it has been reported."""
-
-
-def _values(policy: Policy) -> dict[str, Any]:
-    """The policy's options, and the policies of its parts."""
-    values = {name: getattr(policy, name) for name in type(policy).options}
-    if isinstance(policy, Composed):
-        values |= {f"part {part}": name for part, name in policy.part_names().items()}
-    return values

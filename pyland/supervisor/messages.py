@@ -73,13 +73,12 @@ class Replaced:
 
 @dataclass(frozen=True)
 class PartReplaced:
-    """The same for a part of a composed policy; `options` are those of the whole."""
+    """The same for a part of a composed policy."""
 
     part: str
     failed: str
     why: str
     policy: str
-    options: Options
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,9 @@ class Supervisor:
                     f"{self._policy}"
                 )
             case messages.PartReplaced():
-                self._options = message.options
+                # Only a name that there is: the policy's process could send any number of others.
+                if (name := f"part {message.part}") in self._options:
+                    self._options[name] = message.policy
                 self._say(
                     f"pyland: policy {self._policy}, part {escape(message.part)}: "
                     f"{escape(message.failed)} {escape(message.why)}: going on with "

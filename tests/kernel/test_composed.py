@@ -88,7 +88,7 @@ def test_parts_fail_and_are_swapped_alone(start: Start, record: Record) -> None:
     }
     for policy in replaced:
         assert f"part build: {policy.lower()} failed 10 times" in output
-    assert "policy desk, part build: broken: decide() raised RuntimeError: no idea" in output
+    assert "policy part build: broken: decide() raised RuntimeError: no idea" in output
     assert "has no part 'built'; it has: game, build, rest" in refused["error"]
     assert min(used_s.values()) > 0
     assert end.totals["rescued"] == 0

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from pyland.errors import UsageError
 from pyland.policies.rusty.balance import DomainLoad, TaskLoad, balance, build
 from pyland.policies.rusty.homes import homes
 from pyland.policies.rusty.latency import due_after_ns
 from pyland.policies.rusty.load import decayed, duty_sums, feasible_limit
+from pyland.policies.rusty.options import RustyOptions
 from pyland.policies.rusty.placing import Placing
 from pyland.policies.rusty.seen import FOLD_NS, Generations, Seen
-from pyland.policy import Batch, Interim, Policy, domain_queue, option
+from pyland.policy import Batch, Interim, domain_queue
 
 # V starts here, so that a state of 0 means "no state yet".
 _ORIGIN_NS = 1 << 36
@@ -19,7 +19,7 @@ _SECOND_NS = 1_000_000_000
 _FULL = 0.98
 
 
-class Rusty(Policy):
+class Rusty(RustyOptions):
     """A queue for each cache, tasks balanced between them by load (scx_rusty).
 
     In each domain the task with the earliest deadline runs first: its virtual time plus a
@@ -36,44 +36,9 @@ class Rusty(Policy):
     lasts_ns = 100_000_000
     interim: Interim = "vtime"
 
-    slice_us_underutil: int = option(20_000, "slice while a CPU idles", least=100, most=100_000)
-    slice_us_overutil: int = option(1000, "slice while no CPU idles", least=100, most=100_000)
-    interval: float = option(2.0, "seconds between rounds of the balancer", least=0.1, most=3600)
-    tune_interval: float = option(0.1, "seconds between looks of the tuner", least=0.05, most=60)
-    load_half_life: float = option(1.0, "half-life of all averages, in s", least=0.01, most=3600)
-    cache_level: int = option(
-        3, "a domain is a cache of this level; 3 is the last", least=1, most=4
-    )
-    cpumasks: str = option("", "a domain's CPUs each, instead: such as 0x0f,0xf0")
-    greedy_threshold: int = option(
-        1, "tasks that wait before idle CPUs of the node take one; 0: never", least=0, most=1 << 20
-    )
-    greedy_threshold_x_numa: int = option(
-        0, "the same for CPUs of other nodes", least=0, most=1 << 20
-    )
-    no_load_balance: bool = option(False, "no task changes its domain for good")
-    kthreads_local: bool = option(
-        False, "kernel threads of one CPU run there at once; here they always do"
-    )
-    balanced_kworkers: bool = option(False, "kworkers are left to the kernel's own balancing")
-    fifo_sched: bool = option(False, "first come, first served")
-    direct_greedy_under: float = option(
-        90.0,
-        "percent; tasks go at once to idle CPUs of domains that are less busy",
-        least=0,
-        most=100,
-    )
-    kick_greedy_under: float = option(
-        100.0, "percent; idle CPUs of such domains look for tasks that wait", least=0, most=100
-    )
-    direct_greedy_numa: bool = option(False, "tasks go at once to CPUs of other nodes, too")
-    partial: bool = option(False, "only SCHED_EXT tasks: give the command --partial instead")
-    mempolicy_affinity: bool = option(False, "prefer the nodes of a task's memory policy")
-    perf: int = option(0, "performance that CPUs are set to, 0 is left alone", least=0, most=1024)
-
     def __init__(self) -> None:
         """Read the options. Raises UsageError for what cannot be had here."""
-        self._check()
+        self.check_options()
         machine = self.machine
         self.homes = homes(machine.topology, self.cpumasks)
         self.interval_ns = int(self.tune_interval * _SECOND_NS)
@@ -106,23 +71,6 @@ class Rusty(Policy):
             for cpu in machine.topology.online:
                 machine.set_performance(cpu, self.perf)
         self._set_spill([0.0] * nr)
-
-    def _check(self) -> None:
-        if self.cpumasks.strip() and self.cache_level != 3:
-            raise UsageError(
-                "--policy-opt cache_level: cpumasks says already what a domain is; give one of them"
-            )
-        if self.cache_level != 3:
-            raise UsageError(
-                f"--policy-opt cache_level={self.cache_level}: only 3, the last-level cache, is "
-                "known here; give cpumasks instead"
-            )
-        if self.partial:
-            raise UsageError("--policy-opt partial: it is an option of pyland: give --partial")
-        if self.mempolicy_affinity:
-            raise UsageError(
-                "--policy-opt mempolicy_affinity: memory policies of tasks are not known to pyland"
-            )
 
     def decide(self, batch: Batch) -> list[int]:
         """Decide every task at once; its state is its virtual time."""
