@@ -37,6 +37,10 @@ class Part:
     """True if its tasks that wake up may preempt those of a part with a lower rank."""
     direct: bool = True
     """False if its policy is asked also about a task that finds an idle CPU."""
+    near: Mapping[int, int] | None = None
+    """For a policy that sets the machine's domains itself: by CPU, the `domain_queue` in which a
+    task waits that ran there last. It may change at any time. The domains that the part's policy
+    sets have no effect then, nor have `spill`, `rank`, `preempt` and `direct`."""
     folder: str = "/"
     """The absolute path where a module or a relative file is looked for."""
 

@@ -29,12 +29,14 @@ class PartDomains(Domains):
         own: DomainSettings,
         *,
         alone: bool,
+        shown: bool = True,
     ) -> None:
         """`take` gives the number of an unused domain, `own` is what the part as a whole may use.
 
         With `alone` all numbers are those of the whole machine, and those of the caches are left
-        as they are there until the policy sets one.
+        as they are there until the policy sets one. Without `shown` nothing is set there at all.
         """
+        self._shown = shown
         self._alone = alone
         self._whole, self._take, self._own = whole, take, own
         self._numbers: dict[int, int] = {}
@@ -51,7 +53,7 @@ class PartDomains(Domains):
         self.places.clear()
         for domain in self.known():
             queue = domain_queue(domain.number)
-            if self._alone and not self._numbers:
+            if not self._shown or (self._alone and not self._numbers):
                 self.places[queue] = queue
             else:
                 self._show(domain.number)
@@ -79,6 +81,8 @@ class PartDomains(Domains):
 
     def _show(self, number: int) -> None:
         """Set a domain of the part on the whole machine."""
+        if not self._shown:
+            return
         mine, own = self._all[number].settings, self._own
         if not self.nr:
             # Nothing is set yet: those of the caches spill to wherever the part may go.

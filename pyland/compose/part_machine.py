@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ class PartMachine(Machine):
 
         Raises UsageError for CPUs that there are not.
         """
-        self._whole, self._alone = whole, alone
+        self._whole, self._alone, self._given = whole, alone, part.near
         self._name = name
         self._prefix = f"{name}_"
         self._full_names: dict[str, str] = {}
@@ -56,16 +56,24 @@ class PartMachine(Machine):
 
     def _make_domains(self) -> PartDomains:
         whole, take = self._whole.domains, self._take
-        return PartDomains(self.topology, whole, take, self._own, alone=self._alone)
+        shown = self._given is None
+        return PartDomains(self.topology, whole, take, self._own, alone=self._alone, shown=shown)
 
     def place(self, cpu: int) -> int | None:
         """What the CPU of a decision is on the whole machine; None if the part may not use it."""
         if cpu >= 0:
             return cpu if self.reach >> cpu & 1 else None
-        return self.domains.places.get(cpu)
+        return self.domains.places.get(cpu) if self._given is None else None
 
-    def near(self) -> dict[int, int]:
+    @property
+    def places_domains(self) -> bool:
+        """True if the part's domains are its own, and not set by the policy of the whole."""
+        return self._given is None
+
+    def near(self) -> Mapping[int, int]:
         """For each CPU of the part, where a task waits that ran there last."""
+        if self._given is not None:
+            return self._given
         places = self.domains.places
         return {cpu.id: places[-2 - cpu.llc] for cpu in self.topology.cpus}
 
@@ -73,7 +81,9 @@ class PartMachine(Machine):
         """How many of its tasks are runnable, and their weight; both at least 1."""
         nr = weight = 0
         domains = self._whole.domains
-        for number in self.domains.used():
+        given = self._given
+        numbers = self.domains.used() if given is None else {-2 - one for one in given.values()}
+        for number in numbers:
             gauges = domains[number].gauges
             nr += gauges.nr_runnable
             weight += gauges.weight

@@ -39,7 +39,7 @@ class Seat:
         self.tick_due_ns = 0
         self.queue = 0
         """Where its tasks wait, if that is the same for all."""
-        self.near: dict[int, int] = {}
+        self.near: Mapping[int, int] = {}
         """Else by the CPU where a task ran last."""
         self.is_checked = False
         """True after a failure: then each number of an answer is looked at."""
@@ -57,9 +57,12 @@ class Seat:
 
     def find_places(self) -> None:
         """Read again where tasks wait: the part has other domains."""
-        near = self.machine.near()
-        self.queue = self.machine.domains.places[CPU_ANY]
-        self.near = near if len(set(near.values())) > 1 else {}
+        machine, near = self.machine, self.machine.near()
+        self.queue = machine.domains.places[CPU_ANY]
+        if not machine.places_domains:
+            self.near, self.queue = near, next(iter(near.values()))
+        else:
+            self.near = near if len(set(near.values())) > 1 else {}
         self.is_unusual = self.is_unusual or bool(self.near)
 
     def begin_at(self, key_ns: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from pyland import CPU_ANY, Batch, Decision, Policy, Task
+from pyland import CPU_ANY, Batch, Decision, Policy, Task, domain_queue
 from pyland.compose import Composed, Part
 from pyland.errors import UsageError
 from pyland.output.telling import PolicyTookTooLongError
@@ -390,6 +390,32 @@ def test_what_cannot_be_made_is_refused(parts: dict[str, Part], text: str) -> No
 
     with pytest.raises(UsageError, match=text):
         OfflineMachine(make_topology(cpus=4), Of)
+
+
+def test_domains_that_the_whole_sets_itself() -> None:
+    """As layers do, whose sizes change: tasks of the part wait where the whole says."""
+
+    class Sized(Halves):
+        def make_parts(self) -> dict[str, Part]:
+            self.near = dict.fromkeys(range(4), domain_queue(10))
+            domains = self.machine.domains
+            domains[10].set(cpus=[0], spill=())
+            domains[11].set(cpus=[1, 2], spill=())
+            return {"left": Part("vtime", near=self.near), "right": Part("rr", cpus=[3])}
+
+    machine = loaded(Sized, hogs=12)
+    machine.run(500 * MS)
+    for queue, cpus in ((domain_queue(10), {0}), (domain_queue(11), {1, 2})):
+        assert isinstance(machine.policy, Sized)
+        machine.policy.near.update(dict.fromkeys(range(4), queue))
+        machine.run(500 * MS)
+        machine.decisions.clear()
+        machine.run(300 * MS)
+        decided = [one for one in machine.decisions if one.task.startswith("a")]
+        assert {one.cpu for one in decided} == {queue}
+        # One that found an idle CPU at first, and runs there alone, was never decided.
+        assert {task.cpu for task in named(machine, "a") if task.place == queue} <= cpus
+    assert not machine.part_failures
 
 
 def test_all_blocks_of_the_page_run() -> None:
