@@ -209,13 +209,16 @@ class Composed(Events):
                     or seat.is_unusual
                     or type(flat) is not list
                     or len(flat) != nr * _WIDTH
-                    or flat[_CPUS].count(CPU_ANY) != nr
+                    or (flat[_CPU] != CPU_ANY if nr == 1 else flat[_CPUS].count(CPU_ANY) != nr)
                     or seat.outgoing
                     or seat.policy.nr_held
                 ):
                     flat = self._complete(place, flat)
                 else:
-                    flat[_CPUS] = [seat.queue] * nr
+                    if nr == 1:
+                        flat[_CPU] = seat.queue
+                    else:
+                        flat[_CPUS] = [seat.queue] * nr
                     if shift_ns := seat.shift_ns:
                         flat[_KEYS] = [key_ns + shift_ns for key_ns in flat[_KEYS]]
             except BaseException as error:  # noqa: BLE001 - a policy may raise anything
