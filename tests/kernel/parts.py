@@ -3,22 +3,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pyland.compose import Composed, Part
 from pyland.policies.rr import RoundRobin
 from pyland.policy import Batch, Task
 
 
 class Desk(Composed):
-    """A game that goes first, a build that is confined to four CPUs, and all other tasks."""
+    """A game that goes first, a build that is confined to half of the CPUs, and all other tasks."""
 
     reads = ("comm", "nice")
-    parts: ClassVar = {
-        "game": Part("deadline", cpus=range(4), spill=None, rank=1, preempt=True),
-        "build": Part("rr", cpus=range(4, 8)),
-        "rest": Part("deadline"),
-    }
+
+    def make_parts(self) -> dict[str, Part]:
+        cpus = self.machine.topology.online
+        half = len(cpus) // 2
+        return {
+            "game": Part("deadline", cpus=cpus[:half], spill=None, rank=1, preempt=True),
+            "build": Part("rr", cpus=cpus[half:]),
+            "rest": Part("deadline"),
+        }
 
     def part_of(self, task: Task) -> str:
         if task.comm == "sleeper":
