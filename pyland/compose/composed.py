@@ -127,6 +127,15 @@ class Composed(Events):
         self._count_held()
         self._load_due_ns = 0
 
+    def leave(self) -> None:
+        """Another policy schedules: drop all parts, which refer to this, and so to each other."""
+        for place in self._in_order:
+            inner = place.seat.policy
+            if isinstance(inner, Composed):
+                inner.leave()
+            vars(place).clear()
+        vars(self).clear()
+
     # Live changes.
 
     def part_names(self) -> dict[str, str]:

@@ -48,6 +48,24 @@ def wanted(policy: Policy) -> int:
     return bits
 
 
+class Views:
+    """Other fields of the drained records. It does not refer to the policy: a policy that fails is
+    freed when the loop is."""
+
+    def __init__(self, records: memoryview, size: int, batch: Batch) -> None:
+        """Records of `size` bytes; `batch` says how many there are."""
+        self._records, self._size, self._batch = records, size, batch
+        self._formats: dict[tuple[str, ...], struct.Struct] = {}
+
+    def rows(self, fields: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+        """A tuple with these fields for each record of the batch."""
+        record = self._formats.get(fields)
+        if record is None:
+            record = struct.Struct(wire.record_format("pyland_queued", fields, self._size))
+            self._formats[fields] = record
+        return record.iter_unpack(self._records[: self._batch.nr * self._size])
+
+
 class DispatchLoop:
     """Runs a policy over one pair of rings."""
 
@@ -62,16 +80,14 @@ class DispatchLoop:
         """The list that was no list of decisions, after `run` has raised for it."""
         self._max_batch = max_batch
         self._batch = Batch(policy.fields)
-        self._batch.view = self._view
-        self._views: dict[tuple[str, ...], struct.Struct] = {}
         self._tick_due_ns = 0
         self._wanted = wanted(policy)
         size = lib.PYLAND_BASE_RECORD
         if self._wanted & lib.PYLAND_WANT_EXTRAS:
             size = ffi.sizeof("struct pyland_queued")
         self._records = memoryview(ffi.buffer(rings.batch.records, MAX_BATCH * size))
-        self._size = size
         self._record = struct.Struct(wire.record_format("pyland_queued", policy.fields, size))
+        self._batch.view = Views(self._records, size, self._batch).rows
         if policy.uses_numpy:
             self._batch.records = wire.record_array("pyland_queued", self._records, size)
         self._event = struct.Struct(wire.record_format("pyland_event", ("kind", "pid", "ran_ns")))
@@ -123,14 +139,6 @@ class DispatchLoop:
     def _rows(self, nr: int) -> Iterator[tuple[Any, ...]]:
         """The fields of the drained records, unpacked when the policy reads them."""
         return self._record.iter_unpack(self._records[: nr * self._record.size])
-
-    def _view(self, fields: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
-        """Other fields of the drained records."""
-        record = self._views.get(fields)
-        if record is None:
-            record = struct.Struct(wire.record_format("pyland_queued", fields, self._size))
-            self._views[fields] = record
-        return record.iter_unpack(self._records[: self._batch.nr * record.size])
 
     def _place(self, flat: Any, rest: list[int]) -> tuple[list[int], list[int]]:
         """As many decisions as one submission takes, and the rest for the next one.

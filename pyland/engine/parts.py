@@ -37,6 +37,11 @@ class Parts:
         self._failures.clear()
         self._choices.clear()
 
+    def leave(self, policy: Policy) -> None:
+        """The policy schedules no more: free what it has at once."""
+        if isinstance(policy, Composed):
+            policy.leave()
+
     def failed(self, part: str, policy: str, error: BaseException) -> None:
         """Report a failure once for each place and kind; PartFailedError with `--strict`."""
         with privileges.memory_reserve():

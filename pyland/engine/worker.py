@@ -167,6 +167,7 @@ class Worker:
         name = self._loop.policy.name
         if file := edited_file():
             self._channel.tell(messages.Edited(name, file))
+        self._parts.leave(self._loop.policy)
         del self._loop
         try:
             self._loop = guard.making_a_policy(lambda: self._make_loop(self._choice))
@@ -237,6 +238,7 @@ class Worker:
         if self._failures.too_many:
             # Delete the failed policy first: it may hold all the memory.
             telling.forget_traceback(error)
+            self._parts.leave(self._loop.policy)
             del self._loop
             self._last_resort(
                 name, f"failed {guard.FAILURES_MAX} times within {guard.WINDOW_S:g} s"
@@ -286,6 +288,9 @@ class Worker:
         ring = self._rings.dispatched
         while ring.consumer_pos[0] != ring.producer_pos[0] and time.monotonic() < until_s:
             os.sched_yield()
+        if (former := vars(self).get("_loop")) is not None:
+            self._parts.leave(former.policy)
+            del former
         self._loop, self._wanted, self._choice = loop, wanted, choice
         self._failures = guard.Failures()
         self._parts.start_anew()

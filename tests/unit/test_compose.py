@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -390,6 +392,24 @@ def test_what_cannot_be_made_is_refused(parts: dict[str, Part], text: str) -> No
 
     with pytest.raises(UsageError, match=text):
         OfflineMachine(make_topology(cpus=4), Of)
+
+
+def test_what_leaves_is_freed_at_once() -> None:
+    """The process that decides collects no garbage while it schedules."""
+    machine = loaded(halves("vtime"))
+    machine.run(300 * MS)
+    policy = machine.policy
+    assert isinstance(policy, Composed)
+    part = weakref.ref(policy._places["left"].seat.policy)
+    gc.disable()
+    try:
+        policy.swap_part("left", Deadline, {})
+        assert part() is None
+        left = [weakref.ref(place.seat.policy) for place in policy._in_order]
+        policy.leave()
+        assert [one() for one in left] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_domains_that_the_whole_sets_itself() -> None:
