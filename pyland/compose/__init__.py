@@ -7,5 +7,6 @@ its part, `part_machine` the machine that it sees, `composed` sorts tasks into p
 
 from pyland.compose.composed import TRANSPORT, Composed
 from pyland.compose.part import Part
+from pyland.compose.place import MENDING
 
-__all__ = ["TRANSPORT", "Composed", "Part"]
+__all__ = ["MENDING", "TRANSPORT", "Composed", "Part"]

@@ -53,6 +53,8 @@ class Place:
         self._whole = whole
         self._failures: deque[int] = deque(maxlen=FAILURES_MAX)
         self._fields: tuple[str, ...] = ()
+        # Found here: later there is no time to look for it, and perhaps no right to read its file.
+        self._last_resort = choose(LAST_RESORT, folder=_NOWHERE).policy
         self.seat = self._seat(self._construct(part))
         self.reserve = self._seat(self._deadline())
 
@@ -144,4 +146,8 @@ class Place:
             raise
 
     def _deadline(self) -> Policy:
-        return choose(LAST_RESORT, folder=_NOWHERE).policy.create(self.machine)
+        return self._last_resort.create(self.machine)
+
+
+MENDING = frozenset(method.__code__ for method in (Place.failed, Place.in_reserve))
+"""The code that takes a failed policy's place. What it calls is not interrupted either."""
