@@ -78,7 +78,8 @@ class Place:
         self.reserve.find_places()
         self.seat.load = load
         self.seat.begin_at(key_ns)
-        if self._fields:
+        # If it reads others, the composed policy settles on more fields after this.
+        if set(policy.fields) <= set(self._fields):
             self.seat.reads(self._fields)
         self._failures.clear()
 

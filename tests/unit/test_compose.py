@@ -264,6 +264,19 @@ def test_a_part_is_swapped_while_it_schedules() -> None:
     assert policy.part_names() == {"left": "deadline", "right": "rr"}
 
 
+def test_a_part_may_be_swapped_to_a_policy_with_other_fields() -> None:
+    machine = loaded(halves("vtime", "vtime"), hogs=12)
+    policy = machine.policy
+    assert isinstance(policy, Halves)
+    assert "enqueue_ns" not in policy.fields
+    machine.run(100 * MS)
+    for other in (RoundRobin, Vtime, RoundRobin):
+        policy.swap_part("left", other, {})
+        machine.run(100 * MS)
+    assert not machine.part_failures
+    assert machine.counters["fallback"] == 0
+
+
 def test_a_hundred_swaps_leave_nothing_behind() -> None:
     machine = loaded(Halves, hogs=12)
     policy = machine.policy
