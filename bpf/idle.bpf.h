@@ -105,14 +105,28 @@ static __always_inline s32 pick_for_task(const struct task_struct *p, const stru
 	return pick_in_domain(p, domain_of_task(p, t, prev_cpu), prev_cpu);
 }
 
+/* True if the task's domain lets this CPU run it; a task without a domain goes by affinity. */
+static __noinline bool is_admitted(struct task_struct *p, s32 cpu)
+{
+	struct task_ctx *t;
+	u32 domain;
+
+	if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+		return false;
+	t = task_state(p);
+	if (!t || p->nr_cpus_allowed == 1)
+		return true;
+	if (t->place >= 0 && t->generation == user.generation)
+		return true;
+	domain = domain_of_task(p, t, scx_bpf_task_cpu(p));
+	return domain == NO_DOMAIN || may_take_from(cpu, domain);
+}
+
 /* True if the policy is asked about the task before it goes to an idle CPU. */
 static __always_inline bool is_asked_first(const struct task_ctx *t)
 {
-	struct pyland_user_domain *d;
+	struct pyland_user_domain *d = placed_domain(t);
 
-	if (!sets_domains() || t->place > PYLAND_CPU_DOMAIN)
-		return false;
-	d = user_domain(PYLAND_CPU_DOMAIN - t->place);
 	return d && d->ask_first;
 }
 

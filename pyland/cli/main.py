@@ -4,7 +4,7 @@
 import sys
 from collections.abc import Sequence
 
-from pyland.cli import monitor, policies, run, status, swap
+from pyland.cli import latency, monitor, policies, reload, run, status, swap, top, trace
 from pyland.errors import UsageError
 from pyland.output import printing
 
@@ -13,7 +13,11 @@ COMMANDS = {
     "policies": policies.command,
     "status": status.command,
     "monitor": monitor.command,
+    "latency": latency.command,
     "swap": swap.command,
+    "top": top.command,
+    "reload": reload.command,
+    "trace": trace.command,
 }
 
 
@@ -27,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return COMMANDS[command](arguments)
     except UsageError as error:
-        printing.say(f"pyland: {printing.escape(str(error))}", "stderr")
+        printing.say(f"pyland: {printing.escape(str(error))}", "stderr", printing.ERROR)
         return 2
     except KeyboardInterrupt:
         return 0

@@ -158,6 +158,10 @@ class PartMachine(Machine):
         """The counter appears with the part's name before its own."""
         self._whole.count(self._full_names.get(name) or self._full_name(name), by)
 
+    def name_class(self, number: int, name: str) -> None:
+        """The class is named for the whole machine, with the part's name before its own."""
+        self._whole.name_class(number, self._full_names.get(name) or self._full_name(name))
+
     def part_failed(self, part: str, policy: str, error: BaseException) -> None:
         """A part of this part failed: the whole machine tells of it with both names."""
         self._whole.part_failed(f"{self._name}.{part}", policy, error)
