@@ -96,7 +96,6 @@ def test_parts_fail_and_are_swapped_alone(start: Start, record: Record) -> None:
     assert end.totals["rescued"] == 0
 
 
-@pytest.mark.unproven
 def test_rusty_balances_what_began_on_one_cache(start: Start, record: Record) -> None:
     """Two hogs a CPU, bound to one cache, are released: in four seconds each cache has its half."""
     scheduler = start("--policy", "rusty", "--policy-opt", "interval=1.5")
