@@ -122,6 +122,14 @@ class Machine(ABC):
         """
         self._numbers.count(name, by)
 
+    @abstractmethod
+    def part_failed(self, part: str, policy: str, error: BaseException) -> None:
+        """The policy of a part of a composed policy failed; tells of it once for each place."""
+
+    @abstractmethod
+    def part_replaced(self, part: str, failed: str, why: str, policy: str) -> None:
+        """`policy` decides in a part instead of the policy `failed`; tells why."""
+
     def name_class(self, number: int, name: str) -> None:
         """Name one of the classes that decisions put tasks in (`Policy.dispatch`).
 

@@ -25,6 +25,11 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the same policy with the same options, from its edited source",
     )
+    parser.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="only in this layer, or part, of the present policy; a part of a part is outer.inner",
+    )
     return parser
 
 
@@ -32,7 +37,7 @@ def command(arguments: Sequence[str]) -> int:
     """Ask the running pyland, and print its answer; returns the exit code."""
     options = build_parser().parse_args(arguments)
     if options.reload:
-        if options.policy is not None or options.policy_opt:
+        if options.policy is not None or options.policy_opt or options.layer is not None:
             raise UsageError("swap: --reload keeps the policy and its options: give it alone")
         request: dict[str, object] = {"command": "swap", "reload": True}
     elif options.policy is None:
@@ -44,6 +49,8 @@ def command(arguments: Sequence[str]) -> int:
             "options": options.policy_opt,
             "folder": str(current_folder(options.policy)),
         }
+        if options.layer is not None:
+            request["layer"] = options.layer
     tell("swap", request)
     return 0
 

@@ -11,14 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import CodeType, TracebackType
 
+from pyland import compose
 from pyland.engine.loop import DispatchLoop
 from pyland.output import telling
 
 TRANSPORT: frozenset[CodeType] = frozenset(
     method.__code__
-    for method in (DispatchLoop.run, DispatchLoop._rows, DispatchLoop._place, DispatchLoop._tell)
+    for method in (
+        *(DispatchLoop.run, DispatchLoop._rows, DispatchLoop._place, DispatchLoop._tell),
+        *compose.TRANSPORT,
+    )
 )
-"""The code that calls the policy."""
+"""The code that calls the policy, and that of a composed policy that calls its parts."""
 
 _FIRST, _LAST = 4, 8
 """How many of the first and last calls are kept; the calls between them are only counted."""

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
 
+from pyland.compose import MENDING
 from pyland.engine import finalizers
 from pyland.engine.frames import TRANSPORT, policy_calls
 from pyland.engine.loop import DispatchLoop
@@ -163,6 +164,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
         # A finalizer of the policy can also run outside of the policy's methods.
         if finalizers.is_one(above) or above.f_code in (DispatchLoop.run.__code__, telling.REGION):
             raise PolicyTookTooLongError(f"it took longer than {TOO_LONG_S:g} s")
+        if above.f_code in MENDING:
+            return
         if above.f_code is making_a_policy.__code__:
             if time.monotonic() > above.f_locals.get("until_s", math.inf):
                 raise PolicyTookTooLongError(f"it took longer than {SWAP_TOO_LONG_S:g} s")

@@ -31,7 +31,7 @@ _INTERIM = {"hold": lib.PYLAND_WANT_HOLD, "vtime": 0, "arrival": lib.PYLAND_WANT
 def wanted(policy: Policy) -> int:
     """`PYLAND_WANT_*` bits: what BPF has to collect, and how it orders tasks meanwhile."""
     bits: int = _INTERIM[policy.interim]
-    if any(name in EXTRA_FIELDS for name in policy.fields):
+    if any(name in EXTRA_FIELDS for name in (*policy.fields, *policy.more_fields)):
         bits |= lib.PYLAND_WANT_EXTRAS
     for method, bit in (
         ("stopped", lib.PYLAND_WANT_STOPPED),
@@ -40,12 +40,30 @@ def wanted(policy: Policy) -> int:
         ("running", lib.PYLAND_WANT_RUNNING),
         ("changed", lib.PYLAND_WANT_CHANGED),
     ):
-        if getattr(type(policy), method) is not getattr(Policy, method):
+        if policy.hears(method):
             bits |= bit
     # `Policy.decide` keeps the held tasks, and must forget those that exit.
     if type(policy).decide is Policy.decide:
         bits |= lib.PYLAND_WANT_EXITED
     return bits
+
+
+class Views:
+    """Other fields of the drained records. It does not refer to the policy: a policy that fails is
+    freed when the loop is."""
+
+    def __init__(self, records: memoryview, size: int, batch: Batch) -> None:
+        """Records of `size` bytes; `batch` says how many there are."""
+        self._records, self._size, self._batch = records, size, batch
+        self._formats: dict[tuple[str, ...], struct.Struct] = {}
+
+    def rows(self, fields: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+        """A tuple with these fields for each record of the batch."""
+        record = self._formats.get(fields)
+        if record is None:
+            record = struct.Struct(wire.record_format("pyland_queued", fields, self._size))
+            self._formats[fields] = record
+        return record.iter_unpack(self._records[: self._batch.nr * self._size])
 
 
 class DispatchLoop:
@@ -69,6 +87,7 @@ class DispatchLoop:
             size = ffi.sizeof("struct pyland_queued")
         self._records = memoryview(ffi.buffer(rings.batch.records, MAX_BATCH * size))
         self._record = struct.Struct(wire.record_format("pyland_queued", policy.fields, size))
+        self._batch.view = Views(self._records, size, self._batch).rows
         if policy.uses_numpy:
             self._batch.records = wire.record_array("pyland_queued", self._records, size)
         self._event = struct.Struct(wire.record_format("pyland_event", ("kind", "pid", "ran_ns")))

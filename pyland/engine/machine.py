@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,7 @@ class KernelMachine(Machine):
         super().__init__(topology, slices, seed, numbers)
         self._batch = rings.batch
         self._cpus = rings.cpus
+        self.tell_of_parts(lambda *_: None, lambda *_: None)
         self.reset()
 
     def _make_domains(self) -> KernelDomains:
@@ -92,6 +94,22 @@ class KernelMachine(Machine):
         self._check_cpu(cpu)
         self._check_performance(target)
         self._cpus[cpu].performance = target + 1
+
+    def tell_of_parts(
+        self,
+        failed: Callable[[str, str, BaseException], None],
+        replaced: Callable[[str, str, str, str], None],
+    ) -> None:
+        """What is called with the arguments of `part_failed` and of `part_replaced`."""
+        self._part_failed, self._part_replaced = failed, replaced
+
+    def part_failed(self, part: str, policy: str, error: BaseException) -> None:
+        """The worker tells the supervisor."""
+        self._part_failed(part, policy, error)
+
+    def part_replaced(self, part: str, failed: str, why: str, policy: str) -> None:
+        """The worker tells the supervisor."""
+        self._part_replaced(part, failed, why, policy)
 
     def leave_memory(self) -> None:
         """Refer to memory of its own from here on: BPF's is about to be unmapped."""

@@ -27,6 +27,7 @@ from pyland.engine import guard, memory
 from pyland.engine.channel import Channel
 from pyland.engine.loop import DispatchLoop, Stop
 from pyland.engine.machine import KernelMachine
+from pyland.engine.parts import PartFailedError, Parts, values
 from pyland.errors import UsageError
 from pyland.host import limits
 from pyland.loading.caller import Caller
@@ -35,7 +36,6 @@ from pyland.loading.imports import edited_file
 from pyland.loading.wanted import LAST_RESORT, Wanted
 from pyland.output import telling
 from pyland.output.outlet import Lossy
-from pyland.policy import Policy
 from pyland.stats.numbers import PolicyNumbers
 from pyland.supervisor import messages, privileges
 from pyland.supervisor.confined import keep_only
@@ -58,6 +58,7 @@ class Worker:
         self._user_to_be = user
         self._channel = Channel(channel)
         self._rings: Any = ffi.NULL
+        self._parts = Parts(self._channel, strict=settings.strict)
 
     def live(self, scheduler: LoadedScheduler, wanted: Wanted, output: int) -> NoReturn:
         """Become a process without rights, then schedule until something ends it.
@@ -128,6 +129,7 @@ class Worker:
             time.time_ns(),
             PolicyNumbers(self._own),
         )
+        self._machine.tell_of_parts(self._parts.failed, self._parts.replaced)
         return True
 
     def _take_policy(self) -> None:
@@ -158,13 +160,14 @@ class Worker:
 
     def _ready(self) -> messages.Ready:
         policy = self._loop.policy
-        return messages.Ready(self._rings_order, policy.name, _values(policy), self.confined)
+        return messages.Ready(self._rings_order, policy.name, values(policy), self.confined)
 
     def _take_up_again(self) -> None:
         """After a restart: construct the policy for the new machine, from its code in memory."""
         name = self._loop.policy.name
         if file := edited_file():
             self._channel.tell(messages.Edited(name, file))
+        self._parts.leave(self._loop.policy)
         del self._loop
         try:
             self._loop = guard.making_a_policy(lambda: self._make_loop(self._choice))
@@ -172,6 +175,8 @@ class Worker:
             if self._settings.strict:
                 raise
             self._last_resort(name, f"cannot go on after the restart: {error}")
+        if self._parts.swap_again(self._loop.policy):
+            self._loop = DispatchLoop(self._rings, self._loop.policy, self._machine)
         with suppress(guard.PolicyTookTooLongError):
             guard.making_a_policy(lambda: self._warm_up(self._choice))
         gc.collect()
@@ -190,9 +195,11 @@ class Worker:
 
     def _warm_up(self, choice: Choice) -> None:
         before = self._machine.settings()
+        self._machine.tell_of_parts(lambda *_: None, lambda *_: None)
         # An exception here is not reported: it comes again when the policy schedules.
         with suppress(BaseException):
             self._loop.warm_up(choice.policy.create(self._machine, **choice.options))
+        self._machine.tell_of_parts(self._parts.failed, self._parts.replaced)
         self._machine.restore(before)
         self._machine.outgoing.clear()
 
@@ -215,6 +222,13 @@ class Worker:
     def _failed(self, error: BaseException) -> bool:
         """Report a failure, and replace the policy after too many; False if scheduling must end."""
         self._machine.outgoing.clear()
+        if telling.is_a(error, PartFailedError):
+            return False
+        try:
+            if self._parts.to_blame(self._loop):
+                return True
+        except PartFailedError:
+            return False
         name = self._loop.policy.name
         report = self._failures.note(error, time.monotonic())
         if report:
@@ -224,6 +238,7 @@ class Worker:
         if self._failures.too_many:
             # Delete the failed policy first: it may hold all the memory.
             telling.forget_traceback(error)
+            self._parts.leave(self._loop.policy)
             del self._loop
             self._last_resort(
                 name, f"failed {guard.FAILURES_MAX} times within {guard.WINDOW_S:g} s"
@@ -233,7 +248,7 @@ class Worker:
     def _last_resort(self, failed: str, why: str) -> None:
         self._swap(LAST_RESORT)
         policy = self._loop.policy
-        self._channel.deliver(messages.Replaced(failed, why, policy.name, _values(policy)))
+        self._channel.deliver(messages.Replaced(failed, why, policy.name, values(policy)))
 
     def _serve(self) -> None:
         """Make the swaps that the supervisor has ordered."""
@@ -241,15 +256,21 @@ class Worker:
             previous = self._loop.policy.name
             begin_ns = time.monotonic_ns()
             try:
-                self._swap(order.wanted, reload=order.reload)
+                if order.layer:
+                    policy = self._loop.policy
+                    previous, name = self._parts.swap(policy, order.layer, order.wanted)
+                    # It may read other fields: the loop is made anew, and the policy stays.
+                    self._loop = DispatchLoop(self._rings, policy, self._machine)
+                    gc.collect()
+                else:
+                    self._swap(order.wanted, reload=order.reload)
+                    name = self._loop.policy.name
             except UsageError as error:
                 self._channel.answer(messages.SwapRefused(order.number, guard.said(error)))
                 continue
-            policy = self._loop.policy
             pause_us = (time.monotonic_ns() - begin_ns) // 1000
-            self._channel.answer(
-                messages.Swapped(order.number, previous, policy.name, _values(policy), pause_us)
-            )
+            options = values(self._loop.policy)
+            self._channel.answer(messages.Swapped(order.number, previous, name, options, pause_us))
 
     def _swap(self, wanted: Wanted, *, reload: bool = False) -> None:
         """Let another policy take over; raises UsageError, and then has changed nothing."""
@@ -267,8 +288,12 @@ class Worker:
         ring = self._rings.dispatched
         while ring.consumer_pos[0] != ring.producer_pos[0] and time.monotonic() < until_s:
             os.sched_yield()
+        if (former := vars(self).get("_loop")) is not None:
+            self._parts.leave(former.policy)
+            del former
         self._loop, self._wanted, self._choice = loop, wanted, choice
         self._failures = guard.Failures()
+        self._parts.start_anew()
         lib.pyland_mend(self._rings)
         # Old classes and modules are in reference cycles. They are few, so this is short.
         gc.collect()
@@ -280,7 +305,3 @@ class Worker:
         choice = wanted.choose(reload=reload)
         self._machine.reset()
         return choice, self._make_loop(choice)
-
-
-def _values(policy: Policy) -> dict[str, Any]:
-    return {name: getattr(policy, name) for name in type(policy).options}

@@ -9,6 +9,7 @@ BUILTINS = {
     "bpfland": "pyland.policies.bpfland:Bpfland",
     "vtime": "pyland.policies.vtime:Vtime",
     "rr": "pyland.policies.rr:RoundRobin",
+    "rusty": "pyland.policies.rusty.rusty:Rusty",
     "fifo": "pyland.policies.fifo:Fifo",
 }
 """The class of each; a policy is imported when it is needed."""

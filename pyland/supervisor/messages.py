@@ -72,6 +72,16 @@ class Replaced:
 
 
 @dataclass(frozen=True)
+class PartReplaced:
+    """The same for a part of a composed policy."""
+
+    part: str
+    failed: str
+    why: str
+    policy: str
+
+
+@dataclass(frozen=True)
 class Swapped:
     """The swap is done that had this number in its `SwapOrder`."""
 
@@ -118,6 +128,7 @@ WorkerMessage = (
     | Broken
     | Failure
     | Replaced
+    | PartReplaced
     | Swapped
     | SwapRefused
     | Stopped
@@ -128,7 +139,7 @@ WorkerMessage = (
 _KINDS: dict[str, type[WorkerMessage]] = {
     one.__name__: one
     for one in (
-        *(Ready, Refused, Broken, Failure, Replaced),
+        *(Ready, Refused, Broken, Failure, Replaced, PartReplaced),
         *(Swapped, SwapRefused, Stopped, GaveUp, Edited),
     )
 }

@@ -19,10 +19,14 @@ def new_number() -> str:
 
 @dataclass(frozen=True)
 class SwapOrder:
-    """Let the policy `wanted` take over; with `reload` its files are read again."""
+    """Let the policy `wanted` take over; with `reload` its files are read again.
+
+    With a `layer` it takes over in this part of the present policy.
+    """
 
     wanted: Wanted
     reload: bool = False
+    layer: str = ""
     number: str = field(default_factory=new_number)
     """The answer carries it back."""
 
@@ -39,6 +43,7 @@ def decode(data: bytes) -> SwapOrder:
         return SwapOrder(
             Wanted(**{**wanted, "given": tuple(wanted["given"])}),
             reload=values["reload"],
+            layer=values["layer"],
             number=values["number"],
         )
     except (KeyError, TypeError) as error:

@@ -5,6 +5,7 @@ One request per connection: a JSON object on a line. The answer is a JSON object
 
     {"command": "status"}
     {"command": "swap", "policy": SPEC, "options": ["name=value", ...], "folder": "/..."}
+    {"command": "swap", "layer": NAME, "policy": SPEC, "options": [...], "folder": "/..."}
     {"command": "swap", "reload": true}
 
 The answer has "ok": true and what was asked for, or "ok": false and an "error".
@@ -31,6 +32,8 @@ class SwapRequest:
     """Asks for the policy `wanted`; with None, the same policy is imported again."""
 
     wanted: Wanted | None = None
+    layer: str = ""
+    """The part of the present policy that it is for; empty: for the whole machine."""
 
 
 def encode_line(values: Mapping[str, Any]) -> bytes:
@@ -74,14 +77,17 @@ def _swap_request(found: dict[str, Any]) -> SwapRequest:
     policy = found.pop("policy", None)
     options = found.pop("options", [])
     folder = found.pop("folder", None)
+    layer = found.pop("layer", "")
     _no_more(found)
+    if not isinstance(layer, str):
+        raise ValueError(f"layer is {_shown(layer)}: it takes the name of one")
     if not isinstance(policy, str) or not policy:
         raise ValueError(f"policy is {_shown(policy)}: it takes the name of one")
     if not isinstance(options, list) or not all(isinstance(one, str) for one in options):
         raise ValueError(f"options is {_shown(options)}: it takes a list of name=value texts")
     if not isinstance(folder, str) or not folder.startswith("/") or not _can_be_a_path(folder):
         raise ValueError(f"folder is {_shown(folder)}: it takes an absolute path")
-    return SwapRequest(Wanted(policy, tuple(options), folder))
+    return SwapRequest(Wanted(policy, tuple(options), folder), layer)
 
 
 def _no_more(found: dict[str, Any]) -> None:

@@ -199,6 +199,15 @@ class Supervisor:
                     f"pyland: policy {escape(message.failed)} {escape(message.why)}: going on with "
                     f"{self._policy}"
                 )
+            case messages.PartReplaced():
+                # Only a name that there is: the policy's process could send any number of others.
+                if (name := f"part {message.part}") in self._options:
+                    self._options[name] = message.policy
+                self._say(
+                    f"pyland: policy {self._policy}, part {escape(message.part)}: "
+                    f"{escape(message.failed)} {escape(message.why)}: going on with "
+                    f"{escape(message.policy)} there"
+                )
             case messages.Edited():
                 name, file = escape(message.policy), escape(message.file)
                 self._say(
@@ -206,8 +215,12 @@ class Supervisor:
                     "(`pyland swap --reload` takes the file)"
                 )
             case messages.Swapped():
-                if (wanted := self._swaps.swapped(message)) is not None:
-                    self.wanted = wanted
+                if (made := self._swaps.swapped(message)) is None:
+                    pass
+                elif made.layer:
+                    self._options = message.options
+                elif made.wanted is not None:
+                    self.wanted = made.wanted
                     self._changed(message.policy, message.options)
             case messages.SwapRefused():
                 self._swaps.refused(message)

@@ -111,7 +111,7 @@ class Swaps:
             if swap.trial.answer() is None:
                 return False
             swap.trial = None
-        order = SwapOrder(swap.wanted, reload=swap.reload)
+        order = SwapOrder(swap.wanted, reload=swap.reload, layer=swap.asked.layer)
         if not self._send(order):
             raise UsageError("the process that schedules takes no message")
         swap.order, self._repeated = order, 0
@@ -140,7 +140,7 @@ class Swaps:
         self._send(order)
         return self._repeated <= REPEATED_MAX
 
-    def swapped(self, message: messages.Swapped) -> Wanted | None:
+    def swapped(self, message: messages.Swapped) -> SwapRequest | None:
         """Note that the worker has swapped; returns the new policy, None if that is not so."""
         if not self._is_answer(message):
             return None
@@ -156,7 +156,7 @@ class Swaps:
                 "pause_us": message.pause_us,
             },
         )
-        return swap.wanted
+        return SwapRequest(swap.wanted, swap.asked.layer)
 
     def refused(self, message: messages.SwapRefused) -> None:
         """Note that the worker has refused the swap."""

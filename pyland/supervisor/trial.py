@@ -36,6 +36,12 @@ class _TrialMachine(Machine):
         self._check_cpu(cpu)
         self._check_performance(target)
 
+    def part_failed(self, part: str, policy: str, error: BaseException) -> None:
+        pass  # nothing is decided in a trial
+
+    def part_replaced(self, part: str, failed: str, why: str, policy: str) -> None:
+        pass
+
 
 def trial(
     wanted: Wanted,

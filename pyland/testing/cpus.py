@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from pyland.testing.clock import Clock
@@ -36,6 +37,8 @@ class Cpus:
         self._siblings = {
             cpu.id: [n for n in cpu.smt_siblings if n in self._cpus] for cpu in topology.cpus
         }
+        self.used_ns: Counter[int] = Counter()
+        """CPU time by the place of the task, as a decision has it."""
         self.vtime_now_ns = 0
         """The highest key with which a task has run."""
 
@@ -90,7 +93,9 @@ class Cpus:
     def charge(self, cpu: Cpu) -> None:
         """Count the CPU time of the running task up to now."""
         if cpu.task:
-            cpu.task.ran(self._clock.now_ns - cpu.charged_ns)
+            ran_ns = self._clock.now_ns - cpu.charged_ns
+            cpu.task.ran(ran_ns)
+            self.used_ns[cpu.task.place] += ran_ns
         cpu.charged_ns = self._clock.now_ns
 
     def _plan_end(self, cpu: Cpu, task: OfflineTask) -> None:

@@ -17,7 +17,7 @@ from pyland.testing.cpus import Cpu
 from pyland.testing.grants import Grants
 from pyland.testing.placement import Placement
 from pyland.testing.questions import Questions
-from pyland.testing.queues import Queues, cpu_queue
+from pyland.testing.queues import cpu_queue
 from pyland.testing.task import OfflineTask
 from pyland.testing.trace import Decided, Trace
 from pyland.testing.view import OfflineView
@@ -45,12 +45,10 @@ class OfflineMachine(OfflineView):
     ) -> None:
         """A machine on which no task runs yet; `options` are the policy's."""
         super().__init__(topology, slices, seed)
-        self._queues = Queues()
         self._placement = Placement(self._cpus, self.domains, self._queues)
         self._held: dict[int, OfflineTask] = {}
         self._lag_ns = lag_ns
         self._timers_run_ns = NEVER
-        self.tasks: dict[int, OfflineTask] = {}
         self.decisions: list[Decided] = []
         self.trace = Trace()
         self.counters: Counter[str] = Counter()
@@ -257,7 +255,7 @@ class OfflineMachine(OfflineView):
         self._fill()
 
     def _tell(self, method: str, pid: int, *more: int) -> None:
-        if getattr(type(self.policy), method) is not getattr(Policy, method):
+        if self.policy.hears(method):
             getattr(self.policy, method)(pid, *more)
             self._carry_out([])
 

@@ -55,6 +55,7 @@ class Questions:
         batch.nr_runnable = max(self._nr_runnable, 1)
         batch.weight_runnable = max(self._weight_runnable, 1)
         batch.rows = [tuple(record[name] for name in policy.fields) for record in records]
+        batch.view = lambda fields: [tuple(one[name] for name in fields) for one in records]
         if policy.uses_numpy:
             import numpy as np
 

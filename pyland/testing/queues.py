@@ -34,6 +34,10 @@ class Queues:
         """How many tasks wait there."""
         return len(self._queues[queue])
 
+    def all_in(self, queue: str) -> list[OfflineTask]:
+        """The tasks that wait there, the first one first."""
+        return list(self._queues[queue])
+
     def drop(self, task: OfflineTask) -> None:
         """Out of the queue where it waits."""
         for queue in self._queues.values():

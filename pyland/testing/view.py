@@ -9,6 +9,9 @@ from pyland.machine import CpuState, Machine, Slices
 from pyland.stats.numbers import Numbers
 from pyland.testing.clock import Clock
 from pyland.testing.cpus import Cpu, Cpus
+from pyland.testing.domains import OfflineDomains
+from pyland.testing.queues import Queues
+from pyland.testing.task import OfflineTask
 from pyland.topology import Topology
 
 _BOOT_NS = 1_000_000_000
@@ -18,11 +21,23 @@ _BOOT_NS = 1_000_000_000
 class OfflineView(Machine):
     """A virtual clock and CPUs, as `Machine` shows them."""
 
+    domains: OfflineDomains
+
     def __init__(self, topology: Topology, slices: Slices | None, seed: int) -> None:
         """All CPUs idle."""
         super().__init__(topology, slices, seed)
+        self._queues = Queues()
+        self.tasks: dict[int, OfflineTask] = {}
         self._clock = Clock(_BOOT_NS)
         self._cpus = Cpus(topology, self._clock, self._turn_ends)
+        self.domains.watch(self.tasks, self._cpus, self._queues, self._clock)
+        self.part_failures: list[tuple[str, str, BaseException]] = []
+        """Part, policy and exception of each failure in a composed policy."""
+        self.parts_replaced: list[tuple[str, str, str]] = []
+        """Part, the policy that failed, and the policy that replaced it."""
+
+    def _make_domains(self) -> OfflineDomains:
+        return OfflineDomains(self.topology)
 
     @abstractmethod
     def _turn_ends(self, cpu: Cpu) -> None:
@@ -61,6 +76,14 @@ class OfflineView(Machine):
     def performance(self, cpu: int) -> int | None:
         """The target that was set for a CPU, None if there is none."""
         return self._cpus[cpu].performance
+
+    def part_failed(self, part: str, policy: str, error: BaseException) -> None:
+        """Only noted."""
+        self.part_failures.append((part, policy, error))
+
+    def part_replaced(self, part: str, failed: str, why: str, policy: str) -> None:
+        """Only noted."""
+        self.parts_replaced.append((part, failed, policy))
 
     @property
     def numbers(self) -> Numbers:

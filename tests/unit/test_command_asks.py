@@ -52,9 +52,13 @@ def test_a_swap_says_what_took_over(
     assert main(["swap", "--policy", "rr", "--policy-opt", "a=1", "--policy-opt", "b=2"]) == 0
     assert capsys.readouterr().out == "pyland: deadline -> rr, paused 120 us\n"
     running.answer["handed_over"] = 17
+    assert main(["swap", "--policy", "rr", "--layer", "build"]) == 0
+    assert running.asked.pop()["layer"] == "build"
+    assert main(["swap", "--reload", "--layer", "build"]) == 2
+    assert "--reload keeps the policy" in capsys.readouterr().err
     assert main(["swap", "--reload"]) == 0
-    told = capsys.readouterr().out
-    assert told == "pyland: deadline -> rr, 17 tasks handed over, paused 120 us\n"
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told == "pyland: deadline -> rr, 17 tasks handed over, paused 120 us"
     assert running.asked == [
         {"command": "swap", "policy": "rr", "options": ["a=1", "b=2"], "folder": str(tmp_path)},
         {"command": "swap", "reload": True},

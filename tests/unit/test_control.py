@@ -32,10 +32,12 @@ def test_a_request_is_answered_once_and_the_connection_closed(served: Served) ->
     assert served.exchange(STATUS) == {"ok": True, "status": {"policy": "x"}}
     assert served.exchange(json.dumps(SWAP).encode() + b"\n")["ok"]
     assert served.exchange(b'{"command": "swap", "reload": true}\nand more\n')["ok"]
+    assert served.exchange(json.dumps(SWAP | {"layer": "build"}).encode() + b"\n")["ok"]
     assert [request.what for request in served.got] == [
         StatusRequest(),
         SwapRequest(Wanted("fifo", ("a=b",), "/somewhere")),
         SwapRequest(),
+        SwapRequest(Wanted("fifo", ("a=b",), "/somewhere"), "build"),
     ]
     assert len(served.server.sources()) == 1
 
@@ -71,6 +73,11 @@ def test_a_line_may_come_in_pieces(served: Served) -> None:
         (b'{"command": "swap", "policy": "x", "folder": "/\\u0000"}\n', "folder is"),
         (b'{"command": "swap", "policy": "x", "folder": "/\\ud800"}\n', "folder is"),
         (b'{"command": "swap", "policy": "x", "folder": "/", "options": "a"}\n', "options is"),
+        (
+            b'{"command": "swap", "policy": "x", "folder": "/", "layer": 1}\n',
+            "layer is 1: it takes",
+        ),
+        (b'{"command": "swap", "reload": true, "layer": "a"}\n', 'has a "layer" that means'),
         (b'{"command": "swap", "policy": "x", "folder": "/", "options": [1]}\n', "options is [1]"),
         (b"x" * (LINE_MAX + 1), "longer than 4096 bytes"),
         (b"x" * LINE_MAX + b"\n", "no JSON"),

@@ -73,7 +73,7 @@ def test_only_the_answer_to_the_present_order_counts() -> None:
         case.swaps.refused(SwapRefused(lie, "a lie"))
     assert not case.answers
     real = Swapped(first.number, "rr", "fifo", {}, 7)
-    assert case.swaps.swapped(real) == Wanted("fifo")
+    assert case.swaps.swapped(real) == SwapRequest(Wanted("fifo"))
     assert [answer["policy"] for answer in case.answers] == ["fifo"]
     case.swaps.go_on(Wanted("fifo"))
     second = case.worker.orders[-1]
@@ -117,3 +117,13 @@ def test_each_order_is_repeated_as_often() -> None:
             assert case.look()
         case.swaps.refused(SwapRefused(case.worker.orders[-1].number, "no"))
     assert len(case.answers) == 2
+
+
+def test_a_swap_of_a_layer_says_so_in_its_order_and_afterwards() -> None:
+    """The policy of the whole machine stays what it is."""
+    case = Case()
+    asked = SwapRequest(Wanted("fifo"), "build")
+    case.swaps.add(object(), asked, Wanted("rr"))  # type: ignore[arg-type]
+    [order] = case.worker.orders
+    assert order.layer == "build"
+    assert case.swaps.swapped(Swapped(order.number, "rr", "fifo", {}, 7)) == asked

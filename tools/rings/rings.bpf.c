@@ -99,7 +99,6 @@ int produce_whole(struct work *work)
 	r->gid = 100;
 	r->nice = -5;
 	r->waker_pid = 7;
-	r->pad = 0;
 	r->cgroup_id = 1ULL << 40;
 	r->wakeup_interval_ns = 11;
 	r->sleep_interval_ns = 12;

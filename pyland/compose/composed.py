@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Sorts tasks into parts, asks the policy of each, and replaces one that fails."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import count
+from typing import Any, ClassVar
+
+from pyland.compose import events, sorting
+from pyland.compose.events import Events
+from pyland.compose.part import LAST_RESORT, Part, construct
+from pyland.compose.place import Place
+from pyland.compose.seat import NEAR_NS, SHARED_NEAR_NS, Row, Seat, check
+from pyland.compose.sorting import AGAIN_NS, Sorting
+from pyland.decision import DECISION_FIELDS, flat_decisions
+from pyland.errors import UsageError
+from pyland.options import Value
+from pyland.policy import CPU_ANY, FIELDS, Batch, Interim, Policy, Task
+
+# In a batch of so few tasks their parts are noted as they come; else all parts are looked at.
+_FEW = 8
+_WIDTH = len(DECISION_FIELDS)
+_CPU, _KEY = map(DECISION_FIELDS.index, ("cpu", "vtime_ns"))
+_CPUS, _KEYS = slice(_CPU, None, _WIDTH), slice(_KEY, None, _WIDTH)
+_LOAD_NS = 4_000_000
+_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+
+
+class Composed(Events):
+    """Tasks belong to parts, and each part has a policy of its own.
+
+    Derive from it, say what parts there are, and which one a task belongs to:
+
+        class Mine(Composed):
+            parts = {
+                "game": Part("deadline", cpus=range(4)),
+                "rest": Part("vtime", cpus=range(4, 8)),
+            }
+
+            def part_of(self, task: Task) -> str:
+                return "game" if task.comm == "game" else "rest"
+
+    Parts whose CPUs depend on the machine or on options come from `make_parts`. A part may be
+    a composed policy itself.
+    """
+
+    parts: ClassVar[Mapping[str, Part]] = {}
+    """The parts by name; a name has a to z, digits and _."""
+
+    reads: ClassVar[tuple[str, ...]] = ("comm",)
+    """The fields of a task that `part_of` reads."""
+
+    def make_parts(self) -> Mapping[str, Part]:
+        """The parts; override it if they depend on `self.machine` or on options."""
+        return self.parts
+
+    def part_of(self, task: Task) -> str:
+        """The name of the part that a task belongs to.
+
+        Asked about a new task, and about each task that is decided, twice a second at
+        most. `task` has the fields of `reads`, and `pid`. If it raises or names no part, the
+        task belongs to the last one; if it did not return for a second twice, all do.
+        """
+        raise TypeError(f"{type(self).__name__} has no part_of()")
+
+    def __init__(self) -> None:
+        """Make the parts; raises UsageError for a part that cannot be made."""
+        machine = self.machine
+        declared = self.make_parts()
+        if not declared:
+            raise UsageError(f"policy {self.name} has no parts")
+        self._places: dict[str, Place] = {}
+        # Tasks that were never decided are in the domains of the caches.
+        free = count(machine.topology.nr_llcs)
+        self._alone = len(declared) == 1 and next(iter(declared.values())).cpus is None
+        for name, part in declared.items():
+            if not _NAME.fullmatch(name):
+                raise UsageError(f"part {name!r}: a name has a to z, 0 to 9 and _, as of a number")
+            place = Place(name, part, machine, free.__next__, alone=self._alone)
+            place.machine.guarded = partial(self._call, place)
+            self._places[name] = place
+        self._in_order = [*self._places.values()]
+        if self._alone:
+            self.decide = self._decide_only  # type: ignore[method-assign]
+        self._load_due_ns = self._newest_ns = 0
+        self._reach_ns = SHARED_NEAR_NS if self._overlap() else NEAR_NS
+        only, *more = declared
+        rule = self.part_of if more else lambda task: only
+        self._sorting = Sorting(rule, self.reads, self._places, self._rule_failed)
+        self._settle()
+
+    def _overlap(self) -> bool:
+        """True if two parts may use the same CPU."""
+        taken = 0
+        for place in self._in_order:
+            if taken & place.machine.reach:
+                return True
+            taken |= place.machine.reach
+        return False
+
+    def _rule_failed(self, error: BaseException) -> None:
+        self.machine.part_failed("rule", self.name, error)
+
+    def _settle(self) -> None:
+        """Take over what the present policies of the parts need."""
+        policies = [place.seat.policy for place in self._in_order]
+        wanted = {"seq", "pid", "cpu", "state"}
+        more = {"seq", "pid", *self.reads}
+        for place in self._in_order:
+            wanted.update(place.seat.policy.fields, place.reserve.policy.fields)
+            more.update(place.seat.policy.more_fields)
+        self.fields = tuple(name for name in FIELDS if name in wanted)
+        self.more_fields = tuple(name for name in FIELDS if name in more)
+        self._pid_at = self.fields.index("pid")
+        self._sorting.reads(self.fields)
+        for place in self._in_order:
+            place.reads(self.fields)
+            place.seat.batch.view = partial(self._part_view, place)
+        self.lasts_ns = min(one.lasts_ns for one in policies)
+        self.margin_ns = max(one.margin_ns for one in policies)
+        self.interim = _common_interim({one.interim for one in policies})
+        intervals = [one.interval_ns for one in policies if one.interval_ns]
+        self.interval_ns = min([AGAIN_NS, *intervals])
+        self._count_held()
+        self._load_due_ns = 0
+
+    def leave(self) -> None:
+        """Another policy schedules: drop all parts, which refer to this, and so to each other."""
+        for place in self._in_order:
+            inner = place.seat.policy
+            if isinstance(inner, Composed):
+                inner.leave()
+            vars(place).clear()
+        vars(self).clear()
+
+    # Live changes.
+
+    def part_names(self) -> dict[str, str]:
+        """The name of each part's present policy, by part; a part of a part is `outer.inner`."""
+        names: dict[str, str] = {}
+        for name, place in self._places.items():
+            policy = place.seat.policy
+            names[name] = policy.name
+            if isinstance(policy, Composed):
+                names |= {f"{name}.{inner}": one for inner, one in policy.part_names().items()}
+        return names
+
+    def swap_part(self, name: str, policy: type[Policy], options: Mapping[str, Value]) -> str:
+        """Let another policy take over in one part; returns the name of the one before.
+
+        Tasks, CPUs and policies of other parts stay as they are. `fields` and all else that
+        BPF is told of a policy may change. Raises UsageError, and then has changed nothing.
+        """
+        outer, dot, inner = name.partition(".")
+        place = self._places.get(outer)
+        if place is None:
+            has = ", ".join(self.part_names())
+            raise UsageError(f"policy {self.name} has no part {outer!r}; it has: {has}")
+        before = place.seat.policy
+        if dot:
+            if not isinstance(before, Composed):
+                raise UsageError(f"part {outer}: policy {before.name} has no parts of its own")
+            replaced = before.swap_part(inner, policy, options)
+        else:
+            replaced = before.name
+            place.swap(lambda: construct(name, policy, place.machine, options))
+        self._settle()
+        return replaced
+
+    # Deciding.
+
+    def decide(self, batch: Batch) -> list[int]:
+        """Each part decides its own tasks; what its policy leaves is decided by its reserve."""
+        now_ns = batch.now_ns
+        looks = now_ns >= self._load_due_ns
+        if looks:
+            self._look(now_ns)
+        self._batch = batch
+        at, sorting = self._pid_at, self._sorting
+        asked = self._in_order
+        if batch.nr > _FEW or self.nr_held:
+            put = sorting.put
+            for row in batch.rows:
+                put[row[at]](row)
+        else:
+            asked, places = [], sorting.place_by_pid
+            for row in batch.rows:
+                place = places.get(row[at])
+                if place is None:
+                    sorting.newcomers.append(row)
+                else:
+                    if not place.rows:
+                        asked.append(place)
+                    place.rows.append(row)
+        if sorting.newcomers:
+            for pid, token in sorting.sort_in(batch):
+                self._pass_on(token, "exited", pid)
+            asked = self._in_order
+        out: list[int] = []
+        # Most answers are a decision for each row, with a place that BPF picks. All is in line for
+        # these: a call costs as much as the whole of it, for each part in each batch.
+        for place in asked:
+            rows = place.rows
+            seat = place.seat
+            if not rows and not seat.nr_held:
+                continue
+            shown = seat.batch
+            shown.nr = nr = len(rows)
+            shown.now_ns = now_ns
+            shown.rows = rows if seat.pick is None else map(seat.pick, rows)
+            try:
+                flat = seat.decide(shown)
+                if (
+                    looks
+                    or seat.is_unusual
+                    or type(flat) is not list
+                    or len(flat) != nr * _WIDTH
+                    or (flat[_CPU] != CPU_ANY if nr == 1 else flat[_CPUS].count(CPU_ANY) != nr)
+                    or seat.outgoing
+                    or seat.policy.nr_held
+                ):
+                    flat = self._complete(place, flat)
+                else:
+                    if nr == 1:
+                        flat[_CPU] = seat.queue
+                    else:
+                        flat[_CPUS] = [seat.queue] * nr
+                    if shift_ns := seat.shift_ns:
+                        flat[_KEYS] = [key_ns + shift_ns for key_ns in flat[_KEYS]]
+            except BaseException as error:  # noqa: BLE001 - a policy may raise anything
+                flat = self._without(place, error, now_ns)
+            rows.clear()
+            if out:
+                out += flat
+            else:
+                out = flat
+        return out
+
+    def _decide_only(self, batch: Batch) -> list[int]:
+        """`decide` if there is one part with all tasks: its decisions are the machine's."""
+        (place,) = self._in_order
+        seat = place.seat
+        if seat.pick is not None:
+            place.rows += batch.rows
+            batch.rows = map(seat.pick, place.rows)
+        try:
+            answer = seat.decide(batch)
+            flat: list[int] = answer if type(answer) is list else [*flat_decisions(answer)]
+        except BaseException as error:  # noqa: BLE001 - a policy may raise anything
+            if not place.rows:
+                place.rows += batch.view(self.fields)
+            flat = self._without(place, error, batch.now_ns)
+        if place.rows:
+            place.rows.clear()
+        held = seat.policy.nr_held
+        if held != self.nr_held:
+            self.nr_held = seat.nr_held = held
+        return flat
+
+    def _look(self, now_ns: int) -> None:
+        """What has to be done again after some time."""
+        self._load_due_ns = now_ns + _LOAD_NS
+        for place in self._in_order:
+            place.seat.load = place.machine.load()
+        self._sorting.look(now_ns)
+
+    def _part_view(self, place: Place, fields: tuple[str, ...]) -> list[Row]:
+        """Other fields of the tasks that the policy of a part is shown."""
+        wanted = tuple(name for name in FIELDS if name in {"pid", *fields})
+        pid_at, mine = wanted.index("pid"), [wanted.index(name) for name in fields]
+        known = {row[pid_at]: row for row in self._batch.view(wanted)}
+        found = [known[row[self._pid_at]] for row in place.rows]
+        return [tuple(row[at] for at in mine) for row in found]
+
+    def _complete(self, place: Place, answer: Any) -> list[int]:
+        """An answer that is not of the usual kind."""
+        flat = place.complete(answer, self._newest_ns, self._reach_ns)
+        if flat and flat[_KEY] > self._newest_ns:
+            self._newest_ns = flat[_KEY]
+        self._count_held()
+        return flat
+
+    def _without(self, place: Place, error: BaseException, now_ns: int) -> list[int]:
+        """Decide the rows of a part whose policy failed."""
+        sorting, pid_at = self._sorting, self._pid_at
+        rows = [sorting.without_state(row) for row in place.rows]
+        # The state that they come back with is not the policy's.
+        for row in rows:
+            sorting.forget(row[pid_at])
+        try:
+            place.failed(error, now_ns)
+            return place.in_reserve(rows, now_ns, self._newest_ns, self._reach_ns)
+        except Exception as another:  # noqa: BLE001 - without memory even this fails
+            self.machine.part_failed(place.name, LAST_RESORT, another)
+            return []
+
+    def blame(self, refused: Sequence[Any]) -> bool:
+        """Find the part that returned what is no decision; True if one is found.
+
+        The numbers of an answer are looked at only after a failure of its part: here is the
+        first.
+        """
+        found = False
+        for place in self._in_order:
+            of_place: list[Any] = []
+            for at in range(0, len(refused), _WIDTH):
+                decision = refused[at : at + _WIDTH]
+                pid = decision[1] if len(decision) > 1 and type(decision[1]) is int else -1
+                if self._alone or self._sorting.token(pid) == place.seat.token:
+                    of_place += decision
+            try:
+                check(of_place)
+            except TypeError as error:
+                found = True
+                place.failed(error, self.machine.now_ns)
+        return found
+
+
+def _common_interim(interims: set[Interim]) -> Interim:
+    """How tasks of all parts are ordered until their decisions come.
+
+    If a part has to be asked first, all have to. Fair parts and parts that go by arrival are
+    ordered by the time that their tasks had, for a task keeps its place among others by that.
+    """
+    if "hold" in interims:
+        return "hold"
+    return "arrival" if interims == {"arrival"} else "vtime"
+
+
+_METHODS: tuple[Callable[..., Any], ...] = (
+    *(Composed.decide, Composed._decide_only, Composed._complete, Composed._without),
+    *(Composed._look, Composed._part_view),
+    *(Place.complete, Place.failed, Place.in_reserve, Seat.taken, Seat.shown, check),
+)
+TRANSPORT = (*_METHODS, *events.TRANSPORT, *sorting.TRANSPORT)
+"""The code between the loop and the policies of parts: it is never interrupted, and not shown."""

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The machine that the policy of a part sees: its own CPUs, domains, numbers and chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pyland.compose.part_domains import PartDomains
+from pyland.domains import DomainSettings
+from pyland.machine import CpuState, Machine
+from pyland.stats.numbers import NAME_MAX
+from pyland.timers import Call, Timer
+from pyland.topology import Topology
+
+if TYPE_CHECKING:
+    from pyland.compose.part import Part
+
+
+class PartMachine(Machine):
+    """A part of another machine.
+
+    CPUs keep their numbers. Of a CPU that is not the part's own, its policy may ask as for the
+    CPU where a task ran before it came here: it does not idle, and nothing is known of it.
+    """
+
+    domains: PartDomains
+
+    def __init__(
+        self, whole: Machine, name: str, part: Part, take: Callable[[], int], *, alone: bool
+    ) -> None:
+        """`take` gives the number of an unused domain; `alone` if the part is the whole machine.
+
+        Raises UsageError for CPUs that there are not.
+        """
+        self._whole, self._alone, self._given = whole, alone, part.near
+        self._name = name
+        self._prefix = f"{name}_"
+        self._full_names: dict[str, str] = {}
+        self._take = take
+        self._planned_here: list[Timer] = []
+        self.home = part.home(name, whole.topology)
+        """Its own CPUs, as a mask."""
+        self.reach = self.home | part.reach(name, whole.topology)
+        """All CPUs that its tasks may use, as a mask."""
+        spill = self.reach if self.reach != self.home else 0
+        self._own = DomainSettings(self.home, spill, part.rank, part.preempt, part.direct)
+        self.guarded: Callable[[Call], None] = lambda call: None
+        """Makes a call of the part's policy; set by the composed policy."""
+        super().__init__(
+            _only(whole.topology, self.home), whole.slices, whole.random.getrandbits(63)
+        )
+        if alone:
+            self.outgoing = whole.outgoing
+
+    def _make_domains(self) -> PartDomains:
+        whole, take = self._whole.domains, self._take
+        shown = self._given is None
+        return PartDomains(self.topology, whole, take, self._own, alone=self._alone, shown=shown)
+
+    def place(self, cpu: int) -> int | None:
+        """What the CPU of a decision is on the whole machine; None if the part may not use it."""
+        if cpu >= 0:
+            return cpu if self.reach >> cpu & 1 else None
+        return self.domains.places.get(cpu) if self._given is None else None
+
+    @property
+    def places_domains(self) -> bool:
+        """True if the part's domains are its own, and not set by the policy of the whole."""
+        return self._given is None
+
+    def near(self) -> Mapping[int, int]:
+        """For each CPU of the part, where a task waits that ran there last."""
+        if self._given is not None:
+            return self._given
+        places = self.domains.places
+        return {cpu.id: places[-2 - cpu.llc] for cpu in self.topology.cpus}
+
+    def load(self) -> tuple[int, int]:
+        """How many of its tasks are runnable, and their weight; both at least 1."""
+        nr = weight = 0
+        domains = self._whole.domains
+        given = self._given
+        numbers = self.domains.used() if given is None else {-2 - one for one in given.values()}
+        for number in numbers:
+            gauges = domains[number].gauges
+            nr += gauges.nr_runnable
+            weight += gauges.weight
+        return max(nr, 1), max(weight, 1)
+
+    def set_aside(self) -> tuple[list[DomainSettings], list[Timer]]:
+        """Begin anew for another policy; returns what the present one has set."""
+        self.outgoing.clear()
+        before = self.domains.saved(), self._planned_here
+        self._planned_here = []
+        self.domains.begin()
+        return before
+
+    def take_back(self, before: tuple[list[DomainSettings], list[Timer]]) -> None:
+        """The other policy could not be made: all is as it was before `set_aside`."""
+        self.outgoing.clear()
+        settings, timers = before
+        self.drop((settings, self._planned_here))
+        self._planned_here = timers
+        self.domains.begin()
+        self.domains.restore(settings)
+
+    def drop(self, before: tuple[list[DomainSettings], list[Timer]]) -> None:
+        """Forget what a policy has planned."""
+        for timer in before[1]:
+            timer.cancel()
+
+    @property
+    def now_ns(self) -> int:
+        """The time of the whole machine."""
+        return self._whole.now_ns
+
+    def is_idle(self, cpu: int) -> bool:
+        """True if the CPU is one of the part's own and idles."""
+        self._check_cpu(cpu)
+        return bool(self.home >> cpu & 1) and self._whole.is_idle(cpu)
+
+    @property
+    def idle_mask(self) -> int:
+        """Those of the part's own CPUs."""
+        return self._whole.idle_mask & self.home
+
+    def cpu(self, cpu: int) -> CpuState:
+        """All 0 for a CPU that is not the part's own."""
+        self._check_cpu(cpu)
+        return self._whole.cpu(cpu) if self.home >> cpu & 1 else CpuState(0, 0, 0, 0, 0)
+
+    def set_performance(self, cpu: int, target: int) -> None:
+        """Of the part's own CPUs; without effect for others."""
+        self._check_cpu(cpu)
+        self._check_performance(target)
+        if self.home >> cpu & 1:
+            self._whole.set_performance(cpu, target)
+
+    def every(self, interval_ns: int, call: Call) -> Timer:
+        """The call is the part's: if it fails, the part has failed."""
+        return self._noted(self._whole.every(interval_ns, lambda: self.guarded(call)))
+
+    def at(self, time_ns: int, call: Call) -> Timer:
+        """The same once."""
+        return self._noted(self._whole.at(time_ns, lambda: self.guarded(call)))
+
+    def _noted(self, timer: Timer) -> Timer:
+        self._planned_here.append(timer)
+        return timer
+
+    def gauge(self, name: str, value: float) -> None:
+        """The gauge appears with the part's name before its own."""
+        self._whole.gauge(self._full_names.get(name) or self._full_name(name), value)
+
+    def count(self, name: str, by: int = 1) -> None:
+        """The counter appears with the part's name before its own."""
+        self._whole.count(self._full_names.get(name) or self._full_name(name), by)
+
+    def name_class(self, number: int, name: str) -> None:
+        """The class is named for the whole machine, with the part's name before its own."""
+        self._whole.name_class(number, self._full_names.get(name) or self._full_name(name))
+
+    def part_failed(self, part: str, policy: str, error: BaseException) -> None:
+        """A part of this part failed: the whole machine tells of it with both names."""
+        self._whole.part_failed(f"{self._name}.{part}", policy, error)
+
+    def part_replaced(self, part: str, failed: str, why: str, policy: str) -> None:
+        """The same for a part of this part that has another policy."""
+        self._whole.part_replaced(f"{self._name}.{part}", failed, why, policy)
+
+    def _full_name(self, name: str) -> str:
+        """The number's name on the whole machine; the part's is cut if both are too long."""
+        if len(name) >= NAME_MAX:
+            return name
+        full = self._prefix[: NAME_MAX - len(name) - 1].rstrip("_") + "_" + name
+        self._full_names[name] = full
+        return full
+
+
+def _only(topology: Topology, home: int) -> Topology:
+    """The topology of these CPUs; caches and nodes are numbered without gaps."""
+    cpus = [cpu for cpu in topology.cpus if home >> cpu.id & 1]
+    llcs = {llc: number for number, llc in enumerate(sorted({cpu.llc for cpu in cpus}))}
+    nodes = {node: number for number, node in enumerate(sorted({cpu.node for cpu in cpus}))}
+    return replace(
+        topology,
+        cpus=tuple(
+            replace(
+                cpu,
+                llc=llcs[cpu.llc],
+                node=nodes[cpu.node],
+                smt_siblings=tuple(one for one in cpu.smt_siblings if home >> one & 1),
+            )
+            for cpu in cpus
+        ),
+        nohz_full=tuple(cpu for cpu in topology.nohz_full if home >> cpu & 1),
+    )

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A policy at work in its part: the tasks that it is shown, and what becomes of its decisions."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from pyland.compose.part_machine import PartMachine
+from pyland.decision import DECISION_FIELDS, KICK, flat_decisions
+from pyland.policy import CPU_ANY, Batch, Policy
+
+_WIDTH = len(DECISION_FIELDS)
+_PID, _CPU, _KEY, _FLAGS = map(DECISION_FIELDS.index, ("pid", "cpu", "vtime_ns", "flags"))
+_KINDS = "QiiQQQQ"
+
+NEAR_NS = 1 << 38
+"""How far keys of two parts may be from each other: BPF takes keys for near within 1,100 s."""
+SHARED_NEAR_NS = 200_000_000
+"""The same if the parts share CPUs: these take the task with the lowest key first."""
+
+Row = tuple[Any, ...]
+
+
+class Seat:
+    """One policy of a part. A part has two: that of its policy, and one in reserve."""
+
+    def __init__(self, policy: Policy, machine: PartMachine, token: int) -> None:
+        """`policy` was made for `machine`; no other seat has this token."""
+        self.token = token
+        self.policy = policy
+        self.machine = machine
+        self.decide: Callable[[Batch], Any] = policy.decide
+        self.batch = Batch(policy.fields)
+        self.outgoing = machine.outgoing
+        self.nr_held = 0
+        self.tick_due_ns = 0
+        self.queue = 0
+        """Where its tasks wait, if that is the same for all."""
+        self.near: Mapping[int, int] = {}
+        """Else by the CPU where a task ran last."""
+        self.is_checked = False
+        """True after a failure: then each number of an answer is looked at."""
+        self.is_unusual = False
+        """True if each of its answers has to be completed."""
+        self.find_places()
+        self.pick: Callable[[Row], Row] | None = None
+        """Makes a row of the policy's fields; None if rows come with exactly these."""
+        self.shift_ns = 0
+        """What is added to its keys."""
+        self.key_ns = 0
+        """The first key of its last answer."""
+        self.begins_at_ns = 0
+        """Where its first key has to be; 0: where the policy says."""
+
+    def find_places(self) -> None:
+        """Read again where tasks wait: the part has other domains."""
+        machine, near = self.machine, self.machine.near()
+        self.queue = machine.domains.places[CPU_ANY]
+        if not machine.places_domains:
+            self.near, self.queue = near, next(iter(near.values()))
+        else:
+            self.near = near if len(set(near.values())) > 1 else {}
+        self.is_unusual = self.is_unusual or bool(self.near)
+
+    def begin_at(self, key_ns: int) -> None:
+        """Its first key becomes this one: tasks wait that have keys of another policy."""
+        if key_ns:
+            self.begins_at_ns, self.is_unusual = key_ns, True
+
+    def hears(self, event: str) -> bool:
+        """True if the policy wants to be told of this event, a method of `Policy`."""
+        policy = self.policy
+        # `Policy.decide` keeps tasks, and has to forget those that exit.
+        keeps = event == "exited" and type(policy).decide is Policy.decide
+        return keeps or policy.hears(event)
+
+    def reads(self, fields: tuple[str, ...]) -> None:
+        """Rows come with these fields, of which the policy's are some."""
+        places = [fields.index(name) for name in self.policy.fields]
+        self.pick = None
+        if self.policy.fields != fields:
+            # A slice is no faster than itemgetter for seven fields, and works for one.
+            self.pick = itemgetter(*places) if len(places) > 1 else _single(places[0])
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """How many tasks of the part are runnable and their weight, as its policy is told."""
+        return self.batch.nr_runnable, self.batch.weight_runnable
+
+    @load.setter
+    def load(self, load: tuple[int, int]) -> None:
+        self.batch.nr_runnable, self.batch.weight_runnable = load
+
+    def shown(self, rows: Sequence[Row], now_ns: int) -> Batch:
+        """The batch of these rows, in its own fields."""
+        batch = self.batch
+        batch.nr = len(rows)
+        batch.rows = rows if self.pick is None else map(self.pick, rows)
+        batch.now_ns = now_ns
+        return batch
+
+    def taken(
+        self, answer: Any, newest_ns: int, near_ns: int, cpus_by_pid: Mapping[int, int]
+    ) -> list[int]:
+        """The decisions of an answer, for the whole machine; raises TypeError for nonsense.
+
+        CPUs and domains become those of the whole machine; a task for any CPU goes to the domain
+        of the one where it ran last. If the first key is further than `near_ns` from the newest
+        key of all parts, all keys from here on are moved by that.
+        """
+        outgoing = self.outgoing
+        if outgoing or type(answer) is not list or (answer and type(answer[0]) is not int):
+            answer = [*outgoing, *flat_decisions(answer)]
+            outgoing.clear()
+        if not answer:
+            return []
+        if len(answer) % _WIDTH or self.is_checked:
+            check(answer)
+        flat: list[int] = answer
+        kicks: list[int] = []
+        cpus = flat[_CPU::_WIDTH]
+        if not self.near and cpus.count(CPU_ANY) == len(cpus):
+            flat[_CPU::_WIDTH] = [self.queue] * len(cpus)
+        else:
+            flat, kicks = self._placed(flat, cpus_by_pid)
+        if flat:
+            if self.begins_at_ns:
+                self.shift_ns, self.begins_at_ns = self.begins_at_ns - flat[_KEY], 0
+                self.is_unusual = self.is_checked or bool(self.near)
+            ahead_ns = flat[_KEY] + self.shift_ns - newest_ns
+            if newest_ns and not -near_ns < ahead_ns < near_ns:
+                self.shift_ns = newest_ns - flat[_KEY]
+            if shift_ns := self.shift_ns:
+                keys = flat[_KEY::_WIDTH]
+                flat[_KEY::_WIDTH] = [key_ns + shift_ns for key_ns in keys]
+            self.key_ns = flat[_KEY]
+        return flat + kicks if kicks else flat
+
+    def _placed(
+        self, flat: list[int], cpus_by_pid: Mapping[int, int]
+    ) -> tuple[list[int], list[int]]:
+        """The decisions with places of the part only, and its kicks of CPUs that it may use."""
+        place_of, near, queue = self.machine.place, self.near, self.queue
+        decisions: list[int] = []
+        kicks: list[int] = []
+        for at in range(0, len(flat), _WIDTH):
+            row = flat[at : at + _WIDTH]
+            cpu = row[_CPU]
+            if row[_FLAGS] & KICK:
+                if place_of(cpu) == cpu:
+                    kicks += row
+                continue
+            if cpu == CPU_ANY and near:
+                row[_CPU] = near.get(cpus_by_pid.get(row[_PID], -1), queue)
+            else:
+                place = place_of(cpu)
+                row[_CPU] = queue if place is None else place
+            decisions += row
+        return decisions, kicks
+
+
+def check(flat: Sequence[Any]) -> None:
+    """Raise TypeError if these are no decisions, one after the other."""
+    nr, rest = divmod(len(flat), _WIDTH)
+    if rest:
+        raise TypeError(
+            f"decide() returned {len(flat)} numbers: it takes {_WIDTH} for each decision"
+        )
+    for at in range(nr):
+        row = flat[at * _WIDTH : (at + 1) * _WIDTH]
+        for name, kind, value in zip(DECISION_FIELDS, _KINDS, row, strict=True):
+            try:
+                struct.pack(f"={kind}", value)
+            except struct.error:
+                takes = "a 32-bit integer" if kind == "i" else "an integer from 0 to 2**64 - 1"
+                raise TypeError(
+                    f"a decision has {name} = {type(value).__name__}: it takes {takes}"
+                    if type(value) is not int
+                    else f"a decision has {name} = {value}: it takes {takes}"
+                ) from None
+
+
+def _single(place: int) -> Callable[[Row], Row]:
+    return lambda row: (row[place],)

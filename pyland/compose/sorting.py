@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which part each task belongs to: the rule's answers, kept for half a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pyland.compose.place import Place
+from pyland.compose.seat import Row
+from pyland.output import telling
+from pyland.output.telling import PolicyTookTooLongError
+from pyland.policy import FIELDS, Batch, Task
+from pyland.task import task_class
+
+AGAIN_NS = 500_000_000
+"""A task is sorted anew after this time: its name or group may have changed."""
+_GENERATION_NS = 10_000_000_000
+_KNOWN_MAX = 16_384
+_HUNG_MAX = 2
+
+
+class Sorting:
+    """Takes rows to places. `put` and `place_by_pid` are for the loop over a batch."""
+
+    def __init__(
+        self,
+        rule: Callable[[Task], str],
+        reads: Iterable[str],
+        places: Mapping[str, Place],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """`rule` names the place of a task by the fields `reads`; `failed` is told if it fails."""
+        self._rule, self._places, self._failed = rule, places, failed
+        self._last = [*places.values()][-1]
+        self.ruled = tuple(name for name in FIELDS if name in {"pid", *reads})
+        """The fields that the rule sees, and the pid."""
+        self._make_task = task_class(self.ruled)
+        self.newcomers: list[Row] = []
+        """Rows of tasks that have no place yet."""
+        self.place_by_pid: dict[int, Place] = {}
+        self.put = _Put(self.newcomers.append)
+        """By pid, what takes the next row of a task to its place."""
+        self._pid_at = self._state_at = 0
+        # By pid, the token of the seat that decided a task last, in two generations.
+        self._token: dict[int, int] = {}
+        self._token_before: dict[int, int] = {}
+        self._again_ns = self._old_ns = 0
+        self._hung = 0
+
+    def reads(self, fields: tuple[str, ...]) -> None:
+        """Rows come with these fields; all tasks are sorted anew."""
+        self._pid_at, self._state_at = fields.index("pid"), fields.index("state")
+        self._clear()
+
+    def look(self, now_ns: int) -> None:
+        """Forget where tasks go when it is time; of those not seen for long, who decided them."""
+        if now_ns < self._again_ns:
+            return
+        self._again_ns = now_ns + AGAIN_NS
+        self._clear()
+        if now_ns >= self._old_ns or len(self._token) > _KNOWN_MAX:
+            self._old_ns = now_ns + _GENERATION_NS
+            self._token_before, self._token = self._token, {}
+
+    def sort_in(self, batch: Batch) -> list[tuple[int, int]]:
+        """Find the places of the newcomers, and take their rows there.
+
+        Returns pid and token of each task that a seat with that token decided before: it has
+        left that seat, and its state means nothing in another one.
+        """
+        rows = {row[self._pid_at]: row for row in self.newcomers}
+        self.newcomers.clear()
+        left: list[tuple[int, int]] = []
+        pid_at = self.ruled.index("pid")
+        for known in batch.view(self.ruled):
+            pid = known[pid_at]
+            row = rows.pop(pid, None)
+            if row is None:
+                continue
+            place = self._place_of(known)
+            token, before = place.seat.token, self.token(pid)
+            if before and before != token:
+                row = self.without_state(row)
+                left.append((pid, before))
+            self._token[pid] = token
+            self.put[pid] = place.rows.append
+            self.place_by_pid[pid] = place
+            place.rows.append(row)
+        return left
+
+    def without_state(self, row: Row) -> Row:
+        """The row of a task whose state is another policy's."""
+        return (*row[: self._state_at], 0, *row[self._state_at + 1 :])
+
+    def token(self, pid: int) -> int:
+        """The token of the seat that decided a task last; 0 if that is not known."""
+        return self._token.get(pid) or self._token_before.get(pid) or 0
+
+    def forget(self, pid: int) -> None:
+        """The task has exited, or its next record is as its first."""
+        for known in (self.put, self.place_by_pid, self._token, self._token_before):
+            known.pop(pid, None)
+
+    def unsort(self, pid: int) -> None:
+        """What the rule reads of the task may have changed."""
+        self.put.pop(pid, None)
+        self.place_by_pid.pop(pid, None)
+
+    def _clear(self) -> None:
+        self.put.clear()
+        self.place_by_pid.clear()
+
+    def _place_of(self, known: Row) -> Place:
+        """The place of the task with these fields, as the rule says; the last if it fails."""
+        if self._hung >= _HUNG_MAX:
+            return self._last
+        wrong: BaseException
+        try:
+            name = self._rule(self._make_task(*known))
+        except BaseException as error:  # noqa: BLE001 - the rule is foreign code
+            wrong = error
+            if telling.is_a(error, PolicyTookTooLongError):
+                self._hung += 1
+        else:
+            if (place := self._places.get(name)) is not None:
+                return place
+            wrong = ValueError(f"part_of() named {name!r}; there are {', '.join(self._places)}")
+        self._failed(wrong)
+        return self._last
+
+
+class _Put(dict[int, Callable[[Row], None]]):
+    """Takes the next row of each task to its place, that of an unknown one to the newcomers."""
+
+    def __init__(self, newcomer: Callable[[Row], None]) -> None:
+        self._newcomer = newcomer
+
+    def __missing__(self, pid: int) -> Callable[[Row], None]:
+        return self._newcomer
+
+
+TRANSPORT: tuple[Callable[..., Any], ...] = (Sorting.sort_in, Sorting._place_of)

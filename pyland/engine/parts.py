@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The parts of a composed policy in the process that decides: their failures and their swaps."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import Any
+
+from pyland.compose import Composed
+from pyland.engine import guard
+from pyland.engine.channel import Channel
+from pyland.engine.loop import DispatchLoop
+from pyland.errors import UsageError
+from pyland.loading.finder import Choice
+from pyland.loading.wanted import Wanted
+from pyland.policy import Policy
+from pyland.supervisor import messages, privileges
+
+
+class PartFailedError(BaseException):
+    """With `--strict` a part's failure is that of the policy; it has been reported."""
+
+
+class Parts:
+    """What became of the parts of the policy that schedules."""
+
+    def __init__(self, channel: Channel, *, strict: bool) -> None:
+        """`channel` leads to the supervisor."""
+        self._channel = channel
+        self._strict = strict
+        self._failures: dict[str, guard.Failures] = {}
+        self._choices: dict[str, Choice] = {}
+
+    def start_anew(self) -> None:
+        """Another policy schedules."""
+        self._failures.clear()
+        self._choices.clear()
+
+    def leave(self, policy: Policy) -> None:
+        """The policy schedules no more: free what it has at once."""
+        if isinstance(policy, Composed):
+            policy.leave()
+
+    def failed(self, part: str, policy: str, error: BaseException) -> None:
+        """Report a failure once for each place and kind; PartFailedError with `--strict`."""
+        with privileges.memory_reserve():
+            failures = self._failures.setdefault(part, guard.Failures())
+            if report := failures.note(error, time.monotonic()):
+                self._channel.tell(messages.Failure(f"part {part}: {policy}", report))
+        if self._strict:
+            raise PartFailedError
+
+    def replaced(self, part: str, failed: str, why: str, policy: str) -> None:
+        """Tell that another policy decides in a part."""
+        self._choices.pop(part, None)
+        self._channel.deliver(messages.PartReplaced(part, failed, why, policy))
+
+    def to_blame(self, loop: DispatchLoop) -> bool:
+        """True if a part of the policy returned the list that was refused last."""
+        refused, loop.refused = loop.refused, None
+        policy = loop.policy
+        return bool(refused) and isinstance(policy, Composed) and policy.blame(refused or [])
+
+    def swap(self, policy: Policy, layer: str, wanted: Wanted) -> tuple[str, str]:
+        """Let another policy take over in a part; the names of the one before and of this one.
+
+        Raises UsageError, and then has changed nothing.
+        """
+        if not isinstance(policy, Composed):
+            raise UsageError(f"--layer {layer}: policy {policy.name} has no layers")
+
+        def make() -> tuple[str, Choice]:
+            choice = wanted.choose()
+            return policy.swap_part(layer, choice.policy, choice.options), choice
+
+        try:
+            previous, choice = guard.making_a_policy(make)
+        except UsageError:
+            raise
+        except guard.PolicyTookTooLongError as late:
+            raise UsageError(f"--policy {wanted.spec}: {late}") from None
+        except BaseException as error:
+            raise UsageError(
+                f"policy {wanted.spec} cannot be constructed: {guard.describe(error)}"
+            ) from error
+        self._choices[layer] = choice
+        self._failures.pop(layer, None)
+        return previous, choice.policy.name
+
+    def swap_again(self, policy: Policy) -> bool:
+        """After a restart: parts have the policies that they were swapped to; True if any has."""
+        if not isinstance(policy, Composed):
+            return False
+        for layer, choice in self._choices.items():
+            with suppress(UsageError):
+                policy.swap_part(layer, choice.policy, choice.options)
+        return bool(self._choices)
+
+
+def values(policy: Policy) -> dict[str, Any]:
+    """The policy's options, and the policies of its parts."""
+    found = {name: getattr(policy, name) for name in type(policy).options}
+    if isinstance(policy, Composed):
+        found |= {f"part {part}": name for part, name in policy.part_names().items()}
+    return found

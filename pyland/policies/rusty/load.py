@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Load, as scx_rusty measures it: how much of the time a task wants a CPU, times its weight.
+
+The *duty cycle* of a task is the part of the time in which it runs or waits for a CPU, 0 to 1.
+Its load is the duty cycle times its weight: a task of weight 100 that never sleeps has load 100.
+Load and duty cycle of a domain are the sums of those of its tasks.
+
+Plain functions of numbers, without a clock or a machine. Formulas from scx_rusty 1.1.2 and
+scx_utils (infeasible.rs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+USUAL_WEIGHT = 100
+"""A task of nice 0; every task counts as one of these while some CPU idles."""
+MAX_WEIGHT = 10_000
+NR_BUCKETS = 100
+_BUCKET = MAX_WEIGHT // NR_BUCKETS
+
+
+def decayed(average: float, value: float, passed_ns: int, half_life_ns: int) -> float:
+    """A running average after `passed_ns` in which the averaged thing was `value`.
+
+    After one half-life the old average counts half. The value is taken as constant in this
+    time, so two steps give the same as one of their length. scx_rusty adds up whole
+    half-lives and a part of the present one; this is its continuous form.
+    """
+    keeps: float = 0.5 ** (passed_ns / half_life_ns)
+    return average * keeps + value * (1.0 - keeps)
+
+
+def runnable_ns(
+    since_ns: int, now_ns: int, wakeup_ns: int, used_ns: int, awake_runtime_ns: int
+) -> int:
+    """How long a task was runnable between its last record, at `since_ns`, and that of now.
+
+    A task that last woke up before `since_ns` was runnable all the time. Any other task was,
+    since it woke up; of the time before that only the CPU time is known, so waiting is not
+    counted there. The result is 0 to `now_ns - since_ns`.
+    """
+    passed_ns = now_ns - since_ns
+    if passed_ns <= 0:
+        return 0
+    if wakeup_ns <= since_ns:
+        return passed_ns
+    awake_ns = now_ns - wakeup_ns + max(used_ns - awake_runtime_ns, 0)
+    return min(max(awake_ns, 0), passed_ns)
+
+
+def bucket_weight(weight: int) -> int:
+    """The weight by which a task counts: the middle of its bucket of a hundred weights.
+
+    51 for 1 to 100, 151 for 101 to 200, up to 9951: tasks whose weights differ little are
+    one line in all sums.
+    """
+    bucket = min(max(weight - 1, 0) // _BUCKET, NR_BUCKETS - 1)
+    return bucket * _BUCKET + _BUCKET // 2 + 1
+
+
+def feasible_limit(duty_by_weight: Mapping[int, float], nr_cpus: int) -> float:
+    """The highest weight that has its full effect on a machine of `nr_cpus` CPUs.
+
+    A task cannot use more than one CPU. With two CPUs, one task of weight 10,000 and three of
+    100, the first would be due 97 % of both; it gets one CPU and the others share the second.
+    In their balance it weighs as much as all that fits on one CPU: 300. Weights above the
+    limit are *infeasible*, and count as the limit.
+
+    Weights are looked at from the highest down. L is the load and P the number of CPUs that
+    are left when the infeasible ones have theirs: a weight above L / P is infeasible. P stays
+    positive: a weight above L / P has a duty cycle below P, because it is part of L.
+
+    If all are infeasible there are fewer runnable tasks than CPUs: each has a CPU, and all
+    count as the lowest weight. Without tasks the limit is `MAX_WEIGHT`.
+    """
+    if not duty_by_weight:
+        return float(MAX_WEIGHT)
+    load = sum(weight * duty for weight, duty in duty_by_weight.items())
+    cpus = float(nr_cpus)
+    lowest = min(duty_by_weight)
+    for weight in sorted(duty_by_weight, reverse=True):
+        if load >= weight * cpus:
+            return load / cpus
+        duty = duty_by_weight[weight]
+        load -= weight * duty
+        cpus -= duty
+    return float(lowest)
+
+
+def total_load(duty_by_weight: Mapping[int, float], limit: float) -> float:
+    """The load of these duty cycles, if no weight counts more than `limit`."""
+    return sum(min(weight, limit) * duty for weight, duty in duty_by_weight.items())
+
+
+def duty_sums(tasks: Iterable[tuple[int, float]]) -> dict[int, float]:
+    """The duty cycles of tasks, added up by weight; a task is its weight and its duty cycle."""
+    sums: dict[int, float] = {}
+    for weight, duty in tasks:
+        sums[weight] = sums.get(weight, 0.0) + duty
+    return sums

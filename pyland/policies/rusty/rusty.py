@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The policy: virtual time in each domain, a tuner every 100 ms, a balancer every 2 s."""
+
+from __future__ import annotations
+
+from pyland.policies.rusty.balance import DomainLoad, TaskLoad, balance, build
+from pyland.policies.rusty.homes import homes
+from pyland.policies.rusty.latency import due_after_ns
+from pyland.policies.rusty.load import decayed, duty_sums, feasible_limit
+from pyland.policies.rusty.options import RustyOptions
+from pyland.policies.rusty.placing import Placing
+from pyland.policies.rusty.seen import FOLD_NS, Generations, Seen
+from pyland.policy import Batch, Interim, domain_queue
+
+# V starts here, so that a state of 0 means "no state yet".
+_ORIGIN_NS = 1 << 36
+_SECOND_NS = 1_000_000_000
+# scx_rusty asks for 99.999 % of /proc/stat's time, which does not see what switches cost.
+_FULL = 0.98
+
+
+class Rusty(RustyOptions):
+    """A queue for each cache, tasks balanced between them by load (scx_rusty).
+
+    In each domain the task with the earliest deadline runs first: its virtual time plus a
+    part of its usual run, the smaller the more it is in the middle of a chain of tasks that
+    wake each other. A domain's tasks run on its CPUs, and on others when these would idle.
+    The balancer moves tasks for good. docs/rusty.md has what differs from scx_rusty 1.1.2.
+    """
+
+    fields = (
+        *("seq", "pid", "cpu", "nr_cpus_allowed", "weight", "used_ns", "awake_runtime_ns"),
+        *("wakeup_ns", "enqueue_ns", "state", "comm"),
+        *("sleep_interval_ns", "waker_interval_ns", "average_runtime_ns"),
+    )
+    lasts_ns = 100_000_000
+    interim: Interim = "vtime"
+
+    def __init__(self) -> None:
+        """Read the options. Raises UsageError for what cannot be had here."""
+        self.check_options()
+        machine = self.machine
+        self.homes = homes(machine.topology, self.cpumasks)
+        self.interval_ns = int(self.tune_interval * _SECOND_NS)
+        if self.fifo_sched:
+            self.interim = "arrival"
+        nr = len(self.homes)
+        self._home_of = {
+            cpu: number
+            for number, home in enumerate(self.homes)
+            for cpu in machine.topology.online
+            if home.cpus >> cpu & 1
+        }
+        self._nr_cpus = len(machine.topology.online)
+        self._everywhere = (1 << nr) - 1
+        self._queues = [domain_queue(number) for number in range(nr)]
+        self._vtimes = [_ORIGIN_NS + _SECOND_NS] * nr
+        self._tasks = Generations()
+        self._half_life_ns = int(self.load_half_life * _SECOND_NS)
+        self._slice_ns = self.slice_us_underutil * 1000
+        # A task uses more than this only while no other task waits: that is no debt.
+        self._debt_ns = max(self._slice_ns, machine.slices.longest_ns)
+        self._fully_utilised = False
+        self._placing = Placing(machine, self.homes)
+        self._nr_runnable = [0.0] * nr
+        self._weights = [0.0] * nr
+        self._used_ns = [self._placing.used_ns(number) for number in range(nr)]
+        self._tuned_ns = self._balanced_ns = machine.now_ns
+        self._deltas = [0.0] * nr
+        if self.perf:
+            for cpu in machine.topology.online:
+                machine.set_performance(cpu, self.perf)
+        self._set_spill([0.0] * nr)
+
+    def decide(self, batch: Batch) -> list[int]:
+        """Decide every task at once; its state is its virtual time."""
+        young, queues, vtimes = self._tasks.young, self._queues, self._vtimes
+        slice_ns, debt_ns, fifo = self._slice_ns, self._debt_ns, self.fifo_sched
+        nr_cpus, half_life_ns = self._nr_cpus, self._half_life_ns
+        clamped = 0
+        out: list[int] = []
+        for (
+            seq, pid, cpu, nr_allowed, weight, used_ns, awake_ns, wakeup_ns, enqueue_ns, state,
+            comm, sleeps_ns, wakes_ns, average_ns,
+        ) in batch.rows:  # fmt: skip
+            seen = young.get(pid)
+            if seen is None or not state:
+                seen = self._meet(pid, cpu, state, enqueue_ns, comm)
+            # As `load.runnable_ns`; a call costs as much as all of this.
+            since_ns = seen.since_ns
+            if wakeup_ns <= since_ns:
+                seen.runnable_ns += enqueue_ns - since_ns
+            else:
+                before_ns = used_ns - awake_ns
+                seen.runnable_ns += enqueue_ns - wakeup_ns + (before_ns if before_ns > 0 else 0)
+            seen.since_ns = enqueue_ns
+            if enqueue_ns - seen.average_at_ns >= FOLD_NS:
+                seen.fold(enqueue_ns, half_life_ns)
+            seen.weight = weight
+            if nr_allowed != nr_cpus or seen.restricted:
+                self._restrict(seen, cpu, nr_allowed)
+            number = seen.domain
+            vtime_now = vtimes[number]
+            if seen.moved or not state:
+                seen.moved = False
+                vtime_ns = vtime_now
+            else:
+                if state > vtime_now:
+                    vtimes[number] = vtime_now = state
+                vtime_ns = state + (used_ns if used_ns < debt_ns else debt_ns) * 100 // weight
+                if vtime_ns < vtime_now - slice_ns:
+                    vtime_ns = vtime_now - slice_ns
+                    clamped += 1
+            key_ns = enqueue_ns
+            if not fifo:
+                # The average is that of runs that ended.
+                run_ns = average_ns if average_ns > awake_ns else awake_ns
+                key_ns = vtime_ns + due_after_ns(run_ns, sleeps_ns, wakes_ns, weight)
+            out += (seq, pid, queues[number], slice_ns, key_ns, vtime_ns, 0)
+        if clamped:
+            self.machine.count("dl_clamp", clamped)
+        return out
+
+    def _meet(self, pid: int, cpu: int, state: int, now_ns: int, comm: bytes) -> Seen:
+        """A task that is new, or of which no record came for a while."""
+        seen = self._tasks.find(pid) if state else None
+        if seen is None:
+            seen = Seen(self._home_of.get(cpu, 0), now_ns)
+            seen.allowed = self._everywhere
+            seen.fixed = comm.startswith(b"kworker/") and self.balanced_kworkers
+            self._tasks.add(pid, seen)
+            # What state it has is of a domain that is not known any more.
+            seen.moved = True
+        return seen
+
+    def _restrict(self, seen: Seen, cpu: int, nr_allowed: int) -> None:
+        """A task that may not use all CPUs stays in the domain where it ran last."""
+        seen.restricted = nr_allowed != self._nr_cpus
+        seen.allowed = self._everywhere
+        if seen.restricted:
+            home = self._home_of.get(cpu, seen.domain)
+            seen.allowed = 1 << home
+            if home != seen.domain:
+                seen.domain, seen.moved = home, True
+
+    def tick(self) -> None:
+        """The tuner's look, and the balancer's round when it is due."""
+        now_ns = self.machine.now_ns
+        passed_ns = now_ns - self._tuned_ns
+        if passed_ns <= 0:
+            return
+        self._tuned_ns = now_ns
+        self._tune(passed_ns)
+        if now_ns - self._balanced_ns >= self.interval * _SECOND_NS:
+            self._balanced_ns = now_ns
+            self._balance()
+            self._tasks.age()
+
+    def _tune(self, passed_ns: int) -> None:
+        """Measure the domains; slices and greed follow from how busy they are."""
+        placing = self._placing
+        unplaced = self._unplaced()
+        busy: list[float] = []
+        for number, home in enumerate(self.homes):
+            used_ns = placing.used_ns(number)
+            busy.append((used_ns - self._used_ns[number]) / (passed_ns * home.nr_cpus))
+            self._used_ns[number] = used_ns
+            # Tasks that end within their first slice are not seen again, and would keep V where it
+            # is: so it follows the clock, at half of what is fair or a sixteenth of the time.
+            fair = 100 * home.nr_cpus
+            weight = max(placing.weight(number) + 100 * unplaced[number], fair)
+            self._vtimes[number] += passed_ns * max(fair * 8 // weight, 1) // 16
+            for averages, value in (
+                (self._nr_runnable, placing.runnable(number) + unplaced[number]),
+                (self._weights, placing.weight(number) + 100 * unplaced[number]),
+            ):
+                averages[number] = decayed(averages[number], value, passed_ns, self._half_life_ns)
+        total = sum(part * home.nr_cpus for part, home in zip(busy, self.homes, strict=True))
+        self._fully_utilised = total / self._nr_cpus >= _FULL
+        slice_us = self.slice_us_overutil if self._fully_utilised else self.slice_us_underutil
+        self._slice_ns = slice_us * 1000
+        self._set_spill(busy)
+        self.machine.gauge("slice_us", slice_us)
+        self.machine.gauge("cpu_busy", 100 * total / self._nr_cpus)
+
+    def _unplaced(self) -> list[int]:
+        """How many tasks run in each domain that had an idle CPU whenever they became runnable.
+
+        Nothing was ever decided about them, so the gauges do not count them.
+        """
+        nr = [0] * len(self.homes)
+        for cpu, number in self._home_of.items():
+            pid = self.machine.cpu(cpu).pid
+            if pid and not self._tasks.knows(pid):
+                nr[number] += 1
+        return nr
+
+    def _set_spill(self, busy: list[float]) -> None:
+        """Where the tasks of each domain may go, while it is this busy (0 to 1 each)."""
+        direct = self._less_busy(busy, self.direct_greedy_under)
+        kicked = self._less_busy(busy, self.kick_greedy_under)
+        for number, home in enumerate(self.homes):
+            waiting = self._placing.waiting(number)
+            near, far = self._near_and_far(number)
+            spill = direct & (near | far if self.direct_greedy_numa else near)
+            if _reached(waiting, self.greedy_threshold):
+                spill |= kicked & near
+                if _reached(waiting, self.greedy_threshold_x_numa):
+                    spill |= kicked & far
+            self._placing.spill(number, spill & ~home.cpus)
+
+    def _less_busy(self, busy: list[float], percent: float) -> int:
+        """The CPUs of all domains that are less busy than this; 100 is all, 0 none."""
+        return sum(
+            home.cpus
+            for part, home in zip(busy, self.homes, strict=True)
+            if percent >= 100 or part * 100 < percent
+        )
+
+    def _near_and_far(self, number: int) -> tuple[int, int]:
+        """The CPUs of other domains, of the same node and of other nodes."""
+        near = far = 0
+        for other, home in enumerate(self.homes):
+            if other != number and home.node == self.homes[number].node:
+                near |= home.cpus
+            elif other != number:
+                far |= home.cpus
+        return near, far
+
+    def _balance(self) -> None:
+        """One round of the balancer; what it moved and what is left are gauges."""
+        loads, limit = self._loads()
+        nodes = build(
+            [
+                DomainLoad(loads[number], home.nr_cpus, home.node, self._movable(number, limit))
+                for number, home in enumerate(self.homes)
+            ]
+        )
+        moves = [] if self.no_load_balance else balance(nodes)
+        young = self._tasks.young
+        for move in moves:
+            seen = young[move.pid]
+            seen.domain, seen.moved = move.target, True
+            # The averages follow the task at once: else the next round would move as much again.
+            for averages, load in (
+                (self._nr_runnable, seen.duty),
+                (self._weights, seen.duty * seen.weight),
+            ):
+                averages[move.source] -= load
+                averages[move.target] += load
+        machine = self.machine
+        machine.gauge("feasible_weight", limit)
+        if moves:
+            machine.count("migrations", len(moves))
+        machine.gauge("load", sum(loads))
+        for at, node in enumerate(nodes):
+            for name, place in (
+                (f"node{at}", node),
+                *((f"domain{one.number}", one) for one in node.domains),
+            ):
+                machine.gauge(f"{name}_load", place.load)
+                machine.gauge(f"{name}_imbalance", place.imbalance)
+                machine.gauge(f"{name}_delta", place.delta)
+
+    def _loads(self) -> tuple[list[float], float]:
+        """The load of each domain, and the highest weight that counts in full.
+
+        While a CPU idles each task counts as one of weight 100. Otherwise by its weight, and by
+        the limit if the weight is infeasible; the machine's gauges say how much that is in all.
+        """
+        if not self._fully_utilised:
+            return [100.0 * nr for nr in self._nr_runnable], 0.0
+        tasks = self._tasks.young.values()
+        for seen in tasks:
+            seen.fold(seen.since_ns, self._half_life_ns)
+        limit = feasible_limit(duty_sums((seen.weight, seen.duty) for seen in tasks), self._nr_cpus)
+        loads = list(self._weights)
+        for seen in tasks:
+            if seen.weight > limit:
+                loads[seen.domain] -= (seen.weight - limit) * seen.duty
+        return [max(load, 0.0) for load in loads], limit
+
+    def _movable(self, number: int, limit: float) -> list[TaskLoad]:
+        """The domain's tasks that ran since the last round; a limit of 0 counts all as 100."""
+        return [
+            TaskLoad(pid, seen.duty * (min(seen.weight, limit) if limit else 100.0), seen.allowed)
+            for pid, seen in self._tasks.young.items()
+            if seen.domain == number and not seen.fixed
+        ]
+
+
+def _reached(waiting: int, threshold: int) -> bool:
+    """True if enough tasks wait for CPUs of other domains to take one; of 1, always."""
+    return bool(threshold) and (threshold == 1 or waiting >= threshold)

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The mathematics of `rusty`: averages, infeasible weights, deadlines."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyland.policies.rusty.latency import due_after_ns
+from pyland.policies.rusty.load import (
+    MAX_WEIGHT,
+    bucket_weight,
+    decayed,
+    duty_sums,
+    feasible_limit,
+    runnable_ns,
+    total_load,
+)
+
+MS = 1_000_000
+SECOND = 1_000_000_000
+
+duties = st.floats(0, 1, allow_nan=False)
+weights = st.integers(1, MAX_WEIGHT)
+tasks = st.lists(st.tuples(weights, st.floats(0.01, 1)), min_size=1, max_size=40)
+
+
+def test_an_average_has_half_of_its_way_after_a_half_life() -> None:
+    assert decayed(0, 1, SECOND, SECOND) == pytest.approx(0.5)
+    assert decayed(0.5, 1, SECOND, SECOND) == pytest.approx(0.75)
+    assert decayed(1, 0, 2 * SECOND, SECOND) == pytest.approx(0.25)
+    assert decayed(0.3, 1, 0, SECOND) == 0.3
+
+
+@given(duties, duties, st.integers(0, 10 * SECOND), st.integers(0, 10 * SECOND))
+def test_two_steps_give_what_one_gives(old: float, new: float, first: int, more: int) -> None:
+    twice = decayed(decayed(old, new, first, SECOND), new, more, SECOND)
+    assert twice == pytest.approx(decayed(old, new, first + more, SECOND), abs=1e-9)
+    assert min(old, new) - 1e-9 <= twice <= max(old, new) + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("case", "wakeup_ns", "used_ns", "awake_ns", "expected_ns"),
+    [
+        ("never slept", 50, 30, 900, 100),
+        ("woke up 40 ago, ran 10 before it slept", 160, 30, 20, 50),
+        ("woke up just now, and did nothing before", 200, 0, 0, 0),
+        ("used more than can be", 199, 500, 0, 100),
+        ("woke up after this record, which another CPU's clock wrote", 203, 0, 0, 0),
+    ],
+)
+def test_a_task_is_runnable_since_it_woke_up(
+    case: str, wakeup_ns: int, used_ns: int, awake_ns: int, expected_ns: int
+) -> None:
+    assert runnable_ns(100, 200, wakeup_ns, used_ns, awake_ns) == expected_ns, case
+
+
+def test_no_time_passed_between_two_records() -> None:
+    assert runnable_ns(200, 200, 0, 5, 5) == 0
+    assert runnable_ns(200, 190, 0, 5, 5) == 0
+
+
+@pytest.mark.parametrize(
+    ("weight", "bucket"),
+    [(1, 51), (100, 51), (101, 151), (9901, 9951), (10_000, 9951), (20_000, 9951), (0, 51)],
+)
+def test_weights_of_a_hundred_are_one(weight: int, bucket: int) -> None:
+    assert bucket_weight(weight) == bucket
+
+
+# On paper: L is the load, P the CPUs that are left, and a weight above L / P is infeasible.
+@pytest.mark.parametrize(
+    ("case", "duty_by_weight", "cpus", "limit"),
+    [
+        ("all are feasible: 400 / 2", {100: 4.0}, 2, 200.0),
+        ("10,300 / 2 < 10,000, so it has one CPU; then 300 / 1", {10_000: 1.0, 100: 3.0}, 2, 300.0),
+        (
+            "two are infeasible, one after the other: 11,300 / 4, then 1,300 / 3, then 300 / 2",
+            {10_000: 1.0, 1000: 1.0, 100: 3.0},
+            4,
+            150.0,
+        ),
+        ("two of one weight: 20,600 / 4, then 600 / 2", {10_000: 2.0, 100: 6.0}, 4, 300.0),
+        (
+            "it sleeps half of the time: 5,400 / 2, then 400 / 1.5",
+            {10_000: 0.5, 100: 4.0},
+            2,
+            800 / 3,
+        ),
+        ("exactly one CPU each: nothing to clamp", {100: 2.0}, 2, 100.0),
+        ("fewer than CPUs: all as the lowest", {10_000: 1.0, 100: 1.0}, 8, 100.0),
+        ("no task", {}, 8, float(MAX_WEIGHT)),
+    ],
+)
+def test_infeasible_weights_as_on_paper(
+    case: str, duty_by_weight: dict[int, float], cpus: int, limit: float
+) -> None:
+    assert feasible_limit(duty_by_weight, cpus) == pytest.approx(limit), case
+
+
+@given(tasks, st.integers(1, 16))
+def test_no_task_is_due_more_than_one_cpu(many: list[tuple[int, float]], cpus: int) -> None:
+    """With the weights clamped, the fair share of a task that never sleeps is a CPU at most."""
+    sums = duty_sums(many)
+    if sum(sums.values()) < cpus:
+        assert feasible_limit(sums, cpus) >= min(sums)
+        return
+    limit = feasible_limit(sums, cpus)
+    assert limit <= total_load(sums, limit) / cpus * (1 + 1e-6)
+
+
+@given(tasks, st.integers(1, 16))
+def test_a_limit_takes_nothing_from_feasible_weights(
+    many: list[tuple[int, float]], cpus: int
+) -> None:
+    sums = duty_sums(many)
+    limit = feasible_limit(sums, cpus)
+    below = {weight: duty for weight, duty in sums.items() if weight <= limit}
+    assert total_load(below, limit) == pytest.approx(sum(w * d for w, d in below.items()))
+    assert total_load(sums, limit) <= sum(w * d for w, d in sums.items()) * (1 + 1e-9)
+
+
+def test_a_task_that_computes_is_due_after_five_of_its_runs() -> None:
+    """At priority 0 the scale is 18: 100 / 18 of the average run."""
+    assert due_after_ns(18 * MS, 0, 0, 100) == 100 * MS
+
+
+def test_the_middle_of_a_chain_is_due_sooner() -> None:
+    alone = due_after_ns(1 * MS, 0, 0, 100)
+    sleeps_only = due_after_ns(1 * MS, 10 * MS, 0, 100)
+    chain = due_after_ns(1 * MS, 1 * MS, 1 * MS, 100)
+    assert alone == sleeps_only > chain
+    assert due_after_ns(1 * MS, 1 * MS, 1 * MS, 1000) < chain
+
+
+# In C: blocked 100, waker 100, weight 100: log2(10**6 + 1) is 20; a run of 20 us: log2(10,001) is
+# 14; so priority 6 of 39, and the scale is that of index 32, 70.
+def test_a_deadline_as_in_c() -> None:
+    assert due_after_ns(20_000, 1 * MS, 1 * MS, 100) == 20_000 * 100 // 70
+
+
+@given(
+    st.integers(0, 10 * SECOND), st.integers(0, 10 * SECOND), st.integers(0, 10 * SECOND), weights
+)
+def test_a_deadline_is_never_before_the_virtual_time(
+    runs_ns: int, sleeps_ns: int, wakes_ns: int, weight: int
+) -> None:
+    due_ns = due_after_ns(runs_ns, sleeps_ns, wakes_ns, weight)
+    runs_ns = min(runs_ns, 100 * MS)
+    assert runs_ns * 100 // 10_000 <= due_ns <= runs_ns * 100 // 18
