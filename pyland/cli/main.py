@@ -4,7 +4,7 @@
 import sys
 from collections.abc import Sequence
 
-from pyland.cli import monitor, policies, run, status, swap
+from pyland.cli import layered, monitor, policies, run, status, swap
 from pyland.errors import UsageError
 from pyland.output import printing
 
@@ -14,6 +14,7 @@ COMMANDS = {
     "status": status.command,
     "monitor": monitor.command,
     "swap": swap.command,
+    "layered": layered.command,
 }
 
 

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Whether the layers of a file fit a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from pyland.policies.layered.layers import Layer
+from pyland.policies.layered.values import fail
+from pyland.topology import Topology
+
+
+def check_machine(layers: Sequence[Layer], topology: Topology) -> None:
+    """Raise UsageError if a layer can have no CPU on this machine."""
+    nodes = {cpu.node for cpu in topology.cpus}
+    llcs = {cpu.llc for cpu in topology.cpus}
+    for layer in layers:
+        _check(layer, "nodes", layer.options.nodes, nodes)
+        _check(layer, "llcs", layer.options.llcs, llcs)
+
+
+def _check(layer: Layer, key: str, wanted: Sequence[int], there: Collection[int]) -> None:
+    for number in wanted:
+        if number not in there:
+            has = f"0 to {max(there)}" if len(there) > 1 else "only 0"
+            fail(layer.place, layer.name, f'"{key}" has {number}: this machine has {has}')
