@@ -4,7 +4,7 @@
 import sys
 from collections.abc import Sequence
 
-from pyland.cli import layered, monitor, policies, run, status, swap
+from pyland.cli import layered, layers, monitor, policies, run, status, swap
 from pyland.errors import UsageError
 from pyland.output import printing
 
@@ -15,6 +15,7 @@ COMMANDS = {
     "monitor": monitor.command,
     "swap": swap.command,
     "layered": layered.command,
+    "layers": layers.command,
 }
 
 

@@ -10,6 +10,7 @@ BUILTINS = {
     "vtime": "pyland.policies.vtime:Vtime",
     "rr": "pyland.policies.rr:RoundRobin",
     "fifo": "pyland.policies.fifo:Fifo",
+    "layered": "pyland.policies.layered.policy:Layered",
 }
 """The class of each; a policy is imported when it is needed."""
 

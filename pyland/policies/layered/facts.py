@@ -117,8 +117,11 @@ class Proc:
 
     def note_leader(self, tgid: int, comm: str) -> None:
         """A record has said the present name of a leader."""
-        if self._leaders.get(tgid, comm) != comm:
-            self._leaders[tgid] = comm
+        _remember(self._leaders, tgid, comm)
+
+    def forget_leaders(self) -> None:
+        """Read all names of leaders anew, when they are needed: they may have changed."""
+        self._leaders.clear()
 
     def forget(self, pid: int) -> None:
         """A task has exited."""

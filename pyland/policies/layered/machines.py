@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from pyland.policies.layered.layers import Layer
 from pyland.policies.layered.values import fail
-from pyland.topology import Topology
+from pyland.topology import FULL_CAPACITY, Topology
 
 
 def check_machine(layers: Sequence[Layer], topology: Topology) -> None:
@@ -24,3 +25,12 @@ def _check(layer: Layer, key: str, wanted: Sequence[int], there: Collection[int]
         if number not in there:
             has = f"0 to {max(there)}" if len(there) > 1 else "only 0"
             fail(layer.place, layer.name, f'"{key}" has {number}: this machine has {has}')
+
+
+def flat(topology: Topology) -> Topology:
+    """The same CPUs, as cores of one cache and one node."""
+    cpus = tuple(
+        replace(cpu, smt_siblings=(cpu.id,), llc=0, node=0, capacity=FULL_CAPACITY)
+        for cpu in topology.cpus
+    )
+    return replace(topology, cpus=cpus)

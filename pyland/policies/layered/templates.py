@@ -70,3 +70,15 @@ def _of_cgroup(layer: Layer, path: str, root: Path) -> Layer:
         template=None,
         cpuset=cpuset,
     )
+
+
+def cpusets(root: Path = CGROUPS) -> list[int]:
+    """The masks of the CPU sets that cgroups have, each once."""
+    masks = set()
+    for _, path in cgroups_below(root):
+        try:
+            text = (root / path / "cpuset.cpus.effective").read_text(encoding="ascii")
+            masks.add(sum(1 << cpu for cpu in parse_cpu_list(text)))
+        except (OSError, ValueError):
+            continue
+    return sorted(masks)
