@@ -32,6 +32,7 @@ static __noinline void note_runnable(const struct task_struct *p, struct task_ct
 		t->awake_runtime_ns = 0;
 		t->wakeup_ns = now;
 	}
+	count_in_domain(t, weight);
 	if (t->weight_counted == weight)
 		return;
 	gauges = user_cpu(bpf_get_smp_processor_id());
@@ -48,6 +49,7 @@ static __always_inline void note_not_runnable(struct task_ctx *t)
 	struct pyland_user_cpu *gauges;
 
 	count_in_group(t, 0);
+	count_in_domain(t, 0);
 	if (!t->weight_counted)
 		return;
 	gauges = user_cpu(bpf_get_smp_processor_id());
@@ -93,6 +95,7 @@ SEC("struct_ops/pyland_running")
 void BPF_PROG(pyland_running, struct task_struct *p)
 {
 	struct pyland_cpu *c = this_cpu_state(), *task_cpu = cpu_state(scx_bpf_task_cpu(p));
+	struct pyland_user_cpu *u;
 	struct task_ctx *t;
 	bool waited, ordered;
 	u64 slice_ns;
@@ -120,6 +123,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	t->yielded = 0;
 	t->interrupted = 0;
 	c->nr_running++;
+	task_cpu->running_rank = rank_of(t);
 	if (task_cpu->idle)
 		note_idle(scx_bpf_task_cpu(p), task_cpu, false);
 	/* Of the task's CPU: another CPU calls here when it changes the nice value or affinity. */
@@ -141,12 +145,19 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	if (ordered && t->vtime_known && shared.handed_over == user.generation)
 		note_vtime(t, t->key_ns);
 	t->queue = QUEUE_NONE;
+	u = user_cpu(scx_bpf_task_cpu(p));
+	if (u) {
+		u->running_pid = p->pid;
+		u->running_since_ns = t->start_ns;
+		u->running_vtime_ns = task_cpu->running_vtime_ns;
+	}
 }
 
 SEC("struct_ops/pyland_stopping")
 void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 {
 	struct pyland_cpu *c = this_cpu_state(), *task_cpu = cpu_state(scx_bpf_task_cpu(p));
+	struct pyland_user_cpu *u;
 	struct task_ctx *t;
 	s64 delta_ns;
 
@@ -173,6 +184,12 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 		t->awake_runtime_ns += delta_ns;
 		t->total_runtime_ns += delta_ns;
 		t->left_ns -= t->left_ns < (u64)delta_ns ? t->left_ns : delta_ns;
+		count_used(t, delta_ns);
+	}
+	u = user_cpu(scx_bpf_task_cpu(p));
+	if (u) {
+		u->running_pid = 0;
+		u->busy_ns += delta_ns > 0 ? delta_ns : 0;
 	}
 	charge_task(t, t->stop_ns);
 	tell(PYLAND_WANT_STOPPED, PYLAND_EVENT_STOPPED, p, delta_ns > 0 ? delta_ns : 0);

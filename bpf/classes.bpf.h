@@ -81,6 +81,35 @@ static __noinline s32 cpu_to_preempt(s32 cpu, u64 dsq_id, const struct task_stru
 	return find.cpu >= 0 ? find.cpu : cpu;
 }
 
+static long has_lower_rank(u64 cpu, void *context)
+{
+	struct find_last *find = context;
+	struct pyland_cpu *c = cpu_state(cpu);
+
+	if (!c || !c->running_since_ns || c->running_rank >= find->latest_ns ||
+	    !takes_from(cpu, find->dsq_id, find->p))
+		return 0;
+	find->latest_ns = c->running_rank;
+	find->cpu = cpu;
+	return 0;
+}
+
+/*
+ * The CPU to interrupt for a task that woke up: as above, but for a domain whose tasks interrupt
+ * others, the CPU whose task has the lowest rank below the domain's.
+ */
+static __noinline s32 cpu_to_interrupt(const struct task_struct *p, const struct task_ctx *t,
+				       s32 cpu, u64 now)
+{
+	struct find_last find = { .p = p, .dsq_id = t->dsq_id, .cpu = -1 };
+
+	if (!interrupts_by_rank(t))
+		return cpu_to_preempt(cpu, t->dsq_id, p, now);
+	find.latest_ns = rank_of(t);
+	bpf_loop(config.nr_cpu_ids, has_lower_rank, &find, 0);
+	return find.cpu >= 0 ? find.cpu : cpu_to_preempt(cpu, t->dsq_id, p, now);
+}
+
 /*
  * A higher class interrupted user space in the middle of a cycle. User space continues on the next
  * CPU that looks for work; this makes a CPU look soon.
@@ -95,7 +124,7 @@ static __always_inline void move_user_space(const struct task_struct *p, s32 cpu
 		scx_bpf_kick_cpu(idle_cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 		return;
 	}
-	cpu = cpu_to_preempt(cpu, DOMAIN_DSQ + domain_of(cpu), NULL, now);
+	cpu = cpu_to_preempt(cpu, queue_at(cpu), NULL, now);
 	c = cpu_state(cpu);
 	if (c && c->running_since_ns)
 		preempt_soon(cpu, c, now, 0);

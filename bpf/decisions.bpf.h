@@ -75,18 +75,22 @@ static __always_inline void pick_queue(struct task_struct *p, struct task_ctx *t
 		dsq_id = DOMAIN_DSQ + (PYLAND_CPU_DOMAIN - cpu);
 		/* The CPU that wakes up takes it, from another domain if need be. */
 		if (drain->some_idle)
-			kick = pick_idle_cpu(p->cpus_ptr, prev_cpu);
+			kick = pick_in_domain(p, PYLAND_CPU_DOMAIN - cpu, prev_cpu);
 	} else if (cpu >= 0) {
 		dsq_id = kick = cpu;
 	} else if (p->nr_cpus_allowed == 1) {
 		dsq_id = cpu = kick = prev_cpu;
+	} else if (sets_domains()) {
+		dsq_id = queue_unplaced(p, t, prev_cpu);
+		if (drain->some_idle)
+			kick = pick_in_domain(p, domain_of_task(p, t, prev_cpu), prev_cpu);
 	} else if (drain->some_idle && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) &&
 		   scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
 		dsq_id = kick = prev_cpu;
 	} else {
 		/* A task that waits for its own CPU still does. */
 		dsq_id = t->dsq_id < config.nr_cpu_ids && !(drain->some_idle) ? t->dsq_id :
-			 DOMAIN_DSQ + domain_of(prev_cpu);
+			 queue_at(prev_cpu);
 		if (drain->some_idle)
 			kick = pick_idle_cpu(p->cpus_ptr, prev_cpu);
 		if (kick >= 0)
@@ -107,10 +111,8 @@ static __always_inline s32 checked_place(struct task_struct *p, const struct pyl
 		return cpu;
 	shared.places = 1;
 	if (cpu <= PYLAND_CPU_DOMAIN && cpu > PYLAND_CPU_DOMAIN - PYLAND_NR_DOMAINS) {
-		if (domain_has_cpu(p, PYLAND_CPU_DOMAIN - cpu)) {
-			shared.domains_used = 1;
+		if (domain_has_cpu(p, PYLAND_CPU_DOMAIN - cpu))
 			return cpu;
-		}
 		c->bounced++;
 	} else if (cpu < PYLAND_CPU_ANY || cpu >= (s32)config.nr_cpu_ids) {
 		c->bad_decisions++;
@@ -151,6 +153,8 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 		return;
 	}
 	t->place = checked_place(p, d, c);
+	if (t->weight_counted)
+		count_in_domain(t, t->weight_counted);
 	slice_ns = d->slice_ns;
 	if (is_no_slice(slice_ns, config.longest_ns)) {
 		c->bad_decisions++;
@@ -180,7 +184,7 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	t->key_runtime_ns = t->asked_runtime_ns;
 	t->vtime_known = 1;
 	t->of_bpf = 0;
-	note_grant(p, t, d->cpu == PYLAND_CPU_ANY ? slice_ns : 0);
+	note_grant(p, t, d->cpu < 0 ? slice_ns : 0);
 	if (is_waiting(t))
 		moved = move_decided(p, t, c, d->seq, dsq_id, slice_ns, key_ns);
 	c->user_dispatched++;
@@ -197,12 +201,12 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	t->queue = QUEUE_ORDERED;
 	/* A task whose slice has ended has had its turn; a task that woke up may be urgent. */
 	if (t->woke_up && (cpu >= 0 || kick < 0)) {
-		s32 there = cpu_to_preempt(cpu >= 0 ? cpu : prev_cpu, dsq_id, p, now);
+		s32 there = cpu_to_interrupt(p, t, cpu >= 0 ? cpu : prev_cpu, now);
 
 		if (cpu < 0 && drain->takes_one && takes_from(drain->cpu, dsq_id, p))
 			drain->takes_one = false;
 		else if (there != drain->cpu && takes_from(there, dsq_id, p))
-			preempt_for(key_ns, there, now, false);
+			preempt_for(t, key_ns, there, now, false);
 	}
 	if (kick < 0 || kick == drain->cpu)
 		return;

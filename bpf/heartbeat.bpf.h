@@ -46,6 +46,7 @@ static __noinline void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now,
 
 static long rescue_cpu(u64 cpu, void *context)
 {
+	struct pyland_user_cpu *u = user_cpu(cpu);
 	struct pyland_cpu *c = cpu_state(cpu);
 	u64 now = *(u64 *)context, after_ns = RESCUE_NS;
 
@@ -57,6 +58,8 @@ static long rescue_cpu(u64 cpu, void *context)
 	if (c->nohz_full)
 		time_slice(cpu, c, now);
 	rescue_starved(cpu, c, now, after_ns);
+	if (u)
+		u->nr_waiting = scx_bpf_dsq_nr_queued(cpu);
 	return 0;
 }
 
@@ -135,6 +138,14 @@ static long hand_over_domain(u64 domain, void *context)
 	return !c;
 }
 
+/* How many domains a policy has ever set: a task may wait in any of them. */
+static __always_inline u32 domains_ever(void)
+{
+	u32 nr = nr_domains();
+
+	return shared.domains_most > nr ? shared.domains_most : nr;
+}
+
 /* Once after a swap: the queued tasks were decided by the old policy. */
 static __always_inline void hand_over(struct pyland_cpu *c)
 {
@@ -149,9 +160,7 @@ static __always_inline void hand_over(struct pyland_cpu *c)
 	trust(now_ns());
 	bpf_loop(config.nr_llcs, hand_over_held, NULL, 0);
 	bpf_loop(config.nr_cpu_ids, hand_over_cpu, NULL, 0);
-	/* All domains: an earlier policy may have set any of them for a moment. */
-	bpf_loop(PYLAND_NR_DOMAINS, hand_over_domain, NULL, 0);
-	shared.domains_used = 0;
+	bpf_loop(domains_ever(), hand_over_domain, NULL, 0);
 	shared.handed_over = generation;
 }
 
@@ -162,7 +171,32 @@ static __always_inline void ask_again(u64 now)
 		return;
 	shared.left_out = 0;
 	bpf_loop(config.nr_cpu_ids, hand_over_cpu, NULL, 0);
-	bpf_loop(nr_domains(), hand_over_domain, NULL, 0);
+	bpf_loop(domains_ever(), hand_over_domain, NULL, 0);
+}
+
+/* The gauges of a domain's queue. */
+static __noinline void sample_domain(u32 domain)
+{
+	struct pyland_user_domain *d = user_domain(domain);
+	s32 nr = scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain);
+	struct bpf_iter_scx_dsq it;
+	struct task_ctx *t = NULL;
+	struct task_struct *p;
+
+	if (!d)
+		return;
+	d->nr_waiting = nr > 0 ? nr : 0;
+	d->head_since_ns = 0;
+	if (nr <= 0)
+		return;
+	if (!bpf_iter_scx_dsq_new(&it, DOMAIN_DSQ + domain, 0)) {
+		p = bpf_iter_scx_dsq_next(&it);
+		if (p)
+			t = task_state(p);
+		if (t)
+			d->head_since_ns = t->decided_ns;
+	}
+	bpf_iter_scx_dsq_destroy(&it);
 }
 
 static long rescue_domain(u64 domain, void *context)
@@ -171,6 +205,8 @@ static long rescue_domain(u64 domain, void *context)
 
 	if (c)
 		rescue_starved(DOMAIN_DSQ + domain, c, *(u64 *)context, RESCUE_NS);
+	if (sets_domains())
+		sample_domain(domain);
 	return !c;
 }
 
@@ -211,7 +247,7 @@ static int beat(void *map, u32 *key, struct heartbeat *h)
 		ask_again(now);
 	}
 	bpf_loop(config.nr_cpu_ids, rescue_cpu, &now, 0);
-	bpf_loop(PYLAND_NR_DOMAINS, rescue_domain, &now, 0);
+	bpf_loop(domains_ever(), rescue_domain, &now, 0);
 	shared.due_ns = DUE_AT_ONCE;
 	wake_cpu_for_user_space();
 	bpf_rcu_read_unlock();

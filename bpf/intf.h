@@ -15,7 +15,9 @@
 enum pyland_limits {
 	PYLAND_CPU_ANY = -1,		/* decision: BPF picks the CPU */
 	PYLAND_CPU_DOMAIN = -2,		/* decision: minus a domain's number */
-	PYLAND_NR_DOMAINS = 64,		/* the first are the machine's LLCs */
+	PYLAND_NR_DOMAINS = 1024,	/* the first are the machine's LLCs, unless the policy sets them */
+	PYLAND_NR_SERVED = 64,		/* domains that a CPU serves at most */
+	PYLAND_MASK_WORDS = 16,		/* of 64 CPUs each */
 	PYLAND_NR_GROUPS = 2048,	/* of the CPU controller; further ones count as the root */
 	PYLAND_FULL_PERFORMANCE = 1024,
 	PYLAND_BASE_RECORD = 112,	/* bytes of a record without the extra fields */
@@ -113,7 +115,8 @@ struct pyland_cpu {
 	unsigned long long amended;		/* decisions for a task that had left its queue */
 	unsigned long long continued;		/* continued within a decision that lasts */
 	unsigned long long late;		/* decisions for a task that had moved on */
-	unsigned long long bounced;		/* decisions for a CPU the task may not use */
+	unsigned long long bounced;		/* decisions for a CPU or domain the task may not use */
+	unsigned long long outside;		/* enqueues of tasks that their domain has no CPU for */
 	unsigned long long failed;		/* attempts that the kernel refused outright */
 	unsigned long long bad_decisions;	/* malformed, or out of any range */
 	unsigned long long rescued;		/* decided, then starved in a queue */
@@ -165,10 +168,12 @@ struct pyland_cpu {
 	unsigned int cuts;		/* tasks that the policy cut short since ... */
 	unsigned int looks_left;	/* of a search through held tasks */
 	unsigned long long cuts_since_ns;
+	int running_rank;		/* of the domain of the task that runs */
+	int pad_rank;
 	unsigned long long picked_dsq;	/* where the decision that this CPU applies puts its task */
 	int picked_cpu;
 	int picked_kick;
-	unsigned long long pad_cache_line[6];
+	unsigned long long pad_cache_line[4];
 };
 
 /*
@@ -180,12 +185,37 @@ struct pyland_user_cpu {
 	long long nr_runnable;
 	long long weight_runnable;
 	unsigned int idle;
+	int running_pid;		/* 0: no task, or user space */
+	unsigned long long running_since_ns;
+	unsigned long long running_vtime_ns;	/* its key */
+	unsigned long long busy_ns;		/* CPU time of tasks, up to the last that stopped */
+	unsigned int nr_waiting;		/* in the CPU's own queue, at the last heartbeat */
+	unsigned int pad;
 
 	/* Set by the policy. */
-	unsigned int domain;		/* the CPU takes from the queue of this domain */
 	unsigned int performance;	/* target, 0 to 1024, plus 1; 0: never set */
+	unsigned int nr_served;
+	unsigned short served[64];	/* domains, in the order in which the CPU serves them */
+};
+
+/* What the policy says of a domain, and its gauges. BPF must be safe with any value in it. */
+struct pyland_user_domain {
+	unsigned long long cpus[16];		/* its home, as a mask */
+	unsigned long long spill[16];
+	unsigned int version;			/* goes up when something above has changed */
+	int rank;
+	unsigned int preempt;			/* its tasks interrupt those of lower rank */
+	unsigned int ask_first;			/* no task goes to an idle CPU undecided */
+	unsigned long long pad_cache_line[6];
+
+	/* Gauges, which BPF never reads. */
+	long long nr_runnable;
+	long long weight_runnable;
+	unsigned long long used_ns;
+	unsigned long long head_since_ns;	/* when the first that waits was queued; 0: none waits */
+	unsigned int nr_waiting;		/* at the last heartbeat */
 	unsigned int pad;
-	unsigned long long pad_cache_line[4];
+	unsigned long long pad_gauges[3];
 };
 
 /* Set before the object is loaded, constant to the verifier. */
@@ -218,6 +248,8 @@ struct pyland_user {
 	unsigned long long lasts_ns;		/* how long the policy's decisions last */
 	unsigned long long margin_ns;		/* by which a task is ahead of one that it interrupts */
 	unsigned long long interval_ns;		/* how often the policy wants to run; 0: it does not care */
+	unsigned int nr_domains;		/* that the policy has set; 0: one for each LLC */
+	unsigned int pad_domains;
 
 	/* Written by BPF. */
 	unsigned long long clock_ns;		/* when user space last got a CPU */
@@ -227,7 +259,7 @@ struct pyland_user {
 	/* Written by the supervisor. */
 	unsigned int request;			/* goes up when it has sent a message */
 	unsigned int pad;
-	unsigned long long pad_cache_line[6];
+	unsigned long long pad_cache_line[5];
 };
 
 /* BPF's own state, which only root can map. */
@@ -252,7 +284,7 @@ struct pyland_shared {
 	unsigned long long lead_ns;		/* of the latest decision for a new task */
 	unsigned long long own_queued_ns;	/* when a task last waited for its own CPU, about */
 	unsigned int handed_over;		/* the generation that knows all queued tasks */
-	unsigned int domains_used;		/* some decision named a domain */
+	unsigned int domains_most;		/* that a policy has set so far, or LLCs */
 	unsigned int places;			/* the present policy names CPUs or domains */
 	unsigned int undecided;			/* tasks since undecided_since_ns */
 	int nr_idle;				/* CPUs that idle */

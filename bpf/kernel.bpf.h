@@ -115,7 +115,15 @@ struct scx_exit_info {
 	char *dump;
 };
 
-struct scx_init_task_args;
+struct scx_init_task_args {
+	bool fork;
+};
+
+/* Only its name counts: the kernel finds its own struct by it. */
+struct bpf_cpumask {
+	char opaque;
+};
+
 struct scx_exit_task_args;
 
 #pragma clang attribute pop

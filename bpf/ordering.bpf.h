@@ -80,6 +80,16 @@ static __always_inline bool is_free_soon(const struct pyland_cpu *c, u64 now)
 	       (s64)(now - c->running_since_ns) < (s64)pause_ns();
 }
 
+/* The queue of a task whose domain has no CPU that its affinity allows: it goes by affinity. */
+static __always_inline u64 queue_outside(const struct task_ctx *t, s32 cpu)
+{
+	struct pyland_cpu *c = this_cpu_state();
+
+	if (c && t->place <= PYLAND_CPU_DOMAIN)
+		c->outside++;
+	return cpu;
+}
+
 /*
  * The queue in which the task waits: where its last decision put it, else that of the domain of
  * its CPU.
@@ -94,16 +104,22 @@ static __always_inline bool is_free_soon(const struct pyland_cpu *c, u64 now)
 static __always_inline u64 queue_of(const struct task_struct *p, const struct task_ctx *t, s32 cpu,
 				    const struct pyland_cpu *c, u64 now)
 {
+	u32 domain;
+
 	if (p->nr_cpus_allowed == 1)
 		return cpu;
+	if (sets_domains() && t->place < 0) {
+		domain = domain_of_task(p, t, cpu);
+		return domain != NO_DOMAIN ? DOMAIN_DSQ + domain : queue_outside(t, cpu);
+	}
 	if (shared.lagging)
-		return DOMAIN_DSQ + domain_of(cpu);
+		return queue_at(cpu);
 	if (t->place <= PYLAND_CPU_DOMAIN && domain_has_cpu(p, PYLAND_CPU_DOMAIN - t->place))
 		return DOMAIN_DSQ + (PYLAND_CPU_DOMAIN - t->place);
 	if (t->place >= 0 && bpf_cpumask_test_cpu(t->place, p->cpus_ptr))
 		return t->place;
 	if (shared.places || !t->woke_up || t->yielded || !is_free_soon(c, now))
-		return DOMAIN_DSQ + domain_of(cpu);
+		return queue_at(cpu);
 	if ((s64)(now - shared.own_queued_ns) > (s64)NSEC_PER_MSEC)
 		shared.own_queued_ns = now;
 	return cpu;
@@ -244,7 +260,7 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 	dsq_insert_vtime(p, dsq_id, slice_ns, key_ns, enq_flags);
 	sync = sync && takes_from(here, dsq_id, p);
 	if (t->woke_up)
-		preempt_for(key_ns, sync ? here : cpu_to_preempt(cpu, dsq_id, p, now), now, sync);
+		preempt_for(t, key_ns, sync ? here : cpu_to_interrupt(p, t, cpu, now), now, sync);
 	time_slice(cpu, task_cpu, now);
 }
 
@@ -269,7 +285,7 @@ static __always_inline bool put_next(struct task_struct *p, struct task_ctx *t, 
 	if (!still_lasts(p, t, now) || scx_bpf_dsq_nr_queued(here) > 0 ||
 	    ((user.wanted & PYLAND_WANT_HOLD) && some_task_is_held()) ||
 	    scx_bpf_dsq_nr_queued(cpu) > 0 ||
-	    scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain_of(cpu)) > 0)
+	    scx_bpf_dsq_nr_queued(queue_at(cpu)) > 0)
 		return false;
 	t->key_ns = clamp_vtime(next_key(p, t));
 	t->key_runtime_ns = t->total_runtime_ns;
@@ -278,6 +294,18 @@ static __always_inline bool put_next(struct task_struct *p, struct task_ctx *t, 
 	dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), t->left_ns, 0);
 	c->continued++;
 	return true;
+}
+
+/* Where a task waits that no decision has placed. */
+static __always_inline u64 queue_unplaced(const struct task_struct *p, const struct task_ctx *t,
+					  s32 cpu)
+{
+	u32 domain;
+
+	if (!sets_domains())
+		return queue_at(cpu);
+	domain = domain_of_task(p, t, cpu);
+	return domain != NO_DOMAIN ? DOMAIN_DSQ + domain : (u64)cpu;
 }
 
 /* Queues a task that the policy is not asked about. */
@@ -293,7 +321,7 @@ static __noinline void queue_unasked(struct task_struct *p, struct task_ctx *t, 
 	t->vtime_known = 1;
 	t->of_bpf = 1;
 	t->decided_ns = now;
-	t->dsq_id = p->nr_cpus_allowed == 1 ? cpu : DOMAIN_DSQ + domain_of(cpu);
+	t->dsq_id = p->nr_cpus_allowed == 1 ? (u64)cpu : queue_unplaced(p, t, cpu);
 	t->queue = QUEUE_ORDERED;
 	dsq_insert_vtime(p, t->dsq_id, weighted_slice(p, t, config.shortest_ns), key_ns, enq_flags);
 }

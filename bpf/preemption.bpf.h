@@ -9,19 +9,26 @@
 #include "userspace.bpf.h"
 
 /*
- * Interrupts the task that runs there for a task with this key, if it is due later by more than
- * the policy's margin. A task that does not compute first runs for a moment: else tasks that send
+ * Interrupts the task that runs there for a task @t with this key, if it is due later by more than
+ * the policy's margin, or if the rank of its domain is lower and that of @t may interrupt it. A task that does not compute first runs for a moment: else tasks that send
  * each other messages would be interrupted at each message. A waker that says that it is about to
  * sleep (@sync) has a shortest slice to do so: some wakers never sleep.
  */
-static __noinline void preempt_for(u64 vtime_ns, s32 cpu, u64 now, bool sync)
+static __noinline void preempt_for(const struct task_ctx *t, u64 vtime_ns, s32 cpu, u64 now,
+				   bool sync)
 {
 	u64 least_ns = sync ? config.shortest_ns : 0;
 	struct pyland_cpu *c = cpu_state(cpu), *mine = this_cpu_state();
 	s64 ran_ns;
+	s32 rank = rank_of(t);
 
-	if (!c || !mine || !c->running_since_ns)
+	if (!c || !mine || !c->running_since_ns || c->running_rank > rank)
 		return;
+	if (c->running_rank < rank && interrupts_by_rank(t)) {
+		preempt_soon(cpu, c, now, 0);
+		mine->preemptions++;
+		return;
+	}
 	ran_ns = now - c->running_since_ns;
 	if (!is_due_later(c->running_vtime_ns, ran_ns, vtime_ns, user.margin_ns))
 		return;
@@ -36,7 +43,10 @@ static __noinline bool takes_from(s32 cpu, u64 dsq_id, const struct task_struct 
 {
 	if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
 		return false;
-	return dsq_id == (u64)cpu || dsq_id == DOMAIN_DSQ + domain_of(cpu);
+	if (dsq_id == (u64)cpu)
+		return true;
+	return dsq_id >= DOMAIN_DSQ && dsq_id < DOMAIN_DSQ + PYLAND_NR_DOMAINS &&
+	       serves(cpu, dsq_id - DOMAIN_DSQ);
 }
 
 #endif

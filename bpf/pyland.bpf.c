@@ -21,13 +21,27 @@
 
 char _license[] SEC("license") = "GPL";
 
+/* An idle CPU for a task that wakes up, near its previous one; negative when none. */
+static __always_inline s32 select_near(struct task_struct *p, s32 prev_cpu, u64 wake_flags)
+{
+	u64 in_node = 0;
+	s32 cpu;
+
+	if (config.numa_local && config.idle_per_node)
+		in_node = kernel_enum(scx_pick_idle_cpu_flags, SCX_PICK_IDLE_IN_NODE);
+	cpu = select_idle_cpu(p, prev_cpu, wake_flags, in_node);
+	if (cpu < 0 && in_node)
+		cpu = select_idle_cpu(p, prev_cpu, wake_flags, 0);
+	return cpu;
+}
+
 SEC("struct_ops/pyland_select_cpu")
 s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
 	bool sync = wake_flags & kernel_enum(scx_wake_flags, SCX_WAKE_SYNC);
 	struct pyland_cpu *c;
 	struct task_ctx *t;
-	u64 in_node = 0, now;
+	u64 queue, now;
 	s32 cpu;
 
 	if (is_scheduler(p) || waits_for_quota(p))
@@ -46,11 +60,10 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	/* If no CPU idles, skip the kernel's search: it would take 400 instructions. */
 	cpu = -1;
 	if (shared.nr_idle > 0) {
-		if (config.numa_local && config.idle_per_node)
-			in_node = kernel_enum(scx_pick_idle_cpu_flags, SCX_PICK_IDLE_IN_NODE);
-		cpu = select_idle_cpu(p, prev_cpu, wake_flags, in_node);
-		if (cpu < 0 && in_node)
-			cpu = select_idle_cpu(p, prev_cpu, wake_flags, 0);
+		if (sets_domains())
+			cpu = is_asked_first(t) ? -1 : pick_for_task(p, t, prev_cpu);
+		else
+			cpu = select_near(p, prev_cpu, wake_flags);
 	}
 	if (cpu < 0) {
 		c->wakes_sync = sync;
@@ -58,8 +71,8 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	}
 
 	/* Tasks that already wait for this CPU go first. The kick wakes the CPU for them. */
-	if (scx_bpf_dsq_nr_queued(cpu) > 0 ||
-	    scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain_of(cpu)) > 0) {
+	queue = sets_domains() ? queue_unplaced(p, t, cpu) : queue_at(cpu);
+	if (scx_bpf_dsq_nr_queued(cpu) > 0 || scx_bpf_dsq_nr_queued(queue) > 0) {
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 		return cpu;
 	}
@@ -134,8 +147,9 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 
 	/* select_cpu did not run for this task, or a higher class has just taken its CPU. */
 	if (((cpu_selected && !(enq_flags & cpu_selected) && !scx_bpf_task_running(p)) ||
-	     t->interrupted) && !scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain_of(cpu))) {
-		idle_cpu = pick_idle_cpu(p->cpus_ptr, cpu);
+	     t->interrupted) && !is_asked_first(t) &&
+	    !scx_bpf_dsq_nr_queued(queue_unplaced(p, t, cpu))) {
+		idle_cpu = pick_for_task(p, t, cpu);
 		if (idle_cpu >= 0) {
 			dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | idle_cpu,
 				   weighted_slice(p, t, config.longest_ns), enq_flags);
@@ -289,8 +303,7 @@ void BPF_PROG(pyland_update_idle, s32 cpu, bool idle)
 
 	if (c)
 		note_idle(cpu, c, idle);
-	if (idle && c && (work_is_queued(cpu, c->llc) ||
-			  (config.nr_llcs > 1 && some_queued(DOMAIN_DSQ, nr_domains()))))
+	if (idle && c && work_is_queued(cpu, c->llc))
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 }
 

@@ -5,29 +5,13 @@
 #ifndef PYLAND_QUEUES_BPF_H
 #define PYLAND_QUEUES_BPF_H
 
+#include "idle.bpf.h"
 #include "records.bpf.h"
 #include "trust.bpf.h"
 #include "userspace.bpf.h"
 
 /* How many tasks a CPU looks at to find one that ran there last. */
 #define NEAR_LOOKS	12
-
-/* Any idle CPU that @allowed has, reserved for the caller; negative when none. */
-static __noinline s32 pick_idle_cpu(const struct cpumask *allowed, s32 near_cpu)
-{
-	if (config.idle_per_node && bpf_ksym_exists(scx_bpf_pick_idle_cpu_node)) {
-		struct pyland_cpu *near = cpu_state(near_cpu);
-		s32 node = near ? near->node : 0;
-		u64 in_node = config.numa_local ?
-			kernel_enum(scx_pick_idle_cpu_flags, SCX_PICK_IDLE_IN_NODE) : 0;
-		s32 cpu = scx_bpf_pick_idle_cpu_node(allowed, node, in_node);
-
-		if (cpu >= 0 || !config.numa_local)
-			return cpu;
-		return scx_bpf_pick_idle_cpu_node(allowed, node, 0);
-	}
-	return scx_bpf_pick_idle_cpu(allowed, 0);
-}
 
 /* The vtime of a queue's head; false when the queue is empty. */
 static __always_inline bool head_vtime(u64 dsq_id, u64 *vtime_ns)
@@ -42,30 +26,6 @@ static __always_inline bool head_vtime(u64 dsq_id, u64 *vtime_ns)
 	}
 	bpf_iter_scx_dsq_destroy(&it);
 	return p;
-}
-
-struct find_cpu {
-	const struct task_struct *p;
-	u32 domain;
-	bool found;
-};
-
-static long serves_domain(u64 cpu, void *context)
-{
-	struct find_cpu *find = context;
-
-	find->found = domain_of(cpu) == find->domain &&
-		      bpf_cpumask_test_cpu(cpu, find->p->cpus_ptr);
-	return find->found;
-}
-
-/* True if the task may run on a CPU of the domain. Nearly all tasks may run on any CPU. */
-static __always_inline bool domain_has_cpu(const struct task_struct *p, u32 domain)
-{
-	struct find_cpu find = { .p = p, .domain = domain };
-
-	bpf_loop(config.nr_cpu_ids, serves_domain, &find, 0);
-	return find.found;
 }
 
 /*
@@ -101,7 +61,7 @@ static __always_inline bool take_from_far(s32 cpu, u64 domain_dsq, struct pyland
 	u64 far_ns = 0, near_ns = 0, dsq_id;
 	u32 nr = nr_domains();
 
-	if (nr < 2 || shared.domains_used || (s64)(now - c->far_look_ns) < 0)
+	if (nr < 2 || (s64)(now - c->far_look_ns) < 0)
 		return false;
 	c->far_look_ns = now + config.longest_ns;
 	c->far_domain = c->far_domain + 1 < nr ? c->far_domain + 1 : 0;
@@ -162,15 +122,102 @@ static __always_inline bool take_of_domain(s32 cpu, u64 domain_dsq, struct pylan
 	return taken || dsq_move_to_local(domain_dsq);
 }
 
+/* The served domain whose head goes first: of the highest rank with tasks, the lowest key. */
+struct find_served {
+	s32 cpu;
+	u32 domain;
+	s32 rank;
+	u64 key_ns;
+};
+
+static long is_served_first(u64 i, void *context)
+{
+	struct find_served *find = context;
+	struct pyland_user_cpu *u = user_cpu(find->cpu);
+	struct pyland_user_domain *d;
+	u64 key_ns = 0;
+	u32 domain;
+
+	if (!u)
+		return 1;
+	domain = u->served[i % PYLAND_NR_SERVED] % PYLAND_NR_DOMAINS;
+	if (scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain) <= 0)
+		return 0;
+	d = user_domain(domain);
+	if (!d || !serves(find->cpu, domain) || !head_vtime(DOMAIN_DSQ + domain, &key_ns))
+		return 0;
+	if (find->domain != NO_DOMAIN) {
+		if (d->rank < find->rank)
+			return 1;
+		if ((s64)(key_ns - find->key_ns) >= 0)
+			return 0;
+	}
+	find->domain = domain;
+	find->rank = d->rank;
+	find->key_ns = key_ns;
+	return 0;
+}
+
+static long take_served_at(u64 i, void *context)
+{
+	struct find_served *find = context;
+	struct pyland_user_cpu *u = user_cpu(find->cpu);
+	u32 domain;
+
+	if (!u)
+		return 1;
+	domain = u->served[i % PYLAND_NR_SERVED] % PYLAND_NR_DOMAINS;
+	if (!serves(find->cpu, domain) || !dsq_move_to_local(DOMAIN_DSQ + domain))
+		return 0;
+	find->domain = domain;
+	return 1;
+}
+
+/*
+ * Takes a task where the policy has set domains: from the CPU's own queue or from the domains that
+ * it serves, whichever is due first.
+ */
+APART int take_served(s32 cpu, u64 now)
+{
+	struct find_served find = { .cpu = cpu, .domain = NO_DOMAIN };
+	struct pyland_user_cpu *u = user_cpu(cpu);
+	struct pyland_cpu *c = cpu_state(cpu);
+	u64 dsq_id;
+	u32 nr;
+
+	if (!u || !c)
+		return false;
+	nr = u->nr_served;
+	if (nr > PYLAND_NR_SERVED)
+		nr = PYLAND_NR_SERVED;
+	bpf_loop(nr, is_served_first, &find, 0);
+	if (find.domain == NO_DOMAIN)
+		return dsq_move_to_local(cpu);
+	dsq_id = DOMAIN_DSQ + find.domain;
+	if (own_goes_first(cpu, dsq_id, c) && dsq_move_to_local(cpu)) {
+		c->last_was_own = 1;
+		return true;
+	}
+	c->last_was_own = 0;
+	if (take_of_domain(cpu, dsq_id, c, now) || dsq_move_to_local(cpu))
+		return true;
+	/* The tasks there may not run on this CPU; those of another domain may. */
+	find.domain = NO_DOMAIN;
+	bpf_loop(nr, take_served_at, &find, 0);
+	return find.domain != NO_DOMAIN;
+}
+
 /* Takes the task that is due first, from the CPU's own queue and its domain's. */
 APART int take_ordered(s32 cpu, u64 now)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
-	u64 domain_dsq = DOMAIN_DSQ + domain_of(cpu);
+	u64 domain_dsq = queue_at(cpu);
 	bool own_first;
 
 	if (!c)
 		return false;
+	if (sets_domains())
+		return take_served(cpu, now);
 	if (take_from_far(cpu, domain_dsq, c, now))
 		return true;
 	own_first = own_goes_first(cpu, domain_dsq, c);
@@ -182,9 +229,59 @@ APART int take_ordered(s32 cpu, u64 now)
 	return take_of_domain(cpu, domain_dsq, c, now) || (!own_first && dsq_move_to_local(cpu));
 }
 
+/* A search through the domains from which a CPU may take, near ones first. */
+struct find_spilled {
+	s32 cpu;
+	u32 nr;
+	u32 begin;
+	bool found;
+};
+
+static __always_inline void begin_near(struct find_spilled *find)
+{
+	find->nr = nr_domains();
+	find->begin = domain_of(find->cpu) + 1;
+	if (find->begin >= find->nr)
+		find->begin = 0;
+}
+
+static __always_inline u32 spilled_at(const struct find_spilled *find, u32 i)
+{
+	u32 at = find->begin + i;
+
+	return at < find->nr ? at : at - find->nr;
+}
+
+static long is_spilled_at(u64 i, void *context)
+{
+	struct find_spilled *find = context;
+	u32 domain = spilled_at(find, i);
+
+	find->found = scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain) > 0 &&
+		      may_take_from(find->cpu, domain);
+	return find->found;
+}
+
+static long take_spilled_at(u64 i, void *context)
+{
+	struct find_spilled *find = context;
+	u32 domain = spilled_at(find, i);
+
+	find->found = scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain) > 0 &&
+		      may_take_from(find->cpu, domain) && dsq_move_to_local(DOMAIN_DSQ + domain);
+	return find->found;
+}
+
 /* For a CPU that would idle: takes a task that waits in another domain, or for another CPU. */
 APART int take_elsewhere(s32 cpu, u64 now)
 {
+	struct find_spilled find = { .cpu = cpu };
+
+	if (sets_domains()) {
+		begin_near(&find);
+		bpf_loop(find.nr, take_spilled_at, &find, 0);
+		return find.found;
+	}
 	return take_of_range(DOMAIN_DSQ, nr_domains(), domain_of(cpu)) ||
 	       (!shared.places && (s64)(now - shared.own_queued_ns) < (s64)OWN_QUEUED_NS &&
 		take_of_range(0, config.nr_cpu_ids, cpu));
@@ -193,10 +290,18 @@ APART int take_elsewhere(s32 cpu, u64 now)
 /* True if a task waits that this CPU can take: then the CPU must not go idle. */
 static __noinline bool work_is_queued(s32 cpu, u32 llc)
 {
-	return scx_bpf_dsq_nr_queued(cpu) > 0 ||
-	       scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain_of(cpu)) > 0 ||
-	       scx_bpf_dsq_nr_queued(HOLDING_DSQ + llc) > 0 ||
-	       (scheduler_waits() && scheduler_has_work(false));
+	struct find_spilled find = { .cpu = cpu };
+
+	if (scx_bpf_dsq_nr_queued(cpu) > 0 || scx_bpf_dsq_nr_queued(HOLDING_DSQ + llc) > 0 ||
+	    (scheduler_waits() && scheduler_has_work(false)))
+		return true;
+	if (sets_domains()) {
+		begin_near(&find);
+		bpf_loop(find.nr, is_spilled_at, &find, 0);
+		return find.found;
+	}
+	return scx_bpf_dsq_nr_queued(queue_at(cpu)) > 0 ||
+	       (config.nr_llcs > 1 && some_queued(DOMAIN_DSQ, nr_domains()));
 }
 
 #endif

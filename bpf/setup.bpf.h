@@ -64,6 +64,17 @@ static __always_inline bool is_memory_helper(const struct task_struct *p)
 	       !bpf_strncmp(p->comm, 10, "khugepaged");
 }
 
+/* A new task belongs to its parent's domain until it is decided. */
+static __always_inline void inherit_domain(struct task_ctx *t)
+{
+	struct task_ctx *parent = task_state(bpf_get_current_task_btf());
+
+	if (!parent || parent->place > PYLAND_CPU_DOMAIN)
+		return;
+	t->place = parent->place;
+	t->generation = parent->generation;
+}
+
 SEC("struct_ops/pyland_init_task")
 s32 BPF_PROG(pyland_init_task, struct task_struct *p, struct scx_init_task_args *args)
 {
@@ -73,6 +84,8 @@ s32 BPF_PROG(pyland_init_task, struct task_struct *p, struct scx_init_task_args 
 		return -12; /* -ENOMEM */
 	t->kernel_helper = is_memory_helper(p);
 	t->place = PYLAND_CPU_ANY;
+	if (args->fork)
+		inherit_domain(t);
 	return 0;
 }
 

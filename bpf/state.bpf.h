@@ -109,6 +109,7 @@ struct task_ctx {
 	u32 group;			/* the number of that group */
 	u32 group_counted;		/* its own weight, in the group's count while it is runnable */
 	u32 weight;			/* effective: of its own weight and its group's share */
+	u32 domain_counted;		/* its domain, + 1, in whose gauges it is; else 0 */
 };
 
 struct {
@@ -144,6 +145,14 @@ struct {
 	__type(key, u32);
 	__type(value, struct pyland_user_cpu);
 } user_cpus SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, PYLAND_NR_DOMAINS);
+	__type(key, u32);
+	__type(value, struct pyland_user_domain);
+} user_domains SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -191,24 +200,6 @@ static __always_inline struct pyland_user_cpu *user_cpu(s32 cpu)
 	u32 key = cpu;
 
 	return bpf_map_lookup_elem(&user_cpus, &key);
-}
-
-/* The domain whose queue the CPU looks into: its LLC's, unless the policy has set another. */
-static __always_inline u32 domain_of(s32 cpu)
-{
-	struct pyland_user_cpu *u = user_cpu(cpu);
-	u32 domain = u ? u->domain % PYLAND_NR_DOMAINS : 0;
-
-	if (domain >= config.nr_llcs && !shared.domains_used)
-		shared.domains_used = 1;
-	return domain;
-}
-
-/* How many domains there are: those of the LLCs, unless the policy makes others. */
-static __always_inline u32 nr_domains(void)
-{
-	return shared.domains_used || config.nr_llcs > PYLAND_NR_DOMAINS ? PYLAND_NR_DOMAINS :
-									   config.nr_llcs;
 }
 
 /* True if the task is in a queue of pyland's. */

@@ -6,7 +6,7 @@
 #ifndef PYLAND_USERSPACE_BPF_H
 #define PYLAND_USERSPACE_BPF_H
 
-#include "ranges.bpf.h"
+#include "domains.bpf.h"
 
 /* Values of shared.due_ns: as soon as possible; and while a cycle runs and no other is needed. */
 #define DUE_AT_ONCE	0
@@ -125,7 +125,7 @@ APART int head_computes(u64 dsq_id)
 static __always_inline bool wakeups_go_first(s32 cpu)
 {
 	return shared.wakeup_waits &&
-	       (head_computes(cpu) || head_computes(DOMAIN_DSQ + domain_of(cpu)));
+	       (head_computes(cpu) || head_computes(queue_at(cpu)));
 }
 
 /*

@@ -154,13 +154,9 @@ static int write_topology(struct pyland_object *o, unsigned int nr_cpus,
 {
 	unsigned int entries;
 	int fd = pyland_map_fd(o, "cpus", &entries);
-	int user_fd = pyland_map_fd(o, "user_cpus", &entries);
 
 	for (unsigned int cpu = 0; cpu < nr_cpus; cpu++) {
-		struct pyland_user_cpu user = { .domain = cpus[cpu].llc % PYLAND_NR_DOMAINS };
-
-		if (bpf_map_update_elem(fd, &cpu, &cpus[cpu], BPF_ANY) ||
-		    bpf_map_update_elem(user_fd, &cpu, &user, BPF_ANY))
+		if (bpf_map_update_elem(fd, &cpu, &cpus[cpu], BPF_ANY))
 			return pyland_fail(-errno, "maps of CPU %u: %s", cpu, strerror(errno));
 	}
 	return 0;
@@ -258,8 +254,9 @@ int pyland_ring_maps(struct pyland_object *o, struct pyland_ring_maps *maps)
 	maps->dispatched = pyland_map_fd(o, "dispatched", &maps->dispatched_bytes);
 	maps->user = pyland_map_fd(o, ".data.user", &one);
 	maps->user_cpus = pyland_map_fd(o, "user_cpus", &maps->nr_cpus);
-	return maps->queued < 0 || maps->dispatched < 0 || maps->user < 0 || maps->user_cpus < 0 ?
-	       -ENOENT : 0;
+	maps->user_domains = pyland_map_fd(o, "user_domains", &one);
+	return maps->queued < 0 || maps->dispatched < 0 || maps->user < 0 || maps->user_cpus < 0 ||
+	       maps->user_domains < 0 ? -ENOENT : 0;
 }
 
 /* The link belongs to this process: the scheduler ends with it, whatever the others do. */

@@ -71,10 +71,12 @@ static void unmap_all(struct pyland_rings *r)
 	unmap_ring(&r->dispatched);
 	unmap(r->user, sizeof(*r->user));
 	unmap(r->cpus, sizeof(*r->cpus) * r->nr_cpus);
+	unmap(r->domains, sizeof(*r->domains) * PYLAND_NR_DOMAINS);
 	memset(&r->queued, 0, sizeof(r->queued));
 	memset(&r->dispatched, 0, sizeof(r->dispatched));
 	r->user = NULL;
 	r->cpus = NULL;
+	r->domains = NULL;
 }
 
 /*
@@ -96,7 +98,9 @@ int pyland_map_again(struct pyland_rings *r, const struct pyland_ring_maps *maps
 		return -1;
 	r->user = map_array(maps->user, ".data.user", sizeof(*r->user));
 	r->cpus = map_array(maps->user_cpus, "user_cpus", sizeof(*r->cpus) * r->nr_cpus);
-	if (!r->user || !r->cpus)
+	r->domains = map_array(maps->user_domains, "user_domains",
+			       sizeof(*r->domains) * PYLAND_NR_DOMAINS);
+	if (!r->user || !r->cpus || !r->domains)
 		return -1;
 	r->request_seen = r->user->request;
 	return 0;

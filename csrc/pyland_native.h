@@ -35,6 +35,7 @@ struct pyland_ring_maps {
 	int dispatched;
 	int user;
 	int user_cpus;
+	int user_domains;
 	unsigned int queued_bytes;
 	unsigned int dispatched_bytes;
 	unsigned int nr_cpus;
@@ -61,6 +62,7 @@ struct pyland_batch {
 struct pyland_rings {
 	struct pyland_user *user;
 	struct pyland_user_cpu *cpus;
+	struct pyland_user_domain *domains;
 	struct pyland_batch *batch;
 	struct pyland_event *events;	/* that came with the batch */
 	struct pyland_decision *decisions;	/* the caller packs here */

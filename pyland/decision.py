@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 CPU_ANY = -1
 """A decision's CPU: any CPU that the task may use; an idle one if there is one."""
 
-NR_DOMAINS = 64
-"""How many queues there are that a policy can give to groups of CPUs."""
-
 PREEMPT = 1
 """A decision's flag: the task that runs on the named CPU makes room at once."""
 KICK = 2
@@ -25,8 +22,17 @@ KICK = 2
 
 
 def domain_queue(domain: int) -> int:
-    """A decision's CPU: the first CPU of this domain (0 to `NR_DOMAINS` - 1) that is free."""
+    """The CPU of a flat decision that places its task in this domain of `Machine.domains`."""
     return -2 - domain
+
+
+def place_of(cpu: int, domain: int | None) -> int:
+    """The CPU of a flat decision that names a CPU, or a domain; TypeError if it names both."""
+    if domain is None:
+        return cpu
+    if cpu != CPU_ANY:
+        raise TypeError(f"CPU {cpu} and domain {domain}: a decision names one of them")
+    return domain_queue(domain)
 
 
 class _Numbers(NamedTuple):
@@ -65,6 +71,7 @@ class Decision(_Numbers):
         task: Task,
         cpu: int = CPU_ANY,
         *,
+        domain: int | None = None,
         slice_ns: int = 0,
         vtime_ns: int | None = None,
         preempt: bool = False,
@@ -73,6 +80,7 @@ class Decision(_Numbers):
         if vtime_ns is None:
             vtime_ns = task.enqueue_ns
         flags = PREEMPT if preempt else 0
+        cpu = place_of(cpu, domain)
         numbers = (task.seq, task.pid, cpu, slice_ns, vtime_ns, task.state, flags)
         return super().__new__(cls, *numbers)
 

@@ -7,7 +7,8 @@ import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from pyland.decision import KICK, NR_DOMAINS, PREEMPT
+from pyland.decision import KICK, PREEMPT
+from pyland.domains import Domains
 from pyland.stats.numbers import PolicyNumbers
 from pyland.topology import Topology
 
@@ -34,6 +35,8 @@ class Machine(ABC):
     """The command's `--slice-us` and `--slice-us-min`."""
     random: random.Random
     """The one source of chance; seeded where runs must repeat."""
+    domains: Domains
+    """Sets of CPUs with a queue: where a decision can place a task, beside naming a CPU."""
     outgoing: list[int]
     """Flat decisions that are carried out after the present call of the policy.
 
@@ -53,6 +56,10 @@ class Machine(ABC):
         self.slices = slices or Slices()
         self.random = random.Random(seed)
         self.outgoing = []
+        self.domains = self._make_domains()
+
+    def _make_domains(self) -> Domains:
+        return Domains(self.topology)
 
     @property
     @abstractmethod
@@ -64,15 +71,6 @@ class Machine(ABC):
         """True if the CPU has nothing to run. Read from memory, so it may be out of date.
 
         Raises IndexError for a CPU that the machine does not have.
-        """
-
-    @abstractmethod
-    def set_domain(self, cpu: int, domain: int) -> None:
-        """Let a CPU take its tasks from this domain's queue; at first that of its LLC's number.
-
-        A CPU that would idle also takes tasks of other domains. Raises IndexError for a CPU
-        that the machine does not have, and ValueError for a domain outside 0 to
-        `NR_DOMAINS` - 1.
         """
 
     @abstractmethod
@@ -114,10 +112,6 @@ class Machine(ABC):
     def _check_cpu(self, cpu: int) -> None:
         if not 0 <= cpu < self.topology.nr_cpu_ids:
             raise IndexError(f"CPU {cpu}: there are 0 to {self.topology.nr_cpu_ids - 1}")
-
-    def _check_domain(self, domain: int) -> None:
-        if not 0 <= domain < NR_DOMAINS:
-            raise ValueError(f"domain {domain}: there are 0 to {NR_DOMAINS - 1}")
 
     def _check_performance(self, target: int) -> None:
         if not 0 <= target <= FULL_PERFORMANCE:

@@ -19,7 +19,7 @@ from itertools import starmap
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from pyland.decision import CPU_ANY, DECISION_FIELDS, PREEMPT, Decision, domain_queue
+from pyland.decision import CPU_ANY, DECISION_FIELDS, PREEMPT, Decision, domain_queue, place_of
 from pyland.former import FormerName, take_former_name
 from pyland.machine import Machine, Slices
 from pyland.options import Option, declared_options, option
@@ -137,7 +137,7 @@ class Policy:
     `used_ns`. A task that was preempted continues at its key until its slice is used up; a
     task that yields goes behind all queued tasks. A policy whose keys are virtual times
     loses nothing, and is asked once for each slice instead of at each wakeup. A decision
-    that names a CPU or a domain lasts until the task stops.
+    that names a CPU lasts until the task stops.
     """
 
     interim: Interim = "hold"
@@ -229,14 +229,15 @@ class Policy:
         task: Task,
         cpu: int = CPU_ANY,
         *,
+        domain: int | None = None,
         slice_ns: int = 0,
         vtime_ns: int | None = None,
         preempt: bool = False,
     ) -> bool:
         """Decide a task that came to `enqueue`: where it runs, for how long, in which order.
 
-        `cpu` is a CPU, `CPU_ANY` (an idle CPU if there is one, else the first that is free)
-        or a `domain_queue`. `slice_ns` 0 is the shortest slice; other values are brought
+        `cpu` is a CPU or `CPU_ANY` (an idle CPU if there is one, else the first that is free);
+        or else `domain` is the number of one of `Machine.domains`. `slice_ns` 0 is the shortest slice; other values are brought
         into 0.1 to 100 ms. The lowest `vtime_ns` runs first; without it, tasks run in the
         order in which they became runnable. A task that wakes up preempts a task that is
         due later by more than `margin_ns`. With `preempt` the task that runs on `cpu` makes
@@ -251,6 +252,8 @@ class Policy:
         if vtime_ns is None:
             vtime_ns = task.enqueue_ns
         flags = PREEMPT if preempt else 0
+        if domain is not None:
+            cpu = place_of(cpu, domain)
         self.machine.outgoing += (task.seq, task.pid, cpu, slice_ns, vtime_ns, task.state, flags)
         return True
 

@@ -84,7 +84,7 @@ class Channel:
         """
         while True:
             self._wait(select.POLLIN)
-            data, descriptors, *_ = socket.recv_fds(self._socket, ORDER_MAX, 4)
+            data, descriptors, *_ = socket.recv_fds(self._socket, ORDER_MAX, 5)
             if not data:
                 return None
             if descriptors:

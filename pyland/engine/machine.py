@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyland._native import ffi, lib
+from pyland.domains import DomainSettings
+from pyland.engine.domains import KernelDomains
 from pyland.machine import Machine, Slices
 from pyland.stats.numbers import PolicyNumbers, Saved
 from pyland.topology import Topology
@@ -16,13 +18,16 @@ from pyland.topology import Topology
 class MachineSettings:
     """What a policy has set, for `restore`."""
 
-    cpus: list[tuple[int, int]]
-    """Domain and performance target of each CPU."""
+    performance: list[int]
+    """The performance target of each CPU, plus 1; 0: none."""
+    domains: list[DomainSettings]
     numbers: Saved
 
 
 class KernelMachine(Machine):
     """This machine; no method makes a system call."""
+
+    domains: KernelDomains
 
     def __init__(
         self,
@@ -33,10 +38,14 @@ class KernelMachine(Machine):
         numbers: PolicyNumbers | None = None,
     ) -> None:
         """`rings` is a `struct pyland_rings *`."""
+        self._rings = rings
         super().__init__(topology, slices, seed, numbers)
         self._batch = rings.batch
         self._cpus = rings.cpus
         self.reset()
+
+    def _make_domains(self) -> KernelDomains:
+        return KernelDomains(self.topology, self._rings)
 
     @property
     def now_ns(self) -> int:
@@ -48,12 +57,6 @@ class KernelMachine(Machine):
         self._check_cpu(cpu)
         return bool(self._cpus[cpu].idle)
 
-    def set_domain(self, cpu: int, domain: int) -> None:
-        """Takes effect when the CPU next looks for a task."""
-        self._check_cpu(cpu)
-        self._check_domain(domain)
-        self._cpus[cpu].domain = domain
-
     def set_performance(self, cpu: int, target: int) -> None:
         """Takes effect when the CPU next looks for a task."""
         self._check_cpu(cpu)
@@ -64,27 +67,30 @@ class KernelMachine(Machine):
         """Refer to memory of its own from here on: BPF's is about to be unmapped."""
         self._batch = ffi.new("struct pyland_batch *")
         self._cpus = ffi.new("struct pyland_user_cpu[]", self.topology.nr_cpu_ids)
+        self.domains.leave_memory()
         self._numbers.leave_memory()
 
     def settings(self) -> MachineSettings:
         """What the policy has set, for `restore`."""
         cpus = range(self.topology.nr_cpu_ids)
         return MachineSettings(
-            [(self._cpus[cpu].domain, self._cpus[cpu].performance) for cpu in cpus],
+            [self._cpus[cpu].performance for cpu in cpus],
+            self.domains.save(),
             self._numbers.save(),
         )
 
     def restore(self, settings: MachineSettings) -> None:
         """Set what `settings` returned."""
-        for cpu, (domain, performance) in enumerate(settings.cpus):
-            self._cpus[cpu].domain, self._cpus[cpu].performance = domain, performance
+        for cpu, performance in enumerate(settings.performance):
+            self._cpus[cpu].performance = performance
+        self.domains.restore(settings.domains)
         self._numbers.restore(settings.numbers)
 
     def reset(self) -> None:
         """Undo what an earlier policy has set; a performance target becomes the highest."""
         self.outgoing.clear()
         self._numbers.clear()
+        self.domains.reset()
         for cpu in self.topology.cpus:
-            self._cpus[cpu.id].domain = cpu.llc % lib.PYLAND_NR_DOMAINS
             if self._cpus[cpu.id].performance:
                 self._cpus[cpu.id].performance = lib.PYLAND_FULL_PERFORMANCE + 1

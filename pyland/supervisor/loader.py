@@ -105,7 +105,13 @@ class LoadedScheduler:
         if lib.pyland_ring_maps(self._object, maps):
             raise UsageError(error())
         sizes = (maps.queued_bytes, maps.dispatched_bytes, maps.nr_cpus)
-        return sizes, [maps.queued, maps.dispatched, maps.user, maps.user_cpus]
+        return sizes, [
+            maps.queued,
+            maps.dispatched,
+            maps.user,
+            maps.user_cpus,
+            maps.user_domains,
+        ]
 
     def decided_by(self, other: LoadedScheduler) -> None:
         """Take over the process that decides from `other`, which was loaded before."""
@@ -152,7 +158,7 @@ def map_rings(sizes: tuple[int, int, int], descriptors: Sequence[int], again: An
     `again` are earlier rings: they are unmapped, and their memory for batches is used again.
     """
     maps = ffi.new("struct pyland_ring_maps *")
-    maps.queued, maps.dispatched, maps.user, maps.user_cpus = descriptors
+    maps.queued, maps.dispatched, maps.user, maps.user_cpus, maps.user_domains = descriptors
     maps.queued_bytes, maps.dispatched_bytes, maps.nr_cpus = sizes
     rings = again or lib.pyland_map_rings(maps, MAX_BATCH)
     if not rings or (again and lib.pyland_map_again(again, maps)):

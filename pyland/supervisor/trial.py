@@ -28,10 +28,6 @@ class _TrialMachine(Machine):
         self._check_cpu(cpu)
         return True
 
-    def set_domain(self, cpu: int, domain: int) -> None:
-        self._check_cpu(cpu)
-        self._check_domain(domain)
-
     def set_performance(self, cpu: int, target: int) -> None:
         self._check_cpu(cpu)
         self._check_performance(target)

@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-from pyland.decision import CPU_ANY, NR_DOMAINS
 from pyland.machine import Slices
 from pyland.testing import arithmetic
-from pyland.testing.cpus import Cpus
-from pyland.testing.queues import cpu_queue, domain_queue
 from pyland.testing.task import OfflineTask
 
 
@@ -23,27 +20,3 @@ def checked_slice_ns(slice_ns: int, task: OfflineTask, slices: Slices) -> tuple[
     if wrong or not slice_ns:
         return weighted_slice_ns(slices.shortest_ns, task, slices), wrong
     return arithmetic.slice_within(slice_ns, slices.longest_ns), wrong
-
-
-def checked_queue(cpu: int, task: OfflineTask, cpus: Cpus) -> tuple[str, str]:
-    """The queue that a decision's CPU means, and the counter of what was wrong with it."""
-    wrong = ""
-    domain = -2 - cpu
-    if cpu in cpus:
-        if cpu in task.cpus:
-            return cpu_queue(cpu), ""
-        wrong = "bounced"
-    elif 0 <= domain < NR_DOMAINS:
-        if any(cpus[number].domain == domain for number in task.cpus):
-            return domain_queue(domain), ""
-        wrong = "bounced"
-    elif cpu != CPU_ANY:
-        wrong = "bad_decisions"
-    return any_queue(task, cpus), wrong
-
-
-def any_queue(task: OfflineTask, cpus: Cpus) -> str:
-    """The queue of a task that may run on any CPU of its affinity: its CPU's domain's."""
-    if len(task.cpus) == 1:
-        return cpu_queue(min(task.cpus))
-    return domain_queue(cpus[task.cpu].domain)

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from pyland.decision import NR_DOMAINS
 from pyland.testing.clock import Clock
 from pyland.testing.task import OfflineTask
 from pyland.topology import Topology
@@ -14,10 +13,9 @@ from pyland.topology import Topology
 class Cpu:
     """One CPU."""
 
-    def __init__(self, number: int, domain: int) -> None:
+    def __init__(self, number: int) -> None:
         """It idles."""
         self.number = number
-        self.domain = domain
         self.performance: int | None = None
         self.task: OfflineTask | None = None
         self.turn = 0
@@ -32,7 +30,10 @@ class Cpus:
     def __init__(self, topology: Topology, clock: Clock, turn_ends: Callable[[Cpu], None]) -> None:
         """All idle. `turn_ends` is called when a slice is used up, or a task wants to sleep."""
         self._clock, self._turn_ends = clock, turn_ends
-        self._cpus = {cpu.id: Cpu(cpu.id, cpu.llc % NR_DOMAINS) for cpu in topology.cpus}
+        self._cpus = {cpu.id: Cpu(cpu.id) for cpu in topology.cpus}
+        self._siblings = {
+            cpu.id: [n for n in cpu.smt_siblings if n in self._cpus] for cpu in topology.cpus
+        }
         self.vtime_now_ns = 0
         """The highest key with which a task has run."""
 
@@ -45,10 +46,18 @@ class Cpus:
     def __contains__(self, number: int) -> bool:
         return number in self._cpus
 
-    def idle_for(self, task: OfflineTask) -> Cpu | None:
-        """An idle CPU that the task may use, its previous one first; None if all are busy."""
-        near = [task.cpu, *sorted(task.cpus)]
-        return next((self[n] for n in near if n in task.cpus and not self[n].task), None)
+    def idle_of(self, task: OfflineTask, masks: Iterable[int]) -> Cpu | None:
+        """An idle CPU of these sets that the task may use; None if all are busy.
+
+        Of each set its previous CPU comes first, then CPUs whose siblings idle, too.
+        """
+        for mask in masks:
+            idle = [n for n in sorted(task.cpus) if mask >> n & 1 and not self[n].task]
+            cores = [n for n in idle if all(not self[s].task for s in self._siblings[n])]
+            for numbers in (cores, idle):
+                if numbers:
+                    return self[task.cpu if task.cpu in numbers else numbers[0]]
+        return None
 
     def start(self, cpu: Cpu, task: OfflineTask) -> None:
         """Run a task on an idle CPU until its slice is used up."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyland.policy import CPU_ANY, Policy
+from pyland.policy import Policy
 from pyland.task import WAKEUP
 from pyland.testing.arithmetic import (
     slice_at_weight_100,
@@ -42,7 +42,7 @@ class Grants:
     def note(self, task: OfflineTask, cpu: int, now_ns: int) -> None:
         """`task` was decided just now for `cpu`, with the slice that it has."""
         self._by_pid.pop(task.pid, None)
-        if cpu != CPU_ANY or not self._lasts_ns:
+        if cpu >= 0 or not self._lasts_ns:
             return
         slice_ns = slice_at_weight_100(task.slice_left_ns, task.weight)
         self._usual_ns = usual_slice_ns(self._usual_ns, slice_ns)

@@ -12,9 +12,10 @@ from pyland.machine import Slices
 from pyland.policy import FIELDS, Policy, forget
 from pyland.task import WAKEUP
 from pyland.testing import arithmetic
-from pyland.testing.checks import any_queue, checked_queue, checked_slice_ns, weighted_slice_ns
+from pyland.testing.checks import checked_slice_ns, weighted_slice_ns
 from pyland.testing.cpus import Cpu
 from pyland.testing.grants import Grants
+from pyland.testing.placement import Placement
 from pyland.testing.questions import Questions
 from pyland.testing.queues import Queues, cpu_queue
 from pyland.testing.task import OfflineTask
@@ -44,6 +45,7 @@ class OfflineMachine(OfflineView):
         """A machine on which no task runs yet; `options` are the policy's."""
         super().__init__(topology, slices, seed)
         self._queues = Queues()
+        self._placement = Placement(self._cpus, self.domains, self._queues)
         self._held: dict[int, OfflineTask] = {}
         self._lag_ns = lag_ns
         self.tasks: dict[int, OfflineTask] = {}
@@ -90,7 +92,7 @@ class OfflineMachine(OfflineView):
         self._log(f"{task.name} wakes up")
         task.woken(self.now_ns)
         self._questions.count(task, 1)
-        idle = self._cpus.idle_for(task)
+        idle = self._placement.idle_for(task)
         if idle is not None:
             task.slice_left_ns = weighted_slice_ns(self.slices.longest_ns, task, self.slices)
             self.counters["direct"] += 1
@@ -150,7 +152,7 @@ class OfflineMachine(OfflineView):
         assert task
         if task.awake_left_ns is not None and task.awake_left_ns <= 0:
             self.sleep(task)
-        elif self._queues.waiting(cpu.number, cpu.domain) or self._held:
+        elif self._placement.waits_for(cpu.number) or self._held:
             self._stop(cpu)
             self._enqueue(task)
             self._ask()
@@ -178,7 +180,7 @@ class OfflineMachine(OfflineView):
         task.seq += 1
         task.enqueue_ns = self.now_ns
         self.counters["continued"] += 1
-        queue = any_queue(task, self._cpus)
+        queue = self._placement.queue_of(task)
         self._queue(task, queue)
         self._log(f"{task.name} continues -> {queue}, for {task.slice_left_ns / 1e6:g} ms more")
         if task.enq_flags & WAKEUP:
@@ -205,7 +207,7 @@ class OfflineMachine(OfflineView):
         self.counters["fallback"] += 1
         del self._held[task.pid]
         task.slice_left_ns = weighted_slice_ns(self.slices.shortest_ns, task, self.slices)
-        self._queue(task, any_queue(task, self._cpus))
+        self._queue(task, self._placement.queue_of(task))
 
     def _queue(self, task: OfflineTask, queue: str) -> None:
         task.where = "queued"
@@ -218,16 +220,17 @@ class OfflineMachine(OfflineView):
                 self._start(cpu, task)
 
     def _next_for(self, cpu: Cpu) -> OfflineTask | None:
-        task = self._queues.take(cpu.number, cpu.domain)
+        task = self._placement.take(cpu.number)
         if task is None and self._held:
             self._ask(held=True)
-            task = self._queues.take(cpu.number, cpu.domain)
+            task = self._placement.take(cpu.number)
         if task is None:
-            task = next((t for t in self._held.values() if cpu.number in t.cpus), None)
+            held = self._held.values()
+            task = next((t for t in held if self._placement.may_take(cpu.number, t)), None)
             if task:
                 self._fall_back(task)
                 self._log(f"CPU {cpu.number} would idle")
-                task = self._queues.take(cpu.number, cpu.domain)
+                task = self._placement.take(cpu.number)
         return task
 
     # The policy.
@@ -277,7 +280,8 @@ class OfflineMachine(OfflineView):
         task.state = state
         task.vtime_ns = arithmetic.vtime_within(vtime_ns, self._cpus.vtime_now_ns)
         task.slice_left_ns, wrong_slice = checked_slice_ns(slice_ns, task, self.slices)
-        queue, wrong_cpu = checked_queue(cpu, task, self._cpus)
+        task.place, wrong_cpu = self._placement.checked(cpu, task)
+        queue = self._placement.queue_of(task)
         self.counters.update(filter(None, (wrong_slice, wrong_cpu)))
         self._grants.note(task, cpu, self.now_ns)
         self._queue(task, queue)
@@ -289,9 +293,13 @@ class OfflineMachine(OfflineView):
             self._preempt_for(task, cpu if queue == cpu_queue(cpu) else task.cpu)
 
     def _preempt_for(self, task: OfflineTask, number: int) -> None:
-        """A task that woke up preempts a task that is due later by more than the margin."""
+        """A task that woke up preempts one of lower rank, or due later by more than the margin."""
+        lower = self._placement.of_lower_rank(task)
+        if lower is not None:
+            self._kick(lower, True)
+            return
         running = self._cpus[number].task
-        if running is None or number not in task.cpus:
+        if running is None or number not in task.cpus or self._placement.outranks(running, task):
             return
         ran_ns = self.now_ns - running.start_ns
         due_ns = running.vtime_ns
@@ -311,7 +319,7 @@ class OfflineMachine(OfflineView):
             self._log(f"{task.name} makes room on CPU {number}")
             self._stop(cpu)
             self._enqueue(task)
-            taken = self._queues.take(cpu.number, cpu.domain)
+            taken = self._placement.take(cpu.number)
             if taken:
                 self._start(cpu, taken)
             self._ask()

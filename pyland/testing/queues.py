@@ -35,24 +35,10 @@ class Queues:
         for queue in self._queues.values():
             queue.remove(task.pid)
 
-    def take(self, cpu: int, domain: int) -> OfflineTask | None:
-        """The task that this CPU runs next.
+    def first(self, cpu: int, names: list[str]) -> OfflineTask | None:
+        """Of the tasks at the head of these queues, the one with the lowest vtime.
 
-        It has the lowest vtime of the CPU's own queue and its domain's; if these are empty,
-        of the other domains'.
+        A task that this CPU may not run hides no other.
         """
-        task = self._first(cpu, [cpu_queue(cpu), domain_queue(domain)])
-        if task is None:
-            others = sorted(name for name in self._queues if name.startswith("domain"))
-            task = self._first(cpu, others)
-        if task:
-            self.drop(task)
-        return task
-
-    def waiting(self, cpu: int, domain: int) -> bool:
-        """True if a task waits that this CPU may take."""
-        return self._first(cpu, [cpu_queue(cpu), domain_queue(domain)]) is not None
-
-    def _first(self, cpu: int, names: list[str]) -> OfflineTask | None:
         heads = (next((t for t in self._queues[name] if cpu in t.cpus), None) for name in names)
         return min(filter(None, heads), key=lambda task: task.vtime_ns or 0, default=None)

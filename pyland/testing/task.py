@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from pyland.decision import CPU_ANY
 from pyland.task import WAKEUP
 from pyland.testing.arithmetic import average
 
@@ -43,6 +44,8 @@ class OfflineTask:
     wakeup_ns: int = 0
     enqueue_ns: int = 0
     slept_ns: int = 0
+    place: int = CPU_ANY
+    """The CPU or domain of its last decision."""
     vtime_ns: int | None = None
     """The key of its last decision, or where it continues; None before the first."""
     slice_left_ns: int = 0

@@ -38,12 +38,6 @@ class OfflineView(Machine):
         self._check_cpu(cpu)
         return self._cpus[cpu].task is None
 
-    def set_domain(self, cpu: int, domain: int) -> None:
-        """It counts from the CPU's next choice on."""
-        self._check_cpu(cpu)
-        self._check_domain(domain)
-        self._cpus[cpu].domain = domain
-
     def set_performance(self, cpu: int, target: int) -> None:
         """Only noted: see `performance`."""
         self._check_cpu(cpu)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from statistics import median
 
 from pyland.policies.deadline import Deadline
-from pyland.policy import BASE_FIELDS, EXTRA_FIELDS, Batch, Policy, Task, domain_queue, option
+from pyland.policy import BASE_FIELDS, EXTRA_FIELDS, Batch, Policy, Task, option
 
 
 class ByDomain(Policy):
@@ -16,12 +16,12 @@ class ByDomain(Policy):
 
     def __init__(self) -> None:
         for cpu in self.machine.topology.online:
-            self.machine.set_domain(cpu, 10 + cpu)
+            self.machine.domains[10 + cpu].set(cpus=[cpu], spill=self.machine.topology.online)
             self.machine.set_performance(cpu, 1024)
 
     def enqueue(self, task: Task) -> None:
         if task.comm == "hogs":
-            self.dispatch(task, domain_queue(11 if task.nice == 5 else 10))
+            self.dispatch(task, domain=11 if task.nice == 5 else 10)
         else:
             self.dispatch(task, vtime_ns=1)
 

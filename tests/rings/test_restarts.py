@@ -32,10 +32,11 @@ def test_a_warm_up_that_fails_leaves_the_policy_that_schedules(rings: Rings) -> 
 def test_a_machine_can_be_asked_when_its_memory_is_gone(rings: Rings) -> None:
     machine = rings.machine()
     machine.leave_memory()
-    machine.set_domain(0, 3)
+    machine.domains[3].set(cpus=1)
     assert not machine.is_idle(0)
     assert machine.now_ns == 0
-    assert rings.shim.cpus[0].domain != 3
+    assert rings.shim.cpus[0].nr_served == 0
+    assert rings.shim.domains[3].cpus[0] == 0
 
 
 class Keeps(Policy):

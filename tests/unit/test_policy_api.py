@@ -246,14 +246,14 @@ def test_what_can_be_done_to_a_cpu() -> None:
     for call in (
         lambda: machine.is_idle(2),
         lambda: machine.kick(-1),
-        lambda: machine.set_domain(9, 0),
+        lambda: machine.domains[0].set(cpus=[9]),
     ):
         with pytest.raises(IndexError, match="there are 0 to 1"):
             call()
     with pytest.raises(ValueError, match="it takes 0 to 1024"):
         machine.set_performance(0, 1025)
-    with pytest.raises(ValueError, match="there are 0 to 63"):
-        machine.set_domain(0, 64)
+    with pytest.raises(IndexError, match="there are 0 to 1023"):
+        machine.domains[1024].set(cpus=1)
 
 
 def test_a_policy_sees_the_tasks_that_it_holds() -> None:

@@ -74,7 +74,7 @@ class Rings:
         maps = ffi.new("struct pyland_ring_maps *")
         assert not lib.pyland_ring_maps(self._object, maps), loader.error()
         sizes = (maps.queued_bytes, maps.dispatched_bytes, maps.nr_cpus)
-        fds = [maps.queued, maps.dispatched, maps.user, maps.user_cpus]
+        fds = [maps.queued, maps.dispatched, maps.user, maps.user_cpus, maps.user_domains]
         self.shim = loader.map_rings(sizes, fds, again=self.shim)
         lib.pyland_close(old)
         self.user = self.shim.user

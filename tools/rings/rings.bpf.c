@@ -36,6 +36,14 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, PYLAND_NR_DOMAINS);
+	__type(key, __u32);
+	__type(value, struct pyland_user_domain);
+} user_domains SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, SEEN_MAX);
 	__type(key, __u32);
 	__type(value, struct pyland_decision);

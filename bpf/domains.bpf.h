@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Domains: sets of CPUs with a queue. Without a word of the policy there is one for each LLC, which
+ * all CPUs help when they would idle. A policy can set its own (user.nr_domains, user_domains): a
+ * home, CPUs to which tasks may spill, and a rank. The policy's memory may have any value: a mask
+ * only says no more than that a CPU may look into a queue, and numbers are cut to their range.
+ */
+#ifndef PYLAND_DOMAINS_BPF_H
+#define PYLAND_DOMAINS_BPF_H
+
+#include "ranges.bpf.h"
+
+#define NO_DOMAIN	(~0U)
+
+/* True if the policy has set domains. */
+static __always_inline bool sets_domains(void)
+{
+	return READ_ONCE(user.nr_domains) != 0;
+}
+
+/* How many domains there are. */
+static __always_inline u32 nr_domains(void)
+{
+	u32 nr = READ_ONCE(user.nr_domains);
+
+	if (!nr)
+		nr = config.nr_llcs;
+	if (nr > PYLAND_NR_DOMAINS)
+		nr = PYLAND_NR_DOMAINS;
+	if (nr > shared.domains_most)
+		shared.domains_most = nr;
+	return nr;
+}
+
+static __always_inline struct pyland_user_domain *user_domain(u32 domain)
+{
+	u32 key = domain;
+
+	return bpf_map_lookup_elem(&user_domains, &key);
+}
+
+/* The domain of an LLC, while the policy sets none. */
+static __always_inline u32 domain_of_llc(s32 cpu)
+{
+	struct pyland_cpu *c = cpu_state(cpu);
+
+	return c ? c->llc % PYLAND_NR_DOMAINS : 0;
+}
+
+/* The domain that the CPU serves first; NO_DOMAIN if it serves none. */
+static __always_inline u32 domain_of(s32 cpu)
+{
+	struct pyland_user_cpu *u;
+
+	if (!sets_domains())
+		return domain_of_llc(cpu);
+	u = user_cpu(cpu);
+	return u && u->nr_served ? u->served[0] % PYLAND_NR_DOMAINS : NO_DOMAIN;
+}
+
+/* Where a task waits that may run on any CPU that serves what this CPU serves first. */
+static __always_inline u64 queue_at(s32 cpu)
+{
+	u32 domain = domain_of(cpu);
+
+	return domain == NO_DOMAIN ? (u64)cpu : DOMAIN_DSQ + domain;
+}
+
+static __always_inline bool is_in(const u64 *words, s32 cpu)
+{
+	return (u32)cpu < 64 * PYLAND_MASK_WORDS &&
+	       (words[(u32)cpu / 64 % PYLAND_MASK_WORDS] >> ((u32)cpu % 64) & 1);
+}
+
+/* True if the CPU is at the domain's home, or the domain's tasks spill to it. */
+static __always_inline bool may_take_from(s32 cpu, u32 domain)
+{
+	struct pyland_user_domain *d = user_domain(domain);
+
+	return d && (is_in(d->cpus, cpu) || is_in(d->spill, cpu));
+}
+
+/* True if the CPU looks into this domain's queue before it would idle. */
+static __always_inline bool serves(s32 cpu, u32 domain)
+{
+	struct pyland_user_domain *d;
+
+	if (!sets_domains())
+		return domain_of_llc(cpu) == domain;
+	d = user_domain(domain);
+	return d && (is_in(d->cpus, cpu) || (d->preempt && is_in(d->spill, cpu)));
+}
+
+/* The kernel's form of a domain's masks, as they were at this version of the policy's. */
+struct domain_masks {
+	struct bpf_cpumask __kptr *home;
+	struct bpf_cpumask __kptr *spill;
+	u32 version;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PYLAND_NR_DOMAINS);
+	__type(key, u32);
+	__type(value, struct domain_masks);
+} domain_masks SEC(".maps");
+
+struct scratch_mask {
+	struct bpf_cpumask __kptr *mask;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct scratch_mask);
+} scratch_masks SEC(".maps");
+
+static __always_inline bool make_mask(struct bpf_cpumask **at)
+{
+	struct bpf_cpumask *mask = bpf_cpumask_create(), *old;
+
+	if (!mask)
+		return false;
+	old = bpf_kptr_xchg(at, mask);
+	if (old)
+		bpf_cpumask_release(old);
+	return true;
+}
+
+static long copy_cpu(u64 cpu, void *context)
+{
+	u32 key = *(u32 *)context;
+	struct domain_masks *masks = bpf_map_lookup_elem(&domain_masks, &key);
+	struct pyland_user_domain *d = user_domain(key);
+	struct bpf_cpumask *home, *spill;
+
+	if (!masks || !d)
+		return 1;
+	home = masks->home;
+	spill = masks->spill;
+	if (!home || !spill)
+		return 1;
+	if (is_in(d->cpus, cpu))
+		bpf_cpumask_set_cpu(cpu, home);
+	else
+		bpf_cpumask_clear_cpu(cpu, home);
+	if (is_in(d->spill, cpu))
+		bpf_cpumask_set_cpu(cpu, spill);
+	else
+		bpf_cpumask_clear_cpu(cpu, spill);
+	return 0;
+}
+
+/* The domain's masks, brought up to date. */
+static __noinline struct domain_masks *masks_of(u32 domain)
+{
+	u32 key = domain, version;
+	struct domain_masks *masks = bpf_map_lookup_elem(&domain_masks, &key);
+	struct pyland_user_domain *d = user_domain(domain);
+
+	if (!masks || !d)
+		return NULL;
+	version = READ_ONCE(d->version);
+	if (masks->version == version && masks->home && masks->spill)
+		return masks;
+	if ((!masks->home && !make_mask(&masks->home)) ||
+	    (!masks->spill && !make_mask(&masks->spill)))
+		return NULL;
+	bpf_loop(config.nr_cpu_ids, copy_cpu, &key, 0);
+	masks->version = version;
+	return masks;
+}
+
+struct find_cpu {
+	const struct task_struct *p;
+	u32 domain;
+	bool found;
+};
+
+static long is_of_llc(u64 cpu, void *context)
+{
+	struct find_cpu *find = context;
+
+	find->found = domain_of_llc(cpu) == find->domain &&
+		      bpf_cpumask_test_cpu(cpu, find->p->cpus_ptr);
+	return find->found;
+}
+
+/* True if the task may run on a CPU of the domain, at home or not. */
+static __noinline bool domain_has_cpu(const struct task_struct *p, u32 domain)
+{
+	struct find_cpu find = { .p = p, .domain = domain };
+	struct bpf_cpumask *home, *spill;
+	struct domain_masks *masks;
+
+	if (domain >= nr_domains())
+		return false;
+	if (!sets_domains()) {
+		/* Nearly all tasks may run on any CPU. */
+		bpf_loop(config.nr_cpu_ids, is_of_llc, &find, 0);
+		return find.found;
+	}
+	masks = masks_of(domain);
+	if (!masks)
+		return false;
+	home = masks->home;
+	spill = masks->spill;
+	return (home && bpf_cpumask_intersects((const struct cpumask *)home, p->cpus_ptr)) ||
+	       (spill && bpf_cpumask_intersects((const struct cpumask *)spill, p->cpus_ptr));
+}
+
+/*
+ * The domain to which the task belongs: that of its last decision, its parent's while it has none;
+ * else that of the CPU. NO_DOMAIN if the task's affinity allows none of its CPUs.
+ */
+static __always_inline u32 domain_of_task(const struct task_struct *p, const struct task_ctx *t,
+					  s32 cpu)
+{
+	u32 domain = domain_of(cpu);
+
+	if (t->place <= PYLAND_CPU_DOMAIN && t->generation == user.generation)
+		domain = PYLAND_CPU_DOMAIN - t->place;
+	return domain != NO_DOMAIN && domain_has_cpu(p, domain) ? domain : NO_DOMAIN;
+}
+
+/* The rank of the task's domain. */
+static __always_inline s32 rank_of(const struct task_ctx *t)
+{
+	struct pyland_user_domain *d;
+
+	if (!sets_domains() || t->place > PYLAND_CPU_DOMAIN)
+		return 0;
+	d = user_domain(PYLAND_CPU_DOMAIN - t->place);
+	return d ? d->rank : 0;
+}
+
+/* True if the task's domain lets it interrupt tasks of lower rank. */
+static __always_inline bool interrupts_by_rank(const struct task_ctx *t)
+{
+	struct pyland_user_domain *d;
+
+	if (!sets_domains() || t->place > PYLAND_CPU_DOMAIN)
+		return false;
+	d = user_domain(PYLAND_CPU_DOMAIN - t->place);
+	return d && d->preempt;
+}
+
+/* Counts the task in its domain's gauges while it is runnable with this weight; 0: it is not. */
+static __always_inline void count_in_domain(struct task_ctx *t, u32 weight)
+{
+	u32 domain = sets_domains() && weight && t->place <= PYLAND_CPU_DOMAIN ?
+		     PYLAND_CPU_DOMAIN - t->place + 1 : 0;
+	struct pyland_user_domain *d;
+
+	if (domain == t->domain_counted && weight == t->weight_counted)
+		return;
+	if (t->domain_counted) {
+		d = user_domain(t->domain_counted - 1);
+		if (d) {
+			__sync_fetch_and_add(&d->nr_runnable, -1);
+			__sync_fetch_and_add(&d->weight_runnable, -(s64)t->weight_counted);
+		}
+	}
+	t->domain_counted = domain;
+	if (!domain)
+		return;
+	d = user_domain(domain - 1);
+	if (d) {
+		__sync_fetch_and_add(&d->nr_runnable, 1);
+		__sync_fetch_and_add(&d->weight_runnable, weight);
+	}
+}
+
+static __always_inline void count_used(const struct task_ctx *t, u64 used_ns)
+{
+	struct pyland_user_domain *d;
+
+	if (!t->domain_counted)
+		return;
+	d = user_domain(t->domain_counted - 1);
+	if (d)
+		__sync_fetch_and_add(&d->used_ns, used_ns);
+}
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Which idle CPU a task gets. Every function that returns one has taken it from the kernel's mask of
+ * idle CPUs: the caller must give it a task or kick it.
+ */
+#ifndef PYLAND_IDLE_BPF_H
+#define PYLAND_IDLE_BPF_H
+
+#include "domains.bpf.h"
+
+static __always_inline s32 pick_idle(const struct cpumask *from, s32 near_cpu, u64 flags)
+{
+	struct pyland_cpu *near;
+	u64 in_node = 0;
+	s32 node, cpu;
+
+	if (!config.idle_per_node || !bpf_ksym_exists(scx_bpf_pick_idle_cpu_node))
+		return scx_bpf_pick_idle_cpu(from, flags);
+	near = cpu_state(near_cpu);
+	node = near ? near->node : 0;
+	if (config.numa_local)
+		in_node = kernel_enum(scx_pick_idle_cpu_flags, SCX_PICK_IDLE_IN_NODE);
+	cpu = scx_bpf_pick_idle_cpu_node(from, node, flags | in_node);
+	if (cpu >= 0 || !in_node)
+		return cpu;
+	return scx_bpf_pick_idle_cpu_node(from, node, flags);
+}
+
+/* Any idle CPU of these; negative when none. */
+static __noinline s32 pick_idle_cpu(const struct cpumask *allowed, s32 near_cpu)
+{
+	return pick_idle(allowed, near_cpu, 0);
+}
+
+/*
+ * An idle CPU of a domain's home, or of where it spills to: the task's previous CPU or any other,
+ * those with an idle core first.
+ */
+static __noinline s32 pick_in_mask(const struct task_struct *p, u32 domain, bool spills, s32 prev_cpu)
+{
+	struct domain_masks *masks = masks_of(domain);
+	const struct cpumask *from, *cores;
+	struct scratch_mask *scratch;
+	struct bpf_cpumask *mask, *both;
+	bool core_idles = true;
+	u32 key = 0;
+	s32 cpu;
+
+	if (!masks)
+		return -1;
+	if (spills)
+		mask = masks->spill;
+	else
+		mask = masks->home;
+	if (!mask)
+		return -1;
+	from = (const struct cpumask *)mask;
+	if (p->nr_cpus_allowed < (int)config.nr_cpu_ids) {
+		scratch = bpf_map_lookup_elem(&scratch_masks, &key);
+		if (!scratch || (!scratch->mask && !make_mask(&scratch->mask)))
+			return -1;
+		both = scratch->mask;
+		if (!both || !bpf_cpumask_and(both, from, p->cpus_ptr))
+			return -1;
+		from = (const struct cpumask *)both;
+	}
+	if (bpf_cpumask_test_cpu(prev_cpu, from)) {
+		if (!config.idle_per_node) {
+			cores = scx_bpf_get_idle_smtmask();
+			core_idles = bpf_cpumask_test_cpu(prev_cpu, cores);
+			scx_bpf_put_idle_cpumask(cores);
+		}
+		if (core_idles && scx_bpf_test_and_clear_cpu_idle(prev_cpu))
+			return prev_cpu;
+	} else {
+		core_idles = true;	/* it is not to be looked at again */
+	}
+	cpu = pick_idle(from, prev_cpu, kernel_enum(scx_pick_idle_cpu_flags, SCX_PICK_IDLE_CORE));
+	if (cpu >= 0)
+		return cpu;
+	if (!core_idles && scx_bpf_test_and_clear_cpu_idle(prev_cpu))
+		return prev_cpu;
+	return pick_idle(from, prev_cpu, 0);
+}
+
+/* An idle CPU for a task of this domain; by affinity alone with NO_DOMAIN. Negative when none. */
+static __noinline s32 pick_in_domain(const struct task_struct *p, u32 domain, s32 prev_cpu)
+{
+	s32 cpu;
+
+	if (shared.nr_idle <= 0)
+		return -1;
+	if (domain == NO_DOMAIN || !sets_domains())
+		return pick_idle_cpu(p->cpus_ptr, prev_cpu);
+	cpu = pick_in_mask(p, domain, false, prev_cpu);
+	return cpu >= 0 ? cpu : pick_in_mask(p, domain, true, prev_cpu);
+}
+
+/* The same for a task that belongs to the domain of its last decision, or of this CPU. */
+static __always_inline s32 pick_for_task(const struct task_struct *p, const struct task_ctx *t,
+					 s32 prev_cpu)
+{
+	if (!sets_domains())
+		return pick_idle_cpu(p->cpus_ptr, prev_cpu);
+	return pick_in_domain(p, domain_of_task(p, t, prev_cpu), prev_cpu);
+}
+
+/* True if the policy is asked about the task before it goes to an idle CPU. */
+static __always_inline bool is_asked_first(const struct task_ctx *t)
+{
+	struct pyland_user_domain *d;
+
+	if (!sets_domains() || t->place > PYLAND_CPU_DOMAIN)
+		return false;
+	d = user_domain(PYLAND_CPU_DOMAIN - t->place);
+	return d && d->ask_first;
+}
+
+#endif

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Domains: sets of CPUs with a queue, in which a policy places tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import overload
+
+from pyland.topology import Topology
+
+NR_DOMAINS = 1024
+"""How many domains there are."""
+
+NR_SERVED = 64
+"""The most domains that one CPU serves."""
+
+_MAX_CPUS = 1024
+_RANKS = range(-(1 << 31), 1 << 31)
+
+CpuSet = int | Iterable[int]
+"""CPUs as a mask (bit n is CPU n), or by their numbers."""
+
+
+def mask_of(cpus: CpuSet) -> int:
+    """The mask of a set of CPUs; ValueError for a negative number."""
+    if isinstance(cpus, int):
+        numbers: Iterable[int] = ()
+        mask = int(cpus)
+    else:
+        numbers, mask = cpus, 0
+    for number in numbers:
+        mask |= 1 << number
+    if mask < 0:
+        raise ValueError(f"CPUs {cpus}: a mask is not negative")
+    return mask
+
+
+def cpus_of(mask: int) -> list[int]:
+    """The CPUs of a mask, ascending."""
+    cpus = []
+    while mask:
+        lowest = mask & -mask
+        cpus.append(lowest.bit_length() - 1)
+        mask ^= lowest
+    return cpus
+
+
+@dataclass(frozen=True, slots=True)
+class DomainSettings:
+    """What a policy has said about a domain."""
+
+    cpus: int = 0
+    """Its home, as a mask: its tasks look for an idle CPU here first, and these CPUs serve it."""
+    spill: int = 0
+    """Where its tasks may go when no CPU at home idles; these CPUs take from its queue when they
+    would idle. Without any, the domain is confined to its home."""
+    rank: int = 0
+    """A CPU serves its domains from the highest rank to the lowest, those of one rank by key."""
+    preempt: bool = False
+    """A task of it that wakes up interrupts one of a domain of lower rank, at home or where it
+    spills to."""
+    direct: bool = True
+    """Its tasks go to an idle CPU without the policy; else they are asked about first."""
+
+
+@dataclass(frozen=True, slots=True)
+class DomainGauges:
+    """What is known of a domain's tasks. All 0 until a policy sets a domain."""
+
+    nr_runnable: int = 0
+    """Its tasks that run or want to."""
+    weight: int = 0
+    """The sum of their weights (100 is nice 0)."""
+    used_ns: int = 0
+    """CPU time that its tasks have used."""
+    nr_waiting: int = 0
+    """Tasks in its queue, at most 50 ms ago."""
+    head_waits_ns: int = 0
+    """How long the first of them has waited, at most 50 ms ago."""
+
+
+class Domain:
+    """A set of CPUs with a queue."""
+
+    __slots__ = ("_domains", "number", "settings")
+
+    def __init__(self, domains: Domains, number: int, settings: DomainSettings) -> None:
+        """`Machine.domains` makes them."""
+        self._domains = domains
+        self.number = number
+        """What a decision names it by."""
+        self.settings = settings
+        """What `set` was given last."""
+
+    def __repr__(self) -> str:
+        return f"Domain({self.number}, {self.settings})"
+
+    @property
+    def gauges(self) -> DomainGauges:
+        """Its gauges of this moment, read from memory."""
+        return self._domains._gauges(self.number)
+
+    def set(
+        self,
+        *,
+        cpus: CpuSet | None = None,
+        spill: CpuSet | None = None,
+        rank: int | None = None,
+        preempt: bool | None = None,
+        direct: bool | None = None,
+    ) -> None:
+        """Change what is given; it takes effect at each CPU's next choice.
+
+        Raises IndexError for a CPU that the machine does not have, and ValueError if a CPU would
+        serve more than `NR_SERVED` domains; then nothing is changed.
+        """
+        settings = self.settings
+        if cpus is not None:
+            settings = replace(settings, cpus=self._domains._checked(cpus))
+        if spill is not None:
+            settings = replace(settings, spill=self._domains._checked(spill))
+        if rank is not None:
+            if rank not in _RANKS:
+                raise ValueError(f"rank {rank}: it takes 32 bits")
+            settings = replace(settings, rank=rank)
+        if preempt is not None:
+            settings = replace(settings, preempt=bool(preempt))
+        if direct is not None:
+            settings = replace(settings, direct=bool(direct))
+        self._domains._set(self, settings)
+
+
+class Domains(Sequence[Domain]):
+    """All domains of a machine, by number.
+
+    At first there is one for each last-level cache: its home are that cache's CPUs, and it spills to
+    all CPUs. The others are empty. A task belongs to the domain that its last decision named, a new
+    task to its parent's, and else to that of the CPU where it ran last. A task whose domain has no
+    CPU that its affinity allows runs where its affinity allows.
+    """
+
+    def __init__(self, topology: Topology) -> None:
+        """As at the start of a policy."""
+        self._topology = topology
+        self._begin()
+
+    def _begin(self) -> None:
+        every = mask_of(self._topology.online)
+        self._all: list[Domain] = []
+        self._serving: dict[int, set[int]] = {cpu: set() for cpu in self._topology.online}
+        self.nr = 0
+        """One more than the highest number that was set; 0: none was."""
+        for llc in range(min(self._topology.nr_llcs, NR_DOMAINS)):
+            home = mask_of(cpu.id for cpu in self._topology.cpus if cpu.llc == llc)
+            self._domain(llc).settings = DomainSettings(cpus=home, spill=every)
+            for number in cpus_of(home):
+                self._serving[number].add(llc)
+
+    def _domain(self, number: int) -> Domain:
+        while len(self._all) <= number:
+            self._all.append(Domain(self, len(self._all), DomainSettings()))
+        return self._all[number]
+
+    def __len__(self) -> int:
+        return NR_DOMAINS
+
+    @overload
+    def __getitem__(self, number: int) -> Domain: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Domain]: ...
+    def __getitem__(self, number: int | slice) -> Domain | list[Domain]:
+        if isinstance(number, slice):
+            return [self._domain(n) for n in range(*number.indices(NR_DOMAINS))]
+        if not 0 <= number < NR_DOMAINS:
+            raise IndexError(f"domain {number}: there are 0 to {NR_DOMAINS - 1}")
+        return self._domain(number)
+
+    def __iter__(self) -> Iterator[Domain]:
+        return (self._domain(number) for number in range(NR_DOMAINS))
+
+    def known(self) -> list[Domain]:
+        """The domains of the LLCs, and those that have been asked for."""
+        return list(self._all)
+
+    def served(self, cpu: int) -> list[int]:
+        """The domains that a CPU serves, in this order: the highest rank first."""
+        numbers = self._serving.get(cpu, ())
+        return sorted(numbers, key=lambda number: (-self._all[number].settings.rank, number))
+
+    def _checked(self, cpus: CpuSet) -> int:
+        mask = mask_of(cpus)
+        most = min(self._topology.nr_cpu_ids, _MAX_CPUS)
+        if mask >> most:
+            raise IndexError(f"CPU {mask.bit_length() - 1}: there are 0 to {most - 1}")
+        return mask
+
+    def _set(self, domain: Domain, settings: DomainSettings) -> None:
+        if settings == domain.settings and self.nr:
+            return
+        before, after = _served_by(domain.settings), _served_by(settings)
+        for cpu in cpus_of(after & ~before):
+            if len(self._serving.get(cpu, ())) >= NR_SERVED:
+                raise ValueError(f"CPU {cpu} serves {NR_SERVED} domains: it cannot serve more")
+        reordered = settings.rank != domain.settings.rank
+        domain.settings = settings
+        for cpu in cpus_of(before & ~after):
+            self._serving.get(cpu, set()).discard(domain.number)
+        for cpu in cpus_of(after & ~before):
+            self._serving.setdefault(cpu, set()).add(domain.number)
+        if not self.nr:
+            # The first: from here on the machine goes by what is set, also for the LLCs' domains.
+            self.nr = max(domain.number + 1, min(self._topology.nr_llcs, NR_DOMAINS))
+            self._write_all()
+            return
+        self.nr = max(self.nr, domain.number + 1)
+        self._write(domain.number, before | after if reordered else before ^ after)
+
+    def _write_all(self) -> None:
+        """Tell the machine all settings."""
+        for domain in self._all:
+            self._write(domain.number, 0)
+        self._write(0, mask_of(self._serving))
+
+    def _write(self, number: int, cpus: int) -> None:
+        """Tell the machine the settings of a domain, and what each of these CPUs serves."""
+
+    def _gauges(self, number: int) -> DomainGauges:
+        return DomainGauges()
+
+
+def _served_by(settings: DomainSettings) -> int:
+    """The CPUs that serve a domain: at home, and where its tasks may interrupt others."""
+    return settings.cpus | (settings.spill if settings.preempt else 0)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The domains of the machine that pyland schedules, in memory shared with BPF."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyland._native import ffi, lib
+from pyland.domains import DomainGauges, Domains, DomainSettings, cpus_of
+from pyland.topology import Topology
+
+_WORD = (1 << 64) - 1
+_WORDS = range(lib.PYLAND_MASK_WORDS)
+
+
+class KernelDomains(Domains):
+    """Domains whose settings BPF reads, and whose gauges it writes."""
+
+    def __init__(self, topology: Topology, rings: Any) -> None:
+        """`rings` is a `struct pyland_rings *`."""
+        self._user, self._memory, self._cpus = rings.user, rings.domains, rings.cpus
+        self._batch = rings.batch
+        super().__init__(topology)
+
+    def leave_memory(self) -> None:
+        """Refer to memory of its own from here on: BPF's is about to be unmapped."""
+        self._user = ffi.new("struct pyland_user *")
+        self._memory = ffi.new("struct pyland_user_domain[]", lib.PYLAND_NR_DOMAINS)
+        self._cpus = ffi.new("struct pyland_user_cpu[]", self._topology.nr_cpu_ids)
+        self._batch = ffi.new("struct pyland_batch *")
+
+    def save(self) -> list[DomainSettings]:
+        """What the policy has set, for `restore`; empty if it has set nothing."""
+        return [domain.settings for domain in self._all] if self.nr else []
+
+    def restore(self, saved: list[DomainSettings]) -> None:
+        """Set what `save` returned."""
+        self.reset()
+        for domain in range(max(len(saved), len(self._all)) if saved else 0):
+            settings = saved[domain] if domain < len(saved) else DomainSettings()
+            self._set(self._domain(domain), settings)
+
+    def reset(self) -> None:
+        """As at the start of a policy."""
+        self._user.nr_domains = 0
+        self._begin()
+
+    def _write_all(self) -> None:
+        super()._write_all()
+        self._user.nr_domains = self.nr
+
+    def _write(self, number: int, cpus: int) -> None:
+        memory, settings = self._memory[number], self._all[number].settings
+        for word in _WORDS:
+            memory.cpus[word] = settings.cpus >> 64 * word & _WORD
+            memory.spill[word] = settings.spill >> 64 * word & _WORD
+        memory.rank = settings.rank
+        memory.preempt = settings.preempt
+        memory.ask_first = not settings.direct
+        # BPF makes its own copy of the masks when it finds another number here.
+        memory.version = (memory.version + 1) & 0xFFFFFFFF
+        for cpu in cpus_of(cpus):
+            served = self.served(cpu)
+            self._cpus[cpu].served[0 : len(served)] = served
+            self._cpus[cpu].nr_served = len(served)
+        if self._user.nr_domains:
+            self._user.nr_domains = self.nr
+
+    def _gauges(self, number: int) -> DomainGauges:
+        memory = self._memory[number]
+        since_ns = memory.head_since_ns
+        return DomainGauges(
+            nr_runnable=max(memory.nr_runnable, 0),
+            weight=max(memory.weight_runnable, 0),
+            used_ns=memory.used_ns,
+            nr_waiting=memory.nr_waiting,
+            head_waits_ns=max(self._batch.now_ns - since_ns, 0) if since_ns else 0,
+        )
