@@ -105,15 +105,46 @@ static __always_inline s32 pick_for_task(const struct task_struct *p, const stru
 	return pick_in_domain(p, domain_of_task(p, t, prev_cpu), prev_cpu);
 }
 
-/* True if the policy is asked about the task before it goes to an idle CPU. */
-static __always_inline bool is_asked_first(const struct task_ctx *t)
+/*
+ * True if the policy is asked about the task before it goes to an idle CPU: where its domain says
+ * so, or that of its CPU if it has none. A task that was decided lately is not asked about at each
+ * wakeup.
+ */
+static __always_inline bool is_asked_first(const struct task_ctx *t, s32 cpu, u64 now)
 {
 	struct pyland_user_domain *d;
+	bool known = t->generation == user.generation;
+	u32 domain;
 
-	if (!sets_domains() || t->place > PYLAND_CPU_DOMAIN)
+	if (!sets_domains() || (known && (s64)(t->lasts_until_ns - now) > 0))
 		return false;
-	d = user_domain(PYLAND_CPU_DOMAIN - t->place);
+	domain = known && t->place <= PYLAND_CPU_DOMAIN ? (u32)(PYLAND_CPU_DOMAIN - t->place) :
+							  domain_of(cpu);
+	if (domain == NO_DOMAIN)
+		return false;
+	d = user_domain(domain);
 	return d && d->ask_first;
+}
+
+/* True if the task's domain has CPUs for it, and this is none of them. */
+static __always_inline bool is_misplaced(const struct task_struct *p, const struct task_ctx *t, s32 cpu)
+{
+	u32 domain = PYLAND_CPU_DOMAIN - t->place;
+
+	return sets_domains() && t->place <= PYLAND_CPU_DOMAIN &&
+	       t->generation == user.generation && p->nr_cpus_allowed > 1 &&
+	       !may_take_from(cpu, domain) && domain_has_cpu(p, domain);
+}
+
+/*
+ * True if a task that runs alone, slice after slice, is queued again: its domain has lost the CPU,
+ * or the policy is to be asked about it.
+ */
+static __always_inline bool leaves_cpu(const struct task_struct *p, const struct task_ctx *t, s32 cpu,
+				       u64 now)
+{
+	return t && !is_migration_disabled(p) &&
+	       (is_misplaced(p, t, cpu) || is_asked_first(t, cpu, now));
 }
 
 #endif

@@ -50,6 +50,8 @@ class OfflineTask:
     """The key of its last decision, or where it continues; None before the first."""
     slice_left_ns: int = 0
     reported_ns: int = 0
+    used_by_place: dict[int, int] = field(default_factory=dict)
+    """Its CPU time by the place that it had meanwhile."""
     wakeup_interval_ns: int = 0
     sleep_interval_ns: int = 0
     average_runtime_ns: int = 0
@@ -78,6 +80,7 @@ class OfflineTask:
     def ran(self, ran_ns: int) -> None:
         """It had a CPU for this time."""
         self.total_runtime_ns += ran_ns
+        self.used_by_place[self.place] = self.used_by_place.get(self.place, 0) + ran_ns
         self.awake_runtime_ns += ran_ns
         self.slice_left_ns -= ran_ns
         if self.awake_left_ns is not None:

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 
 from pyland.machine import Machine, Slices
 from pyland.stats.numbers import Numbers
 from pyland.testing.clock import Clock
 from pyland.testing.cpus import Cpu, Cpus
+from pyland.testing.domains import OfflineDomains
+from pyland.testing.task import OfflineTask
 from pyland.topology import Topology
 
 _BOOT_NS = 1_000_000_000
@@ -20,9 +23,19 @@ class OfflineView(Machine):
 
     def __init__(self, topology: Topology, slices: Slices | None, seed: int) -> None:
         """All CPUs idle."""
-        super().__init__(topology, slices, seed)
         self._clock = Clock(_BOOT_NS)
+        self.tasks: dict[int, OfflineTask] = {}
+        super().__init__(topology, slices, seed)
         self._cpus = Cpus(topology, self._clock, self._turn_ends)
+
+    def _make_domains(self) -> OfflineDomains:
+        return OfflineDomains(self.topology, self._tasks_of_now, lambda: self.now_ns)
+
+    def _tasks_of_now(self) -> Iterable[OfflineTask]:
+        """All tasks, their CPU time counted up to now."""
+        for cpu in self._cpus:
+            self._cpus.charge(cpu)
+        return self.tasks.values()
 
     @abstractmethod
     def _turn_ends(self, cpu: Cpu) -> None:

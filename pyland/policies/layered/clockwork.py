@@ -149,11 +149,6 @@ class Clockwork:
             for number, place in enumerate(self.placing.places)
             if place != self._set[number]
         ]
-        # A CPU leaves a layer before another layer gets it.
-        for number, place in changed:
-            kept = self._set[number].cpus & place.cpus
-            if kept:
-                domains[number].set(cpus=kept, spill=self._set[number].spill & place.spill)
         for number, place in changed:
             domains[number].set(**place._asdict())
             self._set[number] = place
