@@ -122,6 +122,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	}
 	t->yielded = 0;
 	t->interrupted = 0;
+	tell(PYLAND_WANT_RUNNING, PYLAND_EVENT_RUNNING, p, 0);
 	c->nr_running++;
 	task_cpu->running_rank = rank_of(t);
 	if (task_cpu->idle)
@@ -202,6 +203,20 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 	/* A change of the nice value or affinity also stops a task, which then does not sleep. */
 	if (p->__state)
 		note_sleep(p, t);
+}
+
+/* What a policy may have concluded about the task holds no longer: its weight has changed. */
+SEC("struct_ops/pyland_set_weight")
+void BPF_PROG(pyland_set_weight, struct task_struct *p, u32 weight)
+{
+	tell(PYLAND_WANT_CHANGED, PYLAND_EVENT_CHANGED, p, 0);
+}
+
+/* ... or the CPUs that it may use. */
+SEC("struct_ops/pyland_set_cpumask")
+void BPF_PROG(pyland_set_cpumask, struct task_struct *p, const struct cpumask *allowed)
+{
+	tell(PYLAND_WANT_CHANGED, PYLAND_EVENT_CHANGED, p, 0);
 }
 
 /* A waiting task can leave sched_ext's class; a running task has called stopping before that. */

@@ -11,7 +11,7 @@
 #ifndef PYLAND_GROUPS_BPF_H
 #define PYLAND_GROUPS_BPF_H
 
-#include "state.bpf.h"
+#include "records.bpf.h"
 
 #define GROUP_DEPTH_MAX	16
 
@@ -287,6 +287,8 @@ static __always_inline void note_group(const struct task_struct *p, struct task_
 		return;
 	tg = (u64)p->sched_task_group;
 	if (t->tg != tg) {
+		if (t->tg)
+			tell(PYLAND_WANT_CHANGED, PYLAND_EVENT_CHANGED, p, 0);
 		change_group(t, tg);
 	} else if (t->group) {
 		g = group_of(t->group);

@@ -20,12 +20,73 @@ enum lag {
 /* How many held tasks a CPU looks at to find one that it may take. */
 #define HELD_LOOK_MAX	8
 
+/* The same where domains, too, keep tasks from a CPU. */
+#define ADMITTED_LOOK_MAX	64
+
+/* True if the task's domain lets this CPU run it; a task without a domain goes by affinity. */
+static __noinline bool is_admitted(struct task_struct *p, s32 cpu)
+{
+	struct task_ctx *t;
+	u32 domain;
+
+	if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+		return false;
+	t = task_state(p);
+	if (!t || p->nr_cpus_allowed == 1)
+		return true;
+	domain = domain_of_task(p, t, scx_bpf_task_cpu(p));
+	return domain == NO_DOMAIN || may_take_from(cpu, domain);
+}
+
+struct find_admitted {
+	s32 cpu;
+	u32 begin;
+	s32 taken;		/* no bool: the verifier knows no byte of memory to be 0 or 1 */
+};
+
+/* Takes the first held task of an LLC that this CPU may run, where the policy has set domains. */
+static long take_admitted_at(u64 i, void *context)
+{
+	struct find_admitted *find = context;
+	u64 here = kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | find->cpu;
+	u32 llc = find->begin + i;
+	u64 dsq_id = HOLDING_DSQ + (llc < config.nr_llcs ? llc : llc - config.nr_llcs);
+	struct pyland_cpu *c = cpu_state(find->cpu);
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+
+	if (!c || scx_bpf_dsq_nr_queued(dsq_id) <= 0)
+		return !c;
+	if (!bpf_iter_scx_dsq_new(&it, dsq_id, 0)) {
+		/* In memory: the verifier would follow each value of a variable. */
+		c->looks_left = ADMITTED_LOOK_MAX;
+		while ((p = bpf_iter_scx_dsq_next(&it)) && c->looks_left) {
+			c->looks_left--;
+			if (!is_admitted(p, find->cpu))
+				continue;
+			if (!dsq_move(&it, p, here))
+				continue;
+			find->taken = 1;
+			break;
+		}
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	return find->taken > 0;
+}
+
 /* Takes the task that has been held longest, first from this CPU's LLC, then from the others. */
 APART int take_held(s32 cpu)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
+	struct find_admitted find = { .cpu = cpu };
 
-	return c && take_of_range(HOLDING_DSQ, config.nr_llcs, c->llc);
+	if (!c)
+		return false;
+	if (!sets_domains())
+		return take_of_range(HOLDING_DSQ, config.nr_llcs, c->llc);
+	find.begin = c->llc;
+	bpf_loop(config.nr_llcs, take_admitted_at, &find, 0);
+	return find.taken;
 }
 
 /*

@@ -39,7 +39,9 @@ enum pyland_wanted {
 	PYLAND_WANT_STOPPED = 2,
 	PYLAND_WANT_SLEPT = 4,
 	PYLAND_WANT_EXITED = 8,
-	PYLAND_WANT_EVENTS = 14,	/* any of the three */
+	PYLAND_WANT_RUNNING = 64,
+	PYLAND_WANT_CHANGED = 128,
+	PYLAND_WANT_EVENTS = 206,	/* any of the five */
 
 	/* How a task is ordered until its decision comes; without a bit, by its last key. */
 	PYLAND_WANT_HOLD = 16,		/* not at all: it waits for the decision */
@@ -50,6 +52,8 @@ enum pyland_event_kind {
 	PYLAND_EVENT_STOPPED = 1,
 	PYLAND_EVENT_SLEPT = 2,
 	PYLAND_EVENT_EXITED = 3,
+	PYLAND_EVENT_RUNNING = 4,
+	PYLAND_EVENT_CHANGED = 5,
 };
 
 /* What happened to a task: BPF -> user space, in the same ring as the records. */
@@ -83,7 +87,10 @@ struct pyland_queued {
 	unsigned int gid;
 	int nice;
 	int waker_pid;				/* the task that woke it last; 0: an interrupt of an idle CPU */
-	int pad;
+	unsigned int kthread;			/* 1: a kernel thread */
+	unsigned int pid_ns;			/* its PID namespace, by inode */
+	int ns_pid;				/* thread id there */
+	char leader_comm[16];
 	unsigned long long cgroup_id;
 	unsigned long long wakeup_interval_ns;
 	unsigned long long sleep_interval_ns;

@@ -61,6 +61,22 @@ static __always_inline void fill_base(struct pyland_queued *r, const struct task
 	__builtin_memcpy(r->comm, p->comm, sizeof(r->comm));
 }
 
+/* The innermost PID namespace of the task, and its number there. */
+static __always_inline void fill_namespace(struct pyland_queued *r, struct task_struct *p)
+{
+	struct pid *pid = BPF_CORE_READ(p, thread_pid);
+	u64 at = (u64)pid + bpf_core_field_offset(struct pid, numbers) +
+		 BPF_CORE_READ(pid, level) * sizeof(struct upid);
+	struct upid upid = {};
+
+	r->pid_ns = 0;
+	r->ns_pid = 0;
+	if (!pid || bpf_probe_read_kernel(&upid, sizeof(upid), (void *)at))
+		return;
+	r->ns_pid = upid.nr;
+	r->pid_ns = BPF_CORE_READ(upid.ns, ns.inum);
+}
+
 static __always_inline void fill_extras(struct pyland_queued *r, struct task_struct *p,
 					const struct task_ctx *t)
 {
@@ -69,7 +85,9 @@ static __always_inline void fill_extras(struct pyland_queued *r, struct task_str
 	r->gid = BPF_CORE_READ(p, cred, gid.val);
 	r->nice = p->static_prio - NICE_0_PRIO;
 	r->waker_pid = t->waker_pid;
-	r->pad = 0;
+	r->kthread = !!(p->flags & PF_KTHREAD);
+	fill_namespace(r, p);
+	BPF_CORE_READ_STR_INTO(&r->leader_comm, p, group_leader, comm);
 	r->cgroup_id = BPF_CORE_READ(p, cgroups, dfl_cgrp, kn, id);
 	r->wakeup_interval_ns = t->wakeup_interval_ns;
 	r->sleep_interval_ns = t->sleep_interval_ns;

@@ -134,10 +134,10 @@ class Domain:
 class Domains(Sequence[Domain]):
     """All domains of a machine, by number.
 
-    At first there is one for each last-level cache: its home are that cache's CPUs, and it spills to
-    all CPUs. The others are empty. A task belongs to the domain that its last decision named, a new
-    task to its parent's, and else to that of the CPU where it ran last. A task whose domain has no
-    CPU that its affinity allows runs where its affinity allows.
+    At first there is one for each last-level cache: its home are that cache's CPUs, and it spills
+    to all CPUs. The others are empty. A task belongs to the domain that its last decision named, a
+    new task to its parent's, and else to that of the CPU where it ran last. A task whose domain
+    has no CPU that its affinity allows runs where its affinity allows.
     """
 
     def __init__(self, topology: Topology) -> None:

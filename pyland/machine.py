@@ -6,10 +6,12 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pyland.decision import KICK, PREEMPT
-from pyland.domains import Domains
+from pyland.domains import Domains, cpus_of, mask_of
 from pyland.stats.numbers import PolicyNumbers
+from pyland.timers import Call, Timer, Timers
 from pyland.topology import Topology
 
 FULL_PERFORMANCE = 1024
@@ -24,6 +26,21 @@ class Slices:
     """The slice of a task while no task waits for its CPU."""
     shortest_ns: int = 1_000_000
     """The slice of a task while many tasks wait."""
+
+
+class CpuState(NamedTuple):
+    """What is known of a CPU. Read from memory, so it may be out of date."""
+
+    pid: int
+    """The task that runs there; 0: none, or pyland itself."""
+    since_ns: int
+    """When that task was put on it."""
+    vtime_ns: int
+    """That task's key; for a task that did not wait, behind all that wait."""
+    busy_ns: int
+    """CPU time of all tasks there, up to the last that stopped; it only grows."""
+    nr_waiting: int
+    """Tasks that wait for this CPU alone, at most 50 ms ago."""
 
 
 class Machine(ABC):
@@ -57,6 +74,7 @@ class Machine(ABC):
         self.random = random.Random(seed)
         self.outgoing = []
         self.domains = self._make_domains()
+        self._timers = Timers()
 
     def _make_domains(self) -> Domains:
         return Domains(self.topology)
@@ -69,6 +87,13 @@ class Machine(ABC):
     @abstractmethod
     def is_idle(self, cpu: int) -> bool:
         """True if the CPU has nothing to run. Read from memory, so it may be out of date.
+
+        Raises IndexError for a CPU that the machine does not have.
+        """
+
+    @abstractmethod
+    def cpu(self, cpu: int) -> CpuState:
+        """What runs on a CPU, and what waits for it.
 
         Raises IndexError for a CPU that the machine does not have.
         """
@@ -99,7 +124,29 @@ class Machine(ABC):
 
     def idle_cpus(self) -> list[int]:
         """The online CPUs that have nothing to run."""
-        return [cpu for cpu in self.topology.online if self.is_idle(cpu)]
+        return cpus_of(self.idle_mask)
+
+    @property
+    def idle_mask(self) -> int:
+        """The same CPUs as a mask: bit n is CPU n."""
+        return mask_of(cpu for cpu in self.topology.online if self.is_idle(cpu))
+
+    def every(self, interval_ns: int, call: Call) -> Timer:
+        """Call this about every `interval_ns`; no more often than the scheduler runs.
+
+        While no task waits, the scheduler runs once in 50 ms to 1 s. The first timer is made in
+        the policy's `__init__`. Raises ValueError for an interval below 1.
+        """
+        if interval_ns < 1:
+            raise ValueError(f"interval_ns is {interval_ns}: it takes 1 or more")
+        return self._planned(self._timers.add(call, self.now_ns + interval_ns, interval_ns))
+
+    def at(self, time_ns: int, call: Call) -> Timer:
+        """Call this once, when `now_ns` has reached the time; otherwise as `every`."""
+        return self._planned(self._timers.add(call, time_ns))
+
+    def _planned(self, timer: Timer) -> Timer:
+        return timer
 
     def kick(self, cpu: int, *, preempt: bool = False) -> None:
         """Make the CPU look for a task: if it idles, or with `preempt` at once in any case.

@@ -237,11 +237,11 @@ class Policy:
         """Decide a task that came to `enqueue`: where it runs, for how long, in which order.
 
         `cpu` is a CPU or `CPU_ANY` (an idle CPU if there is one, else the first that is free);
-        or else `domain` is the number of one of `Machine.domains`. `slice_ns` 0 is the shortest slice; other values are brought
-        into 0.1 to 100 ms. The lowest `vtime_ns` runs first; without it, tasks run in the
-        order in which they became runnable. A task that wakes up preempts a task that is
-        due later by more than `margin_ns`. With `preempt` the task that runs on `cpu` makes
-        room in any case. The value of `task.state` comes back with the task.
+        or else `domain` is the number of one of `Machine.domains`. `slice_ns` 0 is the shortest
+        slice; other values are brought into 0.1 to 100 ms. The lowest `vtime_ns` runs first;
+        without it, tasks run in the order in which they became runnable. A task that wakes up
+        preempts a task that is due later by more than `margin_ns`. With `preempt` the task that
+        runs on `cpu` makes room in any case. The value of `task.state` comes back with the task.
 
         False if the task has moved on: it was decided, ran without the policy, or is gone.
         """
@@ -259,6 +259,15 @@ class Policy:
 
     def tick(self) -> None:
         """Called about every `interval_ns`."""
+
+    def running(self, pid: int) -> None:
+        """The task was put on a CPU. Called only for policies that override it."""
+
+    def changed(self, pid: int) -> None:
+        """The task's weight, affinity or cgroup has changed. Called only if overridden.
+
+        A new name is in the task's next record.
+        """
 
     def stopped(self, pid: int, ran_ns: int) -> None:
         """The task left its CPU after `ran_ns`. Called only for policies that override it."""

@@ -30,6 +30,10 @@ FIELDS = {
     "gid": "its group",
     "nice": "-20 to 19",
     "waker_pid": "the task that woke it last; 0: an interrupt",
+    "kthread": "1 for a kernel thread, else 0",
+    "pid_ns": "its PID namespace, as the inode of /proc/PID/ns/pid",
+    "ns_pid": "thread id in that namespace",
+    "leader_comm": "the name of its process",
     "cgroup_id": "its cgroup (v2), as the kernel numbers them",
     "wakeup_interval_ns": "between its wakeups, averaged (3/4 old, 1/4 new)",
     "sleep_interval_ns": "between its falling asleep, averaged likewise",
@@ -82,6 +86,10 @@ class Task:
     gid: int
     nice: int
     waker_pid: int
+    kthread: int
+    pid_ns: int
+    ns_pid: int
+    leader_comm: str
     cgroup_id: int
     wakeup_interval_ns: int
     sleep_interval_ns: int

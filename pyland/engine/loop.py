@@ -37,6 +37,8 @@ def wanted(policy: Policy) -> int:
         ("stopped", lib.PYLAND_WANT_STOPPED),
         ("slept", lib.PYLAND_WANT_SLEPT),
         ("exited", lib.PYLAND_WANT_EXITED),
+        ("running", lib.PYLAND_WANT_RUNNING),
+        ("changed", lib.PYLAND_WANT_CHANGED),
     ):
         if getattr(type(policy), method) is not getattr(Policy, method):
             bits |= bit
@@ -84,8 +86,13 @@ class DispatchLoop:
     def want(self) -> None:
         """Tell BPF what the policy needs."""
         policy = self.policy
-        times_ns = policy.lasts_ns, policy.margin_ns, policy.interval_ns
+        times_ns = policy.lasts_ns, policy.margin_ns, self._interval_ns()
         lib.pyland_want(self._rings, self._wanted, *times_ns)
+
+    def _interval_ns(self) -> int:
+        """How often the policy wants to run, for `tick` or a timer; 0 if it does not care."""
+        intervals_ns = self.policy.interval_ns, self._machine.timer_interval_ns
+        return min(filter(None, intervals_ns), default=0)
 
     def run(self) -> Stop:
         """Repeat drain, decide and submit until something ends it. Raises what the policy raises.
@@ -94,7 +101,7 @@ class DispatchLoop:
         """
         self.want()
         exchange = self._exchange()
-        told = bool(self.policy.interval_ns or self._wanted & lib.PYLAND_WANT_EVENTS)
+        told = bool(self._interval_ns() or self._wanted & lib.PYLAND_WANT_EVENTS)
         try:
             stop = exchange.run(
                 policy=self.policy,
@@ -137,12 +144,17 @@ class DispatchLoop:
                     policy.stopped(pid, ran_ns)
                 elif kind == lib.PYLAND_EVENT_SLEPT:
                     policy.slept(pid)
+                elif kind == lib.PYLAND_EVENT_RUNNING:
+                    policy.running(pid)
+                elif kind == lib.PYLAND_EVENT_CHANGED:
+                    policy.changed(pid)
                 else:
                     forget(policy, pid)
                     policy.exited(pid)
         if policy.interval_ns and batch.now_ns >= self._tick_due_ns:
             self._tick_due_ns = batch.now_ns + policy.interval_ns
             policy.tick()
+        self._machine.run_timers()
 
     def warm_up(self, policy: Policy) -> None:
         """Run the policy's code with made-up records, in batches of several sizes.

@@ -9,8 +9,9 @@ from typing import Any
 from pyland._native import ffi, lib
 from pyland.domains import DomainSettings
 from pyland.engine.domains import KernelDomains
-from pyland.machine import Machine, Slices
+from pyland.machine import CpuState, Machine, Slices
 from pyland.stats.numbers import PolicyNumbers, Saved
+from pyland.timers import Timers
 from pyland.topology import Topology
 
 
@@ -21,6 +22,7 @@ class MachineSettings:
     performance: list[int]
     """The performance target of each CPU, plus 1; 0: none."""
     domains: list[DomainSettings]
+    timers: Timers
     numbers: Saved
 
 
@@ -57,6 +59,29 @@ class KernelMachine(Machine):
         self._check_cpu(cpu)
         return bool(self._cpus[cpu].idle)
 
+    def cpu(self, cpu: int) -> CpuState:
+        """As BPF noted it when a task was last put on it."""
+        self._check_cpu(cpu)
+        noted = self._cpus[cpu]
+        return CpuState(
+            noted.running_pid,
+            noted.running_since_ns,
+            noted.running_vtime_ns,
+            noted.busy_ns,
+            noted.nr_waiting,
+        )
+
+    @property
+    def timer_interval_ns(self) -> int:
+        """How often user space has to run for the policy's timers; 0 if it has none."""
+        return self._timers.interval_ns
+
+    def run_timers(self) -> None:
+        """Make the calls that are due."""
+        now_ns = self._batch.now_ns
+        if now_ns >= self._timers.due_ns:
+            self._timers.run(now_ns)
+
     def set_performance(self, cpu: int, target: int) -> None:
         """Takes effect when the CPU next looks for a task."""
         self._check_cpu(cpu)
@@ -76,6 +101,7 @@ class KernelMachine(Machine):
         return MachineSettings(
             [self._cpus[cpu].performance for cpu in cpus],
             self.domains.save(),
+            self._timers,
             self._numbers.save(),
         )
 
@@ -84,6 +110,7 @@ class KernelMachine(Machine):
         for cpu, performance in enumerate(settings.performance):
             self._cpus[cpu].performance = performance
         self.domains.restore(settings.domains)
+        self._timers = settings.timers
         self._numbers.restore(settings.numbers)
 
     def reset(self) -> None:
@@ -91,6 +118,7 @@ class KernelMachine(Machine):
         self.outgoing.clear()
         self._numbers.clear()
         self.domains.reset()
+        self._timers = Timers()
         for cpu in self.topology.cpus:
             if self._cpus[cpu.id].performance:
                 self._cpus[cpu.id].performance = lib.PYLAND_FULL_PERFORMANCE + 1

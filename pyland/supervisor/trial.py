@@ -7,7 +7,7 @@ from pyland.engine import guard
 from pyland.errors import UsageError
 from pyland.loading.caller import Caller
 from pyland.loading.wanted import Wanted
-from pyland.machine import Machine, Slices
+from pyland.machine import CpuState, Machine, Slices
 from pyland.policies import BUILTINS
 from pyland.supervisor.confined import ConfinedCall
 from pyland.topology import Topology
@@ -27,6 +27,10 @@ class _TrialMachine(Machine):
     def is_idle(self, cpu: int) -> bool:
         self._check_cpu(cpu)
         return True
+
+    def cpu(self, cpu: int) -> CpuState:
+        self._check_cpu(cpu)
+        return CpuState(0, 0, 0, 0, 0)
 
     def set_performance(self, cpu: int, target: int) -> None:
         self._check_cpu(cpu)

@@ -20,6 +20,8 @@ class Cpu:
         self.task: OfflineTask | None = None
         self.turn = 0
         """Goes up with each slice: the planned end of an earlier one is void."""
+        self.busy_ns = 0
+        """CPU time of all tasks, up to the last that stopped."""
         self.charged_ns = 0
         """The task's CPU time is counted up to here."""
 
@@ -79,6 +81,7 @@ class Cpus:
         task = cpu.task
         assert task
         self.charge(cpu)
+        cpu.busy_ns += self._clock.now_ns - task.start_ns
         cpu.task = None
         cpu.turn += 1
         task.enq_flags = 0

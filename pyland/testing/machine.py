@@ -21,6 +21,7 @@ from pyland.testing.queues import Queues, cpu_queue
 from pyland.testing.task import OfflineTask
 from pyland.testing.trace import Decided, Trace
 from pyland.testing.view import OfflineView
+from pyland.timers import NEVER, Timer
 from pyland.topology import Topology
 
 
@@ -241,7 +242,21 @@ class OfflineMachine(OfflineView):
                 task = self._placement.take(cpu.number)
         return task
 
+    def _nr_waiting(self, cpu: int) -> int:
+        return self._queues.nr_in(cpu_queue(cpu))
+
     # The policy.
+
+    def _planned(self, timer: Timer) -> Timer:
+        self._clock.after(max(self._timers.due_ns - self.now_ns, 0), self._run_timers)
+        return timer
+
+    def _run_timers(self) -> None:
+        self._timers.run(self.now_ns)
+        if self._timers.due_ns != NEVER:
+            self._clock.after(self._timers.due_ns - self.now_ns, self._run_timers)
+        self._carry_out([])
+        self._fill()
 
     def _tell(self, method: str, pid: int, *more: int) -> None:
         if getattr(type(self.policy), method) is not getattr(Policy, method):

@@ -30,6 +30,10 @@ class Queues:
         """Behind the tasks with the same or a lower vtime."""
         self._queues[queue].add(task, task.vtime_ns or 0)
 
+    def nr_in(self, queue: str) -> int:
+        """How many tasks wait there."""
+        return len(self._queues[queue])
+
     def drop(self, task: OfflineTask) -> None:
         """Out of the queue where it waits."""
         for queue in self._queues.values():

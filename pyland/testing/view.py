@@ -6,7 +6,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 
-from pyland.machine import Machine, Slices
+from pyland.machine import CpuState, Machine, Slices
 from pyland.stats.numbers import Numbers
 from pyland.testing.clock import Clock
 from pyland.testing.cpus import Cpu, Cpus
@@ -50,6 +50,20 @@ class OfflineView(Machine):
         """True if no task runs there."""
         self._check_cpu(cpu)
         return self._cpus[cpu].task is None
+
+    def cpu(self, cpu: int) -> CpuState:
+        """Exact: nothing happens meanwhile."""
+        self._check_cpu(cpu)
+        found = self._cpus[cpu]
+        nr_waiting = self._nr_waiting(cpu)
+        if found.task is None:
+            return CpuState(0, 0, 0, found.busy_ns, nr_waiting)
+        key_ns = found.task.vtime_ns or self._cpus.vtime_now_ns + self.slices.longest_ns
+        return CpuState(found.task.pid, found.task.start_ns, key_ns, found.busy_ns, nr_waiting)
+
+    @abstractmethod
+    def _nr_waiting(self, cpu: int) -> int:
+        """Tasks in the CPU's own queue."""
 
     def set_performance(self, cpu: int, target: int) -> None:
         """Only noted: see `performance`."""

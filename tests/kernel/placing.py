@@ -6,7 +6,7 @@ from __future__ import annotations
 from statistics import median
 
 from pyland.policies.deadline import Deadline
-from pyland.policy import BASE_FIELDS, EXTRA_FIELDS, Batch, Policy, Task, option
+from pyland.policy import BASE_FIELDS, EXTRA_FIELDS, Batch, Interim, Policy, Task, option
 
 
 class ByDomain(Policy):
@@ -105,3 +105,35 @@ class Gauging(Deadline):
         if ran_ns > self.after_ms * 1_000_000:
             nr, weight = (median(each) for each in zip(*self.seen, strict=True))
             raise SystemExit(f"runnable: {nr:.0f}, weight: {weight:.0f}")
+
+
+class Confining(Policy):
+    """Hogs by their nice value: 5 is confined to CPUs 0 and 1, 0 spills; a sleeper interrupts."""
+
+    fields = (*BASE_FIELDS, "nice")
+    interval_ns = 100_000_000
+    lasts_ns = 50_000_000
+    interim: Interim = "vtime"
+    confined, spilling, urgent = 10, 11, 12
+
+    def __init__(self) -> None:
+        domains, every = self.machine.domains, self.machine.topology.online
+        domains[self.confined].set(cpus=[0, 1])
+        domains[self.spilling].set(cpus=[2, 3], spill=every[2:])
+        domains[self.urgent].set(cpus=[5], spill=every, rank=1, preempt=True)
+
+    def enqueue(self, task: Task) -> None:
+        domain = None
+        if task.comm == "hogs":
+            domain = self.confined if task.nice == 5 else self.spilling
+        elif task.comm == "sleeper":
+            domain = self.urgent
+        self.dispatch(task, domain=domain, slice_ns=10_000_000, vtime_ns=task.total_runtime_ns)
+
+    def tick(self) -> None:
+        for name in ("confined", "spilling", "urgent"):
+            gauges = self.machine.domains[getattr(self, name)].gauges
+            self.machine.gauge(f"{name}_runnable", gauges.nr_runnable)
+            self.machine.gauge(f"{name}_waiting", gauges.nr_waiting)
+            self.machine.gauge(f"{name}_used_ms", gauges.used_ns / 1e6)
+            self.machine.gauge(f"{name}_head_waits_ms", gauges.head_waits_ns / 1e6)
