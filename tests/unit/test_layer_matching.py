@@ -13,6 +13,7 @@ import pytest
 from pyland.policies.layered.facts import Facts, Proc, command_in
 from pyland.policies.layered.layers import Layer, Match
 from pyland.policies.layered.matching import Matcher
+from pyland.policies.layered.membership import FIELDS, Membership
 
 NAMESPACE = 4026531836
 
@@ -21,12 +22,8 @@ NAMESPACE = 4026531836
 class Known:
     """A source with the same answers for all tasks."""
 
-    leader: str | None = "bash"
     path: str | None = "system.slice/docker-f.scope/"
     allowed: int | None = 0b0011
-
-    def leader_comm(self, tgid: int) -> str | None:
-        return self.leader
 
     def cgroup_path(self, cgroup_id: int, pid: int) -> str | None:
         return self.path
@@ -34,16 +31,10 @@ class Known:
     def allowed_cpus(self, pid: int) -> int | None:
         return self.allowed
 
-    def namespace(self, pid: int) -> int | None:
-        return NAMESPACE
-
-    def namespace_pid(self, pid: int) -> int | None:
-        return 7
-
 
 TASK = Facts(
-    source=Known(), pid=20, tgid=10, ppid=5, comm="make", nice=3, uid=1000, gid=100, cgroup_id=77,
-    average_runtime_ns=100_000,
+    source=Known(), pid=20, tgid=10, ppid=5, comm="make", leader_comm="bash", nice=3, uid=1000,
+    gid=100, cgroup_id=77, namespace=NAMESPACE, namespace_pid=7, average_runtime_ns=100_000,
 )  # fmt: skip
 
 
@@ -90,9 +81,7 @@ def test_each_match_and_what_it_does_not_take(name: str, right: Any, wrong: Any)
 def test_what_only_some_tasks_are() -> None:
     leader = replace(TASK, pid=10)
     assert holds("IsGroupLeader", True, leader)
-    assert holds("PcommPrefix", "make", leader)
-    assert holds("IsKthread", True, replace(TASK, ppid=2))
-    assert holds("IsKthread", True, replace(TASK, pid=2, tgid=2, ppid=0))
+    assert holds("IsKthread", True, replace(TASK, is_kthread=True))
     assert not holds("NumaNode", 0, replace(TASK, source=Known(allowed=0b0111)))
     assert holds("HintEquals", 5, replace(TASK, hint=5))
     assert not holds("HintEquals", 5)
@@ -104,10 +93,10 @@ def test_what_only_some_tasks_are() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PcommPrefix", ""), ("PcommPrefixExclude", "x"), ("CgroupContains", ""), ("NumaNode", 0)],
+    [("CgroupPrefix", ""), ("CgroupContains", ""), ("CgroupRegex", ""), ("NumaNode", 0)],
 )
 def test_what_is_unknown_matches_nothing(name: str, value: Any) -> None:
-    assert not holds(name, value, replace(TASK, source=Known(None, None, None)))
+    assert not holds(name, value, replace(TASK, source=Known(None, None)))
 
 
 def test_the_first_layer_counts_and_all_of_one_alternative() -> None:
@@ -136,20 +125,64 @@ def test_a_task_joins_and_leaves_by_its_name() -> None:
     assert leave.layer == ""
 
 
-def test_the_facts_of_this_process() -> None:
-    proc, pid = Proc(), os.getpid()
-    with open("/proc/self/comm", encoding="utf-8") as file:
-        assert proc.leader_comm(pid) == file.read().strip()
-    proc.note_leader(pid, "renamed")
-    assert proc.leader_comm(pid) == "renamed"
-    proc.forget(pid)
-    assert proc.leader_comm(pid) != "renamed"
-    assert proc.allowed_cpus(pid) == sum(1 << cpu for cpu in os.sched_getaffinity(0))
-    assert proc.namespace(pid) == os.stat("/proc/self/ns/pid").st_ino
-    assert proc.namespace_pid(pid) == pid
-    gone = 2**22 + 1
-    for ask in (proc.leader_comm, proc.allowed_cpus, proc.namespace, proc.namespace_pid):
-        assert ask(gone) is None
+def test_the_affinity_of_this_process() -> None:
+    proc = Proc()
+    assert proc.allowed_cpus(os.getpid()) == sum(1 << cpu for cpu in os.sched_getaffinity(0))
+    assert proc.allowed_cpus(2**22 + 1) is None
+
+
+class Asked(Membership):
+    """With the values of a record by name."""
+
+    def ask(self, now_ns: int = 0, **values: Any) -> int:
+        record = dict.fromkeys(FIELDS, 0) | {"comm": b"make", "leader_comm": b"sh", "pid": 20}
+        record |= values
+        return self.of(now_ns, ("key",), tuple(record[name] for name in FIELDS)).layer
+
+
+def membership(name: str, value: Any, **source: Any) -> Asked:
+    layers = [Layer("tried", "Open", ((Match(name, value),),)), Layer("rest", "Open", ((),))]
+    known: Any = Known(**source)
+    return Asked(Matcher(layers, {0: 0b0011}), known, every_ns=2_000)
+
+
+def test_a_task_is_remembered_until_it_exits_or_changes() -> None:
+    members = membership("CommPrefix", "ma")
+    assert members.ask(comm=b"make\0\0") == 0
+    known = members.tasks[20]
+    assert (known.key, known.again_ns > 1 << 60) == (("key",), True)
+    members.changed(20)
+    assert known.again_ns == 0
+    assert members.ask(comm=b"sh") == 1
+    members.forget(20)
+    members.forget(20)
+    members.changed(20)
+    assert not members.tasks
+    assert members.nr_matched == 2
+
+
+def test_an_average_is_looked_at_again() -> None:
+    members = membership("AvgRuntime", (0, 100))
+    assert members.ask(5, average_runtime_ns=99_999) == 0
+    assert members.tasks[20].again_ns == 2_005
+    assert members.ask(2_005, average_runtime_ns=100_000) == 1
+
+
+def test_a_command_is_remembered_when_the_name_is_another() -> None:
+    members = membership("CmdJoin", "test")
+    assert members.ask(comm=b"\x10\x5c\x01testing") == 0
+    assert members.ask(comm=b"worker") == 0
+    assert members.ask(comm=b"\x10\x5c\x02testing") == 1
+    assert members.ask(comm=b"worker") == 1
+
+
+def test_a_record_answers_for_leader_namespace_and_kernel_threads() -> None:
+    assert membership("PcommPrefix", "sh").ask() == 0
+    assert membership("NSPIDEquals", (7, 8)).ask(pid_ns=7, ns_pid=8) == 0
+    assert membership("NSPIDEquals", (7, 8)).ask(pid_ns=7, ns_pid=9) == 1
+    assert membership("IsKthread", True).ask(kthread=1) == 0
+    assert membership("NumaNode", 0, allowed=0b1).ask() == 0
+    assert membership("NumaNode", 0, allowed=0b100).ask() == 1
 
 
 def test_a_cgroup_by_its_task_and_by_its_number(tmp_path: Path) -> None:

@@ -9,34 +9,24 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from pyland.policies.layered.templates import CGROUPS, cgroups_below
 
-_KTHREADD = 2
-"""The parent of all kernel threads."""
 _WALK_EVERY_NS = 1_000_000_000
-_NAMES_MAX = 10_000
-"""So many leaders' names and cgroups are remembered; then all are forgotten."""
+_PATHS_MAX = 10_000
+"""So many cgroups are remembered; then all are forgotten."""
 
 
 class Source(Protocol):
     """Answers what a record does not say. None: it cannot be known, so no match holds."""
-
-    def leader_comm(self, tgid: int) -> str | None:
-        """The name of a process: of the thread that leads it."""
 
     def cgroup_path(self, cgroup_id: int, pid: int) -> str | None:
         """The path of a cgroup, as `a/b/`; the root's is empty. `pid` is a task in it."""
 
     def allowed_cpus(self, pid: int) -> int | None:
         """The mask of the CPUs that the task's affinity allows."""
-
-    def namespace(self, pid: int) -> int | None:
-        """The number of the task's PID namespace."""
-
-    def namespace_pid(self, pid: int) -> int | None:
-        """The task's id in its own PID namespace."""
 
 
 class Joined(NamedTuple):
@@ -65,10 +55,18 @@ class Facts:
     tgid: int
     ppid: int
     comm: str
+    leader_comm: str
+    """The name of the thread that leads its process."""
     nice: int
     uid: int
     gid: int
     cgroup_id: int
+    is_kthread: bool = False
+    """True if it is a thread of the kernel."""
+    namespace: int = 0
+    """The number of its PID namespace."""
+    namespace_pid: int = 0
+    """Its id in that namespace."""
     average_runtime_ns: int = 0
     joined: str = ""
     """The layer that the task has asked to join; empty: none."""
@@ -83,16 +81,6 @@ class Facts:
         return self.pid == self.tgid
 
     @property
-    def is_kthread(self) -> bool:
-        """True if it is a thread of the kernel."""
-        return _KTHREADD in (self.pid, self.ppid)
-
-    @property
-    def leader_comm(self) -> str | None:
-        """The name of the thread that leads its process."""
-        return self.comm if self.is_leader else self.source.leader_comm(self.tgid)
-
-    @property
     def cgroup_path(self) -> str | None:
         """Its cgroup, as `system.slice/ssh.service/`."""
         return self.source.cgroup_path(self.cgroup_id, self.pid)
@@ -101,43 +89,17 @@ class Facts:
 class Proc:
     """Reads /proc and /sys/fs/cgroup, as any user may.
 
-    Measured on one core of a VM: the name of a leader 10 us, an affinity 1 us, a namespace 24 us, a
-    new cgroup 24 us or, if its task has left, 17 us for each cgroup of the machine, once a second
-    at most. Names and paths are remembered.
+    Measured on one core of a VM: an affinity 1 us, a new cgroup 24 us or, if its task has left, 17
+    us for each cgroup of the machine, once a second at most. Paths are remembered.
     """
 
     def __init__(self, proc: str = "/proc", cgroups: str = str(CGROUPS)) -> None:
         """Nothing is read yet."""
         self._proc, self._cgroups = proc, cgroups
         self._paths: dict[int, str] = {}
-        self._leaders: dict[int, str] = {}
         self._walked_ns = -_WALK_EVERY_NS
         self.now_ns = 0
         """The policy's clock, which it sets: it limits how often all cgroups are looked through."""
-
-    def note_leader(self, tgid: int, comm: str) -> None:
-        """A record has said the present name of a leader."""
-        _remember(self._leaders, tgid, comm)
-
-    def forget_leaders(self) -> None:
-        """Read all names of leaders anew, when they are needed: they may have changed."""
-        self._leaders.clear()
-
-    def forget(self, pid: int) -> None:
-        """A task has exited."""
-        self._leaders.pop(pid, None)
-
-    def leader_comm(self, tgid: int) -> str | None:
-        """See `Source`."""
-        known = self._leaders.get(tgid)
-        if known is None:
-            try:
-                with open(f"{self._proc}/{tgid}/comm", "rb") as file:
-                    known = file.read(64).rstrip(b"\n").decode(errors="replace")
-            except OSError:
-                return None
-            _remember(self._leaders, tgid, known)
-        return known
 
     def cgroup_path(self, cgroup_id: int, pid: int) -> str | None:
         """See `Source`."""
@@ -166,7 +128,7 @@ class Proc:
         if self.now_ns - self._walked_ns < _WALK_EVERY_NS:
             return
         self._walked_ns = self.now_ns
-        self._paths = dict(cgroups_below(CGROUPS.__class__(self._cgroups)))
+        self._paths = dict(cgroups_below(Path(self._cgroups)))
 
     def allowed_cpus(self, pid: int) -> int | None:
         """See `Source`."""
@@ -175,28 +137,8 @@ class Proc:
         except OSError:
             return None
 
-    def namespace(self, pid: int) -> int | None:
-        """See `Source`: only of tasks of the policy's own user."""
-        try:
-            link = os.readlink(f"{self._proc}/{pid}/ns/pid")
-        except OSError:
-            return None
-        number = link.removeprefix("pid:[").removesuffix("]")
-        return int(number) if number.isdigit() else None
-
-    def namespace_pid(self, pid: int) -> int | None:
-        """See `Source`."""
-        try:
-            with open(f"{self._proc}/{pid}/status", "rb") as file:
-                text = file.read(1 << 14).decode(errors="replace")
-        except OSError:
-            return None
-        line = next((one for one in text.splitlines() if one.startswith("NSpid:")), "")
-        ids = line.split()[1:]
-        return int(ids[-1]) if ids and ids[-1].isdigit() else None
-
 
 def _remember(where: dict[int, str], key: int, value: str) -> None:
-    if len(where) >= _NAMES_MAX:
+    if len(where) >= _PATHS_MAX:
         where.clear()
     where[key] = value

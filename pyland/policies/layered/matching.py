@@ -12,10 +12,8 @@ from pyland.policies.layered.layers import Layer, Match
 
 Test = Callable[[Facts], bool]
 
-CHANGES_BY_ITSELF = frozenset(
-    ("AvgRuntime", "PcommPrefix", "PcommPrefixExclude", "NumaNode", "SystemCpuUtilBelow")
-)
-"""Matches on what may change while the task's own record stays the same."""
+CHANGES_BY_ITSELF = frozenset(("AvgRuntime", "SystemCpuUtilBelow"))
+"""Matches on what may change all the time."""
 
 
 class Matcher:
@@ -32,7 +30,7 @@ class Matcher:
         self.names = frozenset(names)
         """The matches that the layers have."""
         self.changes_by_itself = bool(names & CHANGES_BY_ITSELF)
-        """True if the answer can change without a change in the task's record."""
+        """True if the answer can change without a change of the task."""
 
     def layer_of(self, facts: Facts) -> int:
         """The number of its layer. The last one takes all tasks."""
@@ -88,14 +86,6 @@ def _average(bounds_us: tuple[int, int]) -> Test:
     return lambda facts: least_us <= facts.average_runtime_ns // 1000 < most_us
 
 
-def _namespace_pid(wanted: tuple[int, int]) -> Test:
-    def test(facts: Facts) -> bool:
-        found = facts.source.namespace(facts.pid), facts.source.namespace_pid(facts.pid)
-        return found == wanted
-
-    return test
-
-
 def _comm(facts: Facts) -> str | None:
     return facts.comm
 
@@ -133,8 +123,8 @@ _TESTS: dict[str, Callable[[Any], Test]] = {
     "PIDEquals": lambda value: lambda facts: facts.pid == value,
     "PPIDEquals": lambda value: lambda facts: facts.ppid == value,
     "TGIDEquals": lambda value: lambda facts: facts.tgid == value,
-    "NSPIDEquals": _namespace_pid,
-    "NSEquals": lambda value: lambda facts: facts.source.namespace(facts.pid) == value,
+    "NSPIDEquals": lambda value: lambda facts: (facts.namespace, facts.namespace_pid) == value,
+    "NSEquals": lambda value: lambda facts: facts.namespace == value,
     "CmdJoin": lambda value: lambda facts: facts.joined != "" and facts.joined.startswith(value),
     "IsGroupLeader": lambda value: lambda facts: facts.is_leader == value,
     "IsKthread": lambda value: lambda facts: facts.is_kthread == value,

@@ -3,13 +3,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from typing import Any
 
 from pyland.policies.layered.facts import Facts, Proc, command_in
 from pyland.policies.layered.matching import Matcher
 
-_NEVER_NS = 1 << 63
-_AGAIN_NS = 1_000_000_000
+_NEVER_NS = 1 << 62
+
+FIELDS = (
+    "pid",
+    "tgid",
+    "comm",
+    "ppid",
+    "uid",
+    "gid",
+    "nice",
+    "cgroup_id",
+    "average_runtime_ns",
+    "kthread",
+    "pid_ns",
+    "ns_pid",
+    "leader_comm",
+)
+"""What is asked of a record, in the order of `Membership.of`."""
 
 
 class Known:
@@ -19,7 +35,7 @@ class Known:
 
     def __init__(self) -> None:
         """Nothing; `Membership.of` fills it in."""
-        self.key: Hashable = None
+        self.key: tuple[Any, ...] | None = None
         self.layer = 0
         self.again_ns = 0
         self.joined = ""
@@ -34,15 +50,11 @@ class Membership:
     def __init__(self, matcher: Matcher, source: Proc, *, every_ns: int) -> None:
         """`source` is asked what records do not say.
 
-        Matches on average runtimes are asked again every `every_ns`, those on names of leaders
-        and on affinities every second.
+        Matches on what changes all the time, such as average runtimes, are asked again every
+        `every_ns`.
         """
-        self._matcher, self._proc = matcher, source
-        self._every_ns = _NEVER_NS
-        if matcher.changes_by_itself:
-            only_average = matcher.names.isdisjoint(("PcommPrefix", "PcommPrefixExclude"))
-            self._every_ns = every_ns if only_average else min(every_ns, _AGAIN_NS)
-        self._forgets_ns = 0
+        self._matcher, self._source = matcher, source
+        self._every_ns = every_ns if matcher.changes_by_itself else _NEVER_NS
         self.tasks: dict[int, Known] = {}
         """By pid. A policy compares `Known.key` and `Known.again_ns` before it calls `of`."""
         self.machine_util = 1.0
@@ -50,35 +62,49 @@ class Membership:
         self.nr_matched = 0
         """How often a task was matched."""
 
-    def of(
-        self, now_ns: int, key: Hashable, pid: int, tgid: int, ppid: int, comm: bytes, nice: int,
-        uid: int, gid: int, cgroup_id: int, average_runtime_ns: int,
-    ) -> Known:  # fmt: skip
-        """The task with what its record says, matched anew."""
+    def of(self, now_ns: int, key: tuple[Any, ...], row: tuple[Any, ...]) -> Known:
+        """The task of a record, matched anew.
+
+        `key` is what `Known.key` becomes; `row` has the record's values for `FIELDS`.
+        """
+        (
+            pid,
+            tgid,
+            comm,
+            ppid,
+            uid,
+            gid,
+            nice,
+            cgroup_id,
+            average_ns,
+            kthread,
+            ns,
+            ns_pid,
+            leader,
+        ) = row
         known = self.tasks.get(pid)
         if known is None:
             known = self.tasks[pid] = Known()
-        name = comm.rstrip(b"\0").decode(errors="replace")
-        self._proc.now_ns = now_ns
-        if now_ns >= self._forgets_ns:
-            self._proc.forget_leaders()
-            self._forgets_ns = now_ns + _AGAIN_NS
-        if pid == tgid:
-            self._proc.note_leader(pid, name)
+        name = _text(comm)
+        self._source.now_ns = now_ns
         command = command_in(name)
         if command is not None:
             known.joined = command.layer
         facts = Facts(
-            self._proc,
+            self._source,
             pid,
             tgid,
             ppid,
             name,
+            _text(leader),
             nice,
             uid,
             gid,
             cgroup_id,
-            average_runtime_ns,
+            bool(kthread),
+            ns,
+            ns_pid,
+            average_ns,
             known.joined,
             machine_util=self.machine_util,
         )
@@ -87,7 +113,16 @@ class Membership:
         self.nr_matched += 1
         return known
 
+    def changed(self, pid: int) -> None:
+        """Match the task anew at its next record."""
+        known = self.tasks.get(pid)
+        if known is not None:
+            known.again_ns = 0
+
     def forget(self, pid: int) -> None:
         """The task has exited."""
         self.tasks.pop(pid, None)
-        self._proc.forget(pid)
+
+
+def _text(name: bytes) -> str:
+    return name.rstrip(b"\0").decode(errors="replace")

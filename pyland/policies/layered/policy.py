@@ -90,6 +90,10 @@ class Layered(Policy):
         "uid",
         "gid",
         "nice",
+        "kthread",
+        "pid_ns",
+        "ns_pid",
+        "leader_comm",
         "cgroup_id",
         "average_runtime_ns",
     )
@@ -149,14 +153,16 @@ class Layered(Policy):
         out: list[int] = []
         for (
             seq, pid, tgid, cpu, nr_allowed, weight, used_ns, state, comm, ppid, uid, gid, nice,
-            cgroup_id, average_ns,
+            kthread, ns, ns_pid, leader, cgroup_id, average_ns,
         ) in batch.rows:  # fmt: skip
             known = tasks.get(pid, _NOBODY)
-            key = comm, cgroup_id, nice, uid, gid, ppid
+            key = comm, cgroup_id, nice, uid, gid, ppid, leader
             if known.key != key or now_ns >= known.again_ns:
-                known = matched(
-                    now_ns, key, pid, tgid, ppid, comm, nice, uid, gid, cgroup_id, average_ns
-                )
+                row = (
+                    pid, tgid, comm, ppid, uid, gid, nice, cgroup_id, average_ns, kthread, ns,
+                    ns_pid, leader,
+                )  # fmt: skip
+                known = matched(now_ns, key, row)
             number = known.layer
             rule = rules[number]
             line = rule.line
@@ -212,6 +218,10 @@ class Layered(Policy):
         """Size the layers, if it is time."""
         self._work.tick(self.machine.now_ns)
         keep_near({rule.line for rule in self.rules} | {self._shared_line})
+
+    def changed(self, pid: int) -> None:
+        """Look at the task anew: its affinity may be within another node."""
+        self.membership.changed(pid)
 
     def exited(self, pid: int) -> None:
         """Forget the task."""
