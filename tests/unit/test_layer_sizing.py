@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pyland.policies.layered.balance import moves
 from pyland.policies.layered.cores import Cores, cpus_of
 from pyland.policies.layered.growth import core_order, disjoint, node_order, node_tiers
 from pyland.policies.layered.layers import GROWTH_ALGORITHMS, Layer, Options
@@ -319,6 +320,16 @@ def test_layers_change_no_more_than_they_must() -> None:
     steady(sizer, [4.0, 3.0])
     assert sizer.cpus[0] & before[0] == before[0]
     assert sizer.cpus[1] == before[1]
+
+
+def test_tasks_move_to_where_fewer_share_a_cpu() -> None:
+    found = moves(
+        [[(4, 6, 2), (5, 2, 2)], [(7, 9, 1)], [(8, 3, 3), (9, 0, 1)], [(1, 3, 2), (2, 2, 2)]]
+    )
+    assert {number: (move.target, move.left) for number, move in found.items()} == {4: (5, 2)}
+    # By the number of CPUs: 8 tasks on 6 CPUs, 4 of them on the four.
+    (move,) = moves([[(1, 8, 2), (2, 1, 4)]]).values()
+    assert (move.target, move.left) == (2, 5)
 
 
 def test_masks() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyland.machine import FULL_PERFORMANCE, Machine
+from pyland.policies.layered import balance
 from pyland.policies.layered.cores import Cores, cpus_of
 from pyland.policies.layered.layers import Layer
 from pyland.policies.layered.numbers import Numbers
@@ -52,6 +53,8 @@ class Clockwork:
         self._overhead = Overhead() if compensates else None
         self._sized_ns = machine.now_ns
         self._busy_since_ns: int | None = None
+        self.moves: dict[int, balance.Move] = {}
+        """By domain: where some of the next tasks that are decided for it go instead."""
         self._states = [State()] * len(layers)
         self._used_ns = [0] * self.placing.nr_domains
         self._performance: dict[int, int] = {}
@@ -87,9 +90,26 @@ class Clockwork:
             self._states = states
             self.placing.refresh(states)
             self._apply()
+        self.moves = balance.moves(
+            [
+                [
+                    (number, gauges[number].nr_runnable, self._cpus_at(number))
+                    for number in self.own_domains(index)
+                    if self._cpus_at(number)
+                ]
+                for index in range(len(self._layers))
+            ]
+        )
         self._numbers.show(self, gauges)
         for counted in self.counted:
             counted.nr = counted.moved = counted.used_ns = counted.open_ns = 0
+
+    def _cpus_at(self, number: int) -> int:
+        """How many CPUs a layer has at the cache of this domain; 0 if its tasks go elsewhere."""
+        layer, llc = divmod(number - self.placing.nr_llcs, self.placing.nr_llcs)
+        if self.placing.table[layer][llc] != number:
+            return 0
+        return self.placing.places[number].cpus.bit_count()
 
     def owner_of(self, cpu: int) -> int | None:
         """The layer that owns this CPU; None for a CPU that no layer owns."""

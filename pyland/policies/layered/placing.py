@@ -132,7 +132,8 @@ class Placing:
     def _place(self, index: int, llc: int, own: int, spill: int, state: State) -> Place:
         layer = self._sizer.layers[index]
         home = own & self._llcs[llc]
-        if layer.options.xllc_mig_min_us and home and not (state.may_cross or [True])[llc]:
+        crosses = bool(state.may_cross) and state.may_cross[llc]
+        if layer.options.xllc_mig_min_us and home and not crosses:
             spill &= self._llcs[llc]
         if layer.options.skip_remote_node and home:
             spill &= self._node_of[llc]

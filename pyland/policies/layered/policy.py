@@ -149,6 +149,7 @@ class Layered(Policy):
         """Decide every task at once; its state is its virtual time."""
         now_ns, credit_ns, llc_of = batch.now_ns, self._credit_ns, self._llc_of
         tasks, matched, rules = self.membership.tasks, self.membership.of, self.rules
+        moves = self._work.moves
         table, counted, nr_cpus = self._work.placing.table, self._work.counted, self._nr_cpus
         out: list[int] = []
         for (
@@ -166,7 +167,10 @@ class Layered(Policy):
             number = known.layer
             rule = rules[number]
             line = rule.line
-            place = domain_queue(table[number][llc_of[cpu]])
+            domain = table[number][llc_of[cpu]]
+            if moves and domain in moves:
+                domain = self._moved(domain)
+            place = domain_queue(domain)
             if nr_allowed < nr_cpus:
                 place, line = self._bound(pid, cpu, nr_allowed, place, line)
             vtime_now = line.vtime_now
@@ -197,6 +201,14 @@ class Layered(Policy):
             key_ns = vtime_ns + line.offset_ns
             out += (seq, pid, place, rule.slice_ns, key_ns, vtime_ns, 0)
         return out
+
+    def _moved(self, domain: int) -> int:
+        """Another domain of the layer, if tasks are to move there."""
+        move = self._work.moves[domain]
+        move.left -= 1
+        if not move.left:
+            del self._work.moves[domain]
+        return move.target
 
     def _bound(
         self, pid: int, cpu: int, nr_allowed: int, place: int, line: Line
