@@ -363,3 +363,14 @@ def test_options_of_layers_for_nodes_and_caches() -> None:
     loaded.add("slow", 2)
     loaded.machine.run(300 * MS)
     assert Layer("x", "Open", ((),), replace(Options(), weight=0)).weight == 100
+
+
+def test_more_domains_than_there_are() -> None:
+    many = [layer(f"a{n}", "Open", preempt=True) for n in range(15)]
+    with pytest.raises(UsageError, match="16 layers on 64 LLCs need 1088 domains"):
+        Loaded(many, make_topology(64, llcs=64))
+    loaded = Loaded(many, make_topology(64, llcs=32))
+    task = loaded.add("a3", runs_ns=MS, sleeps_ns=MS)[0]
+    loaded.machine.run(200 * MS)
+    assert task.place == -2 - loaded.work.placing.domain(3, 0)
+    assert max(len(loaded.machine.domains.served(cpu)) for cpu in range(64)) <= 17

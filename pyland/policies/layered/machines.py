@@ -6,13 +6,21 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from pyland.domains import NR_DOMAINS
+from pyland.errors import UsageError
 from pyland.policies.layered.layers import Layer
 from pyland.policies.layered.values import fail
 from pyland.topology import FULL_CAPACITY, Topology
 
 
 def check_machine(layers: Sequence[Layer], topology: Topology) -> None:
-    """Raise UsageError if a layer can have no CPU on this machine."""
+    """Raise UsageError if a layer can have no CPU on this machine, or if domains do not suffice."""
+    wanted = (1 + len(layers)) * topology.nr_llcs
+    if wanted > NR_DOMAINS:
+        raise UsageError(
+            f"{len(layers)} layers on {topology.nr_llcs} LLCs need {wanted} domains; there are "
+            f"{NR_DOMAINS}: use fewer layers, or disable_topology"
+        )
     nodes = {cpu.node for cpu in topology.cpus}
     llcs = {cpu.llc for cpu in topology.cpus}
     for layer in layers:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pyland.domains import NR_SERVED
 from pyland.policies.layered.cores import lowest
 from pyland.policies.layered.sizing import Sizer
 
@@ -52,6 +53,11 @@ class Placing:
         self._nr_layers = len(sizer.layers)
         # With one layer there is nothing to find out about a task.
         self._direct = self._nr_layers == 1
+        # A CPU serves all domains that interrupt tasks there, and the number that it can serve is
+        # limited: on machines with many caches, layers that preempt have one domain each.
+        preempting = [layer.options.preempt for layer in sizer.layers]
+        each = 1 + self._nr_layers + sum(preempting) * (self.nr_llcs - 1)
+        self._as_one = [one and each > NR_SERVED for one in preempting]
         self.places: list[Place] = []
         """The settings of each domain."""
         self.table: list[list[int]] = []
@@ -132,6 +138,10 @@ class Placing:
     def _place(self, index: int, llc: int, own: int, spill: int, state: State) -> Place:
         layer = self._sizer.layers[index]
         home = own & self._llcs[llc]
+        if self._as_one[index]:
+            if llc:
+                return Place()
+            home = own
         crosses = bool(state.may_cross) and state.may_cross[llc]
         if layer.options.xllc_mig_min_us and home and not crosses:
             spill &= self._llcs[llc]
@@ -146,6 +156,8 @@ class Placing:
     def _nearest(self, index: int, llc: int) -> int:
         """The layer's domain for a task that ran at this cache: there, near it, or anywhere."""
         own = self.homes[index]
+        if self._as_one[index]:
+            return self.domain(index, 0)
 
         def far(other: int) -> tuple[bool, bool, int]:
             node = self._node_of[other] != self._node_of[llc]
