@@ -58,7 +58,7 @@ class Questions:
         if policy.uses_numpy:
             import numpy as np
 
-            kinds = [(name, "S16" if name == "comm" else "i8") for name in FIELDS]
+            kinds = [(name, "S16" if name.endswith("comm") else "i8") for name in FIELDS]
             rows = [tuple(record[name] for name in FIELDS) for record in records]
             batch.records = np.array(rows, dtype=kinds)
         return batch
