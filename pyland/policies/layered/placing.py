@@ -113,7 +113,8 @@ class Placing:
 
     def _of_unknown(self, shared: int) -> list[Place]:
         """For tasks that are not matched yet: on no protected CPU, if there are others."""
-        anywhere = shared or self._sizer.fallback(self._nr_layers - 1)
+        # The last layer takes most tasks that are unknown.
+        anywhere = shared or self.homes[-1]
         # Tasks without a place belong to the first domain that their CPU serves. The rank makes
         # that one of these, also where a layer that preempts is served.
         return [
