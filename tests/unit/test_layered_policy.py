@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -287,6 +288,17 @@ def test_mistakes_in_the_file_end_the_constructor() -> None:
         Loaded([{**REST, "nam": "x"}], make_topology(2))
     with pytest.raises(UsageError, match='"nodes" has 7'):
         Loaded([layer("web", nodes=[7])], make_topology(2))
+
+
+def test_files_are_read_and_need_a_whole_path(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    first.write_text(json.dumps([layer("web")]), encoding="utf-8")
+    second.write_text(json.dumps([REST]), encoding="utf-8")
+    machine = OfflineMachine(make_topology(2), Offline, config=f"f:{first},{second}")
+    assert isinstance(machine.policy, Layered)
+    assert [one.name for one in machine.policy.layers] == ["web", "rest"]
+    with pytest.raises(UsageError, match="config=f:a.json: give the file's whole path"):
+        OfflineMachine(make_topology(2), Offline, config="f:a.json")
 
 
 def test_topology_can_be_left_out() -> None:

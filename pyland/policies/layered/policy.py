@@ -13,7 +13,7 @@ from pyland.policies.layered.layers import Layer
 from pyland.policies.layered.machines import check_machine, flat
 from pyland.policies.layered.matching import Matcher
 from pyland.policies.layered.membership import Known, Membership
-from pyland.policies.layered.reading import read, split_specs
+from pyland.policies.layered.reading import check_whole, read, split_specs
 from pyland.policy import CPU_ANY, Batch, Interim, Policy, domain_queue, option
 
 # V starts here, so that a state of 0 means "no state yet".
@@ -120,6 +120,7 @@ class Layered(Policy):
         if self.disable_topology:
             topology = flat(topology)
         specs = split_specs(self.config)
+        check_whole(specs)
         self.layers = read(specs).layers if specs else _ALL
         check_machine(self.layers, topology)
         cores = Cores(topology, partial=self.allow_partial_core)

@@ -55,14 +55,32 @@ def split_specs(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def check_whole(specs: Sequence[str]) -> None:
+    """Raise UsageError for a relative path: a policy's process has no current folder."""
+    for spec in specs:
+        path = _path_of(spec)
+        if path is not None and not path.is_absolute():
+            raise UsageError(
+                f"config={spec}: give the file's whole path, such as {Path('/etc') / path.name}: "
+                "the policy's process has no current folder"
+            )
+
+
+def _path_of(spec: str) -> Path | None:
+    """The file that a spec names; None if it is JSON."""
+    if spec.lstrip().startswith(("[", "{")):
+        return None
+    return Path(re.sub(r"^(f|file):", "", spec))
+
+
 def _who(layer: Layer) -> str:
     return f'layer "{layer.name}": '
 
 
 def _parsed(spec: str, name: str) -> Value:
-    if spec.lstrip().startswith(("[", "{")):
+    path = _path_of(spec)
+    if path is None:
         return parse(name, spec)
-    path = Path(re.sub(r"^(f|file):", "", spec))
     try:
         with path.open("rb") as file:
             data = file.read(TEXT_MAX + 1)
