@@ -297,7 +297,7 @@ def test_files_are_read_and_need_a_whole_path(tmp_path: Path) -> None:
     machine = OfflineMachine(make_topology(2), Offline, config=f"f:{first},{second}")
     assert isinstance(machine.policy, Layered)
     assert [one.name for one in machine.policy.layers] == ["web", "rest"]
-    with pytest.raises(UsageError, match="config=f:a.json: give the file's whole path"):
+    with pytest.raises(UsageError, match=r"config=f:a\.json: give the file's whole path"):
         OfflineMachine(make_topology(2), Offline, config="f:a.json")
 
 
