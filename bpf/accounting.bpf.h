@@ -85,7 +85,7 @@ static __always_inline void note_vtime(const struct task_ctx *t, u64 vtime_ns)
 
 	if (t->kernel_helper)
 		return;
-	if ((of_policy && shared.vtime_of_bpf) || (s64)(vtime_ns - shared.vtime_now) > 0) {
+	if ((of_policy && shared.vtime_of_bpf) || (s64)(vtime_ns - shared.vtime_now) > (s64)VTIME_STEP_NS) {
 		shared.vtime_now = vtime_ns;
 		shared.vtime_of_bpf = !of_policy;
 	}

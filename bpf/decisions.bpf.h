@@ -279,7 +279,7 @@ APART int apply_decisions(s32 cpu, bool prev_runnable)
 	 * Looked at once per drain: on a busy machine that saves two searches for each decision.
 	 * A CPU that goes idle meanwhile finds by itself what is queued (update_idle).
 	 */
-	drain.some_idle = shared.nr_idle > 0;
+	drain.some_idle = some_cpu_idles();
 	drain.takes_one = !prev_runnable;
 	ret = bpf_user_ringbuf_drain(&dispatched, drain_one, &drain, BPF_RB_NO_WAKEUP);
 	if (ret > 0)

@@ -88,7 +88,7 @@ static __noinline s32 pick_in_domain(const struct task_struct *p, u32 domain, s3
 {
 	s32 cpu;
 
-	if (shared.nr_idle <= 0)
+	if (!some_cpu_idles())
 		return -1;
 	if (domain == NO_DOMAIN || !sets_domains())
 		return pick_idle_cpu(p->cpus_ptr, prev_cpu);

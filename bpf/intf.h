@@ -159,7 +159,7 @@ struct pyland_cpu {
 	unsigned int last_was_own;
 	unsigned int sched_ran_last;
 	unsigned int sched_kept;
-	unsigned int wakes_sync;	/* the task that wakes one up here is about to sleep */
+	int running_rank;		/* of the domain of the task that runs */
 	unsigned long long lag_check_ns;	/* next look at the oldest held task */
 	unsigned long long far_look_ns;		/* next look at the queues of other domains */
 	unsigned int far_domain;		/* which of them is next */
@@ -175,12 +175,10 @@ struct pyland_cpu {
 	unsigned int cuts;		/* tasks that the policy cut short since ... */
 	unsigned int looks_left;	/* of a search through held tasks */
 	unsigned long long cuts_since_ns;
-	int running_rank;		/* of the domain of the task that runs */
-	int pad_rank;
 	unsigned long long picked_dsq;	/* where the decision that this CPU applies puts its task */
 	int picked_cpu;
 	int picked_kick;
-	unsigned long long pad_cache_line[4];
+	unsigned long long pad_cache_line[5];
 };
 
 /*
@@ -269,44 +267,71 @@ struct pyland_user {
 	unsigned long long pad_cache_line[5];
 };
 
-/* BPF's own state, which only root can map. */
+/* One for each LLC, in a cache line of its own; only its CPUs write it. */
+struct pyland_llc {
+	int nr_idle;				/* CPUs that idle */
+	int pad;
+	unsigned long long pad_cache_line[7];
+};
+
+/*
+ * BPF's own state, which only root can map. Each block has cache lines of its own, by what writes
+ * it: many CPUs read a line that one CPU writes often, or many write.
+ */
 struct pyland_shared {
+	/* Written when something begins or ends, and a few times a second. */
 	unsigned long long sched_tgid;
-	unsigned long long drained;		/* decisions taken from the ring */
-	unsigned long long last_cycle_ns;	/* when a finished cycle was last seen */
-	unsigned long long due_ns;		/* when user space is to run next */
-	unsigned long long cycles_seen;
-	unsigned long long cycles_begun;
-	unsigned long long cycle_begin_ns;	/* when user space began its present cycle */
-	unsigned long long asked_pos;		/* finished cycles have seen all records up to here */
-	unsigned long long last_kick_ns;	/* when a wakeup last interrupted a task */
-	unsigned long long cycle_cost_ns;	/* average of what a cycle takes its CPU */
-	unsigned long long cycle_ran_ns;	/* what the present one has had, before an interruption */
-	unsigned long long vtime_now;		/* the highest vtime that has run */
-	unsigned long long usual_ns;		/* slice of the latest decisions, at weight 100 */
-	unsigned long long clock_ns;		/* when user space last got a CPU */
-	unsigned long long begin_pos;		/* end of the records when a cycle began */
 	unsigned long long hold_from_ns;	/* tasks are held again for a policy that forgot some */
 	unsigned long long undecided_since_ns;
-	unsigned long long lead_ns;		/* of the latest decision for a new task */
-	unsigned long long own_queued_ns;	/* when a task last waited for its own CPU, about */
 	unsigned int handed_over;		/* the generation that knows all queued tasks */
 	unsigned int domains_most;		/* that a policy has set so far, or LLCs */
 	unsigned int places;			/* the present policy names CPUs or domains */
 	unsigned int undecided;			/* tasks since undecided_since_ns */
-	int nr_idle;				/* CPUs that idle */
-	int sched_cpu;				/* where user space ran last: its cache is warm there */
-	unsigned int wakeup_waits;		/* a task woke up, and user space has not run since */
 	unsigned int quiet;			/* no task waited at the last heartbeat, or since */
 	unsigned int rescues_left;		/* of a look for starved tasks in one queue */
 	unsigned int left_out;			/* a task is queued that the policy was not asked about */
-	unsigned int left_out_pad;
-	unsigned int vtime_of_bpf;		/* vtime_now follows keys that BPF gave */
 	unsigned int lagging;			/* user space is behind: records pause */
-	unsigned int groups;			/* of the CPU controller that BPF knows, a gauge */
-	unsigned int groups_pad;
+	unsigned long long pad_seldom;
+
+	/* Written by the CPU that carries decisions out. */
+	unsigned long long drained;		/* decisions taken from the ring */
+	unsigned long long usual_ns;		/* slice of the latest decisions, at weight 100 */
+	unsigned long long lead_ns;		/* of the latest decision for a new task */
 	unsigned int drain_error;		/* errno of a drain that found the ring broken */
+	unsigned int pad_drain;
+	unsigned long long pad_decisions[4];
+
+	/* Written by the CPU that runs user space. */
+	unsigned long long last_cycle_ns;	/* when a finished cycle was last seen */
+	unsigned long long cycles_seen;
+	unsigned long long cycles_begun;
+	unsigned long long cycle_begin_ns;	/* when user space began its present cycle */
+	unsigned long long asked_pos;		/* finished cycles have seen all records up to here */
+	unsigned long long begin_pos;		/* end of the records when a cycle began */
+	unsigned long long cycle_cost_ns;	/* average of what a cycle takes its CPU */
+	unsigned long long cycle_ran_ns;	/* what the present one has had, before an interruption */
+	unsigned long long clock_ns;		/* when user space last got a CPU */
+	int sched_cpu;				/* where user space ran last: its cache is warm there */
+	int pad_sched;
+	unsigned long long pad_cycle[6];
+
+	/* Written by a CPU whose new task changes when user space has to run. */
+	unsigned long long due_ns;		/* when user space is to run next */
+	unsigned long long last_kick_ns;	/* when a wakeup last interrupted a task */
+	unsigned int wakeup_waits;		/* a task woke up, and user space has not run since */
+	unsigned int pad_due;
+	unsigned long long pad_needs[5];
+
+	/* Written by any CPU, but no more often than these say. */
+	unsigned long long vtime_now;		/* the highest vtime that has run, within VTIME_STEP_NS */
+	unsigned long long own_queued_ns;	/* when a task last waited for its own CPU, in ms */
+	unsigned long long idle_llcs;		/* bit n: a CPU of LLC n may idle; n counts modulo 64 */
+	unsigned int vtime_of_bpf;		/* vtime_now follows keys that BPF gave */
+	unsigned int groups;			/* of the CPU controller that BPF knows, a gauge */
+	unsigned long long pad_any[4];
+
 	unsigned int exited;
+	unsigned int pad_exit;
 	long long exit_kind;
 	long long exit_code;
 	char exit_reason[128];

@@ -27,11 +27,14 @@
 /* Notes a decision with this slice; with a slice of 0 the decision ends when the task stops. */
 static __always_inline void note_grant(const struct task_struct *p, struct task_ctx *t, u64 slice_ns)
 {
+	u64 usual_ns;
+
 	t->left_ns = slice_ns;
 	t->lasts_until_ns = t->decided_ns + user.lasts_ns;
 	t->lasts_asleep = t->woke_up;
-	shared.usual_ns = usual_slice_ns(shared.usual_ns,
-					 slice_at_weight_100(slice_ns, weight_of(p, t)));
+	usual_ns = usual_slice_ns(shared.usual_ns, slice_at_weight_100(slice_ns, weight_of(p, t)));
+	if (usual_ns != shared.usual_ns)
+		shared.usual_ns = usual_ns;
 }
 
 /*
@@ -212,15 +215,15 @@ static __always_inline bool hold(struct task_struct *p, struct task_ctx *t, s32 
 }
 
 /*
- * Queues a task. If its waker is about to sleep (@sync) and the task may run on the waker's CPU,
- * only that CPU is interrupted.
+ * Queues a task. If its waker is about to sleep (on the CPU @sync_cpu - 1) and the task may run on
+ * the waker's CPU, only that CPU is interrupted.
  */
 static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t, s32 cpu,
 				       struct pyland_cpu *task_cpu, struct pyland_cpu *c, u64 now,
-				       u64 enq_flags, bool sync)
+				       u64 enq_flags, u32 sync_cpu)
 {
-	s32 here = bpf_get_smp_processor_id();
-	bool lasts, refused = false;
+	s32 waker_cpu = sync_cpu - 1;
+	bool sync, lasts, refused = false;
 	u64 dsq_id, key_ns, slice_ns;
 
 	forget_other_policies(t);
@@ -258,9 +261,9 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 	if (t->of_bpf && !t->asked && !shared.left_out)
 		shared.left_out = 1;
 	dsq_insert_vtime(p, dsq_id, slice_ns, key_ns, enq_flags);
-	sync = sync && takes_from(here, dsq_id, p);
+	sync = waker_cpu >= 0 && takes_from(waker_cpu, dsq_id, p);
 	if (t->woke_up)
-		preempt_for(t, key_ns, sync ? here : cpu_to_interrupt(p, t, cpu, now), now, sync);
+		preempt_for(t, key_ns, sync ? waker_cpu : cpu_to_interrupt(p, t, cpu, now), now, sync);
 	time_slice(cpu, task_cpu, now);
 }
 

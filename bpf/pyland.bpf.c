@@ -50,6 +50,9 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	t = task_state(p);
 	if (!c || !t)
 		return prev_cpu;
+	if ((user.wanted & PYLAND_WANT_EXTRAS) &&
+	    (wake_flags & kernel_enum(scx_wake_flags, SCX_WAKE_TTWU)))
+		note_waker(t, now_ns());
 	if (sync && prev_cpu == (s32)bpf_get_smp_processor_id()) {
 		now = now_ns();
 		if (put_next(p, t, prev_cpu, c, now)) {
@@ -59,7 +62,7 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	}
 	/* If no CPU idles, skip the kernel's search: it would take 400 instructions. */
 	cpu = -1;
-	if (shared.nr_idle > 0) {
+	if (some_cpu_idles()) {
 		if (sets_domains())
 			cpu = is_asked_first(t, prev_cpu, now_ns()) ? -1 :
 								     pick_for_task(p, t, prev_cpu);
@@ -67,7 +70,7 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 			cpu = select_near(p, prev_cpu, wake_flags);
 	}
 	if (cpu < 0) {
-		c->wakes_sync = sync;
+		t->sync_cpu = sync ? bpf_get_smp_processor_id() + 1 : 0;
 		return prev_cpu;
 	}
 
@@ -108,8 +111,9 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	u64 local = kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL);
 	s32 cpu = scx_bpf_task_cpu(p), idle_cpu;
 	struct pyland_cpu *c = this_cpu_state(), *task_cpu = cpu_state(cpu);
-	bool sync, wakes_up, last, leaves = false;
+	bool wakes_up, last, leaves = false;
 	struct task_ctx *t;
+	u32 sync_cpu;
 	u64 now;
 
 	t = task_state(p);
@@ -138,8 +142,8 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		dsq_insert(p, local, weighted_slice(p, t, config.shortest_ns), enq_flags);
 		return;
 	}
-	sync = c->wakes_sync;
-	c->wakes_sync = 0;
+	sync_cpu = t->sync_cpu;
+	t->sync_cpu = 0;
 	t->queue = QUEUE_NONE;
 	t->woke_up = wakes_up;
 	if (is_kernel_work(p, t)) {
@@ -162,7 +166,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		}
 	}
 
-	queue_task(p, t, cpu, task_cpu, c, now, enq_flags, sync);
+	queue_task(p, t, cpu, task_cpu, c, now, enq_flags, sync_cpu);
 	end_quiet(now);
 	note_group_waits();
 }

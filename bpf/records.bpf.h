@@ -121,20 +121,33 @@ static __noinline bool forward(struct task_struct *p, struct task_ctx *t, s32 cp
 	return true;
 }
 
-/* Notes how often the task wakes up, which task woke it, and how often the waker wakes others. */
-static __always_inline void note_wakeup(struct task_ctx *t, u64 now)
+/*
+ * Notes which task wakes this one up, and how often the waker wakes others. select_cpu runs on the
+ * waker's CPU. A wakeup across caches may be queued to the other CPU, and enqueue runs there in an
+ * interrupt of some other task.
+ */
+static __always_inline void note_waker(struct task_ctx *t, u64 now)
 {
 	struct task_struct *waker = bpf_get_current_task_btf();
 	struct task_ctx *w = task_state(waker);
 
-	if (t->wakeup_ns)
-		t->wakeup_interval_ns = average(t->wakeup_interval_ns, now - t->wakeup_ns);
+	t->waker_noted = 1;
 	t->waker_pid = waker->pid;
 	if (!w)
 		return;
 	if (w->woke_other_ns)
 		w->waker_interval_ns = average(w->waker_interval_ns, now - w->woke_other_ns);
 	w->woke_other_ns = now;
+}
+
+/* Notes how often the task wakes up. select_cpu did not see a task that may use one CPU alone. */
+static __always_inline void note_wakeup(struct task_ctx *t, u64 now)
+{
+	if (t->wakeup_ns)
+		t->wakeup_interval_ns = average(t->wakeup_interval_ns, now - t->wakeup_ns);
+	if (!t->waker_noted)
+		note_waker(t, now);
+	t->waker_noted = 0;
 }
 
 #endif

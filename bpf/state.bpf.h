@@ -34,6 +34,9 @@
 /* The kernel's SCX_SLICE_INF: a slice that never ends by itself. */
 #define SLICE_INFINITE	(~0ULL)
 
+/* The highest key is noted in steps of this much: all CPUs read it at each enqueue. */
+#define VTIME_STEP_NS	(250 * NSEC_PER_USEC)
+
 /* A decided task that no CPU takes within this time goes back to the holding DSQ. */
 #define RESCUE_NS	(2000 * NSEC_PER_MSEC)
 #define RESCUE_MAX	32
@@ -101,6 +104,8 @@ struct task_ctx {
 	s32 place;			/* of its last decision: a CPU, a domain or any */
 	u32 kernel_helper;
 	u32 woke_up;			/* its last enqueue was a wakeup */
+	u32 waker_noted;		/* select_cpu has noted what wakes it up */
+	u32 sync_cpu;			/* where a waker that is about to sleep woke it, + 1; 0: none */
 	u32 lasts_asleep;		/* its last decision was for a wakeup, and lasts for more */
 	u32 yielded;			/* it gives way to all that are queued, once */
 	u32 interrupted;		/* by a higher class, and not queued since */
@@ -120,7 +125,7 @@ struct {
 	__type(value, struct task_ctx);
 } tasks SEC(".maps");
 
-/* Sized by the loader: rings for the queue cap, cpus for every possible CPU. */
+/* Sized by the loader: rings for the queue cap, cpus for every possible CPU, llcs for each LLC. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 512 * 1024);
@@ -138,6 +143,13 @@ struct {
 	__type(key, u32);
 	__type(value, struct pyland_cpu);
 } cpus SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct pyland_llc);
+} llcs SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -220,13 +232,44 @@ static __always_inline bool is_online(s32 cpu)
 	return is;
 }
 
+/* True if a CPU may idle. A CPU that idles is never overlooked; one that has just got work may be seen. */
+static __always_inline bool some_cpu_idles(void)
+{
+	return READ_ONCE(shared.idle_llcs) != 0;
+}
+
+/*
+ * The count of idle CPUs of an LLC has changed by this much. One count for the machine would be
+ * written by all CPUs at each switch to or from idle; here they write it when an LLC has its first
+ * idle CPU, or has none left.
+ */
+static __always_inline void count_idle(u32 llc, int by)
+{
+	struct pyland_llc *l = bpf_map_lookup_elem(&llcs, &llc);
+	u64 bit = 1ULL << (llc % 64);
+	int before;
+
+	if (!l)
+		return;
+	before = __sync_fetch_and_add(&l->nr_idle, by);
+	if (before == 0 && by > 0)
+		__sync_fetch_and_or(&shared.idle_llcs, bit);
+	/* With more than 64 LLCs some share a bit, which then stays. */
+	if (before + by > 0 || by > 0 || config.nr_llcs > 64)
+		return;
+	__sync_fetch_and_and(&shared.idle_llcs, ~bit);
+	/* Another CPU may have gone idle before the bit was cleared. */
+	if (*(volatile int *)&l->nr_idle > 0)
+		__sync_fetch_and_or(&shared.idle_llcs, bit);
+}
+
 /* At the start every CPU counts as idle until a task runs there. */
 static __always_inline void note_idle(s32 cpu, struct pyland_cpu *c, bool idle)
 {
 	struct pyland_user_cpu *u = user_cpu(cpu);
 
 	if (__sync_lock_test_and_set(&c->idle, idle) != idle)
-		__sync_fetch_and_add(&shared.nr_idle, idle ? 1 : -1);
+		count_idle(c->llc, idle ? 1 : -1);
 	if (u)
 		u->idle = idle;
 }

@@ -121,7 +121,8 @@ def task_class(fields: tuple[str, ...]) -> type[Task]:
     lines = [f"def __init__(self, {', '.join(fields)}):"]
     for name in fields:
         # A name is NUL-padded bytes in the record.
-        value = "comm.rstrip(b'\\0').decode(errors='replace')" if name == "comm" else name
+        is_name = name.endswith("comm")
+        value = f"{name}.rstrip(b'\\0').decode(errors='replace')" if is_name else name
         lines.append(f"    self.{name} = {value}")
     namespace: dict[str, object] = {}
     exec("\n".join(lines), namespace)
