@@ -98,7 +98,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	struct pyland_user_cpu *u;
 	struct task_ctx *t;
 	bool waited, ordered;
-	u64 slice_ns;
+	u64 slice_ns, least_ns;
 
 	if (is_scheduler(p)) {
 		if (task_cpu)
@@ -137,7 +137,11 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	slice_ns = p->scx.slice != SLICE_INFINITE ? p->scx.slice : config.longest_ns;
 	if (!waited && shared.usual_ns && shared.usual_ns < slice_ns)
 		slice_ns = shared.usual_ns;
-	task_cpu->running_slice_ns = slice_ns > config.shortest_ns ? slice_ns : config.shortest_ns;
+	/* A longer slice would move the key of a light task further than the policy lets it be. */
+	least_ns = slice_of_weight(config.shortest_ns, weight_of(p, t));
+	if (least_ns > config.shortest_ns)
+		least_ns = config.shortest_ns;
+	task_cpu->running_slice_ns = slice_ns > least_ns ? slice_ns : least_ns;
 	time_slice(scx_bpf_task_cpu(p), task_cpu, t->start_ns);
 	let_tick_stop(p, scx_bpf_task_cpu(p), task_cpu);
 	/* A task that did not wait has no present key: it is due after all tasks that wait. */
