@@ -64,7 +64,7 @@ class Clockwork:
 
     def tick(self, now_ns: int) -> None:
         """Look at the machine; size the layers if the interval has passed."""
-        if not any(map(self._machine.is_idle, cpus_of(self._cores.mask))):
+        if not self._machine.idle_mask & self._cores.mask:
             self._busy_since_ns = self._busy_since_ns or now_ns
         else:
             self._busy_since_ns = None
@@ -151,7 +151,7 @@ class Clockwork:
         kept_off = False
         if layer.open_after_ns is not None and self._busy_since_ns is not None:
             kept_off = self._sized_ns - self._busy_since_ns >= layer.open_after_ns
-        idle = any(map(self._machine.is_idle, cpus_of(self.placing.homes[index])))
+        idle = self._machine.idle_mask & self.placing.homes[index]
         least_ns = layer.options.xllc_mig_min_us * 1000
         return State(
             kept_off=kept_off,

@@ -18,6 +18,8 @@ from pyland.policy import CPU_ANY, Batch, Interim, Policy, domain_queue, option
 
 # V starts here, so that a state of 0 means "no state yet".
 _ORIGIN_NS = 1 << 36
+# What `domain_queue` says, for a fifth of a call's time.
+_FIRST_DOMAIN = domain_queue(0)
 _ALL = (Layer("all", "Open", ((),)),)
 _NOBODY = Known()
 
@@ -106,7 +108,7 @@ class Layered(Policy):
 
     config: str = option("", "layer files (f:PATH, with commas between them), or JSON")
     slice_us: int = option(20_000, "slice of layers that name none", least=100, most=1_000_000)
-    interval: float = option(0.1, "seconds between two sizings", least=0.02, most=10.0)
+    interval: float = option(0.1, "seconds between two sizings", least=0.1, most=10.0)
     allow_partial_core: bool = option(False, "layers may share the SMT siblings of a core")
     disable_topology: bool = option(False, "take all CPUs as cores of one cache and one node")
     util_compensation: bool = option(False, "scale use up for what interrupts take")
@@ -171,7 +173,7 @@ class Layered(Policy):
             domain = table[number][llc_of[cpu]]
             if moves and domain in moves:
                 domain = self._moved(domain)
-            place = domain_queue(domain)
+            place = _FIRST_DOMAIN - domain
             if nr_allowed < nr_cpus:
                 place, line = self._bound(pid, cpu, nr_allowed, place, line)
             vtime_now = line.vtime_now
