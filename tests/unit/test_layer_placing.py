@@ -29,7 +29,7 @@ machines = st.sampled_from(
 @st.composite
 def layer_lists(draw: st.DrawFn) -> list[Layer]:
     def one() -> Layer:
-        kind = draw(st.sampled_from(("Confined", "Grouped", "Open")))
+        kind: Any = draw(st.sampled_from(("Confined", "Grouped", "Open")))
         names = ("protected", "exclusive", "preempt", "skip_remote_node", "idle_confined")
         options: dict[str, Any] = {name: draw(st.booleans()) for name in names}
         options["xllc_mig_min_us"] = draw(st.sampled_from((0.0, 100.0)))
