@@ -21,7 +21,7 @@ _ORIGIN_NS = 1 << 36
 # What `domain_queue` says, for a fifth of a call's time.
 _FIRST_DOMAIN = domain_queue(0)
 _ALL = (Layer("all", "Open", ((),)),)
-_NOBODY = Known()
+_UNKNOWN = Known()
 
 
 _NEAR_NS = 10_000_000_000
@@ -159,7 +159,7 @@ class Layered(Policy):
             seq, pid, tgid, cpu, nr_allowed, weight, used_ns, state, comm, ppid, uid, gid, nice,
             kthread, ns, ns_pid, leader, cgroup_id, average_ns,
         ) in batch.rows:  # fmt: skip
-            known = tasks.get(pid, _NOBODY)
+            known = tasks.get(pid, _UNKNOWN)
             key = comm, cgroup_id, nice, uid, gid, ppid, leader
             if known.key != key or now_ns >= known.again_ns:
                 row = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Who gets how many CPUs of which node, where layers want more than there are.
+"""How many CPUs of which node each layer gets, where layers want more than there are.
 
 All numbers are in units: a unit is the CPUs of one core, or one CPU. What is shared out is the sum
 of what is wanted, or all units if that is less; no layer gets more than it wants.
