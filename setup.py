@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Builds the extension and the BPF object, which pyproject.toml cannot describe."""
+"""Builds what pyproject.toml cannot describe: the extension, the BPF object, the manual pages."""
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from setuptools import setup
@@ -12,14 +13,20 @@ from setuptools.errors import PlatformError
 # A build backend runs without the project's folder on the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tools.build import toolchain
+from tools.build import manual, toolchain
+
+MADE = Path("build/manual")
 
 
 class BuildNative(build_ext):
-    """Builds the extension, and puts the BPF object and libbpf beside it."""
+    """Builds the extension, puts the BPF object and libbpf beside it, and makes the manual."""
 
     def run(self) -> None:
-        """Build everything into the folder that setuptools chose for the package."""
+        """Build everything into the folder that setuptools chose for the package.
+
+        The manual goes where `data_files` expects it: this is the step before they are copied.
+        """
+        manual.make(MADE)
         try:
             libbpf = toolchain.find_libbpf()
             toolchain.find_clang()  # fails at once rather than after the C files
@@ -44,14 +51,22 @@ class BuildNative(build_ext):
                 notice = folder / "share" / "doc" / "libbpf1" / "copyright"
                 if notice.exists():
                     shutil.copyfile(notice, package / "libbpf.copyright")
-            toolchain.compile_bpf(Path("bpf/pyland.bpf.c"), package / "pyland.bpf.o", libbpf)
+            for name in ("pyland.bpf", "trace.bpf"):
+                toolchain.compile_bpf(Path(f"bpf/{name}.c"), package / f"{name}.o", libbpf)
         except toolchain.ToolchainError as error:
             raise PlatformError(str(error)) from error
 
 
+DATA: list[tuple[str, Sequence[str]]] = [
+    ("lib/systemd/system", ["service/pyland.service"]),
+    ("share/pyland", ["service/pyland.default", "service/grafana.json", "service/prometheus.yml"]),
+    *((str(Path(name).parent), [str(MADE / name)]) for name in manual.FILES),
+]
+
 setup(
     cffi_modules=["tools/build/build_native.py:ffibuilder"],
     # No entry point: a generated script does not start Python in isolated mode.
-    scripts=["pyland/cli/pyland"],
+    scripts=["pyland/cli/pyland", "pyland/cli/scx_pyland"],
+    data_files=DATA,
     cmdclass={"build_ext": BuildNative},
 )

@@ -11,6 +11,7 @@
 #include "bandwidth.bpf.h"
 #include "cgroup_weights.bpf.h"
 #include "classes.bpf.h"
+#include "histograms.bpf.h"
 #include "queues.bpf.h"
 #include "quiet.bpf.h"
 #include "records.bpf.h"
@@ -24,6 +25,8 @@ static __noinline void note_runnable(const struct task_struct *p, struct task_ct
 	u32 weight = p->scx.weight ? p->scx.weight : 1;
 	struct pyland_user_cpu *gauges;
 
+	if (!t->ready_ns)
+		t->ready_ns = now;
 	note_group(p, t, weight);
 	weight = note_weight(t, weight);
 	if (wakes_up) {
@@ -94,7 +97,8 @@ static __always_inline void note_vtime(const struct task_ctx *t, u64 vtime_ns)
 SEC("struct_ops/pyland_running")
 void BPF_PROG(pyland_running, struct task_struct *p)
 {
-	struct pyland_cpu *c = this_cpu_state(), *task_cpu = cpu_state(scx_bpf_task_cpu(p));
+	s32 cpu = scx_bpf_task_cpu(p);
+	struct pyland_cpu *c = this_cpu_state(), *task_cpu = cpu_state(cpu);
 	struct pyland_user_cpu *u;
 	struct task_ctx *t;
 	bool waited, ordered;
@@ -120,13 +124,14 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 		c->wait_cpu_ns += t->start_ns - t->decided_ns;
 		c->waited_cpu++;
 	}
+	note_run(p, t, c, task_cpu, cpu);
 	t->yielded = 0;
 	t->interrupted = 0;
 	tell(PYLAND_WANT_RUNNING, PYLAND_EVENT_RUNNING, p, 0);
 	c->nr_running++;
 	task_cpu->running_rank = rank_of(t);
 	if (task_cpu->idle)
-		note_idle(scx_bpf_task_cpu(p), task_cpu, false);
+		note_idle(cpu, task_cpu, false);
 	/* Of the task's CPU: another CPU calls here when it changes the nice value or affinity. */
 	task_cpu->running_since_ns = t->start_ns;
 	task_cpu->running_awake_ns = t->awake_runtime_ns;
@@ -138,19 +143,19 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	if (!waited && shared.usual_ns && shared.usual_ns < slice_ns)
 		slice_ns = shared.usual_ns;
 	/* A longer slice would move the key of a light task further than the policy lets it be. */
-	least_ns = slice_of_weight(config.shortest_ns, weight_of(p, t));
-	if (least_ns > config.shortest_ns)
-		least_ns = config.shortest_ns;
+	least_ns = config.shortest_ns;
+	if (weight_of(p, t) < 100)
+		least_ns = slice_of_weight(least_ns, weight_of(p, t));
 	task_cpu->running_slice_ns = slice_ns > least_ns ? slice_ns : least_ns;
-	time_slice(scx_bpf_task_cpu(p), task_cpu, t->start_ns);
-	let_tick_stop(p, scx_bpf_task_cpu(p), task_cpu);
+	time_slice(cpu, task_cpu, t->start_ns);
+	let_tick_stop(p, cpu, task_cpu);
 	/* A task that did not wait has no present key: it is due after all tasks that wait. */
 	task_cpu->running_vtime_ns = ordered ?
 		t->key_ns : vtime_now() + config.longest_ns;
 	if (ordered && t->vtime_known && shared.handed_over == user.generation)
 		note_vtime(t, t->key_ns);
 	t->queue = QUEUE_NONE;
-	u = user_cpu(scx_bpf_task_cpu(p));
+	u = user_cpu(cpu);
 	if (u) {
 		u->running_pid = p->pid;
 		u->running_since_ns = t->start_ns;
@@ -196,6 +201,7 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 		u->running_pid = 0;
 		u->busy_ns += delta_ns > 0 ? delta_ns : 0;
 	}
+	note_stop(p, t, c, delta_ns, runnable);
 	charge_task(t, t->stop_ns);
 	tell(PYLAND_WANT_STOPPED, PYLAND_EVENT_STOPPED, p, delta_ns > 0 ? delta_ns : 0);
 	if (runnable) {
@@ -232,6 +238,7 @@ void BPF_PROG(pyland_disable, struct task_struct *p)
 	if (!t)
 		return;
 	t->queue = QUEUE_NONE;
+	t->ready_ns = 0;
 	note_not_runnable(t);
 }
 

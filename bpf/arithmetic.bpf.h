@@ -158,6 +158,39 @@ static __always_inline bool rounds_up(u64 weight, u64 random)
 	return (random & 0xffff) * weight < (weight & 255) * up << 16;
 }
 
+/*
+ * The bucket of a number in a histogram of 32: 0 and 1 have one each, then come [2, 4), [4, 8) and
+ * so on; the last has all from 2^30 on.
+ */
+static __always_inline u64 bucket_of(u64 value)
+{
+	u64 bucket = 0;
+
+	if (value >> 30)
+		return 31;
+	if (value >> 16) {
+		value >>= 16;
+		bucket += 16;
+	}
+	if (value >> 8) {
+		value >>= 8;
+		bucket += 8;
+	}
+	if (value >> 4) {
+		value >>= 4;
+		bucket += 4;
+	}
+	if (value >> 2) {
+		value >>= 2;
+		bucket += 2;
+	}
+	if (value >> 1) {
+		value >>= 1;
+		bucket += 1;
+	}
+	return bucket + value;
+}
+
 /* How long until a task may be interrupted for user space again; 0 or less: it may be now. */
 static __always_inline s64 interrupts_again_in(u64 last_kick_ns, u64 pause_ns, u64 now_ns)
 {

@@ -66,7 +66,8 @@ static long is_due_last(u64 cpu, void *context)
 }
 
 /*
- * The CPU to interrupt for a task: @cpu, unless a higher class has it. Then, of the CPUs that look
+ * The CPU to interrupt for a task: @cpu, unless a higher class has it, or it does not look into the
+ * queue @dsq_id. Then, of the CPUs that look
  * into the queue @dsq_id, it is the CPU whose task is due last; @cpu if there is none. User space
  * (@p is NULL) interrupts no CPU without ticks (nohz_full=).
  */
@@ -75,7 +76,7 @@ static __noinline s32 cpu_to_preempt(s32 cpu, u64 dsq_id, const struct task_stru
 	struct find_last find = { .p = p, .dsq_id = dsq_id, .now = now, .cpu = -1 };
 	struct pyland_cpu *c = cpu_state(cpu);
 
-	if (!c || (!is_taken(c) && (p || !c->nohz_full)))
+	if (!c || (!is_taken(c) && (p ? takes_from(cpu, dsq_id, p) : !c->nohz_full)))
 		return cpu;
 	bpf_loop(config.nr_cpu_ids, is_due_last, &find, 0);
 	return find.cpu >= 0 ? find.cpu : cpu;

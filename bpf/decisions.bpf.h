@@ -7,6 +7,7 @@
 #define PYLAND_DECISIONS_BPF_H
 
 #include "classes.bpf.h"
+#include "histograms.bpf.h"
 #include "ordering.bpf.h"
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
@@ -70,20 +71,22 @@ static __always_inline void pick_queue(struct task_struct *p, struct task_ctx *t
 {
 	s32 prev_cpu = scx_bpf_task_cpu(p), kick = -1;
 	u64 dsq_id;
+	u32 domain;
 
 	if (cpu <= PYLAND_CPU_DOMAIN) {
 		dsq_id = DOMAIN_DSQ + (PYLAND_CPU_DOMAIN - cpu);
 		/* The CPU that wakes up takes it, from another domain if need be. */
-		if (drain->some_idle)
+		if (some_cpu_idles())
 			kick = pick_in_domain(p, PYLAND_CPU_DOMAIN - cpu, prev_cpu);
 	} else if (cpu >= 0) {
 		dsq_id = kick = cpu;
 	} else if (p->nr_cpus_allowed == 1) {
 		dsq_id = cpu = kick = prev_cpu;
 	} else if (sets_domains()) {
-		dsq_id = queue_unplaced(p, t, prev_cpu);
-		if (drain->some_idle)
-			kick = pick_in_domain(p, domain_of_task(p, t, prev_cpu), prev_cpu);
+		domain = domain_of_task(p, t, prev_cpu);
+		dsq_id = queue_of_domain(domain);
+		if (some_cpu_idles())
+			kick = pick_in_domain(p, domain, prev_cpu);
 	} else if (drain->some_idle && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) &&
 		   scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
 		dsq_id = kick = prev_cpu;
@@ -150,11 +153,11 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 			c->bad_decisions++;	/* no such record was ever written */
 		else
 			c->late++;
+		traced((u32)p->pid | (u64)PYLAND_TRACED_LATE << 32, 0, d->seq, d->vtime_ns,
+		       d->slice_ns);
 		return;
 	}
 	t->place = checked_place(p, d, c);
-	if (t->weight_counted)
-		count_in_domain(t, t->weight_counted);
 	slice_ns = d->slice_ns;
 	if (is_no_slice(slice_ns, config.longest_ns)) {
 		c->bad_decisions++;
@@ -189,6 +192,9 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 		moved = move_decided(p, t, c, d->seq, dsq_id, slice_ns, key_ns);
 	c->user_dispatched++;
 	count_delay(t, c);
+	note_decision(p, t, d->flags);
+	traced(traced_task(p, t, moved ? PYLAND_TRACED_DECIDED : PYLAND_TRACED_AMENDED), dsq_id,
+	       d->seq, key_ns, slice_ns);
 	if (!moved) {
 		c->amended++;
 		amend(p, slice_ns, key_ns, now);
@@ -245,7 +251,8 @@ static long drain_one(struct bpf_dynptr *dynptr, void *context)
 		c->bad_decisions++;
 		return !drain->left;
 	}
-	if (d.flags & ~(u64)(PYLAND_DECISION_PREEMPT | PYLAND_DECISION_KICK)) {
+	if (d.flags &
+	    ~(u64)(PYLAND_DECISION_PREEMPT | PYLAND_DECISION_KICK | PYLAND_DECISION_CLASS)) {
 		c->bad_decisions++;
 		d.flags &= PYLAND_DECISION_PREEMPT;
 	}

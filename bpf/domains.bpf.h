@@ -12,6 +12,9 @@
 
 #define NO_DOMAIN	(~0U)
 
+/* The queue of tasks whose domain has no CPU that their affinity allows: every CPU looks into it. */
+#define OUTSIDE_DSQ	(DOMAIN_DSQ + PYLAND_NR_DOMAINS)
+
 /* True if the policy has set domains. */
 static __always_inline bool sets_domains(void)
 {
@@ -32,6 +35,14 @@ static __always_inline u32 nr_domains(void)
 	return nr;
 }
 
+/* How many domains a policy has ever set: a task may wait in any of them. */
+static __always_inline u32 domains_ever(void)
+{
+	u32 nr = nr_domains();
+
+	return shared.domains_most > nr ? shared.domains_most : nr;
+}
+
 static __always_inline struct pyland_user_domain *user_domain(u32 domain)
 {
 	u32 key = domain;
@@ -47,23 +58,28 @@ static __always_inline u32 domain_of_llc(s32 cpu)
 	return c ? c->llc % PYLAND_NR_DOMAINS : 0;
 }
 
-/* The domain that the CPU serves first; NO_DOMAIN if it serves none. */
+/* The domain of tasks that no decision has placed and that ran on this CPU last, or NO_DOMAIN. */
 static __always_inline u32 domain_of(s32 cpu)
 {
 	struct pyland_user_cpu *u;
+	u32 domain;
 
 	if (!sets_domains())
 		return domain_of_llc(cpu);
 	u = user_cpu(cpu);
-	return u && u->nr_served ? u->served[0] % PYLAND_NR_DOMAINS : NO_DOMAIN;
+	domain = u ? READ_ONCE(u->unplaced) - 1 : NO_DOMAIN;
+	return domain < nr_domains() ? domain : NO_DOMAIN;
 }
 
-/* Where a task waits that may run on any CPU that serves what this CPU serves first. */
+static __always_inline u64 queue_of_domain(u32 domain)
+{
+	return domain == NO_DOMAIN ? OUTSIDE_DSQ : DOMAIN_DSQ + domain;
+}
+
+/* Where a task waits that no decision has placed and that ran on this CPU last. */
 static __always_inline u64 queue_at(s32 cpu)
 {
-	u32 domain = domain_of(cpu);
-
-	return domain == NO_DOMAIN ? (u64)cpu : DOMAIN_DSQ + domain;
+	return queue_of_domain(domain_of(cpu));
 }
 
 static __always_inline bool is_in(const u64 *words, s32 cpu)
@@ -141,11 +157,12 @@ static long copy_cpu(u64 cpu, void *context)
 	spill = masks->spill;
 	if (!home || !spill)
 		return 1;
-	if (is_in(d->cpus, cpu))
+	/* Affinities have CPUs that are offline, too: they must not count as the domain's. */
+	if (is_in(d->cpus, cpu) && is_online(cpu))
 		bpf_cpumask_set_cpu(cpu, home);
 	else
 		bpf_cpumask_clear_cpu(cpu, home);
-	if (is_in(d->spill, cpu))
+	if (is_in(d->spill, cpu) && is_online(cpu))
 		bpf_cpumask_set_cpu(cpu, spill);
 	else
 		bpf_cpumask_clear_cpu(cpu, spill);
@@ -210,6 +227,21 @@ static __noinline bool domain_has_cpu(const struct task_struct *p, u32 domain)
 	       (spill && bpf_cpumask_intersects((const struct cpumask *)spill, p->cpus_ptr));
 }
 
+/* The domain in which the present policy has placed the task; NO_DOMAIN if it has not. */
+static __always_inline u32 placed_in(const struct task_ctx *t)
+{
+	if (!sets_domains() || t->place > PYLAND_CPU_DOMAIN || t->generation != user.generation)
+		return NO_DOMAIN;
+	return (u32)(PYLAND_CPU_DOMAIN - t->place) % PYLAND_NR_DOMAINS;
+}
+
+static __always_inline struct pyland_user_domain *placed_domain(const struct task_ctx *t)
+{
+	u32 domain = placed_in(t);
+
+	return domain != NO_DOMAIN ? user_domain(domain) : NULL;
+}
+
 /*
  * The domain to which the task belongs: that of its last decision, its parent's while it has none;
  * else that of the CPU. NO_DOMAIN if the task's affinity allows none of its CPUs.
@@ -217,40 +249,33 @@ static __noinline bool domain_has_cpu(const struct task_struct *p, u32 domain)
 static __always_inline u32 domain_of_task(const struct task_struct *p, const struct task_ctx *t,
 					  s32 cpu)
 {
-	u32 domain = domain_of(cpu);
+	u32 domain = placed_in(t);
 
-	if (t->place <= PYLAND_CPU_DOMAIN && t->generation == user.generation)
-		domain = PYLAND_CPU_DOMAIN - t->place;
+	if (domain == NO_DOMAIN)
+		domain = domain_of(cpu);
 	return domain != NO_DOMAIN && domain_has_cpu(p, domain) ? domain : NO_DOMAIN;
 }
 
 /* The rank of the task's domain. */
 static __always_inline s32 rank_of(const struct task_ctx *t)
 {
-	struct pyland_user_domain *d;
+	struct pyland_user_domain *d = placed_domain(t);
 
-	if (!sets_domains() || t->place > PYLAND_CPU_DOMAIN)
-		return 0;
-	d = user_domain(PYLAND_CPU_DOMAIN - t->place);
 	return d ? d->rank : 0;
 }
 
 /* True if the task's domain lets it interrupt tasks of lower rank. */
 static __always_inline bool interrupts_by_rank(const struct task_ctx *t)
 {
-	struct pyland_user_domain *d;
+	struct pyland_user_domain *d = placed_domain(t);
 
-	if (!sets_domains() || t->place > PYLAND_CPU_DOMAIN)
-		return false;
-	d = user_domain(PYLAND_CPU_DOMAIN - t->place);
 	return d && d->preempt;
 }
 
 /* Counts the task in its domain's gauges while it is runnable with this weight; 0: it is not. */
 static __always_inline void count_in_domain(struct task_ctx *t, u32 weight)
 {
-	u32 domain = sets_domains() && weight && t->place <= PYLAND_CPU_DOMAIN ?
-		     PYLAND_CPU_DOMAIN - t->place + 1 : 0;
+	u32 domain = weight ? placed_in(t) + 1 : 0;
 	struct pyland_user_domain *d;
 
 	if (domain == t->domain_counted && weight == t->weight_counted)

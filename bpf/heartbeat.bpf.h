@@ -138,14 +138,6 @@ static long hand_over_domain(u64 domain, void *context)
 	return !c;
 }
 
-/* How many domains a policy has ever set: a task may wait in any of them. */
-static __always_inline u32 domains_ever(void)
-{
-	u32 nr = nr_domains();
-
-	return shared.domains_most > nr ? shared.domains_most : nr;
-}
-
 /* Once after a swap: the queued tasks were decided by the old policy. */
 static __always_inline void hand_over(struct pyland_cpu *c)
 {
@@ -161,6 +153,7 @@ static __always_inline void hand_over(struct pyland_cpu *c)
 	bpf_loop(config.nr_llcs, hand_over_held, NULL, 0);
 	bpf_loop(config.nr_cpu_ids, hand_over_cpu, NULL, 0);
 	bpf_loop(domains_ever(), hand_over_domain, NULL, 0);
+	hand_over_domain(PYLAND_NR_DOMAINS, NULL);
 	shared.handed_over = generation;
 }
 
@@ -172,6 +165,25 @@ static __always_inline void ask_again(u64 now)
 	shared.left_out = 0;
 	bpf_loop(config.nr_cpu_ids, hand_over_cpu, NULL, 0);
 	bpf_loop(domains_ever(), hand_over_domain, NULL, 0);
+}
+
+static long is_idle_in(u64 cpu, void *context)
+{
+	u32 domain = *(u32 *)context;
+	struct pyland_cpu *c = cpu_state(cpu);
+
+	if (!c || !c->idle || !may_take_from(cpu, domain))
+		return 0;
+	scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
+	return 1;
+}
+
+/* A CPU may have gone idle just before a task was placed in its domain, and no other looks there. */
+static __noinline void wake_cpu_of_domain(u32 domain)
+{
+	if (domain < PYLAND_NR_DOMAINS && some_cpu_idles() &&
+	    scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain) > 0)
+		bpf_loop(config.nr_cpu_ids, is_idle_in, &domain, 0);
 }
 
 /* The gauges of a domain's queue. */
@@ -205,29 +217,11 @@ static long rescue_domain(u64 domain, void *context)
 
 	if (c)
 		rescue_starved(DOMAIN_DSQ + domain, c, *(u64 *)context, RESCUE_NS);
-	if (sets_domains())
+	if (sets_domains()) {
 		sample_domain(domain);
-	return !c;
-}
-
-/* An idle CPU that it may use: this one is awake already. */
-static __always_inline void wake_cpu_for_user_space(void)
-{
-	s32 cpu = -1, here = bpf_get_smp_processor_id();
-	struct bpf_iter_scx_dsq it;
-	struct task_struct *p;
-
-	if (!bpf_iter_scx_dsq_new(&it, SCHED_DSQ, 0)) {
-		p = bpf_iter_scx_dsq_next(&it);
-		if (p && bpf_cpumask_test_cpu(here, p->cpus_ptr) &&
-		    scx_bpf_test_and_clear_cpu_idle(here))
-			cpu = here;
-		else if (p)
-			cpu = pick_idle_cpu(p->cpus_ptr, here);
+		wake_cpu_of_domain(domain);
 	}
-	bpf_iter_scx_dsq_destroy(&it);
-	if (cpu >= 0)
-		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
+	return !c;
 }
 
 /*
@@ -248,6 +242,7 @@ static int beat(void *map, u32 *key, struct heartbeat *h)
 	}
 	bpf_loop(config.nr_cpu_ids, rescue_cpu, &now, 0);
 	bpf_loop(domains_ever(), rescue_domain, &now, 0);
+	rescue_domain(PYLAND_NR_DOMAINS, &now);
 	shared.due_ns = DUE_AT_ONCE;
 	wake_cpu_for_user_space();
 	bpf_rcu_read_unlock();

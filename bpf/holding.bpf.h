@@ -23,19 +23,19 @@ enum lag {
 /* The same where domains, too, keep tasks from a CPU. */
 #define ADMITTED_LOOK_MAX	64
 
-/* True if the task's domain lets this CPU run it; a task without a domain goes by affinity. */
-static __noinline bool is_admitted(struct task_struct *p, s32 cpu)
+/*
+ * True for a task that the CPUs of its domain have left here for so long that any CPU may run it:
+ * the kernel would end the scheduler for it.
+ */
+static __always_inline bool has_starved(struct task_struct *p)
 {
-	struct task_ctx *t;
-	u32 domain;
+	struct task_ctx *t = task_state(p);
+	u64 since_ns;
 
-	if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
-		return false;
-	t = task_state(p);
-	if (!t || p->nr_cpus_allowed == 1)
+	if (!t)
 		return true;
-	domain = domain_of_task(p, t, scx_bpf_task_cpu(p));
-	return domain == NO_DOMAIN || may_take_from(cpu, domain);
+	since_ns = t->queue == QUEUE_HELD ? t->enqueue_ns : t->decided_ns;
+	return (s64)(now_ns() - since_ns) > 2 * (s64)RESCUE_NS;
 }
 
 struct find_admitted {
@@ -62,7 +62,7 @@ static long take_admitted_at(u64 i, void *context)
 		c->looks_left = ADMITTED_LOOK_MAX;
 		while ((p = bpf_iter_scx_dsq_next(&it)) && c->looks_left) {
 			c->looks_left--;
-			if (!is_admitted(p, find->cpu))
+			if (!is_admitted(p, find->cpu) && !has_starved(p))
 				continue;
 			if (!dsq_move(&it, p, here))
 				continue;
@@ -107,9 +107,12 @@ APART int find_oldest_held(s32 cpu, struct held *held)
 		c->looks_left = HELD_LOOK_MAX;
 		while ((p = bpf_iter_scx_dsq_next(&it))) {
 			t = task_state(p);
-			if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr)) {
+			if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr) ||
+			    (sets_domains() && !is_admitted(p, cpu) && !has_starved(p))) {
 				if (--c->looks_left)
 					continue;
+				if (sets_domains())
+					break;
 				/* A task behind these may be as old; the policy is not blamed for it. */
 				if (t)
 					held->enqueue_ns = t->enqueue_ns;

@@ -105,6 +105,23 @@ static __always_inline s32 pick_for_task(const struct task_struct *p, const stru
 	return pick_in_domain(p, domain_of_task(p, t, prev_cpu), prev_cpu);
 }
 
+/* True if the task's domain lets this CPU run it; a task without a domain goes by affinity. */
+static __noinline bool is_admitted(struct task_struct *p, s32 cpu)
+{
+	struct task_ctx *t;
+	u32 domain;
+
+	if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+		return false;
+	t = task_state(p);
+	if (!t || p->nr_cpus_allowed == 1)
+		return true;
+	if (t->place >= 0 && t->generation == user.generation)
+		return true;
+	domain = domain_of_task(p, t, scx_bpf_task_cpu(p));
+	return domain == NO_DOMAIN || may_take_from(cpu, domain);
+}
+
 /*
  * True if the policy is asked about the task before it goes to an idle CPU: where its domain says
  * so, or that of its CPU if it has none. A task that was decided lately is not asked about at each
@@ -126,25 +143,15 @@ static __always_inline bool is_asked_first(const struct task_ctx *t, s32 cpu, u6
 	return d && d->ask_first;
 }
 
-/* True if the task's domain has CPUs for it, and this is none of them. */
-static __always_inline bool is_misplaced(const struct task_struct *p, const struct task_ctx *t, s32 cpu)
-{
-	u32 domain = PYLAND_CPU_DOMAIN - t->place;
-
-	return sets_domains() && t->place <= PYLAND_CPU_DOMAIN &&
-	       t->generation == user.generation && p->nr_cpus_allowed > 1 &&
-	       !may_take_from(cpu, domain) && domain_has_cpu(p, domain);
-}
-
 /*
- * True if a task that runs alone, slice after slice, is queued again: its domain has lost the CPU,
- * or the policy is to be asked about it.
+ * True if a task that runs alone, slice after slice, is queued again, because the policy is to be
+ * asked about it.
  */
 static __always_inline bool leaves_cpu(const struct task_struct *p, const struct task_ctx *t, s32 cpu,
 				       u64 now)
 {
 	return t && !is_migration_disabled(p) &&
-	       (is_misplaced(p, t, cpu) || is_asked_first(t, cpu, now));
+	       is_asked_first(t, cpu, now);
 }
 
 #endif

@@ -31,6 +31,8 @@ enum pyland_limits {
 enum pyland_decision_flags {
 	PYLAND_DECISION_PREEMPT = 1,	/* the CPU's current task makes room at once */
 	PYLAND_DECISION_KICK = 2,	/* no task: the CPU looks for one */
+	PYLAND_DECISION_CLASS = 0x1f00,	/* the policy's class of the task: counts in histograms only */
+	PYLAND_CLASS_SHIFT = 8,
 };
 
 /* Bits of pyland_shared.wanted: what costs time and is collected only on demand. */
@@ -54,6 +56,34 @@ enum pyland_event_kind {
 	PYLAND_EVENT_EXITED = 3,
 	PYLAND_EVENT_RUNNING = 4,
 	PYLAND_EVENT_CHANGED = 5,
+};
+
+/* Histograms: what each is of. Times are in microseconds in the buckets, in ns in the sums. */
+enum pyland_histograms {
+	PYLAND_HIST_WAKEUP = 0,		/* from the wakeup to the CPU */
+	PYLAND_HIST_DECISION = 1,	/* from the question to the decision */
+	PYLAND_HIST_DECIDED = 2,	/* from the decision to the CPU */
+	PYLAND_HIST_RUN = 3,		/* on the CPU */
+	PYLAND_HIST_QUEUE = 4,		/* tasks that waited in the queue that it entered */
+	PYLAND_NR_HISTS = 5,
+	PYLAND_NR_BUCKETS = 32,		/* [0], [1], [2, 4), [4, 8) ... and the rest */
+	PYLAND_NR_SLOTS = 128,		/* for the keys of a kind; one more counts all other keys */
+};
+
+/* Kinds of keys. */
+enum pyland_histogram_keys {
+	PYLAND_BY_CLASS = 0,		/* of the task's last decision */
+	PYLAND_BY_CGROUP = 1,		/* its id */
+	PYLAND_BY_COMM = 2,
+	PYLAND_BY_QUEUE = 3,		/* a DSQ of the kernel, or one of the two below */
+	PYLAND_NR_BY = 4,
+	PYLAND_QUEUE_IDLE = -1,		/* none: the task found an idle CPU */
+	PYLAND_QUEUE_NEXT = -2,		/* none: it was next on its CPU */
+};
+
+/* Bits of pyland_watch.wanted; for keys of kind N, 2 << N. */
+enum pyland_watch_bits {
+	PYLAND_WATCH_TOTAL = 1,
 };
 
 /* What happened to a task: BPF -> user space, in the same ring as the records. */
@@ -141,6 +171,13 @@ struct pyland_cpu {
 	unsigned long long wait_user_ns;	/* the part of delay_ns until user space had a CPU */
 	unsigned long long wait_cpu_ns;		/* decision to CPU, summed over waited_cpu */
 	unsigned long long waited_cpu;		/* tasks that ran from a queue of decided ones */
+	unsigned long long run_delay_ns;	/* runnable and not on a CPU, summed over all runs */
+	unsigned long long voluntary;		/* switches from a task that went to sleep */
+	unsigned long long involuntary;		/* switches from a task that wanted to go on */
+	unsigned long long migrated_core;	/* to another CPU of its last CPU's core */
+	unsigned long long migrated_llc;	/* ... to another core of the same last-level cache */
+	unsigned long long migrated_node;	/* ... to another last-level cache of the same node */
+	unsigned long long migrated_far;	/* ... to another node */
 
 	long long nr_running;			/* a gauge; see pyland_user_cpu for the sum's meaning */
 
@@ -148,7 +185,7 @@ struct pyland_cpu {
 	unsigned int llc;
 	unsigned int node;		/* as the kernel numbers it */
 	unsigned int nohz_full;		/* the kernel can stop its ticks while one task runs */
-	unsigned int pad;
+	unsigned int core;		/* the first CPU of its core */
 
 	/* BPF's own. */
 	unsigned int idle;
@@ -175,6 +212,7 @@ struct pyland_cpu {
 	unsigned int cuts;		/* tasks that the policy cut short since ... */
 	unsigned int looks_left;	/* of a search through held tasks */
 	unsigned long long cuts_since_ns;
+	unsigned long long timer_ends_ns;	/* when the timer of its slices expires, if it is set */
 	unsigned long long picked_dsq;	/* where the decision that this CPU applies puts its task */
 	int picked_cpu;
 	int picked_kick;
@@ -195,7 +233,7 @@ struct pyland_user_cpu {
 	unsigned long long running_vtime_ns;	/* its key */
 	unsigned long long busy_ns;		/* CPU time of tasks, up to the last that stopped */
 	unsigned int nr_waiting;		/* in the CPU's own queue, at the last heartbeat */
-	unsigned int pad;
+	unsigned int unplaced;			/* domain + 1 of tasks that no decision has placed; 0: none */
 
 	/* Set by the policy. */
 	unsigned int performance;	/* target, 0 to 1024, plus 1; 0: never set */
@@ -264,6 +302,35 @@ struct pyland_user {
 	/* Written by the supervisor. */
 	unsigned int request;			/* goes up when it has sent a message */
 	unsigned int pad;
+	unsigned long long pad_cache_line[5];
+};
+
+struct pyland_histogram {
+	unsigned long long sum;			/* of all values, in ns for times */
+	unsigned long long buckets[32];		/* PYLAND_NR_BUCKETS */
+};
+
+/* One per possible CPU; only that CPU writes it. Nothing here is ever set to 0 again. */
+struct pyland_cpu_histograms {
+	struct pyland_histogram each[5];	/* PYLAND_NR_HISTS */
+	unsigned long long pad_cache_line[3];
+};
+
+/* The histograms of one key; all CPUs add to them. */
+struct pyland_slot {
+	unsigned long long key;			/* a hash of the name, and the low 16 bits of the epoch */
+	unsigned long long name[2];		/* a number, or the 16 bytes of a comm */
+	struct pyland_histogram each[5];
+};
+
+/*
+ * Which histograms are kept. The process that serves statistics writes it, which has no rights: BPF
+ * takes it as a wish.
+ */
+struct pyland_watch {
+	unsigned int wanted;			/* PYLAND_WATCH_*; 0: none */
+	unsigned int pad;
+	unsigned int epochs[4];			/* of each kind of keys: slots of earlier ones are free */
 	unsigned long long pad_cache_line[5];
 };
 

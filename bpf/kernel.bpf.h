@@ -107,10 +107,17 @@ struct cred {
 	kgid_t gid;
 };
 
+struct thread_info {
+	u32 cpu;
+};
+
 struct task_struct {
+	struct thread_info thread_info;
 	unsigned int __state;
 	unsigned int flags;
+	int prio;
 	int static_prio;
+	int exit_state;
 	int pid;
 	int tgid;
 	int nr_cpus_allowed;

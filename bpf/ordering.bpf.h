@@ -20,6 +20,7 @@
 #include "classes.bpf.h"
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
+#include "traced.bpf.h"
 
 /* A key that BPF works out is at most this many longest slices from the keys that run. */
 #define INTERIM_SLICES	4
@@ -83,14 +84,12 @@ static __always_inline bool is_free_soon(const struct pyland_cpu *c, u64 now)
 	       (s64)(now - c->running_since_ns) < (s64)pause_ns();
 }
 
-/* The queue of a task whose domain has no CPU that its affinity allows: it goes by affinity. */
-static __always_inline u64 queue_outside(const struct task_ctx *t, s32 cpu)
+static __always_inline void count_outside(void)
 {
 	struct pyland_cpu *c = this_cpu_state();
 
-	if (c && t->place <= PYLAND_CPU_DOMAIN)
+	if (c)
 		c->outside++;
-	return cpu;
 }
 
 /*
@@ -113,7 +112,9 @@ static __always_inline u64 queue_of(const struct task_struct *p, const struct ta
 		return cpu;
 	if (sets_domains() && t->place < 0) {
 		domain = domain_of_task(p, t, cpu);
-		return domain != NO_DOMAIN ? DOMAIN_DSQ + domain : queue_outside(t, cpu);
+		if (domain == NO_DOMAIN && placed_in(t) != NO_DOMAIN)
+			count_outside();
+		return queue_of_domain(domain);
 	}
 	if (shared.lagging)
 		return queue_at(cpu);
@@ -141,7 +142,12 @@ static __noinline u64 interim_key(const struct task_struct *p, const struct task
 	if (!t->vtime_known)
 		return newest_ns - shared.lead_ns;
 	key_ns = next_key(p, t);
-	least_ns = newest_ns - (t->woke_up ? t->lead_ns : INTERIM_SLICES * config.longest_ns);
+	/*
+	 * A task that wakes up has the lead of its last decision. While user space lags there is no
+	 * next one: the CPU time that the task has used orders it alone.
+	 */
+	least_ns = newest_ns - (t->woke_up && !shared.lagging ? t->lead_ns :
+							       INTERIM_SLICES * config.longest_ns);
 	if ((s64)(key_ns - least_ns) < 0)
 		return least_ns;
 	/*
@@ -208,6 +214,7 @@ static __always_inline bool hold(struct task_struct *p, struct task_ctx *t, s32 
 	if (!ask(p, t, cpu, now, enq_flags))
 		return false;
 	dsq_insert(p, t->dsq_id, weighted_slice(p, t, config.shortest_ns), enq_flags);
+	traced(traced_task(p, t, PYLAND_TRACED_HELD), t->dsq_id, t->asked, 0, config.shortest_ns);
 	time_slice(cpu, task_cpu, now);
 	if (t->woke_up)
 		make_room_for_user_space(cpu, task_cpu, c, now);
@@ -261,10 +268,19 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 	if (t->of_bpf && !t->asked && !shared.left_out)
 		shared.left_out = 1;
 	dsq_insert_vtime(p, dsq_id, slice_ns, key_ns, enq_flags);
+	traced(traced_task(p, t, lasts ? PYLAND_TRACED_CONTINUED : t->asked ? PYLAND_TRACED_ASKED :
+								     PYLAND_TRACED_UNASKED),
+	       dsq_id, t->asked, key_ns, slice_ns);
 	sync = waker_cpu >= 0 && takes_from(waker_cpu, dsq_id, p);
-	if (t->woke_up)
-		preempt_for(t, key_ns, sync ? waker_cpu : cpu_to_interrupt(p, t, cpu, now), now, sync);
-	time_slice(cpu, task_cpu, now);
+	if (t->woke_up) {
+		cpu = sync ? waker_cpu : cpu_to_interrupt(p, t, cpu, now);
+		preempt_for(t, key_ns, cpu, now, sync);
+		task_cpu = cpu_state(cpu);
+	}
+	if (task_cpu)
+		time_slice(cpu, task_cpu, now);
+	if (sets_domains() && t->asked)
+		wake_user_space();
 }
 
 /*
@@ -295,6 +311,7 @@ static __always_inline bool put_next(struct task_struct *p, struct task_ctx *t, 
 	t->decided_ns = now;
 	t->queue = QUEUE_NEXT;
 	dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), t->left_ns, 0);
+	traced(traced_task(p, t, PYLAND_TRACED_NEXT), cpu, 0, t->key_ns, t->left_ns);
 	c->continued++;
 	return true;
 }
@@ -303,12 +320,7 @@ static __always_inline bool put_next(struct task_struct *p, struct task_ctx *t, 
 static __always_inline u64 queue_unplaced(const struct task_struct *p, const struct task_ctx *t,
 					  s32 cpu)
 {
-	u32 domain;
-
-	if (!sets_domains())
-		return queue_at(cpu);
-	domain = domain_of_task(p, t, cpu);
-	return domain != NO_DOMAIN ? DOMAIN_DSQ + domain : (u64)cpu;
+	return sets_domains() ? queue_of_domain(domain_of_task(p, t, cpu)) : queue_at(cpu);
 }
 
 /* Queues a task that the policy is not asked about. */

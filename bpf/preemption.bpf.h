@@ -45,8 +45,8 @@ static __noinline bool takes_from(s32 cpu, u64 dsq_id, const struct task_struct 
 		return false;
 	if (dsq_id == (u64)cpu)
 		return true;
-	return dsq_id >= DOMAIN_DSQ && dsq_id < DOMAIN_DSQ + PYLAND_NR_DOMAINS &&
-	       serves(cpu, dsq_id - DOMAIN_DSQ);
+	return dsq_id == OUTSIDE_DSQ || (dsq_id >= DOMAIN_DSQ && dsq_id < DOMAIN_DSQ + PYLAND_NR_DOMAINS &&
+	       serves(cpu, dsq_id - DOMAIN_DSQ));
 }
 
 #endif

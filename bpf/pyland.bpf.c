@@ -13,6 +13,7 @@
 #include "decisions.bpf.h"
 #include "group_pass.bpf.h"
 #include "heartbeat.bpf.h"
+#include "histograms.bpf.h"
 #include "holding.bpf.h"
 #include "ordering.bpf.h"
 #include "queues.bpf.h"
@@ -83,6 +84,7 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL),
 		   weighted_slice(p, t, config.longest_ns), 0);
 	c->direct++;
+	traced(traced_task(p, t, PYLAND_TRACED_IDLE_CPU), cpu, 0, 0, config.longest_ns);
 	note_runnable(p, t, wake_flags & kernel_enum(scx_wake_flags, SCX_WAKE_TTWU), now_ns());
 	return cpu;
 }
@@ -102,6 +104,7 @@ static __always_inline void enqueue_kernel_work(struct task_struct *p, struct ta
 		enq_flags |= kernel_enum(scx_enq_flags, SCX_ENQ_PREEMPT);
 	dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL),
 		   weighted_slice(p, t, config.longest_ns), enq_flags);
+	traced(traced_task(p, t, PYLAND_TRACED_KERNEL), cpu, 0, 0, config.longest_ns);
 }
 
 SEC("struct_ops/pyland_enqueue")
@@ -111,7 +114,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	u64 local = kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL);
 	s32 cpu = scx_bpf_task_cpu(p), idle_cpu;
 	struct pyland_cpu *c = this_cpu_state(), *task_cpu = cpu_state(cpu);
-	bool wakes_up, last, leaves = false;
+	bool wakes_up, last, leaves;
 	struct task_ctx *t;
 	u32 sync_cpu;
 	u64 now;
@@ -131,10 +134,11 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		note_not_runnable(t);
 		return;
 	}
+	/* A CPU that its domain has left since; dispatch has not let it go on. */
+	leaves = t && sets_domains() && !wakes_up && !is_admitted(p, cpu);
 	/* SCX_ENQ_LAST: a task that dispatch puts on its CPU again, so that the ticks stop. */
 	last = enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_LAST);
-	if (last)
-		leaves = leaves_cpu(p, t, cpu, now);
+	leaves = leaves || (last && leaves_cpu(p, t, cpu, now));
 	/* The kernel believes that nothing follows, and would let the CPU idle. */
 	if (last)
 		scx_bpf_kick_cpu(cpu, 0);
@@ -162,11 +166,14 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 				   weighted_slice(p, t, config.longest_ns), enq_flags);
 			scx_bpf_kick_cpu(idle_cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 			c->direct++;
+			traced(traced_task(p, t, PYLAND_TRACED_IDLE_CPU), idle_cpu, 0, 0,
+			       config.longest_ns);
 			return;
 		}
 	}
 
 	queue_task(p, t, cpu, task_cpu, c, now, enq_flags, sync_cpu);
+	note_queue(p, t);
 	end_quiet(now);
 	note_group_waits();
 }
@@ -244,6 +251,11 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	if (prev_runnable) {
 		bool waits = scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) > 0;
 
+		/* Its domain has left this CPU: it is queued again after this call. */
+		if (sets_domains() && !is_migration_disabled(prev) && !is_admitted(prev, cpu)) {
+			take_elsewhere(cpu, now);
+			return;
+		}
 		if (!waits && may_stop_tick(c, prev)) {
 			/* Without a new slice the task is queued as the last and taken at once. */
 			scx_bpf_kick_cpu(cpu, 0);
@@ -316,7 +328,7 @@ void BPF_PROG(pyland_update_idle, s32 cpu, bool idle)
 
 	if (c)
 		note_idle(cpu, c, idle);
-	if (idle && c && work_is_queued(cpu, c->llc))
+	if (idle && c && work_for_idle_cpu(cpu, c->llc))
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 }
 

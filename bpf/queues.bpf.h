@@ -173,6 +173,17 @@ static long take_served_at(u64 i, void *context)
 	return 1;
 }
 
+/* True if a task that belongs to no domain here is due before the head of the domain found. */
+static __always_inline bool outside_goes_first(const struct find_served *find)
+{
+	u64 key_ns = 0;
+
+	if (scx_bpf_dsq_nr_queued(OUTSIDE_DSQ) <= 0)
+		return false;
+	return find->domain == NO_DOMAIN || (find->rank <= 0 && head_vtime(OUTSIDE_DSQ, &key_ns) &&
+					     (s64)(key_ns - find->key_ns) < 0);
+}
+
 /*
  * Takes a task where the policy has set domains: from the CPU's own queue or from the domains that
  * it serves, whichever is due first.
@@ -191,6 +202,8 @@ APART int take_served(s32 cpu, u64 now)
 	if (nr > PYLAND_NR_SERVED)
 		nr = PYLAND_NR_SERVED;
 	bpf_loop(nr, is_served_first, &find, 0);
+	if (outside_goes_first(&find) && dsq_move_to_local(OUTSIDE_DSQ))
+		return true;
 	if (find.domain == NO_DOMAIN)
 		return dsq_move_to_local(cpu);
 	dsq_id = DOMAIN_DSQ + find.domain;
@@ -204,7 +217,7 @@ APART int take_served(s32 cpu, u64 now)
 	/* The tasks there may not run on this CPU; those of another domain may. */
 	find.domain = NO_DOMAIN;
 	bpf_loop(nr, take_served_at, &find, 0);
-	return find.domain != NO_DOMAIN;
+	return find.domain != NO_DOMAIN || dsq_move_to_local(OUTSIDE_DSQ);
 }
 
 /* Takes the task that is due first, from the CPU's own queue and its domain's. */
@@ -287,21 +300,84 @@ APART int take_elsewhere(s32 cpu, u64 now)
 		take_of_range(0, config.nr_cpu_ids, cpu));
 }
 
-/* True if a task waits that this CPU can take: then the CPU must not go idle. */
+static long is_waiting_at(u64 i, void *context)
+{
+	struct find_spilled *find = context;
+	struct pyland_user_cpu *u = user_cpu(find->cpu);
+
+	if (!u)
+		return 1;
+	find->found = scx_bpf_dsq_nr_queued(DOMAIN_DSQ + u->served[i % PYLAND_NR_SERVED] %
+					    PYLAND_NR_DOMAINS) > 0;
+	return find->found;
+}
+
+/* True if a task waits in a queue that this CPU serves: then the task that runs has a slice. */
 static __noinline bool work_is_queued(s32 cpu, u32 llc)
 {
 	struct find_spilled find = { .cpu = cpu };
+	struct pyland_user_cpu *u;
+	u32 nr;
 
 	if (scx_bpf_dsq_nr_queued(cpu) > 0 || scx_bpf_dsq_nr_queued(HOLDING_DSQ + llc) > 0 ||
 	    (scheduler_waits() && scheduler_has_work(false)))
 		return true;
-	if (sets_domains()) {
-		begin_near(&find);
-		bpf_loop(find.nr, is_spilled_at, &find, 0);
-		return find.found;
+	if (!sets_domains())
+		return scx_bpf_dsq_nr_queued(queue_at(cpu)) > 0;
+	if (scx_bpf_dsq_nr_queued(OUTSIDE_DSQ) > 0)
+		return true;
+	u = user_cpu(cpu);
+	nr = u ? u->nr_served : 0;
+	if (nr > PYLAND_NR_SERVED)
+		nr = PYLAND_NR_SERVED;
+	bpf_loop(nr, is_waiting_at, &find, 0);
+	return find.found;
+}
+
+/* True if a task waits that this CPU can take: then the CPU must not go idle. */
+static __noinline bool work_for_idle_cpu(s32 cpu, u32 llc)
+{
+	struct find_spilled find = { .cpu = cpu };
+
+	if (work_is_queued(cpu, llc))
+		return true;
+	if (!sets_domains())
+		return config.nr_llcs > 1 && some_queued(DOMAIN_DSQ, nr_domains());
+	begin_near(&find);
+	bpf_loop(find.nr, is_spilled_at, &find, 0);
+	return find.found;
+}
+
+/* Wakes an idle CPU that user space may use: this one if it idles. */
+static __always_inline void wake_cpu_for_user_space(void)
+{
+	s32 cpu = -1, here = bpf_get_smp_processor_id();
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+
+	if (!bpf_iter_scx_dsq_new(&it, SCHED_DSQ, 0)) {
+		p = bpf_iter_scx_dsq_next(&it);
+		if (p && bpf_cpumask_test_cpu(here, p->cpus_ptr) &&
+		    scx_bpf_test_and_clear_cpu_idle(here))
+			cpu = here;
+		else if (p)
+			cpu = pick_idle_cpu(p->cpus_ptr, here);
 	}
-	return scx_bpf_dsq_nr_queued(queue_at(cpu)) > 0 ||
-	       (config.nr_llcs > 1 && some_queued(DOMAIN_DSQ, nr_domains()));
+	bpf_iter_scx_dsq_destroy(&it);
+	if (cpu >= 0)
+		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
+}
+
+/*
+ * The policy is asked about a task although a CPU may idle: the task waits for other CPUs. Such a
+ * CPU runs user space at once.
+ */
+static __noinline void wake_user_space(void)
+{
+	if (!some_cpu_idles() || !scheduler_waits())
+		return;
+	shared.due_ns = DUE_AT_ONCE;
+	wake_cpu_for_user_space();
 }
 
 #endif

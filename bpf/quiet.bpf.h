@@ -13,7 +13,7 @@
 static __always_inline bool some_task_waits(void)
 {
 	return some_task_is_held() || some_queued(0, config.nr_cpu_ids) ||
-	       some_queued(DOMAIN_DSQ, nr_domains());
+	       some_queued(DOMAIN_DSQ, domains_ever()) || scx_bpf_dsq_nr_queued(OUTSIDE_DSQ) > 0;
 }
 
 /* How long until the next heartbeat. */

@@ -47,7 +47,7 @@ static __always_inline s32 create_queues(void)
 	if (!error)
 		bpf_loop(config.nr_llcs, create_holding_dsq, &error, 0);
 	if (!error)
-		bpf_loop(PYLAND_NR_DOMAINS, create_domain_dsq, &error, 0);
+		bpf_loop(PYLAND_NR_DOMAINS + 1, create_domain_dsq, &error, 0);
 	if (!error)
 		error = scx_bpf_create_dsq(SCHED_DSQ, -1);
 	if (!error)

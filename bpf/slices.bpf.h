@@ -27,6 +27,7 @@ static int slice_is_over(void *map, u32 *key, struct slice_timer *s)
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
 		left_ns = config.shortest_ns;
 	}
+	c->timer_ends_ns = now_ns() + left_ns;
 	bpf_timer_start(&s->timer, left_ns, TIMER_CPU_PIN);
 	return 0;
 }
@@ -51,6 +52,7 @@ static __always_inline void look_in(s32 cpu, struct pyland_cpu *c, u64 after_ns)
 	if (!s)
 		return;
 	c->slice_timed_by = bpf_get_smp_processor_id() + 1;
+	c->timer_ends_ns = now_ns() + after_ns;
 	bpf_timer_start(&s->timer, after_ns, TIMER_CPU_PIN);
 }
 
@@ -65,10 +67,23 @@ static __always_inline bool is_timed(s32 cpu, const struct pyland_cpu *c)
 	return c->slice_timed_by && (here != cpu || c->slice_timed_by == (u32)here + 1);
 }
 
+/*
+ * True if the timer is set, and soon enough. For a slice of usual length it is: it expires once in a
+ * shortest slice. To set it costs more than a switch, so only the slice of a light task moves it.
+ */
+static __always_inline bool is_timed_in_time(s32 cpu, const struct pyland_cpu *c)
+{
+	if (!is_timed(cpu, c))
+		return false;
+	return c->running_slice_ns >= config.shortest_ns ||
+	       (s64)(c->timer_ends_ns - c->running_since_ns - c->running_slice_ns) <=
+	       (s64)SLICE_SLACK_NS;
+}
+
 /* A task may wait behind the one that runs on this CPU. */
 static __always_inline void time_slice(s32 cpu, struct pyland_cpu *c, u64 now)
 {
-	if (is_timed(cpu, c) || !c->running_since_ns ||
+	if (!c->running_since_ns || is_timed_in_time(cpu, c) ||
 	    (c->running_slice_ns >= SLICE_TIMED_NS && !c->nohz_full) || !work_is_queued(cpu, c->llc))
 		return;
 	/* The task may have run for long while no other task waited. */
@@ -88,7 +103,7 @@ static __always_inline void preempt_soon(s32 cpu, struct pyland_cpu *c, u64 now,
 	until_ns = now - c->running_since_ns + after_ns;
 	if (c->running_slice_ns > until_ns)
 		c->running_slice_ns = until_ns;
-	else if (is_timed(cpu, c))
+	else if (is_timed(cpu, c) && (s64)(c->timer_ends_ns - now - after_ns) <= (s64)SLICE_SLACK_NS)
 		return;
 	look_in(cpu, c, after_ns);
 }

@@ -8,12 +8,7 @@
 #include "compat.bpf.h"
 #include "arithmetic.bpf.h"
 #include "intf.h"
-
-/* Queues. A CPU's own queue has the CPU's number. */
-#define SCHED_DSQ	(1ULL << 20)	/* the user-space scheduler's threads */
-#define HOLDING_DSQ	(1ULL << 21)	/* + LLC: held until the policy has decided */
-#define DOMAIN_DSQ	(1ULL << 22)	/* + domain: for a group of CPUs, by vtime */
-#define THROTTLED_DSQ	(1ULL << 23)	/* their group has used its quota (bandwidth.bpf.h) */
+#include "queue_ids.h"
 
 /* For slices this long, ticks are exact enough. A rest below the slack is not worth a timer. */
 #define SLICE_TIMED_NS	(10 * NSEC_PER_MSEC)
@@ -57,6 +52,7 @@
 const volatile struct pyland_config config = { .layout = PYLAND_LAYOUT };
 struct pyland_shared shared = {};
 struct pyland_user user SEC(".data.user") = {};
+struct pyland_watch watch SEC(".data.watch") = {};
 
 enum task_queue {
 	QUEUE_NONE,		/* it runs or sleeps */
@@ -83,6 +79,7 @@ struct task_ctx {
 	u64 lead_ns;			/* of its last wakeup's decision before the keys that ran */
 	u64 dsq_id;			/* where it waits */
 	u64 wakeup_ns;
+	u64 ready_ns;			/* waits for a CPU from here on; 0: it does not */
 	u64 enqueue_ns;
 	u64 record_pos;			/* its record ends before this; 0: it has none */
 	u64 decided_ns;
@@ -115,6 +112,8 @@ struct task_ctx {
 	u32 group;			/* the number of that group */
 	u32 group_counted;		/* its own weight, in the group's count while it is runnable */
 	u32 weight;			/* effective: of its own weight and its group's share */
+	u32 ran_on;			/* the CPU + 1; 0: none */
+	u32 class;			/* of the policy's, for histograms */
 	u32 domain_counted;		/* its domain, + 1, in whose gauges it is; else 0 */
 };
 

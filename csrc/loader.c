@@ -116,6 +116,7 @@ static int set_sizes(struct pyland_object *o, const struct pyland_load_options *
 		{ "dispatched", options->dispatched_bytes },
 		{ "cpus", nr_cpus },
 		{ "user_cpus", nr_cpus },
+		{ "histograms", nr_cpus },
 		{ "slice_timers", nr_cpus },
 		{ "llcs", options->config.nr_llcs },
 		{ "group_counts", nr_cpus * PYLAND_NR_GROUPS },

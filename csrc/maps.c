@@ -160,7 +160,11 @@ struct pyland_state *pyland_map_state(struct pyland_object *o)
 	s->user = map_named(o, ".data.user", sizeof(*s->user), &one);
 	s->cpus = map_named(o, "cpus", sizeof(*s->cpus), &s->nr_cpus);
 	s->user_cpus = map_named(o, "user_cpus", sizeof(*s->user_cpus), &s->nr_cpus);
-	if (s->shared && s->user && s->cpus && s->user_cpus)
+	s->watch = map_named(o, ".data.watch", sizeof(*s->watch), &one);
+	s->histograms = map_named(o, "histograms", sizeof(*s->histograms), &s->nr_cpus);
+	s->slots = map_named(o, "histogram_slots", sizeof(*s->slots), &s->nr_slots);
+	if (s->shared && s->user && s->cpus && s->user_cpus && s->watch && s->histograms &&
+	    s->slots)
 		return s;
 	pyland_unmap_state(s);
 	return NULL;
@@ -174,16 +178,24 @@ void pyland_unmap_state(struct pyland_state *s)
 	unmap(s->user, sizeof(*s->user));
 	unmap(s->cpus, sizeof(*s->cpus) * s->nr_cpus);
 	unmap(s->user_cpus, sizeof(*s->user_cpus) * s->nr_cpus);
+	unmap(s->watch, sizeof(*s->watch));
+	unmap(s->histograms, sizeof(*s->histograms) * s->nr_cpus);
+	unmap(s->slots, sizeof(*s->slots) * s->nr_slots);
 	free(s);
 }
 
-/* From here on this process can only read the state: it is about to talk to strangers. */
+/*
+ * From here on this process can only read the state, because it is about to talk to strangers. What
+ * it can write is the wish for histograms.
+ */
 int pyland_protect_state(struct pyland_state *s)
 {
 	if (mprotect(s->shared, sizeof(*s->shared), PROT_READ) ||
 	    mprotect(s->user, sizeof(*s->user), PROT_READ) ||
 	    mprotect(s->cpus, sizeof(*s->cpus) * s->nr_cpus, PROT_READ) ||
-	    mprotect(s->user_cpus, sizeof(*s->user_cpus) * s->nr_cpus, PROT_READ))
+	    mprotect(s->user_cpus, sizeof(*s->user_cpus) * s->nr_cpus, PROT_READ) ||
+	    mprotect(s->histograms, sizeof(*s->histograms) * s->nr_cpus, PROT_READ) ||
+	    mprotect(s->slots, sizeof(*s->slots) * s->nr_slots, PROT_READ))
 		return pyland_fail(-errno, "mprotect of the scheduler's state: %s", strerror(errno));
 	return 0;
 }

@@ -83,7 +83,11 @@ struct pyland_state {
 	struct pyland_cpu *cpus;
 	struct pyland_user *user;
 	struct pyland_user_cpu *user_cpus;
+	struct pyland_watch *watch;
+	struct pyland_cpu_histograms *histograms;
+	struct pyland_slot *slots;
 	unsigned int nr_cpus;
+	unsigned int nr_slots;
 };
 
 /* A loaded BPF object, attached or not. */

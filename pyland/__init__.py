@@ -11,6 +11,7 @@ from pyland.policy import (
     DECISION_FIELDS,
     EXTRA_FIELDS,
     FIELDS,
+    NR_CLASSES,
     PREEMPT,
     Batch,
     Decision,
@@ -20,6 +21,7 @@ from pyland.policy import (
     Slices,
     Task,
     TaskPool,
+    class_flags,
     domain_queue,
     option,
 )
@@ -31,6 +33,7 @@ __all__ = [
     "DECISION_FIELDS",
     "EXTRA_FIELDS",
     "FIELDS",
+    "NR_CLASSES",
     "PREEMPT",
     "Batch",
     "Cpu",
@@ -42,6 +45,7 @@ __all__ = [
     "Task",
     "TaskPool",
     "Topology",
+    "class_flags",
     "domain_queue",
     "option",
 ]

@@ -17,6 +17,9 @@ CPU_ANY = -1
 
 PREEMPT = 1
 """A decision's flag: the task that runs on the named CPU makes room at once."""
+NR_CLASSES = 32
+"""How many classes a policy can put tasks in; they count in histograms only."""
+
 KICK = 2
 """A decision's flag: no task; the named CPU looks for one (`Machine.kick`)."""
 
@@ -24,6 +27,11 @@ KICK = 2
 def domain_queue(domain: int) -> int:
     """The CPU of a flat decision that places its task in this domain of `Machine.domains`."""
     return -2 - domain
+
+
+def class_flags(task_class: int) -> int:
+    """What a decision's flags have for a task of this class (0 to `NR_CLASSES` - 1)."""
+    return task_class << 8
 
 
 def place_of(cpu: int, domain: int | None) -> int:
@@ -52,7 +60,7 @@ DECISION_FIELDS = _Numbers._fields
 `domain_queue`. `slice_ns` is how long the task may run (0: the shortest slice). Queued
 tasks run in the order of `vtime_ns`, lowest first. `state` is kept with the task in the
 kernel and comes back in its next record; in a task's first record it is 0. `flags` is 0 or
-`PREEMPT`.
+`PREEMPT`, plus the `class_flags` of the task's class.
 """
 
 
@@ -75,11 +83,14 @@ class Decision(_Numbers):
         slice_ns: int = 0,
         vtime_ns: int | None = None,
         preempt: bool = False,
+        task_class: int = 0,
     ) -> Self:
         """Without `vtime_ns`, tasks run in the order in which they became runnable."""
         if vtime_ns is None:
             vtime_ns = task.enqueue_ns
         flags = PREEMPT if preempt else 0
+        if task_class:
+            flags |= class_flags(task_class)
         cpu = place_of(cpu, domain)
         numbers = (task.seq, task.pid, cpu, slice_ns, vtime_ns, task.state, flags)
         return super().__new__(cls, *numbers)

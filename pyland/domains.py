@@ -68,7 +68,7 @@ class DomainSettings:
 
 @dataclass(frozen=True, slots=True)
 class DomainGauges:
-    """What is known of a domain's tasks. All 0 until a policy sets a domain."""
+    """What is known of the tasks that decisions have placed in a domain."""
 
     nr_runnable: int = 0
     """Its tasks that run or want to."""
@@ -138,18 +138,22 @@ class Domains(Sequence[Domain]):
 
     At first there is one for each last-level cache: its home are that cache's CPUs, and it spills
     to all CPUs. The others are empty. A task belongs to the domain that its last decision named, a
-    new task to its parent's, and else to that of the CPU where it ran last. A task whose domain
-    has no CPU that its affinity allows runs where its affinity allows.
+    new task to its parent's, and else to that of the CPU where it ran last (`unplaced`). A task
+    whose domain has no CPU that its affinity allows runs where its affinity allows.
     """
 
     def __init__(self, topology: Topology) -> None:
         """As at the start of a policy."""
         self._topology = topology
+        self._all: list[Domain] = []
+        self._llc_of = {cpu.id: cpu.llc for cpu in topology.cpus}
         self._begin()
 
     def _begin(self) -> None:
         every = mask_of(self._topology.online)
-        self._all: list[Domain] = []
+        # The same objects: a policy keeps those that it has asked for.
+        for domain in self._all:
+            domain.settings = DomainSettings()
         self._serving: dict[int, set[int]] = {cpu: set() for cpu in self._topology.online}
         self.nr = 0
         """One more than the highest number that was set; 0: none was."""
@@ -190,6 +194,18 @@ class Domains(Sequence[Domain]):
         numbers = self._serving.get(cpu, ())
         return sorted(numbers, key=lambda number: (-self._all[number].settings.rank, number))
 
+    def unplaced(self, cpu: int) -> int | None:
+        """The domain of tasks that no decision has placed, and that ran on this CPU last.
+
+        It is that of the CPU's last-level cache while the CPU is at its home, else that of the
+        lowest rank of those whose home has the CPU; None if there is none.
+        """
+        llc = self._llc_of.get(cpu, NR_DOMAINS)
+        at_home = [n for n in self._serving.get(cpu, ()) if self._all[n].settings.cpus >> cpu & 1]
+        if llc in at_home:
+            return llc
+        return min(at_home, key=lambda n: (self._all[n].settings.rank, n), default=None)
+
     def _checked(self, cpus: CpuSet) -> int:
         mask = mask_of(cpus)
         most = min(self._topology.nr_cpu_ids, _MAX_CPUS)
@@ -204,7 +220,7 @@ class Domains(Sequence[Domain]):
         for cpu in cpus_of(after & ~before):
             if len(self._serving.get(cpu, ())) >= NR_SERVED:
                 raise ValueError(f"CPU {cpu} serves {NR_SERVED} domains: it cannot serve more")
-        reordered = settings.rank != domain.settings.rank
+        reordered, home = settings.rank != domain.settings.rank, domain.settings.cpus
         domain.settings = settings
         for cpu in cpus_of(before & ~after):
             self._serving.get(cpu, set()).discard(domain.number)
@@ -215,8 +231,13 @@ class Domains(Sequence[Domain]):
             self.nr = max(domain.number + 1, min(self._topology.nr_llcs, NR_DOMAINS))
             self._write_all()
             return
+        # The memory of a number that was never set may have what an earlier policy said of it.
+        for number in range(self.nr, domain.number):
+            self._domain(number)
+            self._write(number, 0)
         self.nr = max(self.nr, domain.number + 1)
-        self._write(domain.number, before | after if reordered else before ^ after)
+        homes = settings.cpus ^ home
+        self._write(domain.number, before | after if reordered else before ^ after | homes)
 
     def _write_all(self) -> None:
         """Tell the machine all settings."""

@@ -122,6 +122,14 @@ class Machine(ABC):
         """
         self._numbers.count(name, by)
 
+    def name_class(self, number: int, name: str) -> None:
+        """Name one of the classes that decisions put tasks in (`Policy.dispatch`).
+
+        `pyland latency --by class` and the metrics show it. Names as for `gauge`. Raises ValueError
+        for a number outside 0 to `NR_CLASSES` - 1.
+        """
+        self._numbers.name_class(number, name)
+
     def idle_cpus(self) -> list[int]:
         """The online CPUs that have nothing to run."""
         return cpus_of(self.idle_mask)

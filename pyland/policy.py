@@ -19,7 +19,16 @@ from itertools import starmap
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from pyland.decision import CPU_ANY, DECISION_FIELDS, PREEMPT, Decision, domain_queue, place_of
+from pyland.decision import (
+    CPU_ANY,
+    DECISION_FIELDS,
+    NR_CLASSES,
+    PREEMPT,
+    Decision,
+    class_flags,
+    domain_queue,
+    place_of,
+)
 from pyland.former import FormerName, take_former_name
 from pyland.machine import Machine, Slices
 from pyland.options import Option, declared_options, option
@@ -43,6 +52,7 @@ __all__ = [
     "DECISION_FIELDS",
     "EXTRA_FIELDS",
     "FIELDS",
+    "NR_CLASSES",
     "PREEMPT",
     "Batch",
     "Decision",
@@ -53,6 +63,7 @@ __all__ = [
     "Slices",
     "Task",
     "TaskPool",
+    "class_flags",
     "domain_queue",
     "option",
 ]
@@ -233,6 +244,7 @@ class Policy:
         slice_ns: int = 0,
         vtime_ns: int | None = None,
         preempt: bool = False,
+        task_class: int = 0,
     ) -> bool:
         """Decide a task that came to `enqueue`: where it runs, for how long, in which order.
 
@@ -242,6 +254,8 @@ class Policy:
         without it, tasks run in the order in which they became runnable. A task that wakes up
         preempts a task that is due later by more than `margin_ns`. With `preempt` the task that
         runs on `cpu` makes room in any case. The value of `task.state` comes back with the task.
+        `task_class`, 0 to `NR_CLASSES` - 1, is the class that the task counts in from here on,
+        in histograms only (`Machine.name_class`).
 
         False if the task has moved on: it was decided, ran without the policy, or is gone.
         """
@@ -252,6 +266,8 @@ class Policy:
         if vtime_ns is None:
             vtime_ns = task.enqueue_ns
         flags = PREEMPT if preempt else 0
+        if task_class:
+            flags |= class_flags(task_class)
         if domain is not None:
             cpu = place_of(cpu, domain)
         self.machine.outgoing += (task.seq, task.pid, cpu, slice_ns, vtime_ns, task.state, flags)

@@ -39,10 +39,13 @@ class Timers:
         self._numbers = count()
         self.due_ns = NEVER
         """When the next call is due."""
+        self.were_made = False
+        """True if there ever was one."""
 
     def add(self, call: Call, due_ns: int, interval_ns: int = 0) -> Timer:
         """Plan a call, and again after each interval."""
         timer = Timer(self, call, interval_ns)
+        self.were_made = True
         self._push(timer, due_ns)
         return timer
 
@@ -56,17 +59,16 @@ class Timers:
 
         Raises what a call raises; the other calls come the next time.
         """
+        begin = next(self._numbers)
         while self._heap and self._heap[0][0] <= now_ns:
+            if self._heap[0][1] > begin:
+                # Planned by one of these calls, for a time that has passed: it has its next turn.
+                return
             _, _, timer = heapq.heappop(self._heap)
             if timer.interval_ns:
                 self._push(timer, now_ns + timer.interval_ns)
             self.due_ns = self._heap[0][0] if self._heap else NEVER
             timer._call()
-
-    def clear(self) -> None:
-        """Forget all of them."""
-        self._heap.clear()
-        self.due_ns = NEVER
 
     def _push(self, timer: Timer, due_ns: int) -> None:
         heapq.heappush(self._heap, (due_ns, next(self._numbers), timer))

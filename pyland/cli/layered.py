@@ -16,8 +16,8 @@ from pyland.policies.layered.reading import read
 from pyland.policies.layered.showing import shown
 
 
-def command(arguments: Sequence[str]) -> int:
-    """Write or check; returns the exit code."""
+def build_parser() -> Parser:
+    """The parser of the command line."""
     parser = Parser(
         prog="pyland layered",
         description="Layer files are those of scx_layered. To schedule with one: "
@@ -43,7 +43,12 @@ def command(arguments: Sequence[str]) -> int:
         action="store_true",
         help="let layers share the SMT siblings of a core",
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Write or check; returns the exit code."""
+    options = build_parser().parse_args(arguments)
     if options.example:
         _write(Path(options.example))
         return 0

@@ -12,8 +12,8 @@ from pyland.stats.layers import LayersMonitor
 from pyland.stats.places import DEFAULT_PATH, Places
 
 
-def command(arguments: Sequence[str]) -> int:
-    """Show blocks of rows until Ctrl-C, or one with --once; returns the exit code."""
+def build_parser() -> Parser:
+    """The parser of the command line."""
     parser = Parser(
         prog="pyland layers",
         description="Show the layers of the running pyland, if its policy is layered: CPUs' worth "
@@ -37,7 +37,12 @@ def command(arguments: Sequence[str]) -> int:
         metavar="PATH",
         help=f"where pyland serves statistics (default {DEFAULT_PATH})",
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Show blocks of rows until Ctrl-C, or one with --once; returns the exit code."""
+    options = build_parser().parse_args(arguments)
     monitor = LayersMonitor(
         interval_s=options.interval,
         path=Places(options.stats_socket).stats_path or DEFAULT_PATH,

@@ -4,7 +4,19 @@
 import sys
 from collections.abc import Sequence
 
-from pyland.cli import layered, layers, monitor, policies, run, status, swap
+from pyland.cli import (
+    latency,
+    layered,
+    layers,
+    monitor,
+    policies,
+    reload,
+    run,
+    status,
+    swap,
+    top,
+    trace,
+)
 from pyland.errors import UsageError
 from pyland.output import printing
 
@@ -13,9 +25,13 @@ COMMANDS = {
     "policies": policies.command,
     "status": status.command,
     "monitor": monitor.command,
+    "latency": latency.command,
     "swap": swap.command,
     "layered": layered.command,
     "layers": layers.command,
+    "top": top.command,
+    "reload": reload.command,
+    "trace": trace.command,
 }
 
 
@@ -29,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return COMMANDS[command](arguments)
     except UsageError as error:
-        printing.say(f"pyland: {printing.escape(str(error))}", "stderr")
+        printing.say(f"pyland: {printing.escape(str(error))}", "stderr", printing.ERROR)
         return 2
     except KeyboardInterrupt:
         return 0

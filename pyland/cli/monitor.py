@@ -1,20 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`pyland monitor`: a row of statistics of the running pyland at each interval."""
 
+import argparse
 from collections.abc import Sequence
 
 from pyland.cli.parser import Parser
 from pyland.output.printing import say, show
 from pyland.stats.monitor import Monitor
 from pyland.stats.places import DEFAULT_PATH, Places
+from pyland.stats.table import COLUMNS
 
 
-def command(arguments: Sequence[str]) -> int:
-    """Show rows until Ctrl-C, or until their reader has left; returns the exit code."""
-    parser = Parser(
+class _Parser(Parser):
+    """Its help also tells what the columns mean."""
+
+    def format_help(self) -> str:
+        self.epilog = _columns()
+        return super().format_help()
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `pyland monitor`."""
+    parser = _Parser(
         prog="pyland monitor",
-        description="Show rows of statistics of the running pyland, as its own --stats does. "
-        "Waits for a pyland that does not run yet.",
+        description="Show rows of statistics of the running pyland; waits until one runs.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -37,7 +47,12 @@ def command(arguments: Sequence[str]) -> int:
         metavar="PATH",
         help=f"where pyland serves them (default {DEFAULT_PATH})",
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Show rows until Ctrl-C, or until their reader has left; returns the exit code."""
+    options = build_parser().parse_args(arguments)
     follow(
         Monitor(
             interval_s=options.interval,
@@ -47,6 +62,18 @@ def command(arguments: Sequence[str]) -> int:
         )
     )
     return 0
+
+
+def _columns() -> str:
+    # Imported only here: it imports the native part, which neither rows nor the build need.
+    from pyland.stats.counters import COUNTERS
+
+    known = {counter.name: counter for counter in COUNTERS}
+    lines = ["columns, counted in each interval; run and held as they are at its end:"]
+    for title, name in COLUMNS:
+        lines.append(f"  {title:8} {known[name].unit} {known[name].meaning}")
+    lines.append("  delay_us mean time from the question to the policy's decision")
+    return "\n".join(lines)
 
 
 def follow(monitor: Monitor) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`pyland policies`: list the policies."""
 
+import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,15 +11,20 @@ from pyland.loading.finder import available
 from pyland.output.printing import as_json, show
 
 
-def command(arguments: Sequence[str]) -> int:
-    """Print the policies; returns the exit code."""
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `pyland policies`."""
     parser = Parser(
         prog="pyland policies",
         description="List the built-in policies and those that installed packages offer.",
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="for programs: a JSON array")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Print the policies; returns the exit code."""
+    options = build_parser().parse_args(arguments)
     folder = current_folder()
     show(as_policies_run(lambda: _listed(folder, as_array=options.json)))
     return 0

@@ -3,7 +3,7 @@
 
 import argparse
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pyland.cli.monitor import follow
 from pyland.cli.parser import Parser, add_policy, as_policies_run, current_folder, shown
@@ -25,8 +25,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Schedule this machine's CPUs from Python, through sched_ext.",
         epilog="Ctrl-C or SIGTERM gives the machine back to the kernel's default scheduler. "
         "`pyland run` is the same command. Others: `pyland policies` lists the policies, "
-        "`pyland swap` changes the running one, `pyland status` shows its state, `pyland monitor` "
-        "shows its statistics. Each has a --help.",
+        "`pyland swap` changes the running one, `pyland reload` reads its files again, `pyland "
+        "status` shows its state, `pyland monitor` shows its statistics, `pyland latency` how long "
+        "tasks wait, `pyland trace` records what happens. Each has a --help.",
         allow_abbrev=False,
     )
     add_policy(
@@ -169,6 +170,12 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         help="serve OpenMetrics for Prometheus over HTTP at this port (of 127.0.0.1 without an "
         "address), or at a socket's path",
     )
+    add(
+        "--histograms",
+        action="store_true",
+        help="with --metrics: also the histograms by class; they are kept all the time then, which "
+        "costs time at each switch",
+    )
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -202,6 +209,7 @@ def command(arguments: Sequence[str]) -> int:
         exit_dump_len=options.exit_dump_len,
         stats_s=options.stats,
         policy_numbers=options.policy_numbers,
+        histograms=options.histograms,
         strict=options.strict,
         user=options.user,
         allow_processes=options.allow_processes,
@@ -233,17 +241,29 @@ def _schedule(settings: Settings, wanted: Wanted) -> int:
 
     checks.check_machine()
     from pyland.host.compaction import Compaction
+    from pyland.supervisor.service import Service
     from pyland.supervisor.session import Session
 
+    service = Service.of_this_process()
     printing.go_on_in_the_background()
     Compaction.of_this_process().put_back_in_any_case()
-    session = Session(settings, wanted)
+    session = Session(settings, wanted, service)
     try:
         end, code = session.run(), 0
     except ScheduleError as error:
         end, code = str(error), 1
         if error.dump:
             printing.say(printing.block(f"pyland: the kernel's dump:\n{error.dump}"), "stderr")
-    totals = [f"  {name} {value}" for name, value in session.totals().items()]
-    printing.say("\n".join([f"pyland: ended: {printing.escape(end)}", *totals]))
+    service.stopping(f"ended: {end}")
+    _tell_end(f"pyland: ended: {printing.escape(end)}", session.totals(), code)
     return code
+
+
+def _tell_end(line: str, totals: Mapping[str, int], code: int) -> None:
+    """Print why it ended, and the totals; the journal has one line of each."""
+    if printing.is_journal():
+        printing.say(line, level=printing.ERROR if code else printing.INFO)
+        told = ", ".join(f"{name} {value}" for name, value in totals.items())
+        printing.say(f"pyland: totals: {told}", level=printing.DEBUG)
+    else:
+        printing.say("\n".join([line, *(f"  {name} {value}" for name, value in totals.items())]))

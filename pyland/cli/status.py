@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`pyland status`: the running policy, its user, and all counters."""
 
+import argparse
 from collections.abc import Iterator, Mapping, Sequence
 
 from pyland.cli.parser import Parser, shown
@@ -9,15 +10,20 @@ from pyland.output.printing import as_json, show
 from pyland.supervisor.control import ask
 
 
-def command(arguments: Sequence[str]) -> int:
-    """Ask the running pyland, and print the answer; returns the exit code."""
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `pyland status`."""
     parser = Parser(
         prog="pyland status",
         description="Show what the running pyland does.",
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="for programs: a JSON object")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Ask the running pyland, and print the answer; returns the exit code."""
+    options = build_parser().parse_args(arguments)
     answer = ask({"command": "status"})
     if not answer["ok"]:
         raise UsageError(f"status: {shown(answer.get('error'))}")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`pyland swap`: another policy takes over, without a pause."""
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Mapping, Sequence
 
 from pyland.cli.parser import Parser, add_policy, current_folder, shown
 from pyland.errors import UsageError
@@ -9,8 +10,8 @@ from pyland.output.printing import say
 from pyland.supervisor.control import ask
 
 
-def command(arguments: Sequence[str]) -> int:
-    """Ask the running pyland, and print its answer; returns the exit code."""
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `pyland swap`."""
     parser = Parser(
         prog="pyland swap",
         description="Change the policy of the running pyland, without a pause in scheduling.",
@@ -24,11 +25,16 @@ def command(arguments: Sequence[str]) -> int:
         action="store_true",
         help="the same policy with the same options, from its edited source",
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Ask the running pyland, and print its answer; returns the exit code."""
+    options = build_parser().parse_args(arguments)
     if options.reload:
         if options.policy is not None or options.policy_opt:
             raise UsageError("swap: --reload keeps the policy and its options: give it alone")
-        answer = ask({"command": "swap", "reload": True})
+        request: dict[str, object] = {"command": "swap", "reload": True}
     elif options.policy is None:
         raise UsageError("swap: it takes --policy POLICY, or --reload")
     else:
@@ -38,11 +44,16 @@ def command(arguments: Sequence[str]) -> int:
             "options": options.policy_opt,
             "folder": str(current_folder(options.policy)),
         }
-        answer = ask(request)
+    tell("swap", request)
+    return 0
+
+
+def tell(command: str, request: Mapping[str, object]) -> None:
+    """Send the request for a swap, and print the answer; raises UsageError if it is refused."""
+    answer = ask(request)
     if not answer["ok"]:
-        raise UsageError(f"swap: {shown(answer.get('error'))}")
+        raise UsageError(f"{command}: {shown(answer.get('error'))}")
     told = f"{answer.get('previous')} -> {answer.get('policy')}"
     if "handed_over" in answer:
         told += f", {answer['handed_over']} tasks handed over"
     say(f"pyland: {shown(told)}, paused {shown(answer.get('pause_us'))} us")
-    return 0

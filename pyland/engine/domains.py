@@ -63,6 +63,8 @@ class KernelDomains(Domains):
             served = self.served(cpu)
             self._cpus[cpu].served[0 : len(served)] = served
             self._cpus[cpu].nr_served = len(served)
+            unplaced = self.unplaced(cpu)
+            self._cpus[cpu].unplaced = 0 if unplaced is None else unplaced + 1
         if self._user.nr_domains:
             self._user.nr_domains = self.nr
 

@@ -101,7 +101,8 @@ class DispatchLoop:
         """
         self.want()
         exchange = self._exchange()
-        told = bool(self._interval_ns() or self._wanted & lib.PYLAND_WANT_EVENTS)
+        events = self._wanted & lib.PYLAND_WANT_EVENTS
+        told = bool(self.policy.interval_ns or self._machine.has_timers or events)
         try:
             stop = exchange.run(
                 policy=self.policy,

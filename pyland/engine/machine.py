@@ -76,6 +76,11 @@ class KernelMachine(Machine):
         """How often user space has to run for the policy's timers; 0 if it has none."""
         return self._timers.interval_ns
 
+    @property
+    def has_timers(self) -> bool:
+        """True if the policy has ever made a timer."""
+        return self._timers.were_made
+
     def run_timers(self) -> None:
         """Make the calls that are due."""
         now_ns = self._batch.now_ns
@@ -96,12 +101,14 @@ class KernelMachine(Machine):
         self._numbers.leave_memory()
 
     def settings(self) -> MachineSettings:
-        """What the policy has set, for `restore`."""
+        """What the policy has set, for `restore`, which has to follow; its timers pause."""
         cpus = range(self.topology.nr_cpu_ids)
+        # What is set from here on, until `restore`, is of another policy.
+        timers, self._timers = self._timers, Timers()
         return MachineSettings(
             [self._cpus[cpu].performance for cpu in cpus],
             self.domains.save(),
-            self._timers,
+            timers,
             self._numbers.save(),
         )
 

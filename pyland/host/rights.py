@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from pyland.errors import UsageError
@@ -29,6 +30,11 @@ def check_rights(proc: Path = _PROC) -> None:
             "root of a user namespace, as in a rootless container, has no rights over the "
             "machine's CPUs: run it outside, with sudo"
         )
+    if filtered := _filtered_calls():
+        raise UsageError(
+            f"the system calls {', '.join(filtered)} are refused here, as by scx_loader's service: "
+            "pyland could not leave root to run a policy; start it by pyland.service or scx.service"
+        )
     has = capabilities(proc)
     missing = [name for name, number in _NEEDED.items() if not has >> number & 1]
     if has >> _SYS_ADMIN & 1:
@@ -39,6 +45,26 @@ def check_rights(proc: Path = _PROC) -> None:
             f"{' '.join(f'--cap-add {name}' for name in missing)}, a service all in its "
             "CapabilityBoundingSet="
         )
+
+
+def _filtered_calls() -> list[str]:
+    """The calls by which a process changes its user that a filter refuses: these change nothing."""
+    has = capabilities()
+    calls: list[tuple[str, int, Callable[[], object]]] = [
+        ("setresuid", _NEEDED["SETUID"], lambda: os.setresuid(-1, -1, -1)),
+        ("setresgid", _NEEDED["SETGID"], lambda: os.setresgid(-1, -1, -1)),
+        ("setgroups", _NEEDED["SETGID"], lambda: os.setgroups(os.getgroups())),
+    ]
+    # Without its capability, a call may be refused for that reason.
+    return [name for name, needs, call in calls if has >> needs & 1 and not _works(call)]
+
+
+def _works(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except OSError:
+        return False
+    return True
 
 
 def capabilities(proc: Path = _PROC) -> int:

@@ -23,6 +23,9 @@ from pyland.output.outlet import Outlet
 WITHIN_S = 0.25
 """How long `say` waits for a reader: pyland ends within a second."""
 
+ERROR, WARNING, INFO, DEBUG = 3, 4, 6, 7
+"""The levels of syslog; a line without a level is an INFO."""
+
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _NAMES = {"stdout": "standard output", "stderr": "standard error"}
 
@@ -105,13 +108,35 @@ def show(text: str) -> bool:
     return True
 
 
-def say(text: str, name: str = "stdout") -> None:
+def is_journal(name: str = "stdout") -> bool:
+    """True if a standard stream goes to systemd's journal, which has time and level of each line.
+
+    Only systemd sets the variable that tells so, and only a stream that was not changed since has
+    the numbers in it.
+    """
+    try:
+        found = os.fstat(1 if name == "stdout" else 2)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+def leveled(text: str, level: int) -> str:
+    """The text for the journal: each line has its level in front, as sd-daemon(3) tells."""
+    if level == INFO:
+        return text
+    return "\n".join(f"<{level}>{line}" for line in text.split("\n"))
+
+
+def say(text: str, name: str = "stdout", level: int = INFO) -> None:
     """Print on a standard stream and wait at most `WITHIN_S` for its reader; never raises.
 
-    Text for which there is no room by then is dropped.
+    Text for which there is no room by then is dropped. `level` is for the journal.
     """
     if _captured(name, text):
         return
+    if is_journal(name):
+        text = leveled(text, level)
     outlet = Outlet(1 if name == "stdout" else 2, room=None)
     outlet.offer(encode(text))
     outlet.drain(WITHIN_S)

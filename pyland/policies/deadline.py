@@ -135,6 +135,8 @@ class Deadline(Policy):
             ahead_ns = state - vtime_now
             if ahead_ns > 0:
                 pulled_ns = ahead_ns * pull >> _RATE_SHIFT
+                if weight != 100:
+                    pulled_ns = min(pulled_ns * weight // 100, ahead_ns)
                 vtime_now += pulled_ns
                 ahead_ns -= pulled_ns
                 if ahead_ns > far_ns:

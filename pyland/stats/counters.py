@@ -64,6 +64,13 @@ COUNTERS = (
     Counter("wait_user_ns", "ns", "the part of delay_ns until user space had a CPU"),
     Counter("wait_cpu_ns", "ns", "from enqueue or decision to CPU, summed over waited_cpu"),
     Counter("waited_cpu", "tasks", "that ran from a queue"),
+    Counter("run_delay_ns", "ns", "runnable and not on a CPU, summed over all tasks"),
+    Counter("voluntary", "times", "a task left its CPU to sleep"),
+    Counter("involuntary", "times", "a task left its CPU and was still runnable"),
+    Counter("migrated_core", "times", "a task ran on another CPU of the same core"),
+    Counter("migrated_llc", "times", "a task ran on another core of the same last-level cache"),
+    Counter("migrated_node", "times", "a task ran in another last-level cache of the same node"),
+    Counter("migrated_far", "times", "a task ran in another NUMA node"),
 )
 """All counters, in the order in which they are shown."""
 
@@ -86,6 +93,7 @@ class Counters:
 
     def __init__(self, state: Any, pid: int) -> None:
         """`state` is the state that root maps; `pid` is the process that decides."""
+        self.pid = pid
         size = ffi.sizeof("struct pyland_cpu")
         self._cpus = ffi.buffer(state.cpus, size * state.nr_cpus)
         self._user = state.user

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A policy's own gauges and counters: written by the policy, read by a process of root's.
+"""A policy's own gauges, counters and classes: written by the policy, read by root's processes.
 
 They travel in one page of memory. The policy can write anything there, so the reader checks each
 name, limits each number, and leaves out all that is wrong.
@@ -12,8 +12,10 @@ import re
 import struct
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from mmap import mmap
+
+from pyland.decision import NR_CLASSES
 
 _CELL = 64
 """Bytes of a number: its value, its kind and its name."""
@@ -26,7 +28,7 @@ COUNT_MAX = (1 << 63) - 1
 GAUGE_MAX = float(1 << 63)
 """The largest gauge; the lowest is its negative."""
 
-_GAUGE, _COUNT = 1, 2
+_GAUGE, _COUNT, _CLASS = 1, 2, 3
 _NOWHERE = 1  # a word of the header that is not read
 _NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _ENTRY = struct.Struct("8sQ48s")
@@ -39,6 +41,7 @@ class Saved:
     memory: bytes
     gauges: Mapping[str, int]
     counts: Mapping[str, int]
+    classes: Mapping[int, int]
 
 
 class PolicyNumbers:
@@ -55,6 +58,7 @@ class PolicyNumbers:
         self._floats, self._ints = self._bytes.cast("d"), self._bytes.cast("q")
         self._gauges: dict[str, int] = {}
         self._counts: dict[str, int] = {}
+        self._classes: dict[int, int] = {}
 
     def gauge(self, name: str, value: float) -> None:
         """Set a gauge; see `Machine.gauge`."""
@@ -78,20 +82,38 @@ class PolicyNumbers:
         except ValueError:  # more than the word holds
             self._ints[place] = COUNT_MAX
 
+    def name_class(self, number: int, name: str) -> None:
+        """Name a class of tasks; see `Machine.name_class`."""
+        if not 0 <= number < NR_CLASSES:
+            raise ValueError(f"class {number}: there are 0 to {NR_CLASSES - 1}")
+        _check_name(name)
+        place = self._classes.get(number)
+        if place is None:
+            place = self._place(name, _CLASS)
+            if place != _NOWHERE:
+                self._classes[number] = place
+        else:
+            self._write_name(place, name)
+        self._ints[place] = number
+
     def clear(self) -> None:
         """Forget all names: another policy begins."""
         self._bytes[:] = bytes(SIZE)
         self._gauges.clear()
         self._counts.clear()
+        self._classes.clear()
 
     def save(self) -> Saved:
         """All names and numbers."""
-        return Saved(bytes(self._bytes), dict(self._gauges), dict(self._counts))
+        return Saved(
+            bytes(self._bytes), dict(self._gauges), dict(self._counts), dict(self._classes)
+        )
 
     def restore(self, saved: Saved) -> None:
         """Set what `save` returned."""
         self._bytes[:] = saved.memory
         self._gauges, self._counts = dict(saved.gauges), dict(saved.counts)
+        self._classes = dict(saved.classes)
 
     def leave_memory(self) -> None:
         """Write to memory of its own from here on: the other belongs to another policy."""
@@ -103,23 +125,37 @@ class PolicyNumbers:
 
     def _take(self, name: str, kind: int, mine: dict[str, int], others: dict[str, int]) -> int:
         """The word for a new name; raises ValueError for a name that can never be shown."""
-        if not _NAME.fullmatch(name) or len(name) > NAME_MAX:
-            raise ValueError(
-                f"{name!r} names no number: it takes a to z, 0 to 9 and _, begins with a letter, "
-                f"and has at most {NAME_MAX} characters"
-            )
+        _check_name(name)
         if name in others:
             raise ValueError(f"{name!r} is a gauge and a counter: it can be only one")
-        used = len(mine) + len(others)
+        place = self._place(name, kind)
+        if place != _NOWHERE:
+            mine[name] = place
+        return place
+
+    def _place(self, name: str, kind: int) -> int:
+        """The word of a number that has no place yet; `_NOWHERE` if there is no room."""
+        used = len(self._gauges) + len(self._counts) + len(self._classes)
         if used >= NAMES_MAX:
             self._ints[0] += 1
             return _NOWHERE
         begin = _CELL * (1 + used)
         # The name last: before it is there, the reader skips the number.
         self._bytes[begin : begin + 16] = struct.pack("8xQ", kind)
-        self._bytes[begin + 16 : begin + _CELL] = name.encode().ljust(_CELL - 16, b"\0")
-        mine[name] = begin // 8
-        return mine[name]
+        self._write_name(begin // 8, name)
+        return begin // 8
+
+    def _write_name(self, place: int, name: str) -> None:
+        begin = place * 8 + 16
+        self._bytes[begin : begin + _CELL - 16] = name.encode().ljust(_CELL - 16, b"\0")
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name) or len(name) > NAME_MAX:
+        raise ValueError(
+            f"{name!r} names no number: it takes a to z, 0 to 9 and _, begins with a letter, "
+            f"and has at most {NAME_MAX} characters"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +168,8 @@ class Numbers:
     """Each from 0 to `COUNT_MAX`, since the policy began."""
     left_out: int = 0
     """How often the policy set a number that found no room."""
+    classes: Mapping[int, str] = field(default_factory=dict)
+    """The names of the policy's classes, by number; each name once."""
 
     def since(self, before: Numbers) -> Numbers:
         """The gauges as they are, and what the counters have grown since `before`."""
@@ -140,7 +178,7 @@ class Numbers:
             old = before.counts.get(name, 0)
             # A lower value is that of another policy, which began at 0.
             counts[name] = value - old if value >= old else value
-        return Numbers(self.gauges, counts, self.left_out)
+        return Numbers(self.gauges, counts, self.left_out, self.classes)
 
 
 NONE = Numbers({}, {})
@@ -151,11 +189,17 @@ def read(memory: mmap | memoryview) -> Numbers:
     header, *entries = _ENTRY.iter_unpack(memory[:SIZE])
     gauges: dict[str, float] = {}
     counts: dict[str, int] = {}
+    classes: dict[int, str] = {}
     for value, kind, padded in entries:
-        if kind not in (_GAUGE, _COUNT):
+        if kind not in (_GAUGE, _COUNT, _CLASS):
             continue
         name = padded.rstrip(b"\0").decode("latin-1")
         if len(name) > NAME_MAX or not _NAME.fullmatch(name):
+            continue
+        if kind == _CLASS:
+            number = int.from_bytes(value, sys.byteorder)
+            if number < NR_CLASSES and number not in classes and name not in classes.values():
+                classes[number] = name
             continue
         # Of two numbers with one name, the first counts.
         if name in gauges or name in counts:
@@ -167,4 +211,4 @@ def read(memory: mmap | memoryview) -> Numbers:
         else:
             counts[name] = max(int.from_bytes(value, sys.byteorder, signed=True), 0)
     left_out = int.from_bytes(header[0], sys.byteorder, signed=True)
-    return Numbers(gauges, counts, max(left_out, 0))
+    return Numbers(gauges, counts, max(left_out, 0), classes)

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 
 from pyland.output.printing import escape
 from pyland.stats.counters import COUNTERS
+from pyland.stats.distribution import MEASURES, bucket_limit
+from pyland.stats.histograms import Kept
 from pyland.stats.snapshot import Snapshot, Source
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -62,7 +64,33 @@ def _lines(now: Snapshot, build: Mapping[str, str]) -> Iterator[str]:
     yield from _family("pyland_policy_count", "counter", "a counter of the policy's own")
     for name, count in now.own.counts.items():
         yield f"pyland_policy_count_total{_labels({'policy': now.policy, 'name': name})} {count}"
+    if now.by_class:
+        yield from _histograms(now.by_class)
     yield "# EOF"
+
+
+def _histograms(by_class: Mapping[str, Kept]) -> Iterator[str]:
+    """Each histogram by class: the sum of all classes is that of all tasks."""
+    for measure in MEASURES:
+        name = f"pyland_{measure.metric}"
+        yield from _family(name, "histogram", measure.meaning)
+        if measure.in_time:
+            yield f"# UNIT {name} seconds"
+        for label, kept in by_class.items():
+            one = kept[measure.name]
+            below = 0
+            for bucket, number in enumerate(one.buckets[:-1]):
+                below += number
+                # The limit of a bucket of times is above its values; the value itself is so rare
+                # that it does not matter.
+                limit = bucket_limit(bucket)
+                le = float(limit - 1) if not measure.in_time else limit / 1e6
+                yield f"{name}_bucket{_labels({'class': label, 'le': repr(le)})} {below}"
+            count = one.count
+            yield f"{name}_bucket{_labels({'class': label, 'le': '+Inf'})} {count}"
+            total = one.total / 1e9 if measure.in_time else one.total
+            yield f"{name}_sum{_labels({'class': label})} {total}"
+            yield f"{name}_count{_labels({'class': label})} {count}"
 
 
 def _family(name: str, kind: str, meaning: str) -> Iterator[str]:
@@ -119,6 +147,9 @@ class Session:
             return self._answer("404 Not Found", "the metrics are at /metrics\n")
         body = text(self._source.snapshot(), self._build)
         return self._answer("200 OK", body, kind=CONTENT_TYPE, head_only=method == b"HEAD")
+
+    def close(self) -> None:
+        """Nothing is kept for a connection."""
 
     def _refused(self, status: str) -> bytes:
         self.ends = True

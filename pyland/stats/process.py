@@ -153,6 +153,7 @@ def _live(
         # An open descriptor could keep a scheduler attached or let a client wait.
         close_all_but([*(one.fileno() for one in sockets), names, words])
         _give_up_rights(source, state)
+        source.histograms.begin()
         server = Server()
         if listening.stats is not None:
             server.listen(listening.stats, lambda: scx_stats.Session(source))

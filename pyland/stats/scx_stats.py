@@ -4,6 +4,10 @@
 A request and its answer are one line of JSON each: `{"req": "stats", "args": {}}`, and
 `{"errno": 0, "args": {"resp": ...}}`. `stats` has each counter's growth since the connection's last
 `stats`; `stats_meta` says what each field means.
+
+`stats` with the target `latency` has the histograms of the time between a connection's first such
+request and its last; BPF keeps them only as long as such a connection is open. With `by` it also
+has those of each class, cgroup, comm or queue.
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ from typing import Any
 
 from pyland.output.printing import as_json, escape
 from pyland.stats.counters import COUNTERS, grown
+from pyland.stats.distribution import By
+from pyland.stats.look import Look
 from pyland.stats.snapshot import Snapshot, Source
 
 LINE_MAX = 4096
@@ -58,6 +64,11 @@ def meta() -> dict[str, Any]:
     fields["policy"] = {
         "datum": "string",
         "desc": "the policy's name",
+        "user": {"_om_skip": "true"},
+    }
+    fields["worker_pid"] = {
+        "datum": "u64",
+        "desc": "the process that decides",
         "user": {"_om_skip": "true"},
     }
     fields["policy_names_left_out"] = {
@@ -109,6 +120,7 @@ def statistics(now: Snapshot, before: Snapshot) -> dict[str, Any]:
         "nr_sched_congested": counts["fallback_full"] + counts["events_lost"],
         **counts,
         "policy": now.policy,
+        "worker_pid": now.worker_pid,
         "policy_names_left_out": own.left_out,
         "policy_gauges": {name: {"policy_gauge": value} for name, value in own.gauges.items()},
         "policy_counts": {name: {"policy_count": value} for name, value in own.counts.items()},
@@ -126,6 +138,7 @@ class Session:
         """Counters are counted from the connection's first `stats` on."""
         self._source = source
         self._before: Snapshot | None = None
+        self._look: Look | None = None
 
     def take(self, received: bytearray) -> bytes | None:
         """Take one request from the bytes, and return the answer; None if no line is complete."""
@@ -143,6 +156,12 @@ class Session:
         except ValueError as error:
             return _reply(errno.EINVAL, str(error))
 
+    def close(self) -> None:
+        """The connection has ended: its histograms are not kept any more."""
+        if self._look is not None:
+            self._look.close()
+            self._look = None
+
     def _answer(self, request: Mapping[str, Any]) -> Any:
         """Raises ValueError for a request that cannot be answered."""
         match request["req"]:
@@ -150,6 +169,8 @@ class Session:
                 return meta()
             case "stats":
                 target = request["args"].get("target", "top")
+                if target == "latency":
+                    return self._latency(request["args"].get("by", ""))
                 if target != "top":
                     raise ValueError(f'unknown stat target "{_told(target)}"')
                 now = self._source.snapshot()
@@ -157,6 +178,20 @@ class Session:
                 return statistics(now, before)
             case name:
                 raise ValueError(f'unknown command "{_told(name)}"')
+
+    def _latency(self, by: str) -> Any:
+        kind = None
+        if by:
+            try:
+                kind = By(by)
+            except ValueError:
+                known = ", ".join(one.value for one in By)
+                raise ValueError(f'no histograms by "{_told(by)}": there are {known}') from None
+        if self._look is None:
+            self._look = Look(self._source, kind)
+        elif self._look.by is not kind:
+            raise ValueError("a connection looks at histograms of one kind only")
+        return self._look.answer()
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

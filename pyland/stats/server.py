@@ -43,6 +43,9 @@ class Session(Protocol):
     def take(self, received: bytearray) -> bytes | None:
         """Take one request from the bytes, and return the answer; None if none is complete."""
 
+    def close(self) -> None:
+        """The connection has ended."""
+
 
 @dataclass(eq=False)
 class _Client:
@@ -189,7 +192,8 @@ class Server:
 
     def _close(self, client: _Client) -> None:
         fd = client.socket.fileno()
-        self._clients.pop(fd, None)
+        if self._clients.pop(fd, None):
+            client.session.close()
         self._complete.discard(fd)
         with suppress(OSError):
             self._poll.unregister(fd)

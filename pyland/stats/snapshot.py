@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from mmap import mmap
 
 from pyland.stats import numbers
 from pyland.stats.counters import Counters
+from pyland.stats.distribution import By
+from pyland.stats.histograms import Histograms, Kept, shown_key
 from pyland.stats.numbers import Numbers
 
 _FRESH_S = 0.01
@@ -27,14 +29,21 @@ class Snapshot:
     policy: str
     """The policy's name, escaped."""
     nr_cpus: int
+    worker_pid: int
+    """The process that decides."""
+    by_class: Mapping[str, Kept] = field(default_factory=dict)
+    """The histograms by the class's name, from the start on; empty unless they are always kept."""
 
 
 class Source:
     """Reads the numbers of a run from memory that it shares with BPF and the policy."""
 
-    def __init__(self, counters: Counters, own: mmap, policy: str, nr_cpus: int) -> None:
+    def __init__(
+        self, counters: Counters, own: mmap, policy: str, nr_cpus: int, histograms: Histograms
+    ) -> None:
         """`own` is the memory of the policy's own numbers."""
         self.counters = counters
+        self.histograms = histograms
         self.policy = policy
         """The policy's name, escaped; set it when another policy takes over."""
         self._own = own
@@ -48,6 +57,20 @@ class Source:
         if self._latest is None or now_s - self._read_s > _FRESH_S:
             counts = self.counters.read()
             own = numbers.read(self._own)
-            self._latest = Snapshot(counts, own, self.policy, self._nr_cpus)
+            by_class = self._by_class(own) if self.histograms.always else {}
+            self._latest = Snapshot(
+                counts, own, self.policy, self._nr_cpus, self.counters.pid, by_class
+            )
             self._read_s = now_s
         return self._latest
+
+    def class_names(self) -> Mapping[int, str]:
+        """The policy's names of its classes."""
+        return numbers.read(self._own).classes
+
+    def _by_class(self, own: Numbers) -> dict[str, Kept]:
+        reading = self.histograms.read(By.CLASS)
+        return {
+            shown_key(By.CLASS, key, own.classes): kept
+            for key, kept in self.histograms.keys(By.CLASS, reading)
+        }

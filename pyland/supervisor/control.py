@@ -50,7 +50,8 @@ class Request:
     """A complete and valid request, to be answered once."""
 
     what: StatusRequest | SwapRequest
-    connection: _Connection = field(repr=False)
+    connection: _Connection | None = field(default=None, repr=False)
+    """Where the answer goes; None for a request of pyland's own."""
 
 
 class ControlServer:
@@ -114,7 +115,8 @@ class ControlServer:
 
     def answer(self, request: Request, answer: Mapping[str, Any]) -> None:
         """Send the answer and close the connection; a client that does not read loses it."""
-        self._finish(request.connection, answer)
+        if request.connection is not None:
+            self._finish(request.connection, answer)
 
     def close(self) -> None:
         """Stop listening, and remove the socket's file."""

@@ -32,6 +32,7 @@ HEARTBEAT_NS = 50_000_000
 _OBJECT = Path(_native.__file__).with_name("pyland.bpf.o").read_bytes()
 _DEFAULT_DUMP_LEN = 32768  # the kernel's own default, for the buffer that receives it
 _ECODE_RESTART = 1 << 48  # SCX_ECODE_ACT_RESTART
+_EXIT_SYSRQ = 67  # SCX_EXIT_SYSRQ
 _SCHED_EXT_CLASS = 7  # uapi/linux/sched.h since 6.12
 
 
@@ -44,6 +45,11 @@ class KernelExit:
     message: str
     dump: str
     wants_restart: bool
+
+    @property
+    def was_asked(self) -> bool:
+        """True if a person at the keyboard wanted it (SysRq-S), and nothing has failed."""
+        return self.kind == _EXIT_SYSRQ
 
     def __str__(self) -> str:
         # The text may have names of tasks, which may have newlines.
@@ -79,6 +85,7 @@ class LoadedScheduler:
         node_of = node_ids()
         for cpu in topology.cpus:
             cpus[cpu.id].llc, cpus[cpu.id].node = cpu.llc, node_of.get(cpu.id, 0)
+            cpus[cpu.id].core = min(cpu.smt_siblings)
             cpus[cpu.id].nohz_full = cpu.id in topology.nohz_full
         self._object = lib.pyland_load(_OBJECT, len(_OBJECT), options, cpus)
         if not self._object:

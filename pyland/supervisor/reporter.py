@@ -41,6 +41,7 @@ class Reporter:
     def __init__(self, counters: Counters, stats_s: float, own: mmap | None = None) -> None:
         """Fork the reporter. With `own`, each row also has the policy's numbers in that memory."""
         self._counters, self._stats_s, self._own = counters, stats_s, own
+        self._journal = printing.is_journal()
         self._started = False
         self._again_s = 0.0
         self.pid = 0
@@ -65,9 +66,13 @@ class Reporter:
         self._started = True
         self._send(_START + line)
 
-    def say(self, text: str) -> None:
-        """Print a message; if it has several lines, all but the first are indented."""
-        self._send(printing.block(text))
+    def say(self, text: str, level: int = printing.WARNING) -> None:
+        """Print a message; if it has several lines, all but the first are indented.
+
+        `level` is for the journal: most messages tell of something that is not as it should be.
+        """
+        text = printing.block(text)
+        self._send(printing.leveled(text, level) if self._journal else text)
 
     def mend(self, now_s: float) -> None:
         """Start another reporter if this one has ended; the supervisor calls it at each look."""

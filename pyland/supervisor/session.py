@@ -26,6 +26,7 @@ from pyland.loading.wanted import Wanted
 from pyland.output import printing
 from pyland.stats import numbers
 from pyland.stats.counters import GAUGES, TOTALS, Counters
+from pyland.stats.histograms import Histograms
 from pyland.stats.listening import Listening
 from pyland.stats.process import StatisticsProcess
 from pyland.stats.snapshot import Source
@@ -34,6 +35,7 @@ from pyland.supervisor.confined import ConfinedCall
 from pyland.supervisor.control import ControlServer
 from pyland.supervisor.loader import QUEUE_CAP, LoadedScheduler, check_layout, ring_capacities
 from pyland.supervisor.reporter import Reporter
+from pyland.supervisor.service import Service
 from pyland.supervisor.settings import Settings
 from pyland.supervisor.signals import Signals
 from pyland.supervisor.supervisor import Ended, Supervisor
@@ -45,8 +47,10 @@ from pyland.topology import read_topology
 class Session:
     """Schedules until a signal or a failure ends it, and continues after the kernel's restarts."""
 
-    def __init__(self, settings: Settings, wanted: Wanted) -> None:
+    def __init__(self, settings: Settings, wanted: Wanted, service: Service) -> None:
         """Check the machine and the policy; raises UsageError, and then has changed nothing."""
+        self._service = service
+        service.loading("trying the policy")
         checks.check_machine()
         check_layout()
         self._settings = settings
@@ -88,15 +92,16 @@ class Session:
             self._listening = Listening.at(self._settings.places)
             stack.callback(self._listening.close)
             for note in self._listening.notes:
-                printing.say(f"pyland: {printing.escape(note)}", "stderr")
+                printing.say(f"pyland: {printing.escape(note)}", "stderr", printing.WARNING)
             stack.enter_context(Compaction.of_this_process().switched_off())
-            signals = stack.enter_context(Signals())
+            signals = stack.enter_context(Signals(hangup_reloads=bool(self._service)))
             scheduler = LoadedScheduler(self._settings, self._topology)
             try:
                 worker = WorkerProcess(lambda *ends: self._live(scheduler, *ends))
                 stack.callback(worker.kill)
                 ended = self._attached(worker, scheduler, control, signals)
                 while ended.again:
+                    self._say_why_again(ended)
                     scheduler = self._load_anew(scheduler)
                     ended = self._attached(worker, scheduler, control, signals)
             finally:
@@ -111,6 +116,11 @@ class Session:
         """Run the worker; called in the worker's process."""
         worker = Worker(self._settings, self._policy_user, channel, self._own)
         worker.live(scheduler, self._wanted, output)
+
+    def _say_why_again(self, ended: Ended) -> None:
+        line = f"the kernel wants it loaded again: {ended.reason}"
+        printing.say(f"pyland: {line}", level=printing.WARNING)
+        self._service.loading(line)
 
     def _load_anew(self, old: LoadedScheduler) -> LoadedScheduler:
         """The object, loaded again as the kernel wants; any failure here is a ScheduleError."""
@@ -137,7 +147,9 @@ class Session:
         counters = Counters(scheduler.state, worker.pid)
         own = self._own if self._settings.policy_numbers else None
         reporter = Reporter(counters, self._settings.stats_s, own)
-        source = Source(counters, self._own, self._wanted.spec, len(self._topology.cpus))
+        histograms = Histograms(scheduler.state, always=self._settings.histograms)
+        nr_cpus = len(self._topology.cpus)
+        source = Source(counters, self._own, self._wanted.spec, nr_cpus, histograms)
         statistics = StatisticsProcess(self._listening, source, scheduler.state)
         supervisor = Supervisor(
             worker,
@@ -145,6 +157,7 @@ class Session:
             counters,
             reporter,
             statistics,
+            self._service,
             wanted=self._wanted,
             started=self._started_line(),
             start_trial=lambda wanted, reload: self._try(wanted, reload, SWAP_WITHIN_S),
@@ -159,6 +172,7 @@ class Session:
             raise ScheduleError(str(error)) from None
         finally:
             if not ended.again:
+                self._service.stopping("ending")
                 # Detach first: the kernel gets all tasks back even if the worker does not end.
                 scheduler.detach()
             statistics.close()

@@ -28,6 +28,7 @@ class Settings:
     exit_dump_len: int = 0
     stats_s: float = 0
     policy_numbers: bool = False
+    histograms: bool = False
     strict: bool = False
     verbose: bool = False
     user: str = ""
@@ -43,6 +44,10 @@ class Settings:
             raise UsageError(
                 f"--slice-us-min {self.slice_us_min} is longer than --slice-us {self.slice_us}: "
                 "the shortest slice must not exceed the longest"
+            )
+        if self.histograms and not self.places.metrics:
+            raise UsageError(
+                "--histograms: it takes --metrics, which shows them; `pyland latency` needs neither"
             )
         if not (self.stats_s == 0 or 0.1 <= self.stats_s <= 3600):
             raise UsageError(f"--stats {self.stats_s:g}: it takes 0.1 to 3600 seconds")

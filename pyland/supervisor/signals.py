@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The signals that end pyland, for a loop that polls."""
+"""The signals that pyland takes, for a loop that polls."""
 
 from __future__ import annotations
 
@@ -17,10 +17,17 @@ class Signals:
     If SIGHUP is ignored, for example by nohup, it stays ignored: pyland outlives the terminal.
     """
 
-    def __init__(self) -> None:
-        """Signals are caught only inside the `with` block."""
+    def __init__(self, *, hangup_reloads: bool = False) -> None:
+        """Signals are caught only inside the `with` block.
+
+        With `hangup_reloads`, SIGHUP asks for the policy's files and ends nothing: a service has
+        no terminal that could hang up.
+        """
         self._before: dict[int, Any] = {}
+        self._hangup_reloads = hangup_reloads
+        self._reload = False
         self.got = 0
+        """The last signal that ends pyland; 0 if there was none."""
 
     def __enter__(self) -> Self:
         self._reading, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -36,7 +43,15 @@ class Signals:
             signal.signal(number, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        self.got = number
+        if number == signal.SIGHUP and self._hangup_reloads:
+            self._reload = True
+        else:
+            self.got = number
+
+    def take_reload(self) -> bool:
+        """True if a reload was asked for; once for each time."""
+        asked, self._reload = self._reload, False
+        return asked
 
     def fileno(self) -> int:
         """The descriptor to poll: readable after a signal."""

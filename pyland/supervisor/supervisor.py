@@ -19,16 +19,17 @@ from pyland.engine import guard, memory
 from pyland.errors import ScheduleError, UsageError
 from pyland.host.affinity import Confinement
 from pyland.loading.wanted import LAST_RESORT, Wanted
-from pyland.output.printing import block, escape
+from pyland.output.printing import INFO, WARNING, block, escape
 from pyland.stats.counters import TOTALS, Counters
 from pyland.stats.process import StatisticsProcess
 from pyland.supervisor import descendants, messages, privileges
 from pyland.supervisor.complaints import Complaints
 from pyland.supervisor.confined import ConfinedCall
-from pyland.supervisor.control import ControlServer, Request, StatusRequest
+from pyland.supervisor.control import ControlServer, Request, StatusRequest, SwapRequest
 from pyland.supervisor.loader import LoadedScheduler
 from pyland.supervisor.progress import LOOK_EVERY_S, LOOK_WHEN_QUIET_S, Progress
 from pyland.supervisor.reporter import Reporter
+from pyland.supervisor.service import Service, told
 from pyland.supervisor.signals import Signals
 from pyland.supervisor.swaps import Swaps
 from pyland.supervisor.worker_process import WorkerProcess
@@ -65,6 +66,7 @@ class Supervisor:
         counters: Counters,
         reporter: Reporter,
         statistics: StatisticsProcess,
+        service: Service,
         *,
         wanted: Wanted,
         started: str,
@@ -78,6 +80,7 @@ class Supervisor:
         self._counters = counters
         self._reporter = reporter
         self._statistics = statistics
+        self._service = service
         self._started = started
         self._done: list[tuple[Request, Mapping[str, Any]]] = []
         self._swaps = Swaps(worker, self._state.user, start_trial, self._note_answer)
@@ -129,9 +132,13 @@ class Supervisor:
             for fd in ready.difference(own):
                 control.handle(fd, now_s)
             control.expire(now_s)
+            if signals.take_reload():
+                self._answer(Request(SwapRequest()))
             for request in control.requests():
                 self._answer(request)
             self._look(now_s)
+            if self._attached:
+                self._service.alive(now_s)
             self._reporter.mend(now_s)
             if news := self._statistics.mend(now_s):
                 self._reporter.say(news)
@@ -158,6 +165,10 @@ class Supervisor:
 
     def _note_answer(self, request: Request, answer: Mapping[str, Any]) -> None:
         self._done.append((request, answer))
+        if request.connection is None:
+            self._reporter.say(told(answer), INFO if answer["ok"] else WARNING)
+        if isinstance(request.what, SwapRequest) and self._attached:
+            self._service.ready(self._doing)  # also after a reload that was refused
 
     def _hear(self) -> None:
         for message in self._worker.hear():
@@ -165,12 +176,13 @@ class Supervisor:
             if message is not None:
                 self._take(message)
         for line in self._worker.printed():
-            self._say(f"pyland: policy {self._policy or self.wanted.spec} printed: {escape(line)}")
+            name = self._policy or self.wanted.spec
+            self._say(f"pyland: policy {name} printed: {escape(line)}", INFO)
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, level: int = WARNING) -> None:
         self._said += 1
         if self._said <= _SAID_EACH_SECOND:
-            self._reporter.say(text)
+            self._reporter.say(text, level)
 
     def _take(self, message: messages.WorkerMessage) -> None:
         match message:
@@ -220,8 +232,13 @@ class Supervisor:
         if not ready.confined:
             self._reporter.say("pyland: the kernel filters no system calls: the policy may use all")
 
+    @property
+    def _doing(self) -> str:
+        return f"scheduling with {self._policy}"
+
     def _changed(self, policy: str, options: messages.Options) -> None:
         self._policy, self._options = escape(policy), options
+        self._service.ready(self._doing)
         self._statistics.policy_is(self._policy)
         self._complaints.start_anew(self._counters.counts())
 
@@ -231,7 +248,9 @@ class Supervisor:
         if state.exited:
             end = self._scheduler.exit()
             if end.wants_restart and not signals.got and not died:
-                return Ended("", again=True)
+                return Ended(str(end), again=True)
+            if end.was_asked:
+                return Ended(f"the kernel ended it: {end}")
             if not end.wants_restart:
                 raise ScheduleError(f"the kernel ended it: {end}", end.dump)
         elif state.drain_error:
@@ -303,6 +322,8 @@ class Supervisor:
         elif not self._attached or self._stop_by_s:
             self._note_answer(request, {"ok": False, "error": "pyland is not scheduling now"})
         else:
+            if request.what.wanted is None:
+                self._service.reloading()
             self._swaps.add(request, request.what, self.wanted)
 
     def status(self) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class OfflineMachine(OfflineView):
         self._placement = Placement(self._cpus, self.domains, self._queues)
         self._held: dict[int, OfflineTask] = {}
         self._lag_ns = lag_ns
+        self._timers_run_ns = NEVER
         self.decisions: list[Decided] = []
         self.trace = Trace()
         self.counters: Counter[str] = Counter()
@@ -248,13 +249,18 @@ class OfflineMachine(OfflineView):
     # The policy.
 
     def _planned(self, timer: Timer) -> Timer:
-        self._clock.after(max(self._timers.due_ns - self.now_ns, 0), self._run_timers)
+        self._plan_timers()
         return timer
 
+    def _plan_timers(self) -> None:
+        if self._timers.due_ns < self._timers_run_ns:
+            self._timers_run_ns = self._timers.due_ns
+            self._clock.after(max(self._timers.due_ns - self.now_ns, 1), self._run_timers)
+
     def _run_timers(self) -> None:
+        self._timers_run_ns = NEVER
         self._timers.run(self.now_ns)
-        if self._timers.due_ns != NEVER:
-            self._clock.after(self._timers.due_ns - self.now_ns, self._run_timers)
+        self._plan_timers()
         self._carry_out([])
         self._fill()
 

@@ -119,8 +119,7 @@ class Placement:
     def _domain_of(self, task: OfflineTask) -> int | None:
         number: int | None = domain_place(0) - task.place
         if task.place > domain_place(0):
-            served = self._domains.served(task.cpu)
-            number = served[0] if served else None
+            number = self._domains.unplaced(task.cpu)
         return number if number is not None and self._has_cpu(number, task) else None
 
     def _has_cpu(self, number: int, task: OfflineTask) -> bool:

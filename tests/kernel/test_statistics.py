@@ -120,7 +120,9 @@ def test_clients_see_what_pyland_does(start: Start, record: Record) -> None:
         maps = Path(f"/proc/{server.pid}/maps").read_text(encoding="utf-8")
         modes = re.findall(r" (\S{4}) .*anon_inode:bpf", maps)
         assert modes
-        assert set(modes) == {"r--s"}
+        # The wish for histograms is all that it can write.
+        assert sorted(modes)[:-1] == ["r--s"] * (len(modes) - 1)
+        assert sorted(modes)[-1] == "rw-s"
         record(server_rss_mib=server.memory_info().rss >> 20, modes=modes)
     ended_well(scheduler.end())
     assert not DEFAULT_PATH.exists()

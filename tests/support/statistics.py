@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from mmap import mmap
@@ -18,6 +19,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from pyland._native import ffi
 from pyland.stats import numbers
 from pyland.stats.counters import Counters
+from pyland.stats.distribution import MEASURES, By, bucket_start
+from pyland.stats.histograms import Histograms
 from pyland.stats.listening import Listening
 from pyland.stats.numbers import PolicyNumbers
 from pyland.stats.places import Places
@@ -25,23 +28,32 @@ from pyland.stats.process import StatisticsProcess
 from pyland.stats.snapshot import Source
 
 NR_CPUS = 2
+NR_SLOTS = 129
+"""Slots of each kind of keys; the last is for all keys without one."""
 
 
 class Kernel:
     """The memory that BPF and a policy would write, shared with forked processes."""
 
     def __init__(self) -> None:
-        structs = "pyland_user", "pyland_shared"
+        structs = "pyland_user", "pyland_shared", "pyland_watch"
         sizes = [ffi.sizeof("struct pyland_cpu") * NR_CPUS]
         sizes += [ffi.sizeof(f"struct {name}") for name in structs]
+        sizes += [ffi.sizeof("struct pyland_cpu_histograms") * NR_CPUS]
+        sizes += [ffi.sizeof("struct pyland_slot") * NR_SLOTS * len(By)]
         self._memory = [mmap(-1, size) for size in sizes]
-        cpus, user, shared = (ffi.from_buffer(one) for one in self._memory)
-        self._kept = cpus, user, shared
+        cpus, user, shared, watch, histograms, slots = map(ffi.from_buffer, self._memory)
+        self._kept = cpus, user, shared, watch, histograms, slots
         self.cpus = ffi.cast("struct pyland_cpu *", cpus)
         self.user = ffi.cast("struct pyland_user *", user)
         self._state = ffi.new("struct pyland_state *")
         self._state.cpus, self._state.user, self._state.nr_cpus = self.cpus, self.user, NR_CPUS
         self._state.shared = ffi.cast("struct pyland_shared *", shared)
+        self.watch = self._state.watch = ffi.cast("struct pyland_watch *", watch)
+        self.histograms = ffi.cast("struct pyland_cpu_histograms *", histograms)
+        self.slots = ffi.cast("struct pyland_slot *", slots)
+        self._state.histograms, self._state.slots = self.histograms, self.slots
+        self._state.nr_slots = NR_SLOTS * len(By)
         self.own_memory = mmap(-1, numbers.SIZE)
         self.own = PolicyNumbers(self.own_memory)
 
@@ -52,9 +64,35 @@ class Kernel:
                 part = value // NR_CPUS + (value % NR_CPUS if cpu == 0 else 0)
                 setattr(self.cpus[cpu], name, getattr(self.cpus[cpu], name) + part)
 
-    def source(self, policy: str = "deadline") -> Source:
-        """What a server reads."""
-        return Source(Counters(self._state, os.getpid()), self.own_memory, policy, NR_CPUS)
+    def keep(self, measure: str, bucket: int, times: int = 1, *, cpu: int = 0) -> None:
+        """Add values to the histogram of all tasks, each the lowest of its bucket."""
+        (number,) = (at for at, one in enumerate(MEASURES) if one.name == measure)
+        _add(self.histograms[cpu].each[number], number, bucket, times)
+
+    def keep_of(
+        self, by: By, key: int | bytes, measure: str, bucket: int, times: int = 1, *, slot: int = 0
+    ) -> None:
+        """Add values to the histogram of a key, in this slot of its kind; 128 is for the others."""
+        (number,) = (at for at, one in enumerate(MEASURES) if one.name == measure)
+        kind = list(By).index(by)
+        found = self.slots[kind * NR_SLOTS + slot]
+        name = key if isinstance(key, bytes) else key.to_bytes(8, sys.byteorder)
+        if slot < NR_SLOTS - 1:
+            found.key = 1 << 32 | self.watch.epochs[kind]
+            ffi.buffer(found.name)[:] = name.ljust(16, b"\0")
+        _add(found.each[number], number, bucket, times)
+
+    def source(self, policy: str = "deadline", *, histograms: bool = False) -> Source:
+        """What a server reads; with `histograms` they are always kept."""
+        kept = Histograms(self._state, always=histograms)
+        if histograms:
+            kept.begin()
+        return Source(Counters(self._state, os.getpid()), self.own_memory, policy, NR_CPUS, kept)
+
+
+def _add(histogram: Any, number: int, bucket: int, times: int) -> None:
+    histogram.buckets[bucket] += times
+    histogram.sum += bucket_start(bucket) * times * (1000 if MEASURES[number].in_time else 1)
 
 
 @contextmanager

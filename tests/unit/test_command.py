@@ -30,6 +30,7 @@ from pyland.supervisor.settings import Settings
         (["--stats", "-1"], "--stats -1: it takes"),
         (["--stats", "nan"], "--stats nan: it takes"),
         (["--exit-dump-len", "-5"], "--exit-dump-len -5: it takes"),
+        (["--histograms"], "--histograms: it takes --metrics"),
         (["--sliceus", "5"], "unrecognized arguments: --sliceus 5"),
         (["extra"], "unrecognized arguments: extra"),
         (["--policy-opt"], "--policy-opt: expected one argument (see pyland --help)"),
@@ -159,7 +160,9 @@ def test_the_policy_is_passed_on_unread(
 
     class Session:
         def __init__(self, *arguments: Any) -> None:
-            started.append(arguments)
+            *passed_on, service = arguments
+            assert not service  # no service manager has started this
+            started.append(tuple(passed_on))
 
         def run(self) -> str:
             return "stopped by a signal"

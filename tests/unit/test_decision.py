@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyland import CPU_ANY, DECISION_FIELDS, PREEMPT, Batch, Decision, Policy, Task
+from pyland import (
+    CPU_ANY,
+    DECISION_FIELDS,
+    NR_CLASSES,
+    PREEMPT,
+    Batch,
+    Decision,
+    Policy,
+    Task,
+    class_flags,
+)
+from pyland._native import lib
 from pyland.decision import flat_decisions
 from pyland.task import ENQUEUE_FIELDS, task_class
 from pyland.testing import Decided, OfflineMachine, make_topology
@@ -89,3 +100,27 @@ def test_a_flat_list_is_not_copied() -> None:
 def test_no_list_of_decisions_is_refused_with_what_would_be_right(wrong: Any) -> None:
     with pytest.raises(TypeError, match="it takes a list of decisions, a flat list"):
         flat_decisions(wrong)
+
+
+class Classed(Policy):
+    """Notes the flags that a class makes, in both ways."""
+
+    def __init__(self) -> None:
+        self.flags: set[tuple[int, int]] = set()
+
+    def enqueue(self, task: Task) -> None:
+        one = Decision(task, 0, preempt=task.is_wakeup, task_class=5)
+        self.dispatch(task, 0, preempt=task.is_wakeup, task_class=5)
+        self.flags.add((one.flags, self.machine.outgoing[-1]))
+
+
+def test_a_class_is_in_the_flags_of_a_decision() -> None:
+    machine = OfflineMachine(make_topology(cpus=1), Classed)
+    for number in range(2):
+        machine.wake(machine.add(f"hog{number}"))
+    machine.run(50 * MS)
+    assert isinstance(machine.policy, Classed)
+    both = class_flags(5), class_flags(5) | PREEMPT
+    assert machine.policy.flags == {(flags, flags) for flags in both}
+    assert NR_CLASSES == (lib.PYLAND_DECISION_CLASS >> lib.PYLAND_CLASS_SHIFT) + 1
+    assert class_flags(NR_CLASSES - 1) == lib.PYLAND_DECISION_CLASS

@@ -51,9 +51,10 @@ def test_nothing_is_imported_from_where_a_user_can_write(
     assert not trace.exists(), trace.read_text()
 
 
-def test_it_is_found_through_a_link(tmp_path: Path) -> None:
-    link = tmp_path / "pyland"
-    link.symlink_to(PYLAND)
+@pytest.mark.parametrize("name", ["pyland", "scx_pyland"])
+def test_it_is_found_through_a_link(tmp_path: Path, name: str) -> None:
+    link = tmp_path / name
+    link.symlink_to(PYLAND.with_name(name))
     done = subprocess.run([link, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("pyland ")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from pyland.cli.main import main
+from pyland.stats.table import COLUMNS
 from tests.support.statistics import Kernel, serving
 from tools.load.scheduler import parse_rows
 
@@ -85,6 +88,14 @@ def test_rows_like_those_of_stats(command: Sequence[str], tmp_path: Path) -> Non
     assert len(rows) == 4
     assert all(row["run"] == 1 and 0 < row["python"] < row["forward"] < 200 for row in rows)
     assert rows[0]["delay_us"] == 4
+
+
+def test_the_help_says_what_each_column_means(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["monitor", "--help"])
+    told = capsys.readouterr().out
+    for title, _ in COLUMNS:
+        assert re.search(rf"^  {title} +\w", told, re.MULTILINE)
 
 
 def test_json_has_all_fields(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 
 from pyland.stats import openmetrics
 from pyland.stats.counters import COUNTERS
+from pyland.stats.distribution import MEASURES, By
 from pyland.stats.openmetrics import CONTENT_TYPE, HEAD_MAX
 from tests.support.statistics import NR_CPUS, Kernel, parsed_metrics, serving
 
@@ -159,3 +160,29 @@ def test_over_a_unix_socket(kernel: Kernel, tmp_path: Path) -> None:
             head, _, body = answer.read().partition(b"\r\n\r\n")
     assert CONTENT_TYPE.encode() in head
     assert _sample(_parsed(body.decode()), "pyland_forwarded_total") == 10
+
+
+def test_histograms_by_class(kernel: Kernel) -> None:
+    """The parser checks that buckets grow, and that there are +Inf, sum and count."""
+    kernel.own.name_class(3, "game")
+    source = kernel.source(histograms=True)
+    kernel.keep_of(By.CLASS, 3, "wakeup", 4, 30, slot=2)
+    kernel.keep_of(By.CLASS, 3, "wakeup", 31, 5, slot=2)
+    kernel.keep_of(By.CLASS, 0, "queue", 2, 7, slot=5)
+    families = _parsed(openmetrics.text(source.snapshot(), BUILD))
+    for measure in MEASURES:
+        assert families[f"pyland_{measure.metric}"].type == "histogram"
+        assert families[f"pyland_{measure.metric}"].unit == ("seconds" if measure.in_time else "")
+    name = "pyland_wakeup_to_cpu_seconds"
+    for le, below in (("8e-06", 0), ("1.6e-05", 30), ("1073.741824", 30), ("+Inf", 35)):
+        assert _sample(families, f"{name}_bucket", **{"class": "game", "le": le}) == below
+    assert _sample(families, f"{name}_count", **{"class": "game"}) == 35
+    total_us = 30 * 8 + 5 * 2**30
+    assert _sample(families, f"{name}_sum", **{"class": "game"}) == pytest.approx(total_us / 1e6)
+    assert _sample(families, "pyland_queue_length_bucket", **{"class": "0", "le": "1.0"}) == 0
+    assert _sample(families, "pyland_queue_length_bucket", **{"class": "0", "le": "3.0"}) == 7
+
+
+def test_there_are_no_histograms_unless_they_are_always_kept(kernel: Kernel) -> None:
+    kernel.keep("wakeup", 4, 30)
+    assert "_bucket" not in openmetrics.text(kernel.source().snapshot(), BUILD)

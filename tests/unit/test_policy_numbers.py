@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyland import Policy, Task
+from pyland import NR_CLASSES, Policy, Task
 from pyland.stats import numbers
 from pyland.stats.numbers import COUNT_MAX, GAUGE_MAX, NAME_MAX, NAMES_MAX, SIZE, PolicyNumbers
 from pyland.stats.table import policy_line
@@ -52,6 +52,37 @@ def test_numbers_are_limited() -> None:
         own.count("two", -1)
     with pytest.raises(TypeError):
         own.gauge("text", "5")  # type: ignore[arg-type]
+
+
+def test_classes_have_names() -> None:
+    own = PolicyNumbers()
+    own.name_class(3, "game")
+    own.name_class(0, "others")
+    own.name_class(3, "games")
+    own.gauge("game", 1)
+    assert own.read().classes == {3: "games", 0: "others"}
+    saved = own.save()
+    own.clear()
+    assert own.read().classes == {}
+    own.restore(saved)
+    own.name_class(0, "rest")
+    assert own.read().classes == {3: "games", 0: "rest"}
+    for number in (-1, NR_CLASSES):
+        with pytest.raises(ValueError, match=f"class {number}: there are 0 to 31"):
+            own.name_class(number, "name")
+    with pytest.raises(ValueError, match="names no number"):
+        own.name_class(1, "a\x1b[2J")
+
+
+def test_each_class_and_each_name_is_there_once() -> None:
+    """A second series with the same labels would be a mistake in the metrics."""
+    own = PolicyNumbers()
+    for number, name in ((1, "a"), (2, "b"), (3, "c"), (4, "d")):
+        own.name_class(number, name)
+    own._write_name(own._classes[2], "a")
+    own._ints[own._classes[3]] = 1
+    own._ints[own._classes[4]] = NR_CLASSES
+    assert own.read().classes == {1: "a"}
 
 
 @pytest.mark.parametrize(

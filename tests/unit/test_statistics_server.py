@@ -262,6 +262,9 @@ class _Echo:
         received.clear()
         return data or None
 
+    def close(self) -> None:
+        pass
+
 
 def test_another_user_does_not_lose_its_connection(tmp_path: Path) -> None:
     """If there are too many, a client is ended. It belongs to the user with the most clients."""

@@ -15,12 +15,13 @@ from tools.build import toolchain
 
 BEGIN = "/* cffi: begin */"
 END = "/* cffi: end */"
-HEADERS = ("bpf/intf.h", "csrc/pyland_native.h")
+HEADERS = ("bpf/intf.h", "csrc/pyland_native.h", "bpf/trace_intf.h", "csrc/pyland_trace.h")
 
 # csrc/module.c defines the module's real init function and calls cffi's under another name.
 PREAMBLE = """
 #define PyInit__native pyland_make_cffi_module
 #include "pyland_native.h"
+#include "pyland_trace.h"
 """
 
 
@@ -40,7 +41,7 @@ ffibuilder.set_source(
     PREAMBLE,
     # Relative: setuptools runs this file from the top of the tree, and an sdist wants it so.
     sources=sorted(map(str, Path("csrc").glob("*.c"))),
-    depends=[*HEADERS, "csrc/binding.h"],
+    depends=sorted(map(str, [*Path("bpf").glob("*.h"), *Path("csrc").glob("*.h")])),
     include_dirs=["bpf", "csrc"],
     define_macros=[("PYLAND_LAYOUT", toolchain.layout())],
     extra_compile_args=["-O2", "-std=gnu11", "-Wall", "-Wextra", "-fvisibility=hidden"],

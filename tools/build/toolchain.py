@@ -34,7 +34,13 @@ BPF_ARCHITECTURES = {
 }
 
 # All that BPF, C and Python share; the layout number depends on it.
-LAYOUT_SOURCES = ("bpf/intf.h", "csrc/pyland_native.h", "pyproject.toml")
+LAYOUT_SOURCES = (
+    "bpf/intf.h",
+    "bpf/trace_intf.h",
+    "csrc/pyland_native.h",
+    "csrc/pyland_trace.h",
+    "pyproject.toml",
+)
 
 
 def layout() -> str:

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Events on tracks as packets. Names are sent once (interned), and again after w->segment has
+ * changed: an event has only their numbers.
+ */
+#include <stdio.h>
+
+#include "trace_event.h"
+
+enum { STATE_CLEARED = 1, STATE_NEEDED = 2 };
+
+/* Names of annotations. */
+static const char *const args[NR_ARGS] = {
+	[ARG_TASK] = "task",
+	[ARG_PID] = "tid",
+	[ARG_KEY] = "key_ns",
+	[ARG_SLICE] = "slice_ns",
+	[ARG_QUEUE] = "queue",
+	[ARG_WHY] = "why",
+	[ARG_DELAY] = "asked_before_ns",
+	[ARG_LOST] = "events lost",
+	[ARG_TASKS_LOST] = "new tasks and names lost",
+	[ARG_DROPPED] = "bytes dropped from memory",
+	[ARG_END] = "ended because",
+};
+
+/* Names of events that every policy has. */
+static const char *const events[NR_EVENTS] = {
+	[PYLAND_TRACED_IDLE_CPU] = "runs at once: idle CPU",
+	[PYLAND_TRACED_NEXT] = "runs next: its waker sleeps",
+	[PYLAND_TRACED_KERNEL] = "runs next: work of the kernel",
+	[PYLAND_TRACED_CONTINUED] = "continues its slice",
+	[PYLAND_TRACED_UNASKED] = "queued without a question",
+	[EVENT_RUNS] = "runs as decided",
+	[EVENT_RUNS_UNDECIDED] = "runs undecided",
+	[EVENT_OPEN] = "queued with an open question",
+	[EVENT_TRACE] = "trace",
+};
+
+/* Names of events with the name of the policy. */
+static const char *const of_policy[PYLAND_TRACED_KINDS] = {
+	[PYLAND_TRACED_ASKED] = "asks %s",
+	[PYLAND_TRACED_HELD] = "held for %s",
+	[PYLAND_TRACED_DECIDED] = "%s decides",
+	[PYLAND_TRACED_AMENDED] = "%s decides for this turn",
+	[PYLAND_TRACED_LATE] = "%s is late",
+};
+
+#define POLICY_EVENTS 100	/* + kinds * the policy's number */
+#define TEXTS 1000		/* + the name's place */
+
+/* The number of the name of an event about a task. */
+unsigned int event_name(const struct pyland_trace_writer *w, unsigned int what)
+{
+	unsigned int policy = w->nr_policies ? w->nr_policies - 1 : 0;
+
+	if (what >= PYLAND_TRACED_KINDS || !of_policy[what])
+		return what;
+	return POLICY_EVENTS + policy * PYLAND_TRACED_KINDS + what;
+}
+
+static void put_interned(struct buffer *b, unsigned int field, unsigned int iid, const char *text)
+{
+	size_t begin = put_message(b, field, 2);
+
+	put_number(b, 1, iid);
+	put_text(b, 2, text);
+	put_message_end(b, begin, 2);
+}
+
+static void put_policy_names(struct pyland_trace_writer *w, struct buffer *b)
+{
+	char text[2 * NAME_TEXT];
+
+	for (; w->policies_interned < w->nr_policies; w->policies_interned++)
+		for (unsigned int i = 0; i < PYLAND_TRACED_KINDS; i++) {
+			if (!of_policy[i])
+				continue;
+			snprintf(text, sizeof(text), of_policy[i],
+				 w->policies[w->policies_interned]);
+			put_interned(b, 2,
+				     POLICY_EVENTS + w->policies_interned * PYLAND_TRACED_KINDS + i,
+				     text);
+		}
+}
+
+/* Begins the sequence anew: a reader forgets all earlier names, and gets the fixed ones. */
+static void put_names(struct pyland_trace_writer *w)
+{
+	struct buffer *b = w->out;
+	size_t packet, data;
+
+	if (w->interned_segment == w->segment && w->policies_interned == w->nr_policies)
+		return;
+	packet = put_message(b, 1, 4);
+	put_number(b, 10, SEQUENCE);
+	if (w->interned_segment != w->segment)
+		w->policies_interned = 0;
+	put_number(b, 13, w->policies_interned ? STATE_NEEDED : STATE_CLEARED);
+	data = put_message(b, 12, 4);
+	if (w->interned_segment != w->segment) {
+		for (unsigned int i = 1; i < NR_EVENTS; i++)
+			if (events[i])
+				put_interned(b, 2, i, events[i]);
+		for (unsigned int i = 1; i < NR_ARGS; i++)
+			put_interned(b, 3, i, args[i]);
+		w->interned_segment = w->segment;
+	}
+	put_policy_names(w, b);
+	put_message_end(b, data, 4);
+	put_message_end(b, packet, 4);
+}
+
+/* The texts of the event that the segment does not have yet. */
+static void put_new_texts(struct pyland_trace_writer *w, const struct event *e)
+{
+	struct buffer *b = w->out;
+	size_t data = 0;
+
+	for (unsigned int i = 0; i < e->nr_texts; i++) {
+		struct name *name = &w->names[e->texts[i].text - 1];
+
+		if (name->segment == w->segment)
+			continue;
+		if (!data)
+			data = put_message(b, 12, 2);
+		put_interned(b, 29, TEXTS + e->texts[i].text, name->text);
+		name->segment = w->segment;
+	}
+	if (data)
+		put_message_end(b, data, 2);
+}
+
+void put_event(struct pyland_trace_writer *w, const struct event *e)
+{
+	struct buffer *b = w->out;
+	size_t packet, event, arg;
+
+	put_names(w);
+	packet = put_message(b, 1, 2);
+	put_number(b, 8, e->time_ns);
+	put_number(b, 10, SEQUENCE);
+	put_number(b, 13, STATE_NEEDED);
+	put_new_texts(w, e);
+	event = put_message(b, 11, 2);
+	put_number(b, 9, e->type);
+	put_number(b, 11, e->track);
+	if (e->name)
+		put_number(b, 10, e->name);
+	if (e->flow)
+		put_fixed64(b, e->flow_ends ? 48 : 47, e->flow);
+	for (unsigned int i = 0; i < e->nr_texts; i++) {
+		arg = put_message(b, 4, 1);
+		put_number(b, 1, e->texts[i].arg);
+		put_number(b, 17, TEXTS + e->texts[i].text);
+		put_message_end(b, arg, 1);
+	}
+	for (unsigned int i = 0; i < e->nr_numbers; i++) {
+		arg = put_message(b, 4, 1);
+		put_number(b, 1, e->numbers[i].arg);
+		put_number(b, 3, e->numbers[i].value);
+		put_message_end(b, arg, 1);
+	}
+	put_message_end(b, event, 2);
+	put_message_end(b, packet, 2);
+}

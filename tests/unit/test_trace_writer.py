@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The writer of traces: what comes out of its file is what went into the rings."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyland._native import ffi, lib
+from tests.support import perfetto
+from tests.support.trace_rings import SLEEPS, Rings, new_task
+
+MS = 1_000_000
+ALL = 2**64 - 1
+DOMAIN_0 = 1 << 22
+
+
+class Writer:
+    """A writer with its file."""
+
+    def __init__(self, path: Path, memory: int = 0, nr_cpus: int = 2) -> None:
+        self.path = path
+        self._file = path.open("r+b" if path.exists() else "w+b")
+        self.c = lib.pyland_trace_writer(self._file.fileno(), nr_cpus, memory, b"scxtop_topo:{}")
+        assert self.c
+        lib.pyland_trace_policy(self.c, b"deadline")
+
+    def drain(self, rings: Rings, until_ns: int = ALL) -> int:
+        return int(lib.pyland_trace_drain(self.c, rings.rings, until_ns))
+
+    @property
+    def totals(self) -> Any:
+        return lib.pyland_trace_totals(self.c)
+
+    def end(self) -> perfetto.Trace:
+        assert lib.pyland_trace_end(self.c, b"its time was over") == 0
+        return self.read()
+
+    def read(self) -> perfetto.Trace:
+        return perfetto.read(self.path.read_bytes())
+
+    def close(self) -> None:
+        lib.pyland_trace_close(self.c)
+        self._file.close()
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Callable[..., Writer]]:
+    """Makes writers."""
+    writers: list[Writer] = []
+
+    def make(path: Path = tmp_path / "a.pftrace", **options: int) -> Writer:
+        writers.append(Writer(path, **options))
+        return writers[-1]
+
+    yield make
+    for one in writers:
+        one.close()
+
+
+def test_switches_and_wakeups(made: Callable[..., Writer]) -> None:
+    writer, rings = made(), Rings()
+    for pid, comm in ((5, b"five"), (6, b"six")):
+        lib.pyland_trace_task(writer.c, new_task(pid, comm))
+    rings.switch(0, 10 * MS, 0, 5)
+    rings.waking(0, 11 * MS, 6, target=1, context=0x10000)
+    rings.switch(1, 12 * MS, 0, 6, priority=110)
+    rings.switch(0, 13 * MS, 5, 0, SLEEPS)
+    rings.switch(1, 14 * MS, 6, 0, 0x402)
+    assert writer.drain(rings) >= 0
+    trace = writer.end()
+    seen = [(s.time_ns // MS, s.cpu, s.prev_state, s.pid, s.name) for s in trace.switches]
+    assert seen == [
+        (10, 0, 0, 5, "five"),
+        (12, 1, 0, 6, "six"),
+        (13, 0, 1, 0, "swapper"),
+        (14, 1, 0x80, 0, "swapper"),
+    ]
+    assert trace.switches[1].priority == 110
+    assert trace.wakings == [perfetto.Waking(11 * MS, 0, 6, 1, "six", 0x08)]
+    assert trace.new_tasks == {5: "five", 6: "six"}
+    assert trace.release
+    assert trace.processes[1]
+    assert "scxtop_topo:{}" in trace.tracks.values()
+
+
+def test_a_flow_leads_from_the_question_to_the_run(made: Callable[..., Writer]) -> None:
+    writer, rings = made(), Rings()
+    lib.pyland_trace_task(writer.c, new_task(5, b"five"))
+    rings.waking(1, 9 * MS, 5)
+    rings.queue(1, 10 * MS, 5, lib.PYLAND_TRACED_ASKED, question=7, queue=DOMAIN_0)
+    rings.queue(
+        *(0, 12 * MS, 5, lib.PYLAND_TRACED_DECIDED),
+        question=7, key_ns=99, slice_ns=3 * MS, queue=DOMAIN_0,
+    )  # fmt: skip
+    rings.switch(0, 13 * MS, 0, 5)
+    rings.switch(0, 14 * MS, 5, 0, SLEEPS)
+    rings.switch(0, 15 * MS, 0, 5)  # not by that decision
+    writer.drain(rings)
+    trace = writer.end()
+    ((question, decision, run),) = trace.flows.values()
+    assert question.name == "asks deadline"
+    assert question.track == perfetto.CPU_TRACKS + 1
+    assert question.says["why"] == "it woke up"
+    assert (decision.name, decision.time_ns) == ("deadline decides", 12 * MS)
+    assert decision.says == {
+        "task": "five",
+        "tid": 5,
+        "queue": "domain 0",
+        "why": "it woke up",
+        "key_ns": 99,
+        "slice_ns": 3 * MS,
+        "asked_before_ns": 2 * MS,
+    }
+    assert (run.name, run.time_ns, run.flow_ends) == ("runs as decided", 13 * MS, True)
+    assert writer.totals.decisions == writer.totals.questions == 1
+
+
+def test_late_and_amended_decisions_end_their_flows(made: Callable[..., Writer]) -> None:
+    writer, rings = made(), Rings()
+    rings.queue(0, 10 * MS, 5, lib.PYLAND_TRACED_HELD, question=1)
+    rings.switch(0, 11 * MS, 0, 5)
+    rings.queue(0, 12 * MS, 5, lib.PYLAND_TRACED_AMENDED, question=1)
+    rings.switch(0, 13 * MS, 5, 0)
+    rings.queue(0, 14 * MS, 5, lib.PYLAND_TRACED_ASKED, question=2)
+    rings.queue(0, 15 * MS, 5, lib.PYLAND_TRACED_ASKED, question=2)
+    rings.queue(0, 16 * MS, 5, lib.PYLAND_TRACED_LATE, question=2)
+    rings.queue(0, 17 * MS, 5, lib.PYLAND_TRACED_CONTINUED)
+    writer.drain(rings)
+    trace = writer.end()
+    assert [[event.name for event in flow] for flow in trace.flows.values()] == [
+        ["held for deadline", "deadline decides for this turn"],
+        ["asks deadline", "deadline is late"],
+    ]
+    assert all(flow[-1].flow_ends for flow in trace.flows.values())
+    assert trace.names["runs undecided"] == 1
+    assert trace.names["queued with an open question"] == 1
+    assert trace.names["continues its slice"] == 1
+
+
+def test_events_of_cpus_are_taken_in_the_order_of_their_times(made: Callable[..., Writer]) -> None:
+    """A decision on one CPU and a run on another: the later drain has what is not settled."""
+    writer, rings = made(nr_cpus=5), Rings(nr_cpus=5)
+    for i in range(20):
+        base = i * 10
+        rings.queue(i % 5, (base + 1) * MS, 5, lib.PYLAND_TRACED_ASKED, question=i + 1)
+        rings.queue((i + 1) % 5, (base + 2) * MS, 5, lib.PYLAND_TRACED_DECIDED, question=i + 1)
+        rings.switch((i + 2) % 5, (base + 3) * MS, 0, 5)
+        rings.switch((i + 2) % 5, (base + 4) * MS, 5, 0, SLEEPS)
+        writer.drain(rings, (base + 2) * MS if i % 2 else ALL)
+    writer.drain(rings)
+    trace = writer.end()
+    assert {len(flow) for flow in trace.flows.values()} == {3}
+    assert len(trace.flows) == 20
+    assert len(trace.switches) == 40
+
+
+def test_a_ring_wraps_and_loses_what_has_no_room(made: Callable[..., Writer]) -> None:
+    writer, rings = made(), Rings(slots=16)
+    written = 0
+    for i in range(100):
+        written += rings.switch(1, i + 1, i, i + 1)
+        if i % 20 == 19:
+            writer.drain(rings)
+    writer.drain(rings)
+    trace = writer.end()
+    assert written == 80
+    assert len(trace.switches) == 80
+    assert writer.totals.lost == 20
+    assert trace.lost == {0: 0, 1: 20}
+    assert trace.cpus_with_losses == {1}
+    assert trace.ending is not None
+    assert trace.ending["events lost"] == 20
+
+
+def test_names_of_tasks_are_printable(made: Callable[..., Writer]) -> None:
+    writer, rings = made(), Rings()
+    lib.pyland_trace_task(writer.c, new_task(5, b"\x1b[2J\xff\n"))
+    rings.switch(0, 1 * MS, 0, 5)
+    writer.drain(rings)
+    lib.pyland_trace_task(writer.c, new_task(5, b"other", renamed=True))
+    rings.switch(0, 2 * MS, 0, 5)
+    writer.drain(rings)
+    trace = writer.end()
+    assert [s.name for s in trace.switches] == ["\\x1b[2J\\xff\\x0a", "other"]
+    assert trace.renamed == {5: "other"}
+
+
+def test_counters_have_the_values_that_changed(made: Callable[..., Writer]) -> None:
+    writer, rings = made(), Rings()
+    rings.switch(0, 1, 0, 5)
+    writer.drain(rings)
+    for time_ns, value in ((1, 3), (2, 3), (3, -4)):
+        lib.pyland_trace_counter(writer.c, b"queue: CPU 0", b"tasks", time_ns, value)
+    assert writer.end().counters == {"queue: CPU 0": [(1, 3), (3, -4)]}
+
+
+def _busy(rings: Rings, writer: Writer, turns: int, begin: int = 0) -> int:
+    """Events of `turns` drains; the time after them."""
+    now = begin
+    for _ in range(turns):
+        for i in range(10):
+            now += 10_000
+            rings.waking(0, now, 100 + i)
+            rings.queue(0, now + 1, 100 + i, lib.PYLAND_TRACED_ASKED, question=now)
+            rings.switch(1, now + 5_000, 50, 100 + i)
+        if writer.drain(rings) < 0:
+            break
+    return now
+
+
+def test_a_trace_that_is_cut_off_anywhere_can_be_read(made: Callable[..., Writer]) -> None:
+    writer, rings = made(), Rings(slots=1024)
+    _busy(rings, writer, 20)
+    whole = writer.end()
+    data = writer.path.read_bytes()
+    sizes = []
+    for end in range(0, len(data), 97):
+        part = perfetto.read(data[:end])
+        assert part.ending is None
+        sizes.append(len(part.events))
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 100
+    assert whole.ending is not None
+    assert whole.ending["ended because"] == "its time was over"
+
+
+@pytest.mark.parametrize("room", [150_000, 263_000, 600_000])
+def test_a_full_disk_ends_the_trace_with_a_reason(made: Callable[..., Writer], room: int) -> None:
+    """The limit of a file's size takes the place of the disk: the write stops in the middle."""
+    writer, rings = made(), Rings(slots=1024)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        _busy(rings, writer, 5000)
+        problem = ffi.string(lib.pyland_error()).decode()
+        assert problem == "File too large"
+        assert lib.pyland_trace_end(writer.c, problem.encode()) < 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    trace = writer.read()
+    assert trace.ending is not None
+    assert trace.ending["ended because"] == "File too large"
+    # The event of a wakeup is about 110 bytes, and few are in the columns without it.
+    assert len(trace.named("asks deadline")) > room / 400
+    assert room - 100_000 < writer.totals.bytes == writer.path.stat().st_size
+
+
+def test_a_device_that_is_full(made: Callable[..., Writer]) -> None:
+    writer, rings = made(Path("/dev/full")), Rings(slots=1024)
+    _busy(rings, writer, 1)
+    assert lib.pyland_trace_end(writer.c, b"its time was over") < 0
+    assert ffi.string(lib.pyland_error()) == b"No space left on device"
+    assert writer.totals.bytes == 0
+
+
+def test_the_past_is_kept_in_bounds_and_written_when_asked_for(
+    made: Callable[..., Writer],
+) -> None:
+    memory = 256 * 1024
+    writer, rings = made(memory=memory), Rings(slots=1024)
+    now = _busy(rings, writer, 2000)
+    lib.pyland_trace_counter(writer.c, b"tasks", b"tasks", now, 1)
+    assert writer.path.stat().st_size == 0
+    assert writer.totals.dropped > memory
+    assert lib.pyland_trace_write_past(writer.c) == 0
+    assert memory / 2 < writer.path.stat().st_size < 2 * memory
+    after = _busy(rings, writer, 3, begin=now)
+    trace = writer.end()
+    assert trace.switches[-1].time_ns > now
+    assert trace.switches[-1].time_ns <= after + 5_000
+    gaps = [b.time_ns - a.time_ns for a, b in zip(trace.switches, trace.switches[1:], strict=False)]
+    assert set(gaps) == {10_000}, "the past has a hole"
+    assert trace.counters["tasks"] == [(now, 1)]
+
+
+def test_the_past_is_not_written_without_being_asked_for(made: Callable[..., Writer]) -> None:
+    writer, rings = made(memory=1 << 20), Rings(slots=1024)
+    _busy(rings, writer, 10)
+    assert lib.pyland_trace_end(writer.c, b"the user ended it") == 0
+    assert writer.path.stat().st_size == 0
+
+
+def test_latencies_of_the_last_second(made: Callable[..., Writer]) -> None:
+    writer, rings = made(), Rings(slots=1024)
+    assert lib.pyland_trace_latency(writer.c, 0.99) == 0
+    for i in range(100):
+        begin = i * 5 * MS
+        rings.waking(0, begin, 5)
+        rings.switch(1, begin + (1 + i) * 10_000, 0, 5)
+        rings.switch(1, begin + 4 * MS, 5, 0, SLEEPS)
+        writer.drain(rings)
+    for share, wanted_ns in ((0.5, 510_000), (0.9, 910_000), (0.99, 1_000_000), (1.0, 1_000_000)):
+        found = lib.pyland_trace_latency(writer.c, share)
+        assert wanted_ns * 0.96 <= found <= wanted_ns, share
+    # Later, only what is recent counts.
+    rings.waking(0, 5000 * MS, 5)
+    rings.switch(1, 5000 * MS + 200, 0, 5)
+    writer.drain(rings)
+    assert lib.pyland_trace_latency(writer.c, 1.0) <= 200
+
+
+def test_a_task_that_does_not_wait_has_no_latency(made: Callable[..., Writer]) -> None:
+    """It is woken up while it still runs, on its way to sleep."""
+    writer, rings = made(), Rings()
+    rings.switch(0, 1 * MS, 0, 5)
+    rings.waking(1, 2 * MS, 5)
+    rings.switch(0, 3 * MS, 5, 6)
+    rings.switch(0, 900 * MS, 6, 5)
+    writer.drain(rings)
+    assert lib.pyland_trace_latency(writer.c, 1.0) == 0
