@@ -194,7 +194,7 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 		t->awake_runtime_ns += delta_ns;
 		t->total_runtime_ns += delta_ns;
 		t->left_ns -= t->left_ns < (u64)delta_ns ? t->left_ns : delta_ns;
-		count_used(t, delta_ns);
+		count_used(t, t->stop_ns);
 	}
 	u = user_cpu(scx_bpf_task_cpu(p));
 	if (u) {

@@ -297,15 +297,20 @@ static __always_inline void count_in_domain(struct task_ctx *t, u32 weight)
 	}
 }
 
-static __always_inline void count_used(const struct task_ctx *t, u64 used_ns)
+/* Adds what the task has run since it was last counted. */
+static __always_inline void count_used(struct task_ctx *t, u64 now)
 {
+	u64 since_ns = t->start_ns;
 	struct pyland_user_domain *d;
 
-	if (!t->domain_counted)
+	if ((s64)(t->counted_ns - since_ns) > 0)
+		since_ns = t->counted_ns;
+	t->counted_ns = now;
+	if (!t->domain_counted || (s64)(now - since_ns) <= 0)
 		return;
 	d = user_domain(t->domain_counted - 1);
 	if (d)
-		__sync_fetch_and_add(&d->used_ns, used_ns);
+		__sync_fetch_and_add(&d->used_ns, now - since_ns);
 }
 
 #endif

@@ -122,12 +122,36 @@ static __noinline bool is_admitted(struct task_struct *p, s32 cpu)
 	return domain == NO_DOMAIN || may_take_from(cpu, domain);
 }
 
-/* True if the policy is asked about the task before it goes to an idle CPU. */
-static __always_inline bool is_asked_first(const struct task_ctx *t)
+/*
+ * True if the policy is asked about the task before it goes to an idle CPU: where its domain says
+ * so, or that of its CPU if it has none. A task that was decided lately is not asked about at each
+ * wakeup.
+ */
+static __always_inline bool is_asked_first(const struct task_ctx *t, s32 cpu, u64 now)
 {
-	struct pyland_user_domain *d = placed_domain(t);
+	struct pyland_user_domain *d;
+	bool known = t->generation == user.generation;
+	u32 domain;
 
+	if (!sets_domains() || (known && (s64)(t->lasts_until_ns - now) > 0))
+		return false;
+	domain = known && t->place <= PYLAND_CPU_DOMAIN ? (u32)(PYLAND_CPU_DOMAIN - t->place) :
+							  domain_of(cpu);
+	if (domain == NO_DOMAIN)
+		return false;
+	d = user_domain(domain);
 	return d && d->ask_first;
+}
+
+/*
+ * True if a task that runs alone, slice after slice, is queued again, because the policy is to be
+ * asked about it.
+ */
+static __always_inline bool leaves_cpu(const struct task_struct *p, const struct task_ctx *t, s32 cpu,
+				       u64 now)
+{
+	return t && !is_migration_disabled(p) &&
+	       is_asked_first(t, cpu, now);
 }
 
 #endif

@@ -65,7 +65,8 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	cpu = -1;
 	if (some_cpu_idles()) {
 		if (sets_domains())
-			cpu = is_asked_first(t) ? -1 : pick_for_task(p, t, prev_cpu);
+			cpu = is_asked_first(t, prev_cpu, now_ns()) ? -1 :
+								     pick_for_task(p, t, prev_cpu);
 		else
 			cpu = select_near(p, prev_cpu, wake_flags);
 	}
@@ -113,8 +114,8 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	u64 local = kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL);
 	s32 cpu = scx_bpf_task_cpu(p), idle_cpu;
 	struct pyland_cpu *c = this_cpu_state(), *task_cpu = cpu_state(cpu);
+	bool wakes_up, last, leaves;
 	struct task_ctx *t;
-	bool wakes_up, leaves;
 	u32 sync_cpu;
 	u64 now;
 
@@ -136,12 +137,13 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	/* A CPU that its domain has left since; dispatch has not let it go on. */
 	leaves = t && sets_domains() && !wakes_up && !is_admitted(p, cpu);
 	/* SCX_ENQ_LAST: a task that dispatch puts on its CPU again, so that the ticks stop. */
-	if (!t || !c || !task_cpu || is_migration_disabled(p) ||
-	    ((enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_LAST)) && !leaves)) {
+	last = enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_LAST);
+	leaves = leaves || (last && leaves_cpu(p, t, cpu, now));
+	/* The kernel believes that nothing follows, and would let the CPU idle. */
+	if (last)
+		scx_bpf_kick_cpu(cpu, 0);
+	if (!t || !c || !task_cpu || is_migration_disabled(p) || (last && !leaves)) {
 		dsq_insert(p, local, weighted_slice(p, t, config.shortest_ns), enq_flags);
-		/* The kernel believes that nothing follows, and would let the CPU idle. */
-		if (enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_LAST))
-			scx_bpf_kick_cpu(cpu, 0);
 		return;
 	}
 	sync_cpu = t->sync_cpu;
@@ -156,7 +158,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 
 	/* select_cpu did not run for this task, or a higher class has just taken its CPU. */
 	if (((cpu_selected && !(enq_flags & cpu_selected) && !scx_bpf_task_running(p)) ||
-	     t->interrupted || leaves) && !is_asked_first(t) &&
+	     t->interrupted || leaves) && !is_asked_first(t, cpu, now) &&
 	    !scx_bpf_dsq_nr_queued(queue_unplaced(p, t, cpu))) {
 		idle_cpu = pick_for_task(p, t, cpu);
 		if (idle_cpu >= 0) {
@@ -218,6 +220,9 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	/* A task that has to wait for its quota is queued again after this call. */
 	if (prev_runnable && waits_for_quota(prev) && !is_migration_disabled(prev))
 		prev_queued = prev_runnable = false;
+	/* Likewise a task that its domain wants elsewhere, or that is to be decided anew. */
+	if (prev_runnable && leaves_cpu(prev, task_state(prev), cpu, now))
+		prev_queued = prev_runnable = false;
 	/* Read before the drain: a decision that comes after the drain is not carried out yet. */
 	asked_pos = *(volatile u64 *)&shared.asked_pos;
 	if (!apply_decisions(cpu, prev_runnable))
@@ -276,8 +281,11 @@ void BPF_PROG(pyland_tick, struct task_struct *p)
 {
 	s32 cpu = scx_bpf_task_cpu(p);
 	struct pyland_cpu *c = cpu_state(cpu);
+	struct task_ctx *t;
 	u64 now = now_ns();
 
+	if (sets_domains() && (t = task_state(p)))
+		count_used(t, now);
 	if (!is_scheduler(p) && stop_at_quota(p, now))
 		return;
 	/* Its waker did not sleep, and no other CPU can take the task (put_next). */

@@ -108,6 +108,7 @@ struct task_ctx {
 	u32 interrupted;		/* by a higher class, and not queued since */
 	u64 tg;				/* its group when it was last looked up: an address, never read */
 	u64 charged_ns;			/* its group has paid for its CPU time up to here */
+	u64 counted_ns;			/* its domain's gauge has its CPU time up to here */
 	u32 group;			/* the number of that group */
 	u32 group_counted;		/* its own weight, in the group's count while it is runnable */
 	u32 weight;			/* effective: of its own weight and its group's share */

@@ -61,7 +61,9 @@ class DomainSettings:
     """A task of it that wakes up interrupts one of a domain of lower rank, at home or where it
     spills to."""
     direct: bool = True
-    """Its tasks go to an idle CPU without the policy; else they are asked about first."""
+    """Its tasks go to an idle CPU without the policy. Else they are asked about first if they have
+    no decision, or one older than `Policy.lasts_ns`; a task without a domain of its own goes by
+    that of its CPU."""
 
 
 @dataclass(frozen=True, slots=True)

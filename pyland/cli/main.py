@@ -4,7 +4,19 @@
 import sys
 from collections.abc import Sequence
 
-from pyland.cli import latency, monitor, policies, reload, run, status, swap, top, trace
+from pyland.cli import (
+    latency,
+    layered,
+    layers,
+    monitor,
+    policies,
+    reload,
+    run,
+    status,
+    swap,
+    top,
+    trace,
+)
 from pyland.errors import UsageError
 from pyland.output import printing
 
@@ -15,6 +27,8 @@ COMMANDS = {
     "monitor": monitor.command,
     "latency": latency.command,
     "swap": swap.command,
+    "layered": layered.command,
+    "layers": layers.command,
     "top": top.command,
     "reload": reload.command,
     "trace": trace.command,

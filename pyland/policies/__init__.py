@@ -11,6 +11,7 @@ BUILTINS = {
     "rr": "pyland.policies.rr:RoundRobin",
     "rusty": "pyland.policies.rusty.rusty:Rusty",
     "fifo": "pyland.policies.fifo:Fifo",
+    "layered": "pyland.policies.layered.policy:Layered",
 }
 """The class of each; a policy is imported when it is needed."""
 

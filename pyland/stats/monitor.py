@@ -71,10 +71,11 @@ class Monitor:
             due_s = max(due_s + self.interval_s, time.monotonic())
             time.sleep(max(due_s - time.monotonic(), 0))
             found = client.request("stats")
-            if not show(self._told(found, table)):
+            if not show(self.told(found, table)):
                 return False
 
-    def _told(self, found: Any, table: Table) -> str:
+    def told(self, found: Any, table: Table) -> str:
+        """What is shown of one answer; raises UsageError if it is not pyland's."""
         if not isinstance(found, dict) or not all(
             type(found.get(name)) is int and 0 <= found[name] < 1 << 64 for name in _WANTED
         ):
@@ -84,14 +85,14 @@ class Monitor:
             return as_json({"time": now, "interval_s": self.interval_s, **found})
         lines = table.lines(found)
         if self.policy_numbers:
-            gauges = _values(found.get("policy_gauges"), "policy_gauge")
-            counts = _values(found.get("policy_counts"), "policy_count")
+            gauges = own_values(found.get("policy_gauges"), "policy_gauge")
+            counts = own_values(found.get("policy_counts"), "policy_count")
             whole = {name: int(value) for name, value in counts.items()}
             lines.append(policy_line(gauges, whole))
         return "\n".join(lines)
 
 
-def _values(found: object, name: str) -> Mapping[str, float]:
+def own_values(found: object, name: str) -> Mapping[str, float]:
     """The numbers of a dict of structs."""
     if not isinstance(found, dict):
         return {}

@@ -51,6 +51,11 @@ class Grants:
         so_far_ns = task.total_runtime_ns
         self._by_pid[task.pid] = _Grant(until_ns, task.slice_left_ns, asleep, so_far_ns, so_far_ns)
 
+    def lasts(self, task: OfflineTask, now_ns: int) -> bool:
+        """True if the task's last decision was made not longer ago than decisions last."""
+        grant = self._by_pid.get(task.pid)
+        return grant is not None and now_ns < grant.until_ns
+
     def renew(self, task: OfflineTask, now_ns: int) -> bool:
         """Give a task that is queued again the slice and the key that its decision leaves it.
 

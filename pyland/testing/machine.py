@@ -152,7 +152,12 @@ class OfflineMachine(OfflineView):
         assert task
         if task.awake_left_ns is not None and task.awake_left_ns <= 0:
             self.sleep(task)
-        elif self._placement.waits_for(cpu.number) or self._held:
+        elif (
+            self._placement.waits_for(cpu.number)
+            or self._held
+            or not self._placement.may_take(cpu.number, task)
+            or self._is_asked_anew(task)
+        ):
             self._stop(cpu)
             self._enqueue(task)
             self._ask()
@@ -161,6 +166,10 @@ class OfflineMachine(OfflineView):
             # No task waits: this one runs on, and the policy is not told.
             longest_ns = weighted_slice_ns(self.slices.longest_ns, task, self.slices)
             self._cpus.extend(cpu, task, longest_ns)
+
+    def _is_asked_anew(self, task: OfflineTask) -> bool:
+        """True if its domain wants it decided, and its decision does not last any more."""
+        return self._placement.asks_first(task) and not self._grants.lasts(task, self.now_ns)
 
     def _leave(self, task: OfflineTask) -> None:
         """Take a task that is not runnable any more off its CPU, or out of its queue."""

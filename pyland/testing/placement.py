@@ -25,9 +25,14 @@ class Placement:
         if number is None:
             return self._cpus.idle_of(task, [mask_of(task.cpus)])
         settings = self._domains[number].settings
-        if not settings.direct and task.place <= domain_place(0):
+        if not settings.direct:
             return None
         return self._cpus.idle_of(task, [settings.cpus, settings.spill])
+
+    def asks_first(self, task: OfflineTask) -> bool:
+        """True if the policy is asked about the task before it goes to an idle CPU."""
+        number = self._domain_of(task)
+        return number is not None and not self._domains[number].settings.direct
 
     def queue_of(self, task: OfflineTask) -> str:
         """Where the task waits: its place, else its domain; by its affinity if that has no CPU."""

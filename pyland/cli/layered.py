@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`pyland layered`: write an example of a layer file, or say what a layer file means here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyland.cli.parser import Parser
+from pyland.cli.topologies import machine_of
+from pyland.errors import UsageError
+from pyland.output.printing import escape, say, show
+from pyland.policies.layered.example import EXAMPLE
+from pyland.policies.layered.machines import check_machine
+from pyland.policies.layered.reading import read
+from pyland.policies.layered.showing import shown
+
+
+def build_parser() -> Parser:
+    """The parser of the command line."""
+    parser = Parser(
+        prog="pyland layered",
+        description="Layer files are those of scx_layered. To schedule with one: "
+        "pyland --policy layered --policy-opt config=FILE",
+        allow_abbrev=False,
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--example", metavar="FILE", help="write an example to a new file")
+    what.add_argument(
+        "--check",
+        metavar="FILE",
+        nargs="+",
+        help="say what each layer of these files together would be; a FILE can be JSON, too",
+    )
+    parser.add_argument(
+        "--topology",
+        metavar="T",
+        help="on another machine: nodes=1,llcs=2,cores=4,threads=2 (cores of each LLC), "
+        "or a copy of a machine's /sys/devices/system",
+    )
+    parser.add_argument(
+        "--allow-partial-core",
+        action="store_true",
+        help="let layers share the SMT siblings of a core",
+    )
+    return parser
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Write or check; returns the exit code."""
+    options = build_parser().parse_args(arguments)
+    if options.example:
+        _write(Path(options.example))
+        return 0
+    topology = machine_of(options.topology)
+    config = read(options.check)
+    check_machine(config.layers, topology)
+    for warning in config.warnings:
+        say(f"pyland: warning: {escape(warning)}", "stderr")
+    text = shown(config, topology, partial=options.allow_partial_core)
+    show("\n".join(map(escape, text.split("\n"))))
+    return 0
+
+
+def _write(path: Path) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(EXAMPLE)
+    except FileExistsError:
+        raise UsageError(f"--example {path}: it is there already, and stays as it is") from None
+    except OSError as error:
+        raise UsageError(f"--example {path}: {error.strerror}") from None

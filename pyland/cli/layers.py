@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`pyland layers`: what each layer of the running pyland uses and has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyland.cli.monitor import follow
+from pyland.cli.parser import Parser
+from pyland.output.printing import say, show
+from pyland.stats.layers import LayersMonitor
+from pyland.stats.places import DEFAULT_PATH, Places
+
+
+def build_parser() -> Parser:
+    """The parser of the command line."""
+    parser = Parser(
+        prog="pyland layers",
+        description="Show the layers of the running pyland, if its policy is layered: CPUs' worth "
+        "of use, its part on other layers' CPUs, runnable weight and tasks, tasks that wait and "
+        "how long the first has waited, decisions and migrations a second, CPUs.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "--interval",
+        type=float,
+        default=1.0,
+        metavar="SECONDS",
+        help="the time between two blocks (default %(default)g)",
+    )
+    add("--once", action="store_true", help="end after one block")
+    add("--json", action="store_true", help="for programs: a JSON object a line")
+    add(
+        "--stats-socket",
+        default="",
+        metavar="PATH",
+        help=f"where pyland serves statistics (default {DEFAULT_PATH})",
+    )
+    return parser
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Show blocks of rows until Ctrl-C, or one with --once; returns the exit code."""
+    options = build_parser().parse_args(arguments)
+    monitor = LayersMonitor(
+        interval_s=options.interval,
+        path=Places(options.stats_socket).stats_path or DEFAULT_PATH,
+        json=options.json,
+    )
+    if options.once:
+        monitor.run(_only_once, lambda line: say(line, "stderr"))
+    else:
+        follow(monitor)
+    return 0
+
+
+def _only_once(text: str) -> bool:
+    """Show the first block, and ask for no more."""
+    show(text)
+    return False

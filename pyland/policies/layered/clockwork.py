@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What happens ten times a second: counting, sizing, placing, and showing numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyland.machine import FULL_PERFORMANCE, Machine
+from pyland.policies.layered import balance
+from pyland.policies.layered.cores import Cores, cpus_of
+from pyland.policies.layered.layers import Layer
+from pyland.policies.layered.numbers import Numbers
+from pyland.policies.layered.overhead import Overhead
+from pyland.policies.layered.placing import Place, Placing, State
+from pyland.policies.layered.sizing import Sizer
+from pyland.policies.layered.templates import cpusets
+from pyland.policies.layered.utilisation import Usage, compensation
+
+
+class Counted:
+    """What records have told about one layer since the last sizing."""
+
+    __slots__ = ("home", "moved", "nr", "open_ns", "used_ns")
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.nr = self.moved = self.used_ns = self.open_ns = 0
+        self.home = 0
+        """The CPUs where its tasks are at home."""
+
+
+class Clockwork:
+    """Keeps the machine's domains as the layers' use and rules want them."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        layers: Sequence[Layer],
+        cores: Cores,
+        *,
+        interval_s: float = 0.1,
+        compensates: bool = False,
+    ) -> None:
+        """The domains are set for layers that have used nothing yet."""
+        self._machine, self._layers, self._cores = machine, layers, cores
+        self._interval_ns = int(interval_s * 1e9)
+        by_cpuset = any(layer.options.growth_algo.startswith("CpuSet") for layer in layers)
+        self.sizer = Sizer(layers, cores, cpusets() if by_cpuset else ())
+        self.placing = Placing(self.sizer)
+        self.counted = [Counted() for _ in layers]
+        """Of each layer; the policy adds to it."""
+        self._numbers = Numbers(machine, layers)
+        self._overhead = Overhead() if compensates else None
+        self._sized_ns = machine.now_ns
+        self._busy_since_ns: int | None = None
+        self.moves: dict[int, balance.Move] = {}
+        """By domain: where some of the next tasks that are decided for it go instead."""
+        self._states = [State()] * len(layers)
+        self._used_ns = [0] * self.placing.nr_domains
+        self._performance: dict[int, int] = {}
+        self._owners: dict[int, int] = {}
+        self._set: list[Place] = [Place()] * self.placing.nr_domains
+        self._apply()
+
+    def tick(self, now_ns: int) -> None:
+        """Look at the machine; size the layers if the interval has passed."""
+        if not self._machine.idle_mask & self._cores.mask:
+            self._busy_since_ns = self._busy_since_ns or now_ns
+        else:
+            self._busy_since_ns = None
+        elapsed_s = (now_ns - self._sized_ns) / 1e9
+        if elapsed_s * 1e9 >= self._interval_ns * 0.9:
+            self._sized_ns = now_ns
+            self._size(elapsed_s)
+
+    def _size(self, elapsed_s: float) -> None:
+        gauges = [domain.gauges for domain in self._machine.domains[: self.placing.nr_domains]]
+        usages = [
+            self._usage(index, [gauge.used_ns for gauge in gauges], elapsed_s)
+            for index in range(len(self._layers))
+        ]
+        before = self.sizer.cpus[:], self.sizer.free
+        self.sizer.step(elapsed_s, usages)
+        states = [
+            self._state(index, [gauge.nr_waiting for gauge in gauges],
+                        [gauge.head_waits_ns for gauge in gauges])
+            for index in range(len(self._layers))
+        ]  # fmt: skip
+        if before != (self.sizer.cpus, self.sizer.free) or states != self._states:
+            self._states = states
+            self.placing.refresh(states)
+            self._apply()
+        self.moves = balance.moves(
+            [
+                [
+                    (number, gauges[number].nr_runnable, self._cpus_at(number))
+                    for number in self.own_domains(index)
+                    if self._cpus_at(number)
+                ]
+                for index in range(len(self._layers))
+            ]
+        )
+        self._numbers.show(self, gauges)
+        for counted in self.counted:
+            counted.nr = counted.moved = counted.used_ns = counted.open_ns = 0
+
+    def _cpus_at(self, number: int) -> int:
+        """How many CPUs a layer has at the cache of this domain; 0 if its tasks go elsewhere."""
+        layer, llc = divmod(number - self.placing.nr_llcs, self.placing.nr_llcs)
+        if self.placing.table[layer][llc] != number:
+            return 0
+        return self.placing.places[number].cpus.bit_count()
+
+    def owner_of(self, cpu: int) -> int | None:
+        """The layer that owns this CPU; None for a CPU that no layer owns."""
+        return self._owners.get(cpu)
+
+    def own_domains(self, index: int) -> range:
+        """The numbers of a layer's domains."""
+        first = self.placing.domain(index, 0)
+        return range(first, first + self.placing.nr_llcs)
+
+    def _usage(self, index: int, used_ns: list[int], elapsed_s: float) -> Usage:
+        """What the layer's tasks used since the last sizing.
+
+        The domains count all of it. The part on other CPUs is that of the records, which the policy
+        has seen: the others are of the same tasks.
+        """
+        total_ns = 0
+        for number in self.own_domains(index):
+            total_ns += max(used_ns[number] - self._used_ns[number], 0)
+            self._used_ns[number] = used_ns[number]
+        counted, layer = self.counted[index], self._layers[index]
+        part = counted.open_ns / counted.used_ns if counted.used_ns else 0.0
+        used_s = total_ns / 1e9
+        if layer.options.exclusive and not layer.is_open:
+            used_s *= self._cores.unit  # the task has the whole core
+        if self._overhead:
+            if index == 0:
+                self._overhead.read()
+            lost = [self._overhead.lost_s.get(cpu, 0.0) for cpu in cpus_of(self.sizer.cpus[index])]
+            used_s *= compensation(elapsed_s, lost)
+        # Without CPUs of its own a layer uses a fallback CPU, which counts as its own.
+        if not self.sizer.cpus[index]:
+            part = 0.0
+        return Usage(used_s * (1 - part), used_s * part)
+
+    def _state(self, index: int, waiting: list[int], head_waits_ns: list[int]) -> State:
+        layer = self._layers[index]
+        own = self.own_domains(index)
+        kept_off = False
+        if layer.open_after_ns is not None and self._busy_since_ns is not None:
+            kept_off = self._sized_ns - self._busy_since_ns >= layer.open_after_ns
+        idle = self._machine.idle_mask & self.placing.homes[index]
+        least_ns = layer.options.xllc_mig_min_us * 1000
+        return State(
+            kept_off=kept_off,
+            saturated=not idle and any(waiting[number] for number in own),
+            may_cross=tuple(head_waits_ns[number] >= least_ns for number in own)
+            if least_ns
+            else (),
+        )
+
+    def _apply(self) -> None:
+        """Set the domains and the performance targets that have changed."""
+        domains = self._machine.domains
+        changed = [
+            (number, place)
+            for number, place in enumerate(self.placing.places)
+            if place != self._set[number]
+        ]
+        for number, place in changed:
+            domains[number].set(**place._asdict())
+            self._set[number] = place
+        for counted, home in zip(self.counted, self.placing.homes, strict=True):
+            counted.home = home
+        self._owners = {
+            cpu: index
+            for index, layer in enumerate(self._layers)
+            if not layer.is_open
+            for cpu in cpus_of(self.sizer.cpus[index])
+        }
+        self._set_performance()
+
+    def _set_performance(self) -> None:
+        wanted = {
+            cpu: layer.options.perf or FULL_PERFORMANCE
+            for layer, mask in zip(self._layers, self.sizer.cpus, strict=True)
+            if layer.options.perf
+            for cpu in cpus_of(mask)
+        }
+        for cpu in {*wanted, *self._performance}:
+            target = wanted.get(cpu, FULL_PERFORMANCE)
+            if self._performance.get(cpu, FULL_PERFORMANCE) != target:
+                self._machine.set_performance(cpu, target)
+        self._performance = wanted

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What pyland does otherwise than a layer file says; each is a sentence for its user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pyland.policies.layered.layers import Layer, Options
+
+_DEFAULTS = Options()
+
+_UNKNOWN_HERE = {
+    "membw_gb": "memory bandwidth is not measured here (it needs resctrl), "
+    "so the layer is sized by its CPU time alone",
+    "yield_ignore": "the kernel side does not tell of yields: a task that yields goes behind "
+    "the tasks that wait, and keeps the rest of its slice",
+    "idle_resume_us": "the latency of idle CPUs belongs to root, and a policy does not run as root",
+    "idle_smt": "it is deprecated, and has no effect",
+    "allow_node_aligned": "it is deprecated, and has no effect",
+    "xnuma_threshold": "tasks go to another node when a CPU there would idle, without thresholds",
+    "xnuma_threshold_delta": "tasks go to another node when a CPU there would idle, "
+    "without thresholds",
+    "prev_over_idle_core": "the kernel side looks for a whole idle core first",
+    "preempt_first": "a task preempts when no CPU idles, and does not try its previous CPU before",
+    "placement": "tasks look at their previous CPU first, whatever the placement",
+}
+"""Options that have no effect if they differ from their default, and why that is bearable."""
+
+
+def about(layer: Layer) -> Iterator[str]:
+    """What is not done as the layer says."""
+    options = layer.options
+    for name, why in _UNKNOWN_HERE.items():
+        if getattr(options, name) != getattr(_DEFAULTS, name):
+            yield f"{name} has no effect: {why}"
+    if options.preempt:
+        for name in ("disallow_open_after_us", "disallow_preempt_after_us"):
+            if getattr(options, name) is not None:
+                yield f"{name} has no effect: the layer preempts"
+    if options.exclusive and layer.is_open:
+        yield "exclusive has no effect: an Open layer has no cores of its own"
+    if options.util_peak_half_life_ms and layer.is_open:
+        yield "util_peak_half_life_ms has no effect: an Open layer is not sized"
+    names = {match.name for ands in layer.matches for match in ands}
+    if "HintEquals" in names:
+        yield "HintEquals matches no task: no program can give its tasks a hint here"

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where the tasks of each layer may run: the home and the spill of its domains, one for each cache.
+
+Before them are the domains of tasks that no decision has named yet, one for each cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pyland.domains import NR_SERVED
+from pyland.policies.layered.cores import lowest
+from pyland.policies.layered.sizing import Sizer
+
+_UNKNOWN_RANK, _PREEMPTING_RANK = 2, 1
+
+
+class Place(NamedTuple):
+    """What one domain is set to; CPUs are masks."""
+
+    cpus: int = 0
+    spill: int = 0
+    rank: int = 0
+    preempt: bool = False
+    direct: bool = True
+
+
+class State(NamedTuple):
+    """What is known of one layer at this moment."""
+
+    kept_off: bool = False
+    """All CPUs have been busy for so long that it has to keep to its own and to free ones."""
+    saturated: bool = False
+    """None of its CPUs idles, and tasks of it wait."""
+    may_cross: Sequence[bool] = ()
+    """Of each cache: tasks wait there long enough to move to another one (xllc_mig_min_us)."""
+
+
+class Placing:
+    """The domains of all layers, from the CPUs that a `Sizer` has given them."""
+
+    def __init__(self, sizer: Sizer) -> None:
+        """`places` and `table` follow `refresh`."""
+        self._sizer = sizer
+        cores = sizer.cores
+        self.nr_llcs = max(cores.llc_masks, default=0) + 1
+        self._llcs = [cores.llc_masks.get(llc, 0) for llc in range(self.nr_llcs)]
+        self._node_of = [
+            next((mask for mask in cores.node_masks.values() if mask & llc), 0)
+            for llc in self._llcs
+        ]
+        self._nr_layers = len(sizer.layers)
+        # With one layer there is nothing to find out about a task.
+        self._direct = self._nr_layers == 1
+        # A CPU serves all domains that interrupt tasks there, and the number that it can serve is
+        # limited: on machines with many caches, layers that preempt have one domain each.
+        preempting = [layer.options.preempt for layer in sizer.layers]
+        each = 1 + self._nr_layers + sum(preempting) * (self.nr_llcs - 1)
+        self._as_one = [one and each > NR_SERVED for one in preempting]
+        self.places: list[Place] = []
+        """The settings of each domain."""
+        self.table: list[list[int]] = []
+        """Of each layer and cache: the domain for its tasks that ran near this cache."""
+        self.homes: list[int] = []
+        """Of each layer: the CPUs where its tasks are at home."""
+        self.refresh([State()] * self._nr_layers)
+
+    @property
+    def nr_domains(self) -> int:
+        """How many domains the layers need."""
+        return self.nr_llcs * (1 + self._nr_layers)
+
+    def domain(self, layer: int, llc: int) -> int:
+        """The number of a layer's domain at a cache."""
+        return self.nr_llcs * (1 + layer) + llc
+
+    def reach(self, place: int) -> int:
+        """The CPUs of the domain that a flat decision names: at home and where it spills to."""
+        one = self.places[-2 - place]
+        return one.cpus | one.spill
+
+    def refresh(self, states: Sequence[State]) -> None:
+        """Work everything out anew: sizes or states have changed."""
+        sizer = self._sizer
+        blocked = sum(map(self._siblings, range(self._nr_layers)))
+        shared = sizer.cores.mask & ~sizer.protected & ~blocked
+        self.homes = [self._home(index, blocked) for index in range(self._nr_layers)]
+        self.places = self._of_unknown(shared)
+        self.table = []
+        for index, state in enumerate(states):
+            own = self.homes[index]
+            spill = self._spill(index, own, shared, state)
+            self.places += [
+                self._place(index, llc, own, spill, state) for llc in range(self.nr_llcs)
+            ]
+            self.table.append([self._nearest(index, llc) for llc in range(self.nr_llcs)])
+
+    def _siblings(self, index: int) -> int:
+        """The CPUs that stay idle beside an exclusive layer: all but the first of its cores."""
+        layer = self._sizer.layers[index]
+        if not layer.options.exclusive or layer.is_open:
+            return 0
+        own = self._sizer.cpus[index]
+        return own & ~sum(lowest(core & own) for core in self._whole_cores() if core & own)
+
+    def _whole_cores(self) -> list[int]:
+        return [core.cpus for core in self._sizer.cores.all]
+
+    def _home(self, index: int, blocked: int) -> int:
+        own = self._sizer.cpus[index] & ~blocked
+        return own or self._sizer.fallback(index)
+
+    def _of_unknown(self, shared: int) -> list[Place]:
+        """For tasks that are not matched yet: on no protected CPU, if there are others."""
+        # The last layer takes most tasks that are unknown.
+        anywhere = shared or self.homes[-1]
+        # Tasks without a place belong to the first domain that their CPU serves. The rank makes
+        # that one of these, also where a layer that preempts is served.
+        return [
+            Place(llc & anywhere or anywhere, anywhere, _UNKNOWN_RANK, direct=self._direct)
+            for llc in self._llcs
+        ]
+
+    def _spill(self, index: int, own: int, shared: int, state: State) -> int:
+        """Where the layer's tasks may go when no CPU at home idles."""
+        sizer, layer = self._sizer, self._sizer.layers[index]
+        if layer.kind == "Confined":
+            return own
+        free = sizer.free & sizer.allowed(index)
+        if layer.kind == "Grouped" and layer.options.idle_confined:
+            full = not sizer.free or state.saturated
+            if not full:
+                return own
+        if state.kept_off:
+            return own | free
+        return own | (shared & sizer.allowed(index))
+
+    def _place(self, index: int, llc: int, own: int, spill: int, state: State) -> Place:
+        layer = self._sizer.layers[index]
+        home = own & self._llcs[llc]
+        if self._as_one[index]:
+            if llc:
+                return Place()
+            home = own
+        crosses = bool(state.may_cross) and state.may_cross[llc]
+        if layer.options.xllc_mig_min_us and home and not crosses:
+            spill &= self._llcs[llc]
+        if layer.options.skip_remote_node and home:
+            spill &= self._node_of[llc]
+        preempt = layer.options.preempt
+        if not home:
+            # No task is placed here; those that came earlier find the layer's CPUs.
+            home, spill = own, spill | own
+        return Place(home, spill & ~home, _PREEMPTING_RANK * preempt, preempt, self._direct)
+
+    def _nearest(self, index: int, llc: int) -> int:
+        """The layer's domain for a task that ran at this cache: there, near it, or anywhere."""
+        own = self.homes[index]
+        if self._as_one[index]:
+            return self.domain(index, 0)
+
+        def far(other: int) -> tuple[bool, bool, int]:
+            node = self._node_of[other] != self._node_of[llc]
+            return other != llc, node, -(own & self._llcs[other]).bit_count()
+
+        there = [other for other in range(self.nr_llcs) if own & self._llcs[other]]
+        return self.domain(index, min(there, key=far))

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Parts of the layered policy: its files, its machine's limits, and its numbers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyland.errors import UsageError
+from pyland.policies.layered.layers import Layer, Options
+from pyland.policies.layered.machines import flat
+from pyland.policies.layered.numbers import by_layer, columns_for, prefix
+from pyland.policies.layered.overhead import Overhead
+from pyland.policies.layered.policy import Layered, Line, keep_near
+from pyland.testing import OfflineMachine, make_topology
+from tests.support.layered import MS, REST, Loaded, Offline, layer
+
+
+def test_mistakes_in_the_file_end_the_constructor() -> None:
+    with pytest.raises(UsageError, match="did you mean"):
+        Loaded([{**REST, "nam": "x"}], make_topology(2))
+    with pytest.raises(UsageError, match='"nodes" has 7'):
+        Loaded([layer("web", nodes=[7])], make_topology(2))
+
+
+def test_files_are_read_and_need_a_whole_path(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    first.write_text(json.dumps([layer("web")]), encoding="utf-8")
+    second.write_text(json.dumps([REST]), encoding="utf-8")
+    machine = OfflineMachine(make_topology(2), Offline, config=f"f:{first},{second}")
+    assert isinstance(machine.policy, Layered)
+    assert [one.name for one in machine.policy.layers] == ["web", "rest"]
+    with pytest.raises(UsageError, match=r"config=f:a\.json: give the file's whole path"):
+        OfflineMachine(make_topology(2), Offline, config="f:a.json")
+
+
+def test_topology_can_be_left_out() -> None:
+    topology = make_topology(8, llcs=2, threads=2)
+    assert {(c.llc, c.node, c.smt_siblings) for c in flat(topology).cpus} == {
+        (0, 0, (cpu,)) for cpu in range(8)
+    }
+    loaded = Loaded([layer("web")], topology, disable_topology=True)
+    assert loaded.work.placing.nr_domains == 3
+
+
+def test_another_layers_virtual_time_means_nothing() -> None:
+    front, behind = Line(), Line()
+    front.vtime_now += 11_000 * MS
+    keep_near([front, behind])
+    assert behind.vtime_now + behind.offset_ns == front.vtime_now
+    front.vtime_now += 9_000 * MS
+    offset_ns = behind.offset_ns
+    keep_near([front, behind])
+    assert behind.offset_ns == offset_ns
+
+
+def test_interrupts_are_read_from_the_kernels_file(tmp_path: Any) -> None:
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  9 9\ncpu0 1 0 0 5 0 10 20 5\ncpu1 0 0 0 0 0 0 0 0\nintr 5\n", "ascii")
+    overhead = Overhead(str(stat))
+    assert overhead.lost_s == {0: 0.0, 1: 0.0}
+    stat.write_text("cpu0 1 0 0 5 0 15 25 5\ncpu1 0 0 0 0 0 0 0 0\n", "ascii")
+    overhead.read()
+    assert overhead.lost_s == {0: pytest.approx(0.1), 1: 0.0}
+    stat.unlink()
+    overhead.read()
+    assert overhead.lost_s == {}
+    loaded = Loaded([layer("web")], make_topology(2), util_compensation=True)
+    loaded.machine.run(300 * MS)
+
+
+def test_the_names_of_gauges() -> None:
+    assert prefix(0, "match one container") == "l0_match_one_container_"
+    assert prefix(15, "über ()") == "lf_ber_"
+    assert prefix(1, "日本") == "l1_layer_"
+    for nr in range(1, 17):
+        columns = columns_for(nr)
+        assert columns[:2] == ("util", "cpus")
+        assert nr * len(columns) <= 63
+    longest = max(len(prefix(9, "x" * 99) + column) for column in columns_for(1))
+    assert longest <= 40
+    gauges = {"l1_b_b_util": 1.0, "l0_a_cpus": 2.0, "l1_b_b_cpus": 3.0, "other": 4.0, "l0_a": 5.0}
+    assert by_layer(gauges) == [("a", {"cpus": 2.0}), ("b_b", {"util": 1.0, "cpus": 3.0})]
+
+
+def test_options_of_layers_for_nodes_and_caches() -> None:
+    topology = make_topology(8, nodes=2, llcs=2)
+    loaded = Loaded(
+        [
+            layer("near", "Grouped", cpus_range=[1, 1], nodes=[1]),
+            layer("here", "Grouped", skip_remote_node=True, cpus_range=[1, 1]),
+            layer("slow", "Grouped", xllc_mig_min_us=1000, cpus_range=[1, 1]),
+        ],
+        topology,
+    )
+    places = loaded.work.placing.places
+    assert loaded.cpus(0) <= {4, 5, 6, 7}
+    for llc in range(4):
+        near = places[loaded.work.placing.domain(0, llc)]
+        assert not (near.cpus | near.spill) & 0x0F
+    home = next(iter(loaded.cpus(1)))
+    here = places[loaded.work.placing.domain(1, home // 2)]
+    assert here.spill
+    assert not here.spill & ~(0x0F if home < 4 else 0xF0)
+    home = next(iter(loaded.cpus(2)))
+    slow = loaded.work.placing.domain(2, home // 2)
+    assert places[slow].spill == (0b11 << home // 2 * 2) & ~(1 << home)
+    loaded.add("slow", 2)
+    loaded.machine.run(300 * MS)
+    assert Layer("x", "Open", ((),), replace(Options(), weight=0)).weight == 100
+
+
+def test_more_domains_than_there_are() -> None:
+    many = [layer(f"a{n}", "Open", preempt=True) for n in range(15)]
+    with pytest.raises(UsageError, match="16 layers on 64 LLCs need 1088 domains"):
+        Loaded(many, make_topology(64, llcs=64))
+    loaded = Loaded(many, make_topology(64, llcs=32))
+    task = loaded.add("a3", runs_ns=MS, sleeps_ns=MS)[0]
+    loaded.machine.run(200 * MS)
+    assert task.place == -2 - loaded.work.placing.domain(3, 0)
+    assert max(len(loaded.machine.domains.served(cpu)) for cpu in range(64)) <= 17
