@@ -67,6 +67,9 @@ class Terminal:
         self._wakeup_before = signal.set_wakeup_fd(self._wake_out, warn_on_full_buffer=False)
         with suppress(locale.Error):
             locale.setlocale(locale.LC_CTYPE, "")
+        # curses believes an exported size more than the terminal, which may have another by now.
+        for name in ("LINES", "COLUMNS"):
+            os.environ.pop(name, None)
         try:
             self._window = curses.initscr()
             curses.noecho()

@@ -55,7 +55,11 @@ def stats(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(80, 24), (200, 60)])
-def test_it_fills_the_screen(columns: int, rows: int, stats: str) -> None:
+def test_it_fills_the_screen(
+    columns: int, rows: int, stats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "90")
+    monkeypatch.setenv("LINES", "30")
     with top("--stats-socket", stats, columns=columns, rows=rows) as screen:
         assert screen.shows("pyland deadline", "decisions", "waiting 3", "[1 tasks] 2 counters")
         assert screen.shows("python")  # this very program runs
