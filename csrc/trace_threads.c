@@ -44,7 +44,7 @@ static unsigned int hash(const char *text)
 	return h;
 }
 
-/* The place of a name, + 1. When the table is full, all further names are the last one. */
+/* The place of a name, + 1. When the table is full, the last place stands for all further names. */
 unsigned int name_of_bytes(struct pyland_trace_writer *w, const char *bytes, size_t length)
 {
 	char text[NAME_TEXT];
@@ -54,8 +54,10 @@ unsigned int name_of_bytes(struct pyland_trace_writer *w, const char *bytes, siz
 	for (at = hash(text) % (2 * NAMES_MAX); w->hashed[at]; at = (at + 1) % (2 * NAMES_MAX))
 		if (!strcmp(w->names[w->hashed[at] - 1].text, text))
 			return w->hashed[at];
-	if (w->nr_names == NAMES_MAX)
+	if (w->nr_names >= NAMES_MAX - 1) {
+		strcpy(w->names[NAMES_MAX - 1].text, "(no room for its name)");
 		return NAMES_MAX;
+	}
 	strcpy(w->names[w->nr_names].text, text);
 	return w->hashed[at] = ++w->nr_names;
 }

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -91,6 +92,8 @@ int pyland_trace_policy(struct pyland_trace_writer *w, const char *name)
 {
 	unsigned int text = name_of_bytes(w, name, NAME_TEXT);
 
+	if (w->nr_policies && !strcmp(w->policies[w->nr_policies - 1], w->names[text - 1].text))
+		return 0;
 	if (w->nr_policies < POLICIES_MAX)
 		strcpy(w->policies[w->nr_policies++], w->names[text - 1].text);
 	return 0;
@@ -152,6 +155,9 @@ static int broken(struct pyland_trace_writer *w, int error, size_t written)
 	return -error;
 }
 
+/* The reader of a pipe that takes nothing for so long ends the trace. */
+#define READER_WAIT_MS	2000
+
 static int write_out(struct pyland_trace_writer *w)
 {
 	const unsigned char *data = w->stream.data;
@@ -164,6 +170,14 @@ static int write_out(struct pyland_trace_writer *w)
 
 		if (nr < 0 && errno == EINTR)
 			continue;
+		if (nr < 0 && errno == EAGAIN) {
+			struct pollfd reader = { .fd = w->file, .events = POLLOUT };
+
+			/* The process hears no signal while it waits here. */
+			if (poll(&reader, 1, READER_WAIT_MS) > 0)
+				continue;
+			errno = ETIMEDOUT;
+		}
 		if (nr < 0)
 			return broken(w, errno, data - w->stream.data);
 		data += nr;

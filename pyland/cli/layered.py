@@ -9,6 +9,7 @@ from pathlib import Path
 from pyland.cli.parser import Parser
 from pyland.cli.topologies import machine_of
 from pyland.errors import UsageError
+from pyland.loading.caller import rights_of_caller
 from pyland.output.printing import escape, say, show
 from pyland.policies.layered.example import EXAMPLE
 from pyland.policies.layered.machines import check_machine
@@ -53,7 +54,8 @@ def command(arguments: Sequence[str]) -> int:
         _write(Path(options.example))
         return 0
     topology = machine_of(options.topology)
-    config = read(options.check)
+    with rights_of_caller():
+        config = read(options.check)
     check_machine(config.layers, topology)
     for warning in config.warnings:
         say(f"pyland: warning: {escape(warning)}", "stderr")
@@ -64,7 +66,7 @@ def command(arguments: Sequence[str]) -> int:
 
 def _write(path: Path) -> None:
     try:
-        with path.open("x", encoding="utf-8") as file:
+        with rights_of_caller(), path.open("x", encoding="utf-8") as file:
             file.write(EXAMPLE)
     except FileExistsError:
         raise UsageError(f"--example {path}: it is there already, and stays as it is") from None

@@ -28,7 +28,12 @@ def machine_of(text: str | None) -> Topology:
                 f"--topology {text}: it takes numbers such as llcs=2,cores=4, or a folder such as "
                 "/sys/devices/system with a file cpu/possible"
             )
-        return read_topology(folder)
+        try:
+            return read_topology(folder)
+        except ValueError:
+            raise UsageError(
+                f"--topology {text}: its files are not those of a /sys/devices/system"
+            ) from None
     numbers = dict.fromkeys(_NUMBERS, 1)
     for part in text.split(","):
         name, _, value = part.partition("=")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from typing import Any
 
 from pyland.compose import Composed
@@ -53,8 +52,14 @@ class Parts:
 
     def replaced(self, part: str, failed: str, why: str, policy: str) -> None:
         """Tell that another policy decides in a part."""
-        self._choices.pop(part, None)
+        self._forget(part)
         self._channel.deliver(messages.PartReplaced(part, failed, why, policy))
+
+    def _forget(self, part: str) -> None:
+        """Drop the swaps of a part and of the parts within it."""
+        for layer in [*self._choices]:
+            if layer == part or layer.startswith(f"{part}."):
+                del self._choices[layer]
 
     def to_blame(self, loop: DispatchLoop) -> bool:
         """True if a part of the policy returned the list that was refused last."""
@@ -84,6 +89,7 @@ class Parts:
             raise UsageError(
                 f"policy {wanted.spec} cannot be constructed: {guard.describe(error)}"
             ) from error
+        self._forget(layer)
         self._choices[layer] = choice
         self._failures.pop(layer, None)
         return previous, choice.policy.name
@@ -92,10 +98,21 @@ class Parts:
         """After a restart: parts have the policies that they were swapped to; True if any has."""
         if not isinstance(policy, Composed):
             return False
-        for layer, choice in self._choices.items():
-            with suppress(UsageError):
-                policy.swap_part(layer, choice.policy, choice.options)
-        return bool(self._choices)
+        had_choices = bool(self._choices)
+        for layer, choice in [*self._choices.items()]:
+
+            def make(layer: str = layer, choice: Choice = choice) -> str:
+                return policy.swap_part(layer, choice.policy, choice.options)
+
+            try:
+                guard.making_a_policy(make)
+            except BaseException as error:
+                if self._strict:
+                    raise
+                why = f"cannot go on after the restart: {guard.describe(error)}"
+                goes_on = policy.part_names().get(layer, policy.name)
+                self.replaced(layer, choice.policy.name, why, goes_on)
+        return had_choices
 
 
 def values(policy: Policy) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -56,6 +56,29 @@ def calling_user(environment: Mapping[str, str] = os.environ) -> Caller:
         if caller.uid in users:
             return caller
     return Caller.of(0, 0)
+
+
+@contextmanager
+def rights_of_caller() -> Iterator[None]:
+    """Within the block, files are found, opened and removed as the calling user may do it.
+
+    For files that a user names to `sudo pyland`: with root's rights a caller that may run only
+    pyland could write or read any file. Only for a process with one thread.
+    """
+    caller = calling_user()
+    if os.geteuid() != 0 or caller.uid == 0:
+        yield
+        return
+    groups, gid = os.getgroups(), os.getegid()
+    os.setgroups(os.getgrouplist(caller.name, caller.gid))
+    os.setegid(caller.gid)
+    os.seteuid(caller.uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(gid)
+        os.setgroups(groups)
 
 
 def policy_user(caller: Caller, wanted: str = "") -> Caller:

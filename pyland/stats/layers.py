@@ -69,7 +69,7 @@ def rows(
 
 def _cell(column: str, values: Mapping[str, float]) -> str:
     if column == "range":
-        if "most" not in values:
+        if not {"fewest", "most"} <= values.keys():
             return "-"
         return f"{values['fewest']:.0f}-{values['most']:.0f}"
     if column not in values:

@@ -19,7 +19,9 @@ from pyland.output.printing import escape
 
 _ALIVE_PER_LIMIT = 3
 """Messages within the watchdog's time, so that a late one ends nothing."""
-_UNSENT_MAX = 4000
+_UNSENT_MAX = 1000
+"""Characters of messages that wait together: systemd drops a message of more than 4096 bytes."""
+_STATUS_MAX = 500
 _PATH_MAX = 107  # sockaddr_un.sun_path, without its end
 
 
@@ -65,14 +67,15 @@ class Service:
         """It ends, or has ended."""
         self._send("STOPPING=1", _status(status))
 
-    def alive(self, now_s: float) -> None:
-        """Answer the watchdog if that is due, and if the kernel says that a scheduler is loaded.
+    def alive(self, now_s: float, *, attached: bool = True) -> None:
+        """Answer the watchdog if that is due.
 
-        To be called only while the supervisor's own scheduler is attached.
+        While the supervisor's scheduler is attached, only if the kernel says so, too. A restart has
+        limits of its own.
         """
         if self._unsent:
             self._send()
-        if self._alive_every_s and now_s >= self._alive_s and _kernel_schedules():
+        if self._alive_every_s and now_s >= self._alive_s and (not attached or _kernel_schedules()):
             self._alive_s = now_s + self._alive_every_s
             self._send("WATCHDOG=1")
 
@@ -109,4 +112,4 @@ def _kernel_schedules() -> bool:
 
 
 def _status(text: str) -> str:
-    return f"STATUS={escape(text)}"
+    return f"STATUS={escape(text)[:_STATUS_MAX]}"

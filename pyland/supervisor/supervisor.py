@@ -132,13 +132,12 @@ class Supervisor:
             for fd in ready.difference(own):
                 control.handle(fd, now_s)
             control.expire(now_s)
-            if signals.take_reload():
+            if self._attached and signals.take_reload():
                 self._answer(Request(SwapRequest()))
             for request in control.requests():
                 self._answer(request)
             self._look(now_s)
-            if self._attached:
-                self._service.alive(now_s)
+            self._service.alive(now_s, attached=self._attached)
             self._reporter.mend(now_s)
             if news := self._statistics.mend(now_s):
                 self._reporter.say(news)

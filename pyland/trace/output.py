@@ -8,7 +8,7 @@ import stat
 from contextlib import suppress
 
 from pyland.errors import UsageError
-from pyland.loading.caller import calling_user
+from pyland.loading.caller import calling_user, rights_of_caller
 
 
 class Output:
@@ -19,30 +19,37 @@ class Output:
         self.name = name
         self._created = False
         flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        # Another user may have put a link to a file of the caller there; /dev/stdout is a link.
+        no_link = 0 if name.startswith("/dev/") else os.O_NOFOLLOW
         try:
-            try:
-                self.fd = os.open(name, flags | os.O_CREAT | os.O_EXCL, 0o600)
-                self._created = True
-            except FileExistsError:
-                self.fd = os.open(name, flags)
+            with rights_of_caller():
+                try:
+                    self.fd = os.open(name, flags | os.O_CREAT | os.O_EXCL, 0o600)
+                    self._created = True
+                except FileExistsError:
+                    self.fd = os.open(name, flags | no_link)
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             raise UsageError(f"-o {name}: {why}") from None
-        os.set_blocking(self.fd, True)
-        if self._created:
-            # The caller of sudo wants to open it, and other users must not.
-            with suppress(OSError, UsageError):
-                caller = calling_user()
-                os.fchown(self.fd, caller.uid, caller.gid)
+        found = os.fstat(self.fd)
+        self._is_file = stat.S_ISREG(found.st_mode)
+        if self._is_file and found.st_uid != calling_user().uid:
+            os.close(self.fd)
+            raise UsageError(
+                f"-o {name}: the file belongs to user {found.st_uid}: take another name"
+            )
+        # The writer waits for the reader of a pipe itself, and not for ever.
+        os.set_blocking(self.fd, self._is_file)
 
     def begin(self) -> None:
-        """Empty it."""
-        if stat.S_ISREG(os.fstat(self.fd).st_mode):
+        """Empty it; no other user can read it from here on."""
+        if self._is_file:
+            os.fchmod(self.fd, 0o600)
             os.ftruncate(self.fd, 0)
 
     def close(self, *, written: bool) -> None:
         """Close it; a new file in which nothing was written goes away."""
         os.close(self.fd)
         if self._created and not written:
-            with suppress(OSError):
+            with suppress(OSError), rights_of_caller():
                 os.unlink(self.name)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,38 @@ def test_files_that_cannot_be_written(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=why):
             Output(name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
+def test_root_opens_files_with_the_rights_of_its_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sudo pyland trace` gives its caller no file that the caller could not write."""
+    monkeypatch.setenv("SUDO_UID", "65534")
+    monkeypatch.setenv("SUDO_GID", "65534")
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o711)
+    roots, own = tmp_path / "roots", tmp_path / "own"
+    roots.mkdir(mode=0o755)
+    own.mkdir(mode=0o755)
+    os.chown(own, 65534, 65534)
+    secret = roots / "secret"
+    secret.write_text("root's")
+    secret.chmod(0o666)
+    (own / "link").symlink_to(secret)
+    with pytest.raises(UsageError, match="Permission denied"):
+        Output(str(roots / "new"))
+    with pytest.raises(UsageError, match="the file belongs to user 0"):
+        Output(str(secret))
+    with pytest.raises(UsageError, match="levels of symbolic links"):
+        Output(str(own / "link"))
+    assert secret.read_text() == "root's"
+    output = Output(str(own / "new"))
+    assert os.fstat(output.fd).st_uid == 65534
+    os.rename(own, tmp_path / "moved")
+    own.symlink_to(roots)
+    (roots / "new").write_text("root's")
+    output.close(written=False)
+    assert (roots / "new").exists(), "root's file is removed in place of the caller's"
+    assert os.geteuid() == 0
