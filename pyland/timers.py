@@ -19,11 +19,13 @@ _BEAT_NS = 50_000_000
 class Timer:
     """A planned call; `Machine.every` and `Machine.at` make it."""
 
-    __slots__ = ("_call", "_timers", "interval_ns")
+    __slots__ = ("_call", "_timers", "interval_ns", "over")
 
     def __init__(self, timers: Timers, call: Call, interval_ns: int) -> None:
         """`interval_ns` is 0 for a single call."""
         self._timers, self._call, self.interval_ns = timers, call, interval_ns
+        self.over = False
+        """True if it does not come again."""
 
     def cancel(self) -> None:
         """It does not come again; no effect on one that has been cancelled, or is over."""
@@ -67,6 +69,8 @@ class Timers:
             _, _, timer = heapq.heappop(self._heap)
             if timer.interval_ns:
                 self._push(timer, now_ns + timer.interval_ns)
+            else:
+                timer.over = True
             self.due_ns = self._heap[0][0] if self._heap else NEVER
             timer._call()
 
@@ -75,6 +79,7 @@ class Timers:
         self.due_ns = self._heap[0][0]
 
     def _cancel(self, timer: Timer) -> None:
+        timer.over = True
         self._heap = [entry for entry in self._heap if entry[2] is not timer]
         heapq.heapify(self._heap)
         self.due_ns = self._heap[0][0] if self._heap else NEVER

@@ -229,7 +229,7 @@ class Composed(Events):
                     else:
                         flat[_CPUS] = [seat.queue] * nr
                     if shift_ns := seat.shift_ns:
-                        flat[_KEYS] = [key_ns + shift_ns for key_ns in flat[_KEYS]]
+                        flat[_KEYS] = [max(key_ns + shift_ns, 0) for key_ns in flat[_KEYS]]
             except BaseException as error:  # noqa: BLE001 - a policy may raise anything
                 flat = self._without(place, error, now_ns)
             rows.clear()

@@ -92,9 +92,14 @@ class PartDomains(Domains):
             at = self._numbers[number] = number if self._alone else self._take()
         self.places[domain_queue(number)] = domain_queue(at)
         most = RANKS_OF_PART // 2 - 1
+        reach = own.cpus | own.spill
+        cpus, spill = mine.cpus & reach, mine.spill & reach
+        if not cpus | spill:
+            # Without any CPU its tasks would go by their affinity, and leave the part's CPUs.
+            cpus = own.cpus
         self._whole[at].set(
-            cpus=mine.cpus & (own.cpus | own.spill),
-            spill=mine.spill & (own.cpus | own.spill),
+            cpus=cpus,
+            spill=spill,
             rank=own.rank * RANKS_OF_PART + max(-most, min(mine.rank, most)),
             preempt=mine.preempt and own.preempt,
             direct=mine.direct and own.direct,

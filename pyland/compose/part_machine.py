@@ -40,6 +40,7 @@ class PartMachine(Machine):
         self._full_names: dict[str, str] = {}
         self._take = take
         self._planned_here: list[Timer] = []
+        self._prune_at = 64
         self.home = part.home(name, whole.topology)
         """Its own CPUs, as a mask."""
         self.reach = self.home | part.reach(name, whole.topology)
@@ -147,6 +148,9 @@ class PartMachine(Machine):
         return self._noted(self._whole.at(time_ns, lambda: self.guarded(call)))
 
     def _noted(self, timer: Timer) -> Timer:
+        if len(self._planned_here) >= self._prune_at:
+            self._planned_here = [one for one in self._planned_here if not one.over]
+            self._prune_at = 2 * len(self._planned_here) + 64
         self._planned_here.append(timer)
         return timer
 

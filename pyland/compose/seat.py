@@ -135,7 +135,7 @@ class Seat:
                 self.shift_ns = newest_ns - flat[_KEY]
             if shift_ns := self.shift_ns:
                 keys = flat[_KEY::_WIDTH]
-                flat[_KEY::_WIDTH] = [key_ns + shift_ns for key_ns in keys]
+                flat[_KEY::_WIDTH] = [max(key_ns + shift_ns, 0) for key_ns in keys]
             self.key_ns = flat[_KEY]
         return flat + kicks if kicks else flat
 

@@ -80,9 +80,10 @@ class Sorting:
                 continue
             place = self._place_of(known)
             token, before = place.seat.token, self.token(pid)
-            if before and before != token:
+            if before != token:
                 row = self.without_state(row)
-                left.append((pid, before))
+                if before:
+                    left.append((pid, before))
             self._token[pid] = token
             self.put[pid] = place.rows.append
             self.place_by_pid[pid] = place

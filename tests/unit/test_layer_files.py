@@ -162,7 +162,7 @@ def test_defaults_are_those_of_scx_layered() -> None:
         ({"kind": {"Open": {}, "Grouped": {}}}, "are in one object"),
         ({"kind": "Open"}, 'a "kind" is "Open": it takes an object with one key'),
         ({"kind": {"Open": {"slise_us": 1}}}, 'no option "slise_us"; did you mean "slice_us"'),
-        ({"kind": {"Open": {"slice_us": -1}}}, "a whole number from 0 on"),
+        ({"kind": {"Open": {"slice_us": -1}}}, "a whole number from 0 to 1000000"),
         ({"kind": {"Open": {"weight": 10001}}}, "from 0 to 10000"),
         ({"kind": {"Open": {"growth_algo": "Toppo"}}}, 'did you mean "Topo"'),
         ({"kind": {"Open": {"fifo": 1}}}, '"fifo" is 1: it takes true or false'),

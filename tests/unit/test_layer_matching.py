@@ -24,6 +24,7 @@ class Known:
 
     path: str | None = "system.slice/docker-f.scope/"
     allowed: int | None = 0b0011
+    missed: bool = False
 
     def cgroup_path(self, cgroup_id: int, pid: int) -> str | None:
         return self.path

@@ -56,11 +56,13 @@ class Clockwork:
         self.moves: dict[int, balance.Move] = {}
         """By domain: where some of the next tasks that are decided for it go instead."""
         self._states = [State()] * len(layers)
-        self._used_ns = [0] * self.placing.nr_domains
         self._performance: dict[int, int] = {}
         self._owners: dict[int, int] = {}
         self._set: list[Place] = [Place()] * self.placing.nr_domains
         self._apply()
+        # An earlier policy's domains with these numbers have used CPU time, too.
+        ours = machine.domains[: self.placing.nr_domains]
+        self._used_ns = [domain.gauges.used_ns for domain in ours]
 
     def tick(self, now_ns: int) -> None:
         """Look at the machine; size the layers if the interval has passed."""

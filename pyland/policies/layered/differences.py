@@ -22,6 +22,8 @@ _UNKNOWN_HERE = {
     "without thresholds",
     "prev_over_idle_core": "the kernel side looks for a whole idle core first",
     "preempt_first": "a task preempts when no CPU idles, and does not try its previous CPU before",
+    "member_expire_ms": "a task stays in its layer until what its matches read has changed",
+    "disallow_preempt_after_us": "only layers with preempt interrupt others",
     "placement": "tasks look at their previous CPU first, whatever the placement",
 }
 """Options that have no effect if they differ from their default, and why that is bearable."""
@@ -33,10 +35,8 @@ def about(layer: Layer) -> Iterator[str]:
     for name, why in _UNKNOWN_HERE.items():
         if getattr(options, name) != getattr(_DEFAULTS, name):
             yield f"{name} has no effect: {why}"
-    if options.preempt:
-        for name in ("disallow_open_after_us", "disallow_preempt_after_us"):
-            if getattr(options, name) is not None:
-                yield f"{name} has no effect: the layer preempts"
+    if options.preempt and options.disallow_open_after_us is not None:
+        yield "disallow_open_after_us has no effect: the layer preempts"
     if options.exclusive and layer.is_open:
         yield "exclusive has no effect: an Open layer has no cores of its own"
     if options.util_peak_half_life_ms and layer.is_open:

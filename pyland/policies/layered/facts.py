@@ -22,6 +22,9 @@ _PATHS_MAX = 10_000
 class Source(Protocol):
     """Answers what a record does not say. None: it cannot be known, so no match holds."""
 
+    missed: bool
+    """Set where something could not be found out, and may be later."""
+
     def cgroup_path(self, cgroup_id: int, pid: int) -> str | None:
         """The path of a cgroup, as `a/b/`; the root's is empty. `pid` is a task in it."""
 
@@ -98,6 +101,7 @@ class Proc:
         self._proc, self._cgroups = proc, cgroups
         self._paths: dict[int, str] = {}
         self._walked_ns = -_WALK_EVERY_NS
+        self.missed = False
         self.now_ns = 0
         """The policy's clock, which it sets: it limits how often all cgroups are looked through."""
 
@@ -109,6 +113,7 @@ class Proc:
             if known is None:
                 self._walk()
                 known = self._paths.get(cgroup_id)
+        self.missed |= known is None
         return known
 
     def _of_task(self, cgroup_id: int, pid: int) -> str | None:

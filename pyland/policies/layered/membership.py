@@ -9,6 +9,8 @@ from pyland.policies.layered.facts import Facts, Proc, command_in
 from pyland.policies.layered.matching import Matcher
 
 _NEVER_NS = 1 << 62
+_MISSED_AGAIN_NS = 1_000_000_000
+"""A task whose cgroup could not be found out is matched again after this time."""
 
 FIELDS = (
     "pid",
@@ -108,8 +110,11 @@ class Membership:
             known.joined,
             machine_util=self.machine_util,
         )
+        self._source.missed = False
         known.layer = self._matcher.layer_of(facts)
         known.key, known.again_ns = key, now_ns + self._every_ns
+        if self._source.missed:
+            known.again_ns = min(known.again_ns, now_ns + _MISSED_AGAIN_NS)
         self.nr_matched += 1
         return known
 

@@ -53,11 +53,15 @@ class Placing:
         self._nr_layers = len(sizer.layers)
         # With one layer there is nothing to find out about a task.
         self._direct = self._nr_layers == 1
-        # A CPU serves all domains that interrupt tasks there, and the number that it can serve is
-        # limited: on machines with many caches, layers that preempt have one domain each.
+        # A CPU serves all domains that interrupt tasks there, and it may be the home of all domains
+        # of a layer that has no CPU at other caches. The number that it can serve is limited: on
+        # machines with many caches some layers have one domain each, those that preempt first.
         preempting = [layer.options.preempt for layer in sizer.layers]
-        each = 1 + self._nr_layers + sum(preempting) * (self.nr_llcs - 1)
-        self._as_one = [one and each > NR_SERVED for one in preempting]
+        room = NR_SERVED - self.nr_llcs - self._nr_layers
+        nr_whole = max(room // (self.nr_llcs - 1), 0) if self.nr_llcs > 1 else self._nr_layers
+        self._as_one = [False] * self._nr_layers
+        for index in sorted(range(self._nr_layers), key=lambda i: preempting[i])[nr_whole:]:
+            self._as_one[index] = True
         self.places: list[Place] = []
         """The settings of each domain."""
         self.table: list[list[int]] = []

@@ -44,14 +44,27 @@ class Line:
 class Rules:
     """What the hot path needs of one layer."""
 
-    __slots__ = ("fifo", "line", "min_exec_ns", "slice_ns")
+    __slots__ = ("debt_ns", "fifo", "line", "min_exec_ns", "slice_ns")
 
-    def __init__(self, layer: Layer, line: Line, slice_us: int) -> None:
-        """`slice_us` is that of layers which name none."""
+    def __init__(self, layer: Layer, line: Line, slice_us: int, longest_ns: int) -> None:
+        """`slice_us` is that of layers which name none; `longest_ns` the longest of others."""
         self.line = line
         self.fifo = layer.options.fifo
         self.min_exec_ns = layer.options.min_exec_us * 1000
         self.slice_ns = (layer.options.slice_us or slice_us) * 1000
+        self.debt_ns = max(self.slice_ns, longest_ns)
+        """What a task uses beyond this it used while no other task waited: no debt."""
+
+
+_warned: set[str] = set()
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    """Print what a file's options leave out, once in this process."""
+    for warning in warnings:
+        if warning not in _warned:
+            _warned.add(warning)
+            print(f"warning: {warning}")
 
 
 def keep_near(lines: Iterable[Line]) -> None:
@@ -123,7 +136,11 @@ class Layered(Policy):
             topology = flat(topology)
         specs = split_specs(self.config)
         check_whole(specs)
-        self.layers = read(specs).layers if specs else _ALL
+        self.layers: tuple[Layer, ...] = _ALL
+        if specs:
+            found = read(specs)
+            self.layers = found.layers
+            _warn(found.warnings)
         check_machine(self.layers, topology)
         cores = Cores(topology, partial=self.allow_partial_core)
         self._work = Clockwork(
@@ -139,7 +156,12 @@ class Layered(Policy):
         self.membership = Membership(matcher, self.source, every_ns=again_ns)
         self._shared_line = Line()
         self.rules = [
-            Rules(layer, self._shared_line if layer.is_open else Line(), self.slice_us)
+            Rules(
+                layer,
+                self._shared_line if layer.is_open else Line(),
+                self.slice_us,
+                self.machine.slices.longest_ns,
+            )
             for layer in self.layers
         ]
         self._llc_of = [0] * topology.nr_cpu_ids
@@ -187,9 +209,8 @@ class Layered(Policy):
                 if state > vtime_now:
                     line.vtime_now = vtime_now = state
                 charged_ns = used_ns if used_ns > rule.min_exec_ns else rule.min_exec_ns
-                if charged_ns > credit_ns:
-                    # A task uses more than a slice only while no other task waits: no debt.
-                    charged_ns = credit_ns
+                if charged_ns > rule.debt_ns:
+                    charged_ns = rule.debt_ns
                 vtime_ns = state + charged_ns * 100 // weight
                 if vtime_ns < vtime_now - credit_ns:
                     vtime_ns = vtime_now - credit_ns

@@ -23,6 +23,9 @@ from pyland.policies.layered.values import (
     whole,
 )
 
+_SLICE_MOST_US = 1_000_000
+"""Longer slices than a second are a mistake of the unit."""
+
 LAYERS_MAX = 16
 ORS_MAX = 32
 REGEXES_MAX = 16
@@ -40,7 +43,7 @@ LAYER_KEYS = ("name", "comment", "template", "matches", "kind")
 _COMMON: dict[str, Take] = {
     "min_exec_us": whole(),
     "yield_ignore": _fraction,
-    "slice_us": whole(),
+    "slice_us": whole(0, _SLICE_MOST_US),
     "fifo": a_bool,
     "preempt": a_bool,
     "preempt_first": a_bool,

@@ -97,7 +97,7 @@ class Rusty(RustyOptions):
             if enqueue_ns - seen.average_at_ns >= FOLD_NS:
                 seen.fold(enqueue_ns, half_life_ns)
             seen.weight = weight
-            if nr_allowed != nr_cpus or seen.restricted:
+            if nr_allowed < nr_cpus or seen.restricted:
                 self._restrict(seen, cpu, nr_allowed)
             number = seen.domain
             vtime_now = vtimes[number]
@@ -135,7 +135,8 @@ class Rusty(RustyOptions):
 
     def _restrict(self, seen: Seen, cpu: int, nr_allowed: int) -> None:
         """A task that may not use all CPUs stays in the domain where it ran last."""
-        seen.restricted = nr_allowed != self._nr_cpus
+        # A task without limits may use all CPUs that can ever come, also those that are offline.
+        seen.restricted = nr_allowed < self._nr_cpus
         seen.allowed = self._everywhere
         if seen.restricted:
             home = self._home_of.get(cpu, seen.domain)
