@@ -30,8 +30,8 @@ GROWTH_ALGORITHMS = (
 
 PLACEMENTS = ("Standard", "Sticky", "Floating")
 DEFAULT_WEIGHT, LEAST_WEIGHT, MOST_WEIGHT = 100, 1, 10_000
-DISALLOW_OPEN_US, DISALLOW_PREEMPT_US = 40_000, 80_000
-"""What `disallow_open_after_us` and `disallow_preempt_after_us` are without a value."""
+DISALLOW_OPEN_US = 40_000
+"""What `disallow_open_after_us` is without a value."""
 
 
 class Match(NamedTuple):
@@ -113,14 +113,6 @@ class Layer:
             return None
         after_us = self.options.disallow_open_after_us
         return (DISALLOW_OPEN_US if after_us is None else after_us) * 1000
-
-    @property
-    def preempt_after_ns(self) -> int | None:
-        """Likewise, before tasks may not run there by preemption."""
-        if self.options.preempt:
-            return None
-        after_us = self.options.disallow_preempt_after_us
-        return (DISALLOW_PREEMPT_US if after_us is None else after_us) * 1000
 
     def cpus_range(self, nr_cpus: int) -> tuple[int, int]:
         """The fewest and the most CPUs that it has on a machine with this many."""
