@@ -132,7 +132,7 @@ def test_defaults_are_those_of_scx_layered() -> None:
         "Sticky",
         "Standard",
     )
-    assert (one.open_after_ns, one.preempt_after_ns) == (40_000_000, 80_000_000)
+    assert one.open_after_ns == 40_000_000
     assert one.options.xnuma_threshold == (0.6, 0.7)
     assert one.cpus_range(8) == (0, 8)
     half = reading(layer({"Confined": {"util_range": [0.1, 0.9], "cpus_range_frac": [0, 0.5]}}))
