@@ -97,7 +97,12 @@ def test_parts_fail_and_are_swapped_alone(start: Start, record: Record) -> None:
 
 
 def test_rusty_balances_what_began_on_one_cache(start: Start, record: Record) -> None:
-    """Two hogs a CPU, bound to one cache, are released: in four seconds each cache has its half."""
+    """Two hogs a CPU, bound to one cache, are released: in four seconds each cache has its half.
+
+    Where the caches are of two nodes, tasks leave their memory only for a larger difference.
+    """
+    far = read_topology().nr_nodes > 1
+    limit, uneven = (0.17, 0.25) if far else (0.05, 0.15)
     scheduler = start("--policy", "rusty", "--policy-opt", "interval=1.5")
     with undisturbed(scheduler), Hogs(600, [0] * 2 * NR_CPUS) as hogs:
         for pid in hogs.pids:
@@ -122,8 +127,8 @@ def test_rusty_balances_what_began_on_one_cache(start: Start, record: Record) ->
     ended_well(end)
     for found in gauges:
         fair = found["load"] / 2
-        assert abs(found["domain0_imbalance"]) < 0.05 * fair, gauges
-    assert all(0.85 < used / mean_s < 1.15 for used in used_s.values())
+        assert abs(found["domain0_imbalance"]) < limit * fair, gauges
+    assert all(abs(used / mean_s - 1) < uneven for used in used_s.values())
     assert end.totals.user_share > 0.9
     assert end.totals["rescued"] == 0
 
