@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Where the policy has set domains: what a CPU takes from those that it serves, by rank, and what
+ * spills to it.
+ */
+#ifndef PYLAND_SERVED_BPF_H
+#define PYLAND_SERVED_BPF_H
+
+#include "heads.bpf.h"
+
+/* The served domain whose head goes first: of the highest rank with tasks, the lowest key. */
+struct find_served {
+	s32 cpu;
+	u32 domain;
+	s32 rank;
+	u64 key_ns;
+};
+
+static long is_served_first(u64 i, void *context)
+{
+	struct find_served *find = context;
+	struct pyland_user_cpu *u = user_cpu(find->cpu);
+	struct pyland_user_domain *d;
+	u64 key_ns = 0;
+	u32 domain;
+
+	if (!u)
+		return 1;
+	domain = u->served[i % PYLAND_NR_SERVED] % PYLAND_NR_DOMAINS;
+	if (scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain) <= 0)
+		return 0;
+	d = user_domain(domain);
+	if (!d || !serves(find->cpu, domain) || !head_vtime(DOMAIN_DSQ + domain, &key_ns))
+		return 0;
+	if (find->domain != NO_DOMAIN) {
+		if (d->rank < find->rank)
+			return 1;
+		if ((s64)(key_ns - find->key_ns) >= 0)
+			return 0;
+	}
+	find->domain = domain;
+	find->rank = d->rank;
+	find->key_ns = key_ns;
+	return 0;
+}
+
+static long take_served_at(u64 i, void *context)
+{
+	struct find_served *find = context;
+	struct pyland_user_cpu *u = user_cpu(find->cpu);
+	u32 domain;
+
+	if (!u)
+		return 1;
+	domain = u->served[i % PYLAND_NR_SERVED] % PYLAND_NR_DOMAINS;
+	if (!serves(find->cpu, domain) || !dsq_move_to_local(DOMAIN_DSQ + domain))
+		return 0;
+	find->domain = domain;
+	return 1;
+}
+
+/* True if a task that belongs to no domain here is due before the head of the domain found. */
+static __always_inline bool outside_goes_first(const struct find_served *find)
+{
+	u64 key_ns = 0;
+
+	if (scx_bpf_dsq_nr_queued(OUTSIDE_DSQ) <= 0)
+		return false;
+	return find->domain == NO_DOMAIN || (find->rank <= 0 && head_vtime(OUTSIDE_DSQ, &key_ns) &&
+					     (s64)(key_ns - find->key_ns) < 0);
+}
+
+/*
+ * Takes a task where the policy has set domains: from the CPU's own queue or from the domains that
+ * it serves, whichever is due first.
+ */
+APART int take_served(s32 cpu, u64 now)
+{
+	struct find_served find = { .cpu = cpu, .domain = NO_DOMAIN };
+	struct pyland_user_cpu *u = user_cpu(cpu);
+	struct pyland_cpu *c = cpu_state(cpu);
+	u64 dsq_id;
+	u32 nr;
+
+	if (!u || !c)
+		return false;
+	nr = u->nr_served;
+	if (nr > PYLAND_NR_SERVED)
+		nr = PYLAND_NR_SERVED;
+	bpf_loop(nr, is_served_first, &find, 0);
+	if (outside_goes_first(&find) && dsq_move_to_local(OUTSIDE_DSQ))
+		return true;
+	if (find.domain == NO_DOMAIN)
+		return dsq_move_to_local(cpu);
+	dsq_id = DOMAIN_DSQ + find.domain;
+	if (own_goes_first(cpu, dsq_id, c) && dsq_move_to_local(cpu)) {
+		c->last_was_own = 1;
+		return true;
+	}
+	c->last_was_own = 0;
+	if (take_of_domain(cpu, dsq_id, c, now) || dsq_move_to_local(cpu))
+		return true;
+	/* The tasks there may not run on this CPU; those of another domain may. */
+	find.domain = NO_DOMAIN;
+	bpf_loop(nr, take_served_at, &find, 0);
+	return find.domain != NO_DOMAIN || dsq_move_to_local(OUTSIDE_DSQ);
+}
+
+/* A search through the domains from which a CPU may take, near ones first. */
+struct find_spilled {
+	s32 cpu;
+	u32 nr;
+	u32 begin;
+	bool found;
+};
+
+static __always_inline void begin_near(struct find_spilled *find)
+{
+	find->nr = nr_domains();
+	find->begin = domain_of(find->cpu) + 1;
+	if (find->begin >= find->nr)
+		find->begin = 0;
+}
+
+static __always_inline u32 spilled_at(const struct find_spilled *find, u32 i)
+{
+	u32 at = find->begin + i;
+
+	return at < find->nr ? at : at - find->nr;
+}
+
+static long is_spilled_at(u64 i, void *context)
+{
+	struct find_spilled *find = context;
+	u32 domain = spilled_at(find, i);
+
+	find->found = scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain) > 0 &&
+		      may_take_from(find->cpu, domain);
+	return find->found;
+}
+
+static long take_spilled_at(u64 i, void *context)
+{
+	struct find_spilled *find = context;
+	u32 domain = spilled_at(find, i);
+
+	find->found = scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain) > 0 &&
+		      may_take_from(find->cpu, domain) && dsq_move_to_local(DOMAIN_DSQ + domain);
+	return find->found;
+}
+
+#endif
