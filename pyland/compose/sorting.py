@@ -54,7 +54,7 @@ class Sorting:
         self._clear()
 
     def look(self, now_ns: int) -> None:
-        """Forget where tasks go when it is time, and the seats of tasks that were not seen for long."""
+        """Forget where tasks go when it is time, and the seats of tasks not seen for long."""
         if now_ns < self._again_ns:
             return
         self._again_ns = now_ns + AGAIN_NS

@@ -119,7 +119,7 @@ class Histograms:
         return lib.PYLAND_WATCH_TOTAL | _bit(By.CLASS) if self.always else 0
 
     def _wish(self) -> None:
-        """Write what the watchers want. A kind that no client has watched begins with free slots."""
+        """Write what the watchers want. A kind that is new to them begins with free slots."""
         wanted = self._base()
         for by in self._watchers:
             wanted |= lib.PYLAND_WATCH_TOTAL | (_bit(by) if by else 0)
