@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.kernel.harness import Record, Start, folder_for_policies, undisturbed
 from tests.support.screens import OnTerminal
 from tools.load.programs import Hogs
@@ -55,6 +57,7 @@ def _cpu_s(pid: int) -> float:
     return sum(int(text.split()[0]) for text in texts) / 1e9
 
 
+@pytest.mark.unproven
 def test_what_hogs_and_what_is_late_is_seen(start: Start, record: Record) -> None:
     with folder_for_policies() as folder, Hogs(200, [0] * 3):
         (folder / "unfair.py").write_text(UNFAIR)
