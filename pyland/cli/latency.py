@@ -4,7 +4,7 @@
 import argparse
 from collections.abc import Sequence
 
-from pyland.cli.parser import Parser
+from pyland.cli.parser import Parser, add_stats_socket
 from pyland.output.printing import show
 from pyland.stats.distribution import MEASURES, By
 from pyland.stats.latency import Latency
@@ -43,12 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="show only this histogram (default: all; with --by, wakeup)",
     )
     add("--json", action="store_true", help="for programs: a JSON object with all of them")
-    add(
-        "--stats-socket",
-        default="",
-        metavar="PATH",
-        help=f"where pyland serves statistics (default {DEFAULT_PATH})",
-    )
+    add_stats_socket(parser)
     return parser
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyland.cli.monitor import follow
-from pyland.cli.parser import Parser
+from pyland.cli.parser import Parser, add_stats_socket
 from pyland.output.printing import say, show
 from pyland.stats.layers import LayersMonitor
 from pyland.stats.places import DEFAULT_PATH, Places
@@ -31,12 +31,7 @@ def build_parser() -> Parser:
     )
     add("--once", action="store_true", help="end after one block")
     add("--json", action="store_true", help="for programs: a JSON object a line")
-    add(
-        "--stats-socket",
-        default="",
-        metavar="PATH",
-        help=f"where pyland serves statistics (default {DEFAULT_PATH})",
-    )
+    add_stats_socket(parser)
     return parser
 
 

@@ -4,7 +4,7 @@
 import argparse
 from collections.abc import Sequence
 
-from pyland.cli.parser import Parser
+from pyland.cli.parser import Parser, add_stats_socket
 from pyland.output.printing import say, show
 from pyland.stats.monitor import Monitor
 from pyland.stats.places import DEFAULT_PATH, Places
@@ -41,12 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also a line with the policy's own gauges and counters",
     )
-    add(
-        "--stats-socket",
-        default="",
-        metavar="PATH",
-        help=f"where pyland serves them (default {DEFAULT_PATH})",
-    )
+    add_stats_socket(parser)
     return parser
 
 
@@ -65,7 +60,7 @@ def command(arguments: Sequence[str]) -> int:
 
 
 def _columns() -> str:
-    # Imported only here: it imports the native part, which neither rows nor the build need.
+    # Imported only here: it imports the native part. Rows and the build do without it.
     from pyland.stats.counters import COUNTERS
 
     known = {counter.name: counter for counter in COUNTERS}

@@ -10,6 +10,7 @@ from typing import NoReturn
 from pyland.errors import UsageError
 from pyland.loading.finder import NO_FOLDER
 from pyland.output import printing
+from pyland.stats.places import DEFAULT_PATH
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,6 +21,16 @@ class Parser(argparse.ArgumentParser):
 
     def _print_message(self, message: str, file: object = None) -> None:
         printing.show(message.rstrip("\n"))
+
+
+def add_stats_socket(parser: argparse.ArgumentParser) -> None:
+    """Add --stats-socket, for a client of the statistics."""
+    parser.add_argument(
+        "--stats-socket",
+        default="",
+        metavar="PATH",
+        help=f"where pyland serves statistics (default {DEFAULT_PATH})",
+    )
 
 
 def add_policy(parser: argparse.ArgumentParser, default: str | None, text: str) -> None:

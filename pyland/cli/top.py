@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pyland.cli.parser import Parser
+from pyland.cli.parser import Parser, add_stats_socket
 from pyland.errors import UsageError
 from pyland.stats.client import Client, NoServerError
 from pyland.stats.places import DEFAULT_PATH, Places
@@ -43,12 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--cgroup", default="", metavar="WORD", help="only tasks of cgroups with this in their path"
     )
-    add(
-        "--stats-socket",
-        default="",
-        metavar="PATH",
-        help=f"where pyland serves its statistics (default {DEFAULT_PATH})",
-    )
+    add_stats_socket(parser)
     return parser
 
 

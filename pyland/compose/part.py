@@ -40,7 +40,7 @@ class Part:
     near: Mapping[int, int] | None = None
     """For a policy that sets the machine's domains itself: by CPU, the `domain_queue` in which a
     task waits that ran there last. It may change at any time. The domains that the part's policy
-    sets have no effect then, nor have `spill`, `rank`, `preempt` and `direct`."""
+    sets, `spill`, `rank`, `preempt` and `direct` have no effect then."""
     folder: str = "/"
     """The absolute path where a module or a relative file is looked for."""
 

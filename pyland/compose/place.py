@@ -33,7 +33,7 @@ _tokens = count(1)
 
 
 class ForgottenTasksError(Exception):
-    """The policy was shown tasks, and neither decided nor kept them."""
+    """The policy was shown tasks, and did not decide or keep them."""
 
 
 class Place:
