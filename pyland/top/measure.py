@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from datetime import datetime
@@ -27,19 +28,22 @@ class Measure:
         """The first look has no rates."""
         self._feed = feed
         self._machine, self._tasks = Machine(), Tasks()
+        self._always = {os.getpid()}
 
     def look(self, choices: Choices) -> Seen:
         """What was seen since the last look."""
         asked = self._feed.ask(latency=choices.page == LATENCY_PAGE)
         budget_s = BUDGET_S * choices.interval_s
         self._tasks.budget_s = min(max(budget_s, _BUDGET_MIN_S), _BUDGET_MAX_S)
-        self._tasks.look()
+        self._tasks.look(first=self._always)
         active = self._tasks.active
         filtered = bool(choices.process or choices.cgroup)
         tasks = [*self._tasks.known.values()] if filtered else active
         self._tasks.know_cgroups(tasks if choices.cgroup else active, time.monotonic())
         statistics, trouble = self._feed.answer(asked, _ANSWER_WITHIN_S)
-        decides = self._tasks.known.get(statistics.worker_pid) if statistics else None
+        worker_pid = statistics.worker_pid if statistics else 0
+        self._always = {os.getpid(), worker_pid} - {0}
+        decides = self._tasks.known.get(worker_pid)
         for task in active:
             task.decides = task is decides
         machine = _with_tasks(self._machine.look(decides), active)
@@ -49,6 +53,7 @@ class Measure:
             tasks=tuple(tasks),
             nr_tasks=len(self._tasks.known),
             nr_read=self._tasks.nr_read,
+            knows_all=self._tasks.rounds > 0,
             statistics=statistics,
             trouble=trouble,
             scheduler="" if statistics else _scheduler(),

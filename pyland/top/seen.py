@@ -21,9 +21,12 @@ class Seen:
     nr_tasks: int = 0
     """How many tasks are known, also those that are not in `tasks`."""
     nr_read: int = 0
+    """How many of them were read for this frame; the others have older figures."""
     statistics: Statistics | None = None
     """None while there is no server."""
     trouble: str = ""
     """Why there are no statistics."""
     scheduler: str = ""
     """The scheduler that the kernel has loaded, if there are none; empty for the kernel's own."""
+    knows_all: bool = False
+    """True if there was time to read each task once."""

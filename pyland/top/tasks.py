@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """How long each task waits for a CPU, from /proc, within a bounded CPU time for each look.
 
+A slow machine has no time for all tasks. Each look reads some tasks in any case: the busiest, those
+active ones that were not read for longest, and the next ones of a round through all tasks.
+
 The kernel adds up how long a task has waited (`/proc/TID/schedstat`), but only when the wait is
 over. A task that is runnable and has not run between two looks waits since the first of them.
 """
 
 from __future__ import annotations
 
+import heapq
 import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 BUDGET_S = 0.008
@@ -18,6 +23,13 @@ BUDGET_S = 0.008
 
 _HOT_PART = 0.6
 """The part of the budget for these; the rest goes on with the round through all tasks."""
+_FIRST_LOOK = 4
+"""The first look has so many times the budget: the sooner a task is known, the sooner it has rates.
+"""
+_BUSIEST, _ACTIVE_LEAST, _ROUND_LEAST = 8, 12, 8
+"""The tasks that a look reads at least, whatever that takes: the busiest, the active ones with
+these, and those of the round. On a virtual machine the host may take the whole budget away before
+the first task is read."""
 _COOLS_AFTER = 3
 """Looks without a run after which a sleeping task waits for its turn in the round."""
 _FORGET_ROUNDS = 2
@@ -87,22 +99,23 @@ class Tasks:
         self._walk = self._all_tasks()
         self._hot: set[int] = set()
 
-    def look(self, now_s: float | None = None) -> None:
-        """Read as many tasks as the budget allows, the active ones first."""
+    def look(self, now_s: float | None = None, first: Iterable[int] = ()) -> None:
+        """Read as many tasks as the budget allows, and at least some: the active ones first.
+
+        The processes of `first` are read in any case, before all others.
+        """
         now_s = time.monotonic() if now_s is None else now_s
         begin_s = time.thread_time()
-        self.nr_read = 0
+        budget_s = self.budget_s if self.known else self.budget_s * _FIRST_LOOK
         read: set[int] = set()
-        until_s = begin_s + self.budget_s * _HOT_PART
-        # Those that were not read for longest come first, if there is no time for all.
-        hot = sorted(self._hot, key=lambda tid: self.known[tid]._at_s)
-        for tid in hot:
-            if time.thread_time() > until_s:
+        for pid in first:
+            read.add(pid)
+            self._read(pid, pid, now_s)
+        self._read_active(read, begin_s + budget_s * _HOT_PART, now_s)
+        until_s = begin_s + budget_s
+        for nr in count():
+            if nr >= _ROUND_LEAST and time.thread_time() >= until_s:
                 break
-            read.add(tid)
-            self._read(self.known[tid].pid, tid, now_s)
-        until_s = begin_s + self.budget_s
-        while time.thread_time() < until_s:
             found = next(self._walk)
             if found is None:  # the end of a round: another begins with the next look
                 break
@@ -110,6 +123,18 @@ class Tasks:
                 read.add(found[1])
                 self._read(*found, now_s)
         self.nr_read = len(read & self.known.keys())
+
+    def _read_active(self, read: set[int], until_s: float, now_s: float) -> None:
+        """Read the busiest tasks, and then those active ones that were not read for longest."""
+        active = [self.known[tid] for tid in self._hot - read]
+        busiest = heapq.nlargest(_BUSIEST, active, lambda one: one.cpu_share + one.wait_share)
+        chosen = {one.tid for one in busiest}
+        others = sorted((one for one in active if one.tid not in chosen), key=lambda o: o._at_s)
+        for nr, one in enumerate((*busiest, *others)):
+            if nr >= _ACTIVE_LEAST and time.thread_time() > until_s:
+                break
+            read.add(one.tid)
+            self._read(one.pid, one.tid, now_s)
 
     @property
     def active(self) -> list[TaskSeen]:
@@ -133,9 +158,12 @@ class Tasks:
                 return
 
     def _all_tasks(self) -> Iterator[tuple[int, int] | None]:
-        """All processes and tasks, again and again; None at the end of each round."""
+        """All processes and tasks, again and again; None at the end of each round.
+
+        The newest come first: those of the kernel have the lowest numbers, and do the least.
+        """
         while True:
-            for pid in self._numbers(self._proc):
+            for pid in sorted(self._numbers(self._proc), reverse=True):
                 for tid in self._numbers(f"{self._proc}/{pid}/task"):
                     yield pid, tid
             self.rounds += 1

@@ -93,4 +93,13 @@ def _count(
     told = f"{nr_found} tasks {kind}"
     if nr_shown < nr_found:
         told += f", {first + 1} to {first + nr_shown} shown"
-    return line(Piece(f"{told}; {seen.nr_read} of {seen.nr_tasks} read in this interval", DIM))
+    return line(Piece(f"{told}; {_read_of_all(seen)}", DIM))
+
+
+def _read_of_all(seen: Seen) -> str:
+    """Whether tasks may be missing, or have figures of an earlier interval."""
+    if not seen.knows_all:
+        return f"partial: {seen.nr_tasks} found so far"
+    if seen.nr_read < seen.nr_tasks:
+        return f"partial: {seen.nr_read} of {seen.nr_tasks} read in this interval"
+    return f"all {seen.nr_tasks} read"

@@ -118,6 +118,36 @@ def test_all_tasks_come_with_any_budget() -> None:
             thread.join()
 
 
+def test_without_any_time_the_busiest_are_read_and_the_others_in_turn(proc: Proc) -> None:
+    """A host may take the whole budget of a virtual machine away before the first task is read."""
+    tasks = Tasks(proc.path, budget_s=0)
+    numbers = range(1, 101)
+    last_read = dict.fromkeys(numbers, 0.0)
+    gaps = dict.fromkeys(numbers, 0.0)
+
+    def look(now_s: float) -> None:
+        for tid in numbers:  # all of them run; the first five ten times as much
+            proc.set(tid, int(now_s * (10**7 if tid <= 5 else 10**6)), 0, int(now_s))
+        tasks.look(now_s, first=[77])
+        for tid, one in tasks.known.items():
+            if one._at_s == now_s:
+                gaps[tid] = max(gaps[tid], now_s - last_read[tid])
+                last_read[tid] = now_s
+
+    look(100.0)
+    assert 0 < tasks.nr_read < 20
+    for second in range(101, 130):
+        look(float(second))
+        assert tasks.nr_read <= 21
+    assert tasks.known.keys() == set(numbers)
+    assert tasks.rounds >= 1
+    gaps = dict.fromkeys(numbers, 0.0)
+    for second in range(130, 200):
+        look(float(second))
+    assert all(gaps[tid] == 1 for tid in (*range(1, 6), 77)), "the busiest, and what must be read"
+    assert max(gaps.values()) <= 15, "each task comes in its turn"
+
+
 def test_the_machine_itself() -> None:
     """CPUs as the kernel numbers them, and times that can be."""
     machine = Machine()

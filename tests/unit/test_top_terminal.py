@@ -30,6 +30,21 @@ COMMAND = (
     PROGRAM,
     "top",
 )
+SLOW_PROGRAM = f"""
+import sys, time
+sys.path.insert(0, {str(ROOT)!r})
+from pyland.cli import main
+from pyland.top import tasks
+read = tasks.Tasks._text
+def slowly(self, name):
+    until_s = time.thread_time() + 0.001
+    while time.thread_time() < until_s:
+        pass
+    return read(self, name)
+tasks.Tasks._text = slowly
+sys.exit(main.main(sys.argv[1:]))
+"""
+"""A machine on which the budget of a look is over after four tasks."""
 LEAVES = b"\x1b[?25h"
 """What the Linux console is told when curses gives it back: show the cursor."""
 
@@ -43,6 +58,30 @@ def top(*arguments: str, columns: int = 80, rows: int = 24) -> Iterator[OnTermin
 def is_given_back(screen: OnTerminal) -> bool:
     """True if the terminal has its modes of the start, and shows its cursor."""
     return screen.mode == screen.begin and LEAVES in screen.received
+
+
+def test_a_slow_machine_has_a_list_of_the_busiest_and_says_that_it_is_partial(stats: str) -> None:
+    busy = "open('/proc/self/comm', 'w').write('busy_one')\nwhile True: pass"
+    threads = "import threading, time\nfor _ in range(60): threading.Thread(target=time.sleep, "
+    threads += "args=(100,), daemon=True).start()\nprint('begun', flush=True)\ntime.sleep(100)"
+    programs = [
+        subprocess.Popen(["nice", sys.executable, "-c", text], stdout=subprocess.PIPE)
+        for text in (busy, threads)
+    ]
+    try:
+        assert programs[1].stdout is not None
+        assert programs[1].stdout.readline() == b"begun\n"
+        slow = (sys.executable, "-c", SLOW_PROGRAM, "top", "--sort", "cpu", "--interval", "0.5")
+        with OnTerminal((*slow, "--stats-socket", stats)) as screen:
+            assert screen.shows("busy_one", "python", "partial: "), screen.text
+            assert screen.shows(" read in this interval"), screen.text
+            assert "busy_one" in screen.text
+            screen.press("q")
+            assert screen.status() == 0
+    finally:
+        for program in programs:
+            program.kill()
+            program.communicate()
 
 
 @pytest.fixture

@@ -295,3 +295,16 @@ def test_a_text_is_cut_by_its_cells() -> None:
     assert text.clean("\u4e2d\x1b", "ascii") == "\\u4e2d\\x1b"
     assert text.bar(0.5, 4) == "||  "
     assert text.bar(0.01, 4) == "|   "
+
+
+@pytest.mark.parametrize(
+    ("nr_read", "knows_all", "told"),
+    [
+        (5, True, "all 5 read"),
+        (3, True, "partial: 3 of 5 read in this interval"),
+        (5, False, "partial: 5 found so far"),
+    ],
+)
+def test_a_partial_list_is_called_so(nr_read: int, knows_all: bool, told: str) -> None:
+    text = shown(seen(nr_read=nr_read, knows_all=knows_all), Choices())
+    assert f"1 tasks ran or waited; {told}" in text
