@@ -41,6 +41,7 @@ enum pyland_traced_for {
 
 enum pyland_trace_limits {
 	PYLAND_TRACE_SLOT = 32,		/* bytes of an event */
+	PYLAND_TRACE_NOTE = 512,	/* bytes of an escaped note at most */
 	PYLAND_TRACE_LENGTHS = 512,	/* queues whose lengths are read at once */
 };
 

@@ -54,6 +54,7 @@ struct pyland_trace_writer *pyland_trace_writer(int file, unsigned int nr_cpus,
 						unsigned long long memory, const char *topology);
 int pyland_trace_policy(struct pyland_trace_writer *w, const char *name);
 int pyland_trace_task(struct pyland_trace_writer *w, const struct pyland_trace_task *task);
+int pyland_trace_command(struct pyland_trace_writer *w, int pid, const char *command);
 int pyland_trace_drain(struct pyland_trace_writer *w, const struct pyland_trace_rings *rings,
 		       unsigned long long until_ns);
 int pyland_trace_flush(struct pyland_trace_writer *w);
@@ -61,9 +62,15 @@ int pyland_trace_write_past(struct pyland_trace_writer *w);
 unsigned long long pyland_trace_latency(struct pyland_trace_writer *w, double share);
 int pyland_trace_counter(struct pyland_trace_writer *w, const char *name, const char *unit,
 			 unsigned long long time_ns, long long value);
+int pyland_trace_gauge(struct pyland_trace_writer *w, const char *name, const char *unit,
+		       unsigned long long time_ns, double value);
 const struct pyland_trace_totals *pyland_trace_totals(struct pyland_trace_writer *w);
 int pyland_trace_end(struct pyland_trace_writer *w, const char *why);
 void pyland_trace_close(struct pyland_trace_writer *w);
+
+/* trace_events.c */
+int pyland_trace_note(struct pyland_trace_writer *w, unsigned long long time_ns, int pid,
+		      const char *text);
 
 /* cffi: end */
 

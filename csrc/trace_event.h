@@ -9,11 +9,11 @@ enum { TYPE_BEGIN = 1, TYPE_END = 2, TYPE_INSTANT = 3 };
 
 /* Names of annotations, by their numbers. */
 enum { ARG_TASK = 1, ARG_PID, ARG_KEY, ARG_SLICE, ARG_QUEUE, ARG_WHY, ARG_DELAY, ARG_LOST,
-       ARG_TASKS_LOST, ARG_DROPPED, ARG_END, NR_ARGS };
+       ARG_TASKS_LOST, ARG_DROPPED, ARG_END, ARG_NOTE, NR_ARGS };
 
 /* Names of events: first those that every policy has, then those with the policy's name. */
 enum { EVENT_RUNS = PYLAND_TRACED_KINDS, EVENT_RUNS_UNDECIDED, EVENT_OPEN, EVENT_TRACE,
-       NR_EVENTS };
+       EVENT_NOTE, NR_EVENTS };
 
 /* What an event says besides its name: interned texts, and numbers. */
 struct event {
@@ -22,6 +22,7 @@ struct event {
 	unsigned int nr_texts, nr_numbers;
 	struct { unsigned int arg, text; } texts[4];
 	struct { unsigned int arg; unsigned long long value; } numbers[6];
+	const char *note;		/* a text that is not interned: there is no end of them */
 	unsigned long long flow;
 	int flow_ends;
 };

@@ -112,6 +112,30 @@ void event_run(struct pyland_trace_writer *w, unsigned int cpu, unsigned long lo
 	put_event(w, &event);
 }
 
+/*
+ * What the policy notes about a task at this time. @text is printable, and has at most
+ * PYLAND_TRACE_NOTE bytes.
+ */
+int pyland_trace_note(struct pyland_trace_writer *w, unsigned long long time_ns, int pid,
+		      const char *text)
+{
+	struct event event = {
+		.time_ns = time_ns,
+		.type = TYPE_INSTANT,
+		.track = TRACK_NOTES,
+		.name = EVENT_NOTE,
+		.note = text,
+	};
+	int ret = writer_begins(w, time_ns);
+
+	if (ret || !thread_of(w, pid) || strlen(text) > PYLAND_TRACE_NOTE)
+		return ret;
+	add_text(&event, ARG_TASK, name_of_thread(w, pid));
+	add_number(&event, ARG_PID, pid);
+	put_event(w, &event);
+	return 0;
+}
+
 /* The whole trace is an event: in one that was cut off, it has no end. */
 void event_trace_begins(struct pyland_trace_writer *w, unsigned long long time_ns)
 {

@@ -22,6 +22,7 @@ static const char *const args[NR_ARGS] = {
 	[ARG_TASKS_LOST] = "new tasks and names lost",
 	[ARG_DROPPED] = "bytes dropped from memory",
 	[ARG_END] = "ended because",
+	[ARG_NOTE] = "note",
 };
 
 /* Names of events that every policy has. */
@@ -35,6 +36,7 @@ static const char *const events[NR_EVENTS] = {
 	[EVENT_RUNS_UNDECIDED] = "runs undecided",
 	[EVENT_OPEN] = "queued with an open question",
 	[EVENT_TRACE] = "trace",
+	[EVENT_NOTE] = "the policy notes",
 };
 
 /* Names of events with the name of the policy. */
@@ -154,6 +156,12 @@ void put_event(struct pyland_trace_writer *w, const struct event *e)
 		put_number(b, 1, e->texts[i].arg);
 		put_number(b, 17, TEXTS + e->texts[i].text);
 		put_message_end(b, arg, 1);
+	}
+	if (e->note) {
+		arg = put_message(b, 4, 2);
+		put_number(b, 1, ARG_NOTE);
+		put_text(b, 6, e->note);
+		put_message_end(b, arg, 2);
 	}
 	for (unsigned int i = 0; i < e->nr_numbers; i++) {
 		arg = put_message(b, 4, 1);

@@ -35,13 +35,46 @@ static void escape(char text[NAME_TEXT], const char *bytes, size_t length)
 	text[end] = 0;
 }
 
-static unsigned int hash(const char *text)
+static void mix(uint64_t v[4])
 {
-	unsigned int h = 2166136261u;
+#define ROTATE(x, bits) ((x) << (bits) | (x) >> (64 - (bits)))
+	v[0] += v[1];
+	v[1] = ROTATE(v[1], 13) ^ v[0];
+	v[0] = ROTATE(v[0], 32);
+	v[2] += v[3];
+	v[3] = ROTATE(v[3], 16) ^ v[2];
+	v[0] += v[3];
+	v[3] = ROTATE(v[3], 21) ^ v[0];
+	v[2] += v[1];
+	v[1] = ROTATE(v[1], 17) ^ v[2];
+	v[2] = ROTATE(v[2], 32);
+#undef ROTATE
+}
 
-	while (*text)
-		h = (h ^ (unsigned char)*text++) * 16777619u;
-	return h;
+/*
+ * SipHash-1-3 with a key of this trace's own: with a hash that is known a task could give itself
+ * names that all have one place, and each look for a name would take long.
+ */
+static unsigned int hash(const struct pyland_trace_writer *w, const char *text)
+{
+	uint64_t v[4] = { w->hash_key[0] ^ 0x736f6d6570736575, w->hash_key[1] ^ 0x646f72616e646f6d,
+			  w->hash_key[0] ^ 0x6c7967656e657261, w->hash_key[1] ^ 0x7465646279746573 };
+	size_t length = strlen(text);
+	uint64_t word;
+
+	for (size_t i = 0; i <= length; i += 8) {
+		size_t left = length - i;
+
+		word = left < 8 ? (uint64_t)length << 56 : 0;
+		memcpy(&word, text + i, left < 8 ? left : 8);
+		v[3] ^= word;
+		mix(v);
+		v[0] ^= word;
+	}
+	v[2] ^= 0xff;
+	for (unsigned int i = 0; i < 3; i++)
+		mix(v);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
 /* The place of a name, + 1. When the table is full, the last place stands for all further names. */
@@ -51,7 +84,7 @@ unsigned int name_of_bytes(struct pyland_trace_writer *w, const char *bytes, siz
 	unsigned int at;
 
 	escape(text, bytes, length);
-	for (at = hash(text) % (2 * NAMES_MAX); w->hashed[at]; at = (at + 1) % (2 * NAMES_MAX))
+	for (at = hash(w, text) % (2 * NAMES_MAX); w->hashed[at]; at = (at + 1) % (2 * NAMES_MAX))
 		if (!strcmp(w->names[w->hashed[at] - 1].text, text))
 			return w->hashed[at];
 	if (w->nr_names >= NAMES_MAX - 1) {
@@ -60,6 +93,19 @@ unsigned int name_of_bytes(struct pyland_trace_writer *w, const char *bytes, siz
 	}
 	strcpy(w->names[w->nr_names].text, text);
 	return w->hashed[at] = ++w->nr_names;
+}
+
+/*
+ * The command of a process, without its arguments. The writer does not read it: that takes memory
+ * of the process, which may be on a disk that does not answer.
+ */
+int pyland_trace_command(struct pyland_trace_writer *w, int pid, const char *command)
+{
+	struct thread *t = thread_of(w, pid);
+
+	if (t && *command)
+		t->command = name_of_bytes(w, command, NAME_TEXT);
+	return 0;
 }
 
 static size_t read_file(const char *path, char *bytes, size_t size)
@@ -158,21 +204,15 @@ void put_process_tree(struct pyland_trace_writer *w, struct buffer *b, unsigned 
 	tree = put_message(b, 2, 4);
 	while ((entry = readdir(folder))) {
 		int pid = isdigit((unsigned char)*entry->d_name) ? atoi(entry->d_name) : 0;
-		char path[64], command[256], text[NAME_TEXT];
-		size_t begin, length;
+		struct thread *t = pid ? thread_of(w, pid) : NULL;
+		size_t begin;
 
-		if (!pid || !thread_of(w, pid))
+		if (!t)
 			continue;
-		snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
-		length = read_file(path, command, sizeof(command));
 		begin = put_message(b, 1, 2);
 		put_number(b, 1, pid);
 		put_number(b, 2, parent_of(pid));
-		escape(text, command, length);
-		if (length)
-			put_text(b, 3, text);
-		else
-			put_name(b, 3, w, name_of_thread(w, pid));
+		put_name(b, 3, w, t->command ? t->command : name_of_thread(w, pid));
 		put_message_end(b, begin, 2);
 		put_threads(w, b, pid);
 	}

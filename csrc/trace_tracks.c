@@ -87,6 +87,7 @@ void put_preamble(struct pyland_trace_writer *w, unsigned long long time_ns)
 	put_process_tree(w, b, time_ns);
 	put_track(b, TRACK_PYLAND, 0, "pyland", 0);
 	put_track(b, TRACK_TRACE, TRACK_PYLAND, "this trace", 0);
+	put_track(b, TRACK_NOTES, TRACK_PYLAND, "notes of the policy", 0);
 	if (w->topology)
 		put_track(b, TRACK_TOPOLOGY, 0, w->topology, 1);
 	for (unsigned int cpu = 0; cpu < w->nr_cpus; cpu++) {
@@ -131,17 +132,9 @@ static struct counter *counter_of(struct pyland_trace_writer *w, const char *nam
 	return c;
 }
 
-/*
- * The value of a counter from this time on. It is written if it has changed, and once in each
- * segment: older ones may be dropped.
- */
-int pyland_trace_counter(struct pyland_trace_writer *w, const char *name, const char *unit,
-			 unsigned long long time_ns, long long value)
+/* Begins a value of a counter, unless it is that of before; each segment has it once. */
+static int begin_value(struct pyland_trace_writer *w, struct counter *c, long long value)
 {
-	struct counter *c = counter_of(w, name, unit);
-	struct buffer *b = w->out;
-	size_t packet, event;
-
 	if (!c)
 		return pyland_fail(-ENOSPC, "more than %d counters", COUNTERS_MAX);
 	if (c->segment == w->segment && c->value == value)
@@ -150,14 +143,59 @@ int pyland_trace_counter(struct pyland_trace_writer *w, const char *name, const 
 		put_counter_track(w, c);
 	c->value = value;
 	c->segment = w->segment;
-	packet = put_message(b, 1, 2);
-	put_number(b, 8, time_ns);
-	put_number(b, 10, SEQUENCE);
-	event = put_message(b, 11, 2);
-	put_number(b, 9, 4);
-	put_number(b, 11, TRACK_COUNTER + (c - w->counters));
-	put_number(b, 30, value);
-	put_message_end(b, event, 2);
-	put_message_end(b, packet, 2);
+	return 1;
+}
+
+static size_t put_value(struct pyland_trace_writer *w, const struct counter *c,
+			unsigned long long time_ns, size_t *packet)
+{
+	size_t event;
+
+	*packet = put_message(w->out, 1, 2);
+	put_number(w->out, 8, time_ns);
+	put_number(w->out, 10, SEQUENCE);
+	event = put_message(w->out, 11, 2);
+	put_number(w->out, 9, 4);
+	put_number(w->out, 11, TRACK_COUNTER + (c - w->counters));
+	return event;
+}
+
+/*
+ * The value of a counter from this time on. It is written if it has changed, and once in each
+ * segment: older ones may be dropped.
+ */
+int pyland_trace_counter(struct pyland_trace_writer *w, const char *name, const char *unit,
+			 unsigned long long time_ns, long long value)
+{
+	struct counter *c = counter_of(w, name, unit);
+	int ret = begin_value(w, c, value);
+	size_t packet, event;
+
+	if (ret <= 0)
+		return ret;
+	event = put_value(w, c, time_ns, &packet);
+	put_number(w->out, 30, value);
+	put_message_end(w->out, event, 2);
+	put_message_end(w->out, packet, 2);
+	return 0;
+}
+
+/* The same for a number that is not whole. */
+int pyland_trace_gauge(struct pyland_trace_writer *w, const char *name, const char *unit,
+		       unsigned long long time_ns, double value)
+{
+	struct counter *c = counter_of(w, name, unit);
+	size_t packet, event;
+	long long bits;
+	int ret;
+
+	memcpy(&bits, &value, sizeof(bits));
+	ret = begin_value(w, c, bits);
+	if (ret <= 0)
+		return ret;
+	event = put_value(w, c, time_ns, &packet);
+	put_fixed64(w->out, 44, bits);
+	put_message_end(w->out, event, 2);
+	put_message_end(w->out, packet, 2);
 	return 0;
 }

@@ -20,11 +20,12 @@
 
 /* Packets that tracks belong to, and the tracks. */
 enum { SEQUENCE = 1 };
-enum { TRACK_PYLAND = 1, TRACK_TRACE = 2, TRACK_TOPOLOGY = 3, TRACK_CPU = 1000,
+enum { TRACK_PYLAND = 1, TRACK_TRACE = 2, TRACK_TOPOLOGY = 3, TRACK_NOTES = 4, TRACK_CPU = 1000,
        TRACK_COUNTER = 100000 };
 
 struct thread {
 	unsigned int name;		/* its place in `names`, + 1; 0: not known */
+	unsigned int command;		/* the same of the process's command; 0: as the thread */
 	int tgid;			/* 0: not known */
 	unsigned int running;		/* on a CPU now */
 	unsigned int held;
@@ -99,6 +100,7 @@ struct pyland_trace_writer {
 	struct name *names;
 	unsigned int nr_names;
 	unsigned int *hashed;		/* places of names, + 1 */
+	unsigned long long hash_key[2];	/* no task can choose names of one place */
 	struct counter *counters;
 	unsigned int nr_counters;
 	char policies[POLICIES_MAX][NAME_TEXT];

@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--policy-numbers",
         action="store_true",
-        help="also a line with the policy's own gauges and counters",
+        help="also lines with the policy's own gauges and counters, and its notes about tasks",
     )
     add_stats_socket(parser)
     return parser

@@ -5,9 +5,10 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from pyland.cli.parser import Parser
+from pyland.cli.parser import Parser, add_stats_socket
 from pyland.errors import ScheduleError, UsageError
 from pyland.output.printing import say
+from pyland.stats.places import DEFAULT_PATH, Places
 from pyland.trace.options import RING_BYTES, Options, When, parse_size
 
 
@@ -43,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="write nothing until the wakeup latency of the last second is above a limit, such as "
         "'p99>5ms'; then also what happened before (p50, p90, p99, p99.9 or max; us, ms or s)",
     )
+    add_stats_socket(parser)
     return parser
 
 
@@ -54,6 +56,7 @@ def command(arguments: Sequence[str]) -> int:
         seconds=options.seconds,
         ring_bytes=parse_size(options.ring) if options.ring else RING_BYTES,
         when=When.parse(options.when) if options.when else None,
+        stats_path=Places(options.stats_socket).stats_path or DEFAULT_PATH,
     )
     if os.geteuid():
         raise UsageError("a trace shows all users' tasks, and needs root: run it with sudo")

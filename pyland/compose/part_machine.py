@@ -11,6 +11,7 @@ from pyland.compose.part_domains import PartDomains
 from pyland.domains import DomainSettings
 from pyland.machine import CpuState, Machine
 from pyland.stats.numbers import NAME_MAX
+from pyland.task import Task
 from pyland.timers import Call, Timer
 from pyland.topology import Topology
 
@@ -161,6 +162,10 @@ class PartMachine(Machine):
     def count(self, name: str, by: int = 1) -> None:
         """The counter appears with the part's name before its own."""
         self._whole.count(self._full_names.get(name) or self._full_name(name), by)
+
+    def note(self, task: Task | int, text: str) -> None:
+        """A task belongs to one part: the note is the whole machine's."""
+        self._whole.note(task, text)
 
     def name_class(self, number: int, name: str) -> None:
         """The class is named for the whole machine, with the part's name before its own."""

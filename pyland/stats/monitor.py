@@ -13,14 +13,17 @@ from typing import Any
 from pyland.errors import UsageError
 from pyland.output.printing import as_json
 from pyland.stats.client import Client, NoServerError
+from pyland.stats.notes import NOTES_MAX, TEXT_MAX
 from pyland.stats.numbers import GAUGE_MAX
 from pyland.stats.places import DEFAULT_PATH
-from pyland.stats.table import COLUMNS, Table, policy_line
+from pyland.stats.table import COLUMNS, Table, notes_line, policy_line
 
 _AGAIN_S = 1.0
 """Seconds between two tries to reach a server."""
 _SOON_S = 3.0
 """Seconds without a server before it is told: a restart of pyland takes less."""
+_SHOWN_MAX = 10 * TEXT_MAX
+"""The most characters of an escaped note."""
 _WANTED = (*(name for _, name in COLUMNS), "delay_ns")
 
 
@@ -33,7 +36,7 @@ class Monitor:
     json: bool = False
     """For programs: an object a line, with all fields and the time."""
     policy_numbers: bool = False
-    """Also a line with the policy's own numbers."""
+    """Also a line with the policy's own numbers, and one with its notes about tasks."""
     option: str = "--interval"
     """The option that set the interval, for messages."""
 
@@ -71,24 +74,32 @@ class Monitor:
             due_s = max(due_s + self.interval_s, time.monotonic())
             time.sleep(max(due_s - time.monotonic(), 0))
             found = client.request("stats")
-            if not show(self.told(found, table)):
+            wanted = self.policy_numbers and isinstance(found, dict) and found.get("policy_notes")
+            notes = client.request("stats", target="notes") if wanted else None
+            if not show(self.told(found, table, notes)):
                 return False
 
-    def told(self, found: Any, table: Table) -> str:
-        """What is shown of one answer; raises UsageError if it is not pyland's."""
+    def told(self, found: Any, table: Table, notes: Any = None) -> str:
+        """What is shown of one answer; raises UsageError if it is not pyland's.
+
+        `notes` is the answer about the policy's notes, if there is one.
+        """
         if not isinstance(found, dict) or not all(
             type(found.get(name)) is int and 0 <= found[name] < 1 << 64 for name in _WANTED
         ):
             raise UsageError(f"{self.path}: the scheduler there is not pyland")
         if self.json:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            return as_json({"time": now, "interval_s": self.interval_s, **found})
+            noted = {} if notes is None else {"notes": notes_of(notes)}
+            return as_json({"time": now, "interval_s": self.interval_s, **found, **noted})
         lines = table.lines(found)
         if self.policy_numbers:
             gauges = own_values(found.get("policy_gauges"), "policy_gauge")
             counts = own_values(found.get("policy_counts"), "policy_count")
             whole = {name: int(value) for name, value in counts.items()}
             lines.append(policy_line(gauges, whole))
+            if noted_tasks := [*notes_of(notes).items()]:
+                lines.append(notes_line(noted_tasks))
         return "\n".join(lines)
 
 
@@ -102,4 +113,20 @@ def own_values(found: object, name: str) -> Mapping[str, float]:
         if isinstance(struct, dict)
         and isinstance(value := struct.get(name), int | float)
         and abs(value) <= GAUGE_MAX
+    }
+
+
+def notes_of(found: object) -> dict[int, str]:
+    """The notes of an answer with the target `notes`, by the task's number; the newest are last.
+
+    What is no note is left out.
+    """
+    notes = found.get("notes") if isinstance(found, dict) else None
+    return {
+        one["task"]: one["note"]
+        for one in (notes[:NOTES_MAX] if isinstance(notes, list) else ())
+        if isinstance(one, dict)
+        and type(one.get("task")) is int
+        and isinstance(one.get("note"), str)
+        and 0 < len(one["note"]) <= _SHOWN_MAX
     }

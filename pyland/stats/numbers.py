@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A policy's own gauges, counters and classes: written by the policy, read by root's processes.
 
-They travel in one page of memory. The policy can write anything there, so the reader checks each
-name, limits each number, and leaves out all that is wrong.
+They travel in one page of memory, which the policy's notes about tasks follow (`notes`). The
+policy can write anything there, so the reader checks each name, limits each number, and leaves out
+all that is wrong.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ from dataclasses import dataclass, field
 from mmap import mmap
 
 from pyland.decision import NR_CLASSES
+from pyland.stats import notes
+from pyland.stats.notes import Note, PolicyNotes, SavedNotes
 
 _CELL = 64
 """Bytes of a number: its value, its kind and its name."""
 NAMES_MAX = 63
 """The most numbers of a policy; further names are left out, and counted."""
-SIZE = _CELL * (1 + NAMES_MAX)
-"""Bytes of the memory: a page, which begins with a header."""
+_PAGE = _CELL * (1 + NAMES_MAX)
+"""Bytes of the numbers: a page, which begins with a header."""
+SIZE = _PAGE + notes.SIZE
+"""Bytes of the memory: the numbers, and the notes."""
 NAME_MAX = 40
 COUNT_MAX = (1 << 63) - 1
 GAUGE_MAX = float(1 << 63)
@@ -42,6 +47,7 @@ class Saved:
     gauges: Mapping[str, int]
     counts: Mapping[str, int]
     classes: Mapping[int, int]
+    notes: SavedNotes
 
 
 class PolicyNumbers:
@@ -53,7 +59,9 @@ class PolicyNumbers:
         self.clear()
 
     def _use(self, memory: mmap | bytearray) -> None:
-        self._bytes = memoryview(memory)[:SIZE]
+        whole = self._whole = memoryview(memory)[:SIZE]
+        self._bytes = whole[:_PAGE]
+        self.notes = PolicyNotes(whole[_PAGE:])
         # A word is written by one instruction, so the reader sees the old value or the new one.
         self._floats, self._ints = self._bytes.cast("d"), self._bytes.cast("q")
         self._gauges: dict[str, int] = {}
@@ -98,7 +106,8 @@ class PolicyNumbers:
 
     def clear(self) -> None:
         """Forget all names: another policy begins."""
-        self._bytes[:] = bytes(SIZE)
+        self._bytes[:] = bytes(_PAGE)
+        self.notes.clear()
         self._gauges.clear()
         self._counts.clear()
         self._classes.clear()
@@ -106,7 +115,11 @@ class PolicyNumbers:
     def save(self) -> Saved:
         """All names and numbers."""
         return Saved(
-            bytes(self._bytes), dict(self._gauges), dict(self._counts), dict(self._classes)
+            bytes(self._bytes),
+            dict(self._gauges),
+            dict(self._counts),
+            dict(self._classes),
+            self.notes.save(),
         )
 
     def restore(self, saved: Saved) -> None:
@@ -114,14 +127,25 @@ class PolicyNumbers:
         self._bytes[:] = saved.memory
         self._gauges, self._counts = dict(saved.gauges), dict(saved.counts)
         self._classes = dict(saved.classes)
+        self.notes.restore(saved.notes)
 
     def leave_memory(self) -> None:
         """Write to memory of its own from here on: the other belongs to another policy."""
         self._use(bytearray(SIZE))
 
+    def note(self, pid: int, text: str, time_ns: int) -> None:
+        """Note a text about a task; see `Machine.note`."""
+        if not 0 < pid <= notes.PID_MAX:
+            raise ValueError(f"note({pid}, ...): a task has a number from 1 to {notes.PID_MAX}")
+        self.notes.set(pid, text, time_ns)
+
     def read(self) -> Numbers:
         """What a reader in another process would see."""
         return read(self._bytes)
+
+    def read_notes(self) -> list[Note]:
+        """The notes that a reader in another process would see."""
+        return read_notes(self._whole)
 
     def _take(self, name: str, kind: int, mine: dict[str, int], others: dict[str, int]) -> int:
         """The word for a new name; raises ValueError for a name that can never be shown."""
@@ -186,7 +210,7 @@ NONE = Numbers({}, {})
 
 def read(memory: mmap | memoryview) -> Numbers:
     """The numbers in this memory, whatever the policy has written there; never raises."""
-    header, *entries = _ENTRY.iter_unpack(memory[:SIZE])
+    header, *entries = _ENTRY.iter_unpack(memory[:_PAGE])
     gauges: dict[str, float] = {}
     counts: dict[str, int] = {}
     classes: dict[int, str] = {}
@@ -212,3 +236,13 @@ def read(memory: mmap | memoryview) -> Numbers:
             counts[name] = max(int.from_bytes(value, sys.byteorder, signed=True), 0)
     left_out = int.from_bytes(header[0], sys.byteorder, signed=True)
     return Numbers(gauges, counts, max(left_out, 0), classes)
+
+
+def read_notes(memory: mmap | memoryview, after: int = 0) -> list[Note]:
+    """The notes in this memory, by their number, of those above `after`; never raises."""
+    return notes.read(memory, _PAGE, after)
+
+
+def nr_notes(memory: mmap | memoryview) -> int:
+    """How many notes the policy has written since it began, whatever is in the memory."""
+    return notes.number_of(memory, _PAGE)

@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from pyland.output.printing import escape
 from pyland.stats.counters import COUNTERS
 from pyland.stats.distribution import MEASURES, bucket_limit
 from pyland.stats.histograms import Kept
+from pyland.stats.notes import Note
 from pyland.stats.snapshot import Snapshot, Source
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 HEAD_MAX = 8192
 """The most bytes of a request: its first line and its headers."""
+NOTED_MAX = 16
+"""The most texts of notes that have a series of their own."""
 
+_OTHERS = "(others)"
 _PATHS = (b"/", b"/metrics")
 _END = b"\r\n\r\n"
 _NS = "_ns"
@@ -37,12 +43,17 @@ def build_labels() -> dict[str, str]:
     return {"version": known, "python": platform.python_version(), "kernel": os.uname().release}
 
 
-def text(now: Snapshot, build: Mapping[str, str]) -> str:
-    """All metrics. Times are in seconds, as OpenMetrics wants it."""
-    return "".join(f"{line}\n" for line in _lines(now, build))
+def text(
+    now: Snapshot, build: Mapping[str, str], noted: Mapping[str, int] = MappingProxyType({})
+) -> str:
+    """All metrics. Times are in seconds, as OpenMetrics wants it.
+
+    `noted` says how many tasks have each note of the policy.
+    """
+    return "".join(f"{line}\n" for line in _lines(now, build, noted))
 
 
-def _lines(now: Snapshot, build: Mapping[str, str]) -> Iterator[str]:
+def _lines(now: Snapshot, build: Mapping[str, str], noted: Mapping[str, int]) -> Iterator[str]:
     yield from _family("pyland_build", "info", "the versions that run")
     yield f"pyland_build_info{_labels(build)} 1"
     yield from _family("pyland_policy", "info", "the policy that decides")
@@ -64,9 +75,27 @@ def _lines(now: Snapshot, build: Mapping[str, str]) -> Iterator[str]:
     yield from _family("pyland_policy_count", "counter", "a counter of the policy's own")
     for name, count in now.own.counts.items():
         yield f"pyland_policy_count_total{_labels({'policy': now.policy, 'name': name})} {count}"
+    yield from _family("pyland_policy_notes", "counter", "notes of the policy about tasks")
+    yield f"pyland_policy_notes_total{_labels({'policy': now.policy})} {now.nr_notes}"
+    yield from _family("pyland_policy_noted_tasks", "gauge", "tasks with this note of the policy")
+    for note, number in noted.items():
+        labels = _labels({"policy": now.policy, "note": note})
+        yield f"pyland_policy_noted_tasks{labels} {number}"
     if now.by_class:
         yield from _histograms(now.by_class)
     yield "# EOF"
+
+
+def noted_tasks(notes: Iterable[Note]) -> dict[str, int]:
+    """How many tasks have each note; all but the most frequent notes are counted together.
+
+    The texts are escaped: two that look the same would be two series of one name.
+    """
+    counted = Counter(escape(note.text) for note in notes if note.text).most_common()
+    found = dict(counted[:NOTED_MAX])
+    if others := sum(number for _, number in counted[NOTED_MAX:]):
+        found[_OTHERS] = found.get(_OTHERS, 0) + others
+    return found
 
 
 def _histograms(by_class: Mapping[str, Kept]) -> Iterator[str]:
@@ -145,7 +174,8 @@ class Session:
             return self._answer("405 Method Not Allowed", "", more="Allow: GET, HEAD\r\n")
         if target.partition(b"?")[0] not in _PATHS:
             return self._answer("404 Not Found", "the metrics are at /metrics\n")
-        body = text(self._source.snapshot(), self._build)
+        noted = noted_tasks(self._source.notes())
+        body = text(self._source.snapshot(), self._build, noted)
         return self._answer("200 OK", body, kind=CONTENT_TYPE, head_only=method == b"HEAD")
 
     def close(self) -> None:

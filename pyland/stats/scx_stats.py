@@ -7,7 +7,8 @@ A request and its answer are one line of JSON each: `{"req": "stats", "args": {}
 
 `stats` with the target `latency` has the histograms of the time between a connection's first such
 request and its last; BPF keeps them only as long as such a connection is open. With `by` it also
-has those of each class, cgroup, comm or queue.
+has those of each class, cgroup, comm or queue. With the target `notes` it has the policy's notes
+about tasks: those with a number above `after`, or all.
 """
 
 from __future__ import annotations
@@ -75,6 +76,10 @@ def meta() -> dict[str, Any]:
         "datum": "u64",
         "desc": "times the policy set a number of its own that found no room, from its start on",
     }
+    fields["policy_notes"] = {
+        "datum": "u64",
+        "desc": "notes that the policy has written about tasks, from its start on",
+    }
     structs = {
         "policy_gauges": ("PolicyGauge", "policy_gauge", "float", "a gauge of the policy's own"),
         "policy_counts": ("PolicyCount", "policy_count", "u64", "a counter of the policy's own"),
@@ -122,6 +127,7 @@ def statistics(now: Snapshot, before: Snapshot) -> dict[str, Any]:
         "policy": now.policy,
         "worker_pid": now.worker_pid,
         "policy_names_left_out": own.left_out,
+        "policy_notes": now.nr_notes,
         "policy_gauges": {name: {"policy_gauge": value} for name, value in own.gauges.items()},
         "policy_counts": {name: {"policy_count": value} for name, value in own.counts.items()},
     }
@@ -171,6 +177,8 @@ class Session:
                 target = request["args"].get("target", "top")
                 if target == "latency":
                     return self._latency(request["args"].get("by", ""))
+                if target == "notes":
+                    return self._notes(request["args"].get("after", "0"))
                 if target != "top":
                     raise ValueError(f'unknown stat target "{_told(target)}"')
                 now = self._source.snapshot()
@@ -178,6 +186,18 @@ class Session:
                 return statistics(now, before)
             case name:
                 raise ValueError(f'unknown command "{_told(name)}"')
+
+    def _notes(self, after: str) -> Any:
+        if not (after.isascii() and after.isdecimal() and len(after) < 20):
+            raise ValueError(f'"after" is the number of a note, and not "{_told(after)}"')
+        notes = self._source.notes(int(after))
+        return {
+            "policy": self._source.policy,
+            "notes": [
+                {"number": n.number, "task": n.pid, "time_ns": n.time_ns, "note": escape(n.text)}
+                for n in notes
+            ],
+        }
 
     def _latency(self, by: str) -> Any:
         kind = None

@@ -12,6 +12,7 @@ from pyland.stats import numbers
 from pyland.stats.counters import Counters
 from pyland.stats.distribution import By
 from pyland.stats.histograms import Histograms, Kept, shown_key
+from pyland.stats.notes import Note
 from pyland.stats.numbers import Numbers
 
 _FRESH_S = 0.01
@@ -31,6 +32,8 @@ class Snapshot:
     nr_cpus: int
     worker_pid: int
     """The process that decides."""
+    nr_notes: int
+    """How many notes about tasks the policy has written."""
     by_class: Mapping[str, Kept] = field(default_factory=dict)
     """The histograms by the class's name, from the start on; empty unless they are always kept."""
 
@@ -59,10 +62,20 @@ class Source:
             own = numbers.read(self._own)
             by_class = self._by_class(own) if self.histograms.always else {}
             self._latest = Snapshot(
-                counts, own, self.policy, self._nr_cpus, self.counters.pid, by_class
+                counts,
+                own,
+                self.policy,
+                self._nr_cpus,
+                self.counters.pid,
+                numbers.nr_notes(self._own),
+                by_class,
             )
             self._read_s = now_s
         return self._latest
+
+    def notes(self, after: int = 0) -> list[Note]:
+        """The policy's notes about tasks with a number above `after`."""
+        return numbers.read_notes(self._own, after)
 
     def class_names(self) -> Mapping[int, str]:
         """The policy's names of its classes."""

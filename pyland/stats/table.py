@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pyland.output.printing import escape
 
 _HEADER_EVERY = 20
 """Rows between two headers."""
+_NOTES_SHOWN = 8
 COLUMNS = (
     ("run", "running"),
     ("held", "held"),
@@ -52,3 +53,10 @@ def policy_line(gauges: Mapping[str, float], counts: Mapping[str, int]) -> str:
     told = [f"{name} {value:g}" for name, value in gauges.items()]
     told += [f"{name} +{value}" for name, value in counts.items()]
     return escape(f"  policy: {', '.join(told) or 'no numbers of its own'}")
+
+
+def notes_line(notes: Sequence[tuple[int, str]]) -> str:
+    """The newest notes about tasks in one line; each is the task's number and a text."""
+    told = [f"{pid} {text!r}" for pid, text in reversed(notes)]
+    more = f", and {len(told) - _NOTES_SHOWN} more" if len(told) > _NOTES_SHOWN else ""
+    return escape(f"  noted: {', '.join(told[:_NOTES_SHOWN])}{more}")

@@ -21,7 +21,7 @@ from pyland.output import printing
 from pyland.output.outlet import Outlet
 from pyland.stats import numbers
 from pyland.stats.counters import Counters, grown
-from pyland.stats.table import Table, policy_line
+from pyland.stats.table import Table, notes_line, policy_line
 from pyland.supervisor import descendants
 
 _START = "\x01"
@@ -217,5 +217,7 @@ class _Rows:
         if self._own:
             own_grown = own.since(before[1])
             lines.append(policy_line(own_grown.gauges, own_grown.counts))
+            if noted := [(n.pid, n.text) for n in numbers.read_notes(self._own) if n.text]:
+                lines.append(notes_line(noted))
         self._write(printing.encode("\n".join(lines)))
         self._before = counts, own

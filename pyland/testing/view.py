@@ -89,3 +89,8 @@ class OfflineView(Machine):
     def numbers(self) -> Numbers:
         """The policy's own gauges and counters, as statistics and metrics would show them."""
         return self._numbers.read()
+
+    @property
+    def notes(self) -> dict[int, str]:
+        """The policy's notes, by the task's `pid`, as statistics would show them."""
+        return {one.pid: one.text for one in self._numbers.read_notes() if one.text}

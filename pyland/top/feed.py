@@ -11,6 +11,7 @@ from typing import Any
 
 from pyland.errors import UsageError
 from pyland.stats.client import Client, NoServerError
+from pyland.stats.monitor import notes_of
 from pyland.top.statistics import Histogram, Statistics, checked, histograms
 
 _TIMEOUT_S = 5.0
@@ -85,7 +86,8 @@ class Feed:
             found: Any = client.request("stats")
             now_s = time.monotonic()
             latest = checked(found, now_s - at_s, self.path)
-            self._tell(replace(latest, histograms=self._histograms()), "")
+            notes = notes_of(client.request("stats", target="notes")) if latest.nr_notes else {}
+            self._tell(replace(latest, notes=notes, histograms=self._histograms()), "")
             at_s = now_s
 
     def _histograms(self) -> tuple[Histogram, ...] | None:

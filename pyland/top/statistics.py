@@ -57,6 +57,10 @@ class Statistics:
     """By their growth in the interval."""
     worker_pid: int = 0
     """The process that decides; 0 if the server does not say."""
+    nr_notes: int = 0
+    """How many notes about tasks the policy has written."""
+    notes: Mapping[int, str] = field(default_factory=dict)
+    """The policy's notes, by the task's number; empty if the server has none."""
     histograms: Sequence[Histogram] | None = None
     """What was counted from when they were first asked for; None if they were not, or are not
     kept by this server."""
@@ -95,6 +99,7 @@ def checked(found: object, interval_s: float, path: Path) -> Statistics:
         policy_gauges=_own(found.get("policy_gauges"), "policy_gauge"),
         policy_counts=_own(found.get("policy_counts"), "policy_count"),
         worker_pid=pid if _is_count(pid := found.get("worker_pid")) else 0,
+        nr_notes=nr if _is_count(nr := found.get("policy_notes")) else 0,
     )
 
 

@@ -40,7 +40,8 @@ def lines(seen: Seen, choices: Choices, screen: Screen) -> list[Line]:
     room = max(screen.rows - len(found) - 1, 1)
     first = min(choices.scrolled, max(len(tasks) - room, 0))
     shown = tasks[first : first + room]
-    found += [_task(task, screen) for task in shown]
+    notes = seen.statistics.notes if seen.statistics else {}
+    found += [_task(task, notes.get(task.tid, ""), screen) for task in shown]
     found += [()] * (room - len(shown))
     found.append(_count(seen, choices, len(tasks), first, len(shown), screen))
     return found
@@ -58,7 +59,7 @@ def _cgroup_cells(screen: Screen) -> int:
     return min(screen.columns // 4, 60)
 
 
-def _task(task: TaskSeen, screen: Screen) -> Line:
+def _task(task: TaskSeen, note: str, screen: Screen) -> Line:
     share, mean, waits = percent(task.wait_share), duration(task.mean_wait_ns), "-"
     style = WARN if task.wait_share >= _MUCH else ""
     if task.waits_s:
@@ -69,6 +70,8 @@ def _task(task: TaskSeen, screen: Screen) -> Line:
     if task.decides:
         share, mean, waits, style = "-", "-", "-", ""
         name += ", which decides"
+    if note:
+        name += f": {clean(note, screen.encoding)}"
     end = " "
     if screen.columns >= _WIDE:
         cgroup = clean(task.cgroup, screen.encoding)

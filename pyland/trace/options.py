@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from pyland.errors import UsageError
+from pyland.stats.places import DEFAULT_PATH
 
 EVENT_BYTES = 32
 """Bytes of an event in a ring: a wakeup and a switch take one each, a decision takes two."""
@@ -53,6 +55,8 @@ class Options:
     """How long; None: until the user ends it. With `when`, from then on."""
     ring_bytes: int = RING_BYTES
     when: When | None = None
+    stats_path: Path = DEFAULT_PATH
+    """Where pyland serves statistics: the policy's own numbers and notes come from there."""
 
     def __post_init__(self) -> None:
         if not self.file:

@@ -24,8 +24,10 @@ from pyland.host.checks import SCHED_EXT
 from pyland.output.printing import escape
 from pyland.supervisor.control import ask
 from pyland.topology import Topology, read_topology
+from pyland.trace.commands import read_commands
 from pyland.trace.options import Options
 from pyland.trace.output import Output
+from pyland.trace.own import OwnNumbers
 
 _OBJECT = Path(_native.__file__).with_name("trace.bpf.o")
 _ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -58,6 +60,7 @@ class Recorder:
         self._source: Any = ffi.NULL
         self._writer: Any = ffi.NULL
         self._seen = _Seen()
+        self._own = OwnNumbers(options.stats_path)
         if not _pyland_schedules():
             raise UsageError("pyland does not run here: start it first")
         topology = read_topology()
@@ -83,6 +86,8 @@ class Recorder:
         )
         if not self._writer:
             raise UsageError(_error())
+        for pid, command in read_commands().items():
+            lib.pyland_trace_command(self._writer, pid, command)
         self._seen.loads = _loads()
         if lib.pyland_trace_hook(self._source) < 0:
             raise UsageError(_error())
@@ -115,6 +120,7 @@ class Recorder:
                 filled = self._collect(last=bool(why))
                 pause_s = _next_pause(pause_s, filled)
                 self._look()
+                self._write_own()
                 if waits and options.when and not why:
                     latency_ns = lib.pyland_trace_latency(self._writer, options.when.share)
                     if latency_ns > options.when.limit_ns:
@@ -142,6 +148,19 @@ class Recorder:
             seen.loads = loads
             self._hook_again()
         self._note_policy()
+
+    def _write_own(self) -> None:
+        """Write the policy's own numbers and notes, if there are new ones."""
+        found = self._own.look()
+        if found is None:
+            return
+        for values, unit in ((found.gauges, b""), (found.rates, b"/s")):
+            for name, value in values.items():
+                text = f"policy: {name}".encode("ascii", "backslashreplace")
+                lib.pyland_trace_gauge(self._writer, text, unit, found.time_ns, value)
+        for note in found.notes:
+            if lib.pyland_trace_note(self._writer, note.time_ns, note.pid, note.text) < 0:
+                self._fail()
 
     def _hook_again(self) -> None:
         """The kernel has loaded a scheduler, or ended one."""
@@ -211,6 +230,7 @@ class Recorder:
 
     def _close(self) -> None:
         written = bool(self._writer) and lib.pyland_trace_totals(self._writer).bytes > 0
+        self._own.close()
         lib.pyland_trace_detach(self._source)
         lib.pyland_trace_close(self._writer)
         self._source = self._writer = ffi.NULL

@@ -6,6 +6,7 @@ A file that was cut off is read up to its last whole packet.
 
 from __future__ import annotations
 
+import struct
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -136,7 +137,7 @@ class Trace:
     new_tasks: dict[int, str] = field(default_factory=dict)
     renamed: dict[int, str] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
-    counters: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    counters: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     lost: dict[int, int] = field(default_factory=dict)
     """By CPU, as the end of the trace says."""
     cpus_with_losses: set[int] = field(default_factory=set)
@@ -263,8 +264,11 @@ class _Reader:
         if track not in self.trace.tracks:
             raise NotAPerfettoTraceError(f"an event on a track {track} that is not described")
         if event[9] == [4]:
-            value = event[30][0]
-            value -= 1 << 64 if value >> 63 else 0
+            if 44 in event:
+                value: float = struct.unpack("<d", event[44][0].to_bytes(8, "little"))[0]
+            else:
+                value = event[30][0]
+                value -= 1 << 64 if event[30][0] >> 63 else 0
             name = self.trace.tracks[track]
             self.trace.counters.setdefault(name, []).append((packet[8][0], value))
             return
@@ -272,9 +276,12 @@ class _Reader:
             raise NotAPerfettoTraceError("an event before the names were cleared")
         says: dict[str, int | str] = {}
         for one in map(fields, event.get(4, ())):
-            text = one.get(17)
             name = self._name(_ANNOTATIONS, one[1][0])
-            says[name] = self._name(_TEXTS, text[0]) if text else one[3][0]
+            if 6 in one:
+                says[name] = _text(one[6][0])
+            else:
+                text = one.get(17)
+                says[name] = self._name(_TEXTS, text[0]) if text else one[3][0]
         flow = event.get(47) or event.get(48) or [0]
         self.trace.events.append(
             Event(

@@ -297,6 +297,12 @@ def test_a_text_is_cut_by_its_cells() -> None:
     assert text.bar(0.01, 4) == "|   "
 
 
+def test_a_note_of_the_policy_is_beside_the_task() -> None:
+    statistics = replace(seen().statistics, notes={7: "game \x1b[2J"})  # type: ignore[type-var]
+    (row,) = (one for one in shown(seen(statistics=statistics), Choices()) if "late:" in one)
+    assert row.rstrip().endswith(" late: game \\x1b[2J")
+
+
 @pytest.mark.parametrize(
     ("nr_read", "knows_all", "told"),
     [

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -197,6 +198,49 @@ def test_counters_have_the_values_that_changed(made: Callable[..., Writer]) -> N
     for time_ns, value in ((1, 3), (2, 3), (3, -4)):
         lib.pyland_trace_counter(writer.c, b"queue: CPU 0", b"tasks", time_ns, value)
     assert writer.end().counters == {"queue: CPU 0": [(1, 3), (3, -4)]}
+
+
+def test_what_the_policy_says_of_itself(made: Callable[..., Writer]) -> None:
+    writer, rings = made(), Rings()
+    lib.pyland_trace_task(writer.c, new_task(5, b"five"))
+    rings.switch(0, 1 * MS, 0, 5)
+    writer.drain(rings)
+    for time_ns, value in ((2, 2.5), (3, 2.5), (4, -1e300)):
+        lib.pyland_trace_gauge(writer.c, b"policy: waiting", b"", time_ns, value)
+    assert lib.pyland_trace_note(writer.c, 3 * MS, 5, b"\\x1bgame") == 0
+    assert lib.pyland_trace_note(writer.c, 3 * MS, -5, b"no task") == 0
+    assert lib.pyland_trace_note(writer.c, 3 * MS, 5, b"x" * 513) == 0
+    trace = writer.end()
+    assert trace.counters == {"policy: waiting": [(2, 2.5), (4, -1e300)]}
+    (note,) = trace.named("the policy notes")
+    assert note.says == {"task": "five", "tid": 5, "note": "\\x1bgame"}
+    assert (note.time_ns, trace.tracks[note.track]) == (3 * MS, "notes of the policy")
+
+
+def test_notes_without_end_leave_room_for_names(made: Callable[..., Writer]) -> None:
+    """A hostile policy may note a new text each time; there is room for 65,536 names."""
+    writer, rings = made(), Rings()
+    rings.switch(0, 1 * MS, 0, 5)
+    writer.drain(rings)
+    for number in range(70_000):
+        lib.pyland_trace_note(writer.c, 2 * MS, 5, b"%d" % number)
+    lib.pyland_trace_task(writer.c, new_task(6, b"named", time_ns=3 * MS))
+    rings.switch(0, 4 * MS, 5, 6)
+    writer.drain(rings)
+    trace = writer.end()
+    assert trace.names["the policy notes"] == 70_000
+    assert trace.switches[-1].name == "named"
+
+
+def test_a_process_has_its_command(made: Callable[..., Writer]) -> None:
+    writer, rings = made(), Rings()
+    me = os.getpid()
+    lib.pyland_trace_command(writer.c, me, b"/bin/\x1bprogram")
+    rings.switch(0, 1 * MS, 0, me)
+    writer.drain(rings)
+    trace = writer.end()
+    assert trace.processes[me] == "/bin/\\x1bprogram"
+    assert trace.processes[1]
 
 
 def _busy(rings: Rings, writer: Writer, turns: int, begin: int = 0) -> int:
