@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pyland import Policy, Task
 from pyland.compose import Composed, Part
-from pyland.stats import numbers, openmetrics
+from pyland.stats import notes, numbers, openmetrics
 from pyland.stats.counters import TOTALS
 from pyland.stats.monitor import Monitor, notes_of
 from pyland.stats.notes import NOTES_MAX, PID_MAX, TEXT_MAX
@@ -75,7 +75,7 @@ def test_a_task_has_its_last_note(own: PolicyNumbers) -> None:
     assert (second.pid, second.text, second.time_ns) == (5, "a" * TEXT_MAX, 300)
     assert second.number > first.number
     memory = memoryview(own.notes._bytes)
-    assert numbers.notes.read(memory, 0, first.number) == [second]
+    assert notes.read(memory, 0, first.number) == [second]
     own.note(6, "", 400)
     assert [one.text for one in own.read_notes()] == ["a" * TEXT_MAX, ""]
     for pid in (0, -1, PID_MAX + 1):
@@ -189,7 +189,13 @@ def test_monitor_shows_the_newest() -> None:
     found = {"notes": [{"task": pid, "note": f"n{pid}"} for pid in range(1, 11)]}
     assert notes_line([*notes_of(found).items()]).startswith("  noted: 10 'n10', 9 'n9', ")
     assert notes_line([*notes_of(found).items()]).endswith("3 'n3', and 2 more")
-    for wrong in (None, [], {"notes": 5}, {"notes": [5, {}, {"task": "1", "note": "x"}]}):
+    wrongs: tuple[object, ...] = (
+        None,
+        [],
+        {"notes": 5},
+        {"notes": [5, {"task": "1", "note": "x"}]},
+    )
+    for wrong in wrongs:
         assert notes_of(wrong) == {}
     monitor = Monitor(policy_numbers=True)
     statistics = dict.fromkeys(TOTALS, 0)
