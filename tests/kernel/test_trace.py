@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
 import signal
 import subprocess
 import time
@@ -17,10 +19,16 @@ import pytest
 from tests.kernel.canary import bpf_objects
 from tests.kernel.harness import Record, Start, ended_well, swap, undisturbed
 from tests.support import perfetto
-from tools.load.programs import Hogs, Sleeper
+from tools.load.command import Command, available
+from tools.load.programs import Game, Hogs, Sleeper
 from tools.load.scheduler import PYLAND, until
 
 HARD_INTERRUPT = 0x08  # as ftrace has it
+TRACED_S = float(os.environ.get("PYLAND_TRACED_S", "1"))
+"""How long the trace of a load takes. 10 on a machine of its own: an emulated one needs minutes to
+read a trace of hackbench."""
+KEPT = os.environ.get("PYLAND_KEEP_TRACE", "")
+"""Where that trace is to be kept, with the kernel's number of switches, and is not read here."""
 SETTLED_NS = 300_000_000
 """A decision so shortly before the end of the trace may have no run in it."""
 
@@ -93,6 +101,34 @@ def assert_flows_are_complete(trace: perfetto.Trace) -> int:
     return decisions
 
 
+def under_load(path: Path, record: Record) -> None:
+    """Messages between many processes, and a game: nothing is lost, and all is in the trace."""
+    messages = Command("hackbench", "-P", "-g", "1", "-l", "100000")
+    with (
+        Game(TRACED_S + 20) as game,
+        messages if available("hackbench") else Hogs(200, [0] * 4),
+        tracing("-o", path, "--seconds", str(TRACED_S), "--ring", "64M") as (process, _),
+    ):
+        first = Sample.take()
+        time.sleep(TRACED_S * 0.8)
+        last = Sample.take()
+        code, told = ended(process)
+        game.frames(early=True)
+    assert code == 0, told
+    assert "nothing was lost" in told
+    if KEPT:
+        shutil.copy(path, KEPT)
+        Path(f"{KEPT}.txt").write_text(f"{first}\n{last}\n{told}\n", encoding="utf-8")
+        return
+    trace = perfetto.read(path.read_bytes())
+    switches = sum(first.time_ns <= s.time_ns < last.time_ns for s in trace.switches)
+    counted = last.switches - first.switches
+    decisions = assert_flows_are_complete(trace)
+    record(loaded=told.strip(), loaded_switches=switches, loaded_counted=counted)
+    assert abs(switches - counted) <= counted * 0.01 + 2
+    assert decisions > 10
+
+
 @pytest.mark.unproven
 def test_a_trace_shows_what_happened(start: Start, tmp_path: Path, record: Record) -> None:
     """One start for all: a whole trace with a swap, a killed one, a full disk, a condition."""
@@ -136,6 +172,7 @@ def test_a_trace_shows_what_happened(start: Start, tmp_path: Path, record: Recor
         assert max(value for _, value in trace.counters["queue: domain 0"]) >= 1
         assert trace.ending is not None
         assert trace.ending["ended because"] == "the user ended it"
+        under_load(path, record)
 
         with tracing("-o", path) as (process, _):
             assert until(lambda: path.stat().st_size > 10_000, 60) is not None
