@@ -5,7 +5,7 @@ import argparse
 from collections.abc import Sequence
 
 from pyland.cli.parser import Parser, add_stats_socket
-from pyland.output.printing import show
+from pyland.output.printing import say, show
 from pyland.stats.distribution import MEASURES, By
 from pyland.stats.latency import Latency
 from pyland.stats.places import DEFAULT_PATH, Places
@@ -57,5 +57,5 @@ def command(arguments: Sequence[str]) -> int:
         json=options.json,
         path=Places(options.stats_socket).stats_path or DEFAULT_PATH,
     )
-    show(latency.look())
+    show(latency.look(lambda line: say(line, "stderr")))
     return 0

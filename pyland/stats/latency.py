@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,10 @@ CGROUPS = Path("/sys/fs/cgroup")
 _CGROUPS_MAX = 100_000
 """The most cgroups that are looked at for names."""
 
+_ANSWER_EVERY_S = 1.0
+"""Seconds between two answers: what is lost with a server that ends."""
+_AGAIN_S = 0.1
+
 Keyed = Sequence[tuple[str, Mapping[str, Distribution]]]
 """The histograms of each key by measure; without keys, of the key ``."""
 
@@ -51,19 +56,59 @@ class Latency:
         if not 0.1 <= self.seconds <= 86_400:
             raise UsageError(f"--seconds {self.seconds:g}: it takes 0.1 to 86400 seconds")
 
-    def look(self) -> str:
-        """Wait for the time, or for Ctrl-C, and return the text; raises UsageError."""
+    def look(self, tell: Callable[[str], None] = lambda _: None) -> str:
+        """Wait for the time, or for Ctrl-C, and return the text; raises UsageError.
+
+        pyland is loaded anew when a CPU comes or goes. The look goes on with that one: `tell` gets
+        a line about the time between, which is missing.
+        """
+        looks: list[tuple[Any, float]] = []
+        begin_s = time.monotonic()
+        until_s = begin_s + self.seconds
+        try:
+            while not self._look_until(until_s, looks) and time.monotonic() < until_s:
+                time.sleep(_AGAIN_S)
+        except KeyboardInterrupt:  # there is no server just now
+            pass
+        except NoServerError as error:
+            raise UsageError(f"{error}: is pyland running?") from None
+        seconds = sum(passed_s for _, passed_s in looks)
+        if len(looks) != 1:
+            passed_s = time.monotonic() - begin_s
+            tell(
+                "pyland: it has ended or was loaded anew meanwhile: of "
+                f"{passed_s:.1f} s the histograms have {seconds:.1f} s"
+            )
+        return self.told(_added([found for found, _ in looks]), seconds)
+
+    def _look_until(self, until_s: float, looks: list[tuple[Any, float]]) -> bool:
+        """Look as long as one server answers, and add its last answer to `looks`.
+
+        False if it has ended before the time. Raises NoServerError if there was none at all.
+        """
         args = {"target": "latency"} | ({"by": self.by.value} if self.by else {})
+        found: list[Any] = []
+        passed_s, ends = 0.0, False
         try:
             with Client(self.path) as client:
                 client.request("stats", **args)
                 begin_s = time.monotonic()
-                with suppress(KeyboardInterrupt):
-                    time.sleep(self.seconds)
-                found = client.request("stats", **args)
-                return self.told(found, time.monotonic() - begin_s)
-        except NoServerError as error:
-            raise UsageError(f"{error}: is pyland running?") from None
+                while not ends:
+                    try:
+                        left_s = max(until_s - time.monotonic(), 0)
+                        time.sleep(min(left_s, _ANSWER_EVERY_S))
+                        ends = left_s <= _ANSWER_EVERY_S
+                    except KeyboardInterrupt:
+                        ends = True
+                    found = [client.request("stats", **args)]
+                    passed_s = time.monotonic() - begin_s
+        except NoServerError:
+            if not found and not looks:
+                raise
+            return False
+        finally:
+            looks += ((one, passed_s) for one in found)
+        return True
 
     def told(self, found: Any, seconds: float) -> str:
         """The answer of a server as text; raises UsageError if it is no answer of pyland's."""
@@ -125,6 +170,35 @@ class Latency:
                 **{f"p{percent:g}": round(one.percentile(percent), 3) for percent in PERCENTS},
                 "buckets": buckets,
             }
+
+
+def _added(answers: Sequence[Any]) -> Any:
+    """One answer of several: the values of each histogram together.
+
+    Raises nothing: of answers that are none the first is returned.
+    """
+    if not answers:
+        return {"all": {one.name: {"total": 0, "buckets": []} for one in MEASURES}, "keys": []}
+    first, *others = answers
+    with suppress(TypeError, KeyError, AttributeError):
+        for other in others:
+            _add(first["all"], other["all"])
+            known = {one["key"]: one["histograms"] for one in first["keys"]}
+            for one in other["keys"]:
+                if one["key"] in known:
+                    _add(known[one["key"]], one["histograms"])
+                else:
+                    first["keys"].append(one)
+    return first
+
+
+def _add(to: dict[str, Any], kept: Mapping[str, Any]) -> None:
+    for name, one in kept.items():
+        mine = to.setdefault(name, {"total": 0, "buckets": []})
+        mine["total"] += one["total"]
+        mine["buckets"] = [
+            a + b for a, b in zip_longest(mine["buckets"], one["buckets"], fillvalue=0)
+        ]
 
 
 def _kept(found: Any) -> dict[str, Distribution]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import socket
@@ -89,6 +90,40 @@ def test_values_of_the_time_of_the_look_only(kernel: Kernel, path: Path) -> None
         f"[1]                    4 |{'@' * 52}|",
         "p50 1, p90 1, p99 1, p99.9 1, average 1 tasks; 4 values",
     ]
+
+
+def _is_wanted(kernel: Kernel) -> bool:
+    return bool(kernel.watch.wanted)
+
+
+def test_a_look_goes_on_with_the_pyland_that_is_loaded_anew(tmp_path: Path) -> None:
+    """As when a CPU comes or goes: the counters and the server are those of another load."""
+    path = tmp_path / "stats"
+    done: list[subprocess.CompletedProcess[str]] = []
+    look = threading.Thread(
+        target=lambda: done.append(_run(path, "--seconds", "8", "--by", "comm", "--json"))
+    )
+    for turn in (1, 2):
+        kernel = Kernel()
+        with serving(kernel, path):
+            if turn == 1:
+                look.start()
+            _until(functools.partial(_is_wanted, kernel))
+            time.sleep(0.3)
+            kernel.keep_of(By.COMM, b"both", "wakeup", 4, 10 * turn)
+            kernel.keep_of(By.COMM, b"only%d" % turn, "wakeup", 5, 7, slot=1)
+            kernel.keep("wakeup", 4, 10 * turn)
+            if turn == 1:
+                time.sleep(1.5)  # there is an answer with it
+            else:
+                look.join()
+    (ended,) = done
+    assert ended.returncode == 0
+    assert "it has ended or was loaded anew meanwhile: of 8." in ended.stderr
+    found = json.loads(ended.stdout)
+    counts = {one["key"]: one["count"] for one in found["histograms"]}
+    assert counts == {"both": 30, "only1": 7, "only2": 7}
+    assert 3 < found["seconds"] < 8
 
 
 def test_by_comm_with_names_that_do_harm(kernel: Kernel, path: Path) -> None:
