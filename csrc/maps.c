@@ -13,6 +13,8 @@
 
 #include "pyland_native.h"
 
+#define NR_PARTS (sizeof(((struct pyland_state *)0)->read_only) / sizeof(void *))
+
 static void *map_pages(int fd, const char *what, const char *name, size_t size, int protection,
 		       off_t offset)
 {
@@ -139,30 +141,57 @@ void pyland_unmap_rings(struct pyland_rings *r)
 	free(r);
 }
 
+/* Maps it twice, the second time only to read; without @read_only once. */
 static void *map_named(struct pyland_object *o, const char *name, size_t value_size,
-		       unsigned int *nr)
+		       unsigned int *nr, void **read_only)
 {
 	int fd = pyland_map_fd(o, name, nr);
+	void *memory = fd < 0 ? NULL : map_array(fd, name, value_size * *nr);
 
-	return fd < 0 ? NULL : map_array(fd, name, value_size * *nr);
+	if (!memory || !read_only)
+		return memory;
+	*read_only = map_pages(fd, "map", name, value_size * *nr, PROT_READ, 0);
+	return *read_only ? memory : NULL;
+}
+
+/* A part of the state that the process that serves statistics may only read. */
+struct part {
+	void *memory;
+	size_t size;
+};
+
+static void parts_of(const struct pyland_state *s, struct part parts[NR_PARTS])
+{
+	const struct part found[NR_PARTS] = {
+		{ s->shared, sizeof(*s->shared) },
+		{ s->user, sizeof(*s->user) },
+		{ s->cpus, sizeof(*s->cpus) * s->nr_cpus },
+		{ s->user_cpus, sizeof(*s->user_cpus) * s->nr_cpus },
+		{ s->histograms, sizeof(*s->histograms) * s->nr_cpus },
+		{ s->slots, sizeof(*s->slots) * s->nr_slots },
+	};
+
+	memcpy(parts, found, sizeof(found));
 }
 
 struct pyland_state *pyland_map_state(struct pyland_object *o)
 {
 	struct pyland_state *s = calloc(1, sizeof(*s));
+	void **other = s ? s->read_only : NULL;
 	unsigned int one;
 
 	if (!s) {
 		pyland_fail(-ENOMEM, "no memory for the scheduler's state");
 		return NULL;
 	}
-	s->shared = map_named(o, ".bss", sizeof(*s->shared), &one);
-	s->user = map_named(o, ".data.user", sizeof(*s->user), &one);
-	s->cpus = map_named(o, "cpus", sizeof(*s->cpus), &s->nr_cpus);
-	s->user_cpus = map_named(o, "user_cpus", sizeof(*s->user_cpus), &s->nr_cpus);
-	s->watch = map_named(o, ".data.watch", sizeof(*s->watch), &one);
-	s->histograms = map_named(o, "histograms", sizeof(*s->histograms), &s->nr_cpus);
-	s->slots = map_named(o, "histogram_slots", sizeof(*s->slots), &s->nr_slots);
+	/* In the order of parts_of. */
+	s->shared = map_named(o, ".bss", sizeof(*s->shared), &one, other++);
+	s->user = map_named(o, ".data.user", sizeof(*s->user), &one, other++);
+	s->cpus = map_named(o, "cpus", sizeof(*s->cpus), &s->nr_cpus, other++);
+	s->user_cpus = map_named(o, "user_cpus", sizeof(*s->user_cpus), &s->nr_cpus, other++);
+	s->histograms = map_named(o, "histograms", sizeof(*s->histograms), &s->nr_cpus, other++);
+	s->slots = map_named(o, "histogram_slots", sizeof(*s->slots), &s->nr_slots, other++);
+	s->watch = map_named(o, ".data.watch", sizeof(*s->watch), &one, NULL);
 	if (s->shared && s->user && s->cpus && s->user_cpus && s->watch && s->histograms &&
 	    s->slots)
 		return s;
@@ -172,31 +201,36 @@ struct pyland_state *pyland_map_state(struct pyland_object *o)
 
 void pyland_unmap_state(struct pyland_state *s)
 {
+	struct part parts[NR_PARTS];
+
 	if (!s)
 		return;
-	unmap(s->shared, sizeof(*s->shared));
-	unmap(s->user, sizeof(*s->user));
-	unmap(s->cpus, sizeof(*s->cpus) * s->nr_cpus);
-	unmap(s->user_cpus, sizeof(*s->user_cpus) * s->nr_cpus);
+	parts_of(s, parts);
+	for (unsigned int i = 0; i < NR_PARTS; i++) {
+		unmap(parts[i].memory, parts[i].size);
+		unmap(s->read_only[i], parts[i].size);
+	}
 	unmap(s->watch, sizeof(*s->watch));
-	unmap(s->histograms, sizeof(*s->histograms) * s->nr_cpus);
-	unmap(s->slots, sizeof(*s->slots) * s->nr_slots);
 	free(s);
 }
 
 /*
  * From here on this process can only read the state, because it is about to talk to strangers. What
- * it can write is the wish for histograms.
+ * it can write is the wish for histograms. The kernel lets a process make memory writable again
+ * that was mapped to be written, but not what was mapped to be read: that takes the other's place.
  */
 int pyland_protect_state(struct pyland_state *s)
 {
-	if (mprotect(s->shared, sizeof(*s->shared), PROT_READ) ||
-	    mprotect(s->user, sizeof(*s->user), PROT_READ) ||
-	    mprotect(s->cpus, sizeof(*s->cpus) * s->nr_cpus, PROT_READ) ||
-	    mprotect(s->user_cpus, sizeof(*s->user_cpus) * s->nr_cpus, PROT_READ) ||
-	    mprotect(s->histograms, sizeof(*s->histograms) * s->nr_cpus, PROT_READ) ||
-	    mprotect(s->slots, sizeof(*s->slots) * s->nr_slots, PROT_READ))
-		return pyland_fail(-errno, "mprotect of the scheduler's state: %s", strerror(errno));
+	struct part parts[NR_PARTS];
+
+	parts_of(s, parts);
+	for (unsigned int i = 0; i < NR_PARTS; i++) {
+		if (mremap(s->read_only[i], parts[i].size, parts[i].size,
+			   MREMAP_MAYMOVE | MREMAP_FIXED, parts[i].memory) == MAP_FAILED)
+			return pyland_fail(-errno, "mremap of the scheduler's state: %s",
+					   strerror(errno));
+		s->read_only[i] = NULL;
+	}
 	return 0;
 }
 

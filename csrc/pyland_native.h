@@ -88,6 +88,7 @@ struct pyland_state {
 	struct pyland_slot *slots;
 	unsigned int nr_cpus;
 	unsigned int nr_slots;
+	void *read_only[6];	/* the same memory but that of watch, for pyland_protect_state */
 };
 
 /* A loaded BPF object, attached or not. */

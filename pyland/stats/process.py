@@ -185,9 +185,9 @@ def _give_up_rights(source: Source, state: Any) -> None:
         if lib.pyland_drop_privileges(_USER, _USER):
             raise UsageError(loader.error())
         privileges.leave_surroundings()
-    lib.pyland_confine(False)
     if state and lib.pyland_protect_state(state):
         raise UsageError(loader.error())
+    lib.pyland_confine(False)
 
 
 def _take_names(names: int, source: Source) -> bool:

@@ -123,6 +123,11 @@ def test_clients_see_what_pyland_does(start: Start, record: Record) -> None:
         # The wish for histograms is all that it can write.
         assert sorted(modes)[:-1] == ["r--s"] * (len(modes) - 1)
         assert sorted(modes)[-1] == "rw-s"
+        smaps = Path(f"/proc/{server.pid}/smaps").read_text(encoding="utf-8")
+        flags = re.findall(r"anon_inode:bpf.*\n(?:\w+: .*\n)*?VmFlags: (.*)\n", smaps)
+        assert len(flags) == len(modes)
+        # No system call makes the others writable again.
+        assert sum(" mw " in f" {one} " for one in flags) == 1, flags
         record(server_rss_mib=server.memory_info().rss >> 20, modes=modes)
     ended_well(scheduler.end())
     assert not DEFAULT_PATH.exists()

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import stat
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -190,3 +193,57 @@ def test_a_folder_of_another_user_is_refused_and_nothing_is_made(tmp_path: Path)
 def test_an_address_that_is_none(text: str) -> None:
     with pytest.raises(UsageError, match="--metrics"):
         Listening.at(Places("none", metrics=text))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, which the test fills or makes read-only."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k,nr_inodes=4,mode=755", "none", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("a file system cannot be mounted here")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        ("full", "No space left on device"),
+        ("read-only", "Read-only file system"),
+        ("read-only with folders", "Read-only file system"),
+        ("no /var/run", "No such file or directory"),
+    ],
+)
+def test_a_disk_that_takes_no_socket_is_one_line(
+    trouble: str, told: str, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scheduler goes on without statistics; a place that the user named is an error."""
+    run = small_disk / "run"
+    path = run / "scx/root/stats"
+    if trouble != "no /var/run":
+        run.mkdir()
+    if trouble == "full":
+        for number in itertools.count():
+            try:
+                (run / str(number)).write_text("")
+            except OSError:
+                break
+    if trouble.startswith("read-only"):
+        if "folders" in trouble:
+            path.parent.mkdir(parents=True)
+        subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    monkeypatch.setattr("pyland.stats.places.DEFAULT_PATH", path)
+    listening = Listening.at(Places())
+    assert not listening
+    (note,) = listening.notes
+    assert note.startswith("no statistics are served: ")
+    assert note.endswith(f": {told}")
+    assert len(note.splitlines()) == 1
+    with pytest.raises(UsageError) as error:
+        Listening.at(Places(str(path)))
+    assert str(error.value).startswith("--stats-socket ")
+    assert str(error.value).endswith(f": {told}")
+    with pytest.raises(UsageError, match=rf"^--metrics .*: {told}$"):
+        Listening.at(Places("none", metrics=str(run / "metrics")))
