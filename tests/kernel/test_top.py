@@ -24,6 +24,8 @@ class Unfair(Policy):
     def enqueue(self, task: Task) -> None:
         late = 300_000_000 if task.comm == "late_one" else 0
         self.machine.gauge("behind_ms", late / 1e6)
+        if late:
+            self.machine.note(task, "put behind")
         self.dispatch(task, vtime_ns=task.enqueue_ns + late)
 """
 LATE = """
@@ -41,7 +43,7 @@ while True:
 def _row(screen: OnTerminal, name: str) -> list[str]:
     """The words of the task's row; empty if it is not on the screen."""
     rows = [one.split() for one in screen.lines if re.match(r" *\d+ [A-Z] ", one)]
-    return next((row for row in rows if row[-1].startswith(name)), [])
+    return next((row for row in rows if len(row) > 9 and row[9].startswith(name)), [])
 
 
 def _waits(screen: OnTerminal, name: str, percent: int) -> bool:
@@ -68,6 +70,7 @@ def test_what_hogs_and_what_is_late_is_seen(start: Start, record: Record) -> Non
                 assert screen.shows("pyland unfair", "behind_ms", "% ", "hogs"), screen.text
                 assert _waits(screen, "late_one", 50), screen.text
                 assert _row(screen, "late_one")[0] == str(late.pid)
+                assert screen.shows("late_one: put behind"), screen.text
                 record(screen=screen.text)
                 screen.press("/late\n")
                 assert screen.shows("1 tasks of process 'late'"), screen.text
