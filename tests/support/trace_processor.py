@@ -11,6 +11,7 @@ import shutil
 import struct
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from tests.support.perfetto import fields
 
@@ -18,7 +19,8 @@ _APPEND, _FINALIZE, _QUERY = 1, 2, 3
 _CHUNK = 4 << 20
 _NULL, _NUMBER, _FLOAT, _TEXT = 1, 2, 3, 4
 
-Row = dict[str, int | float | str | None]
+Row = dict[str, Any]
+"""Numbers and texts by the names of their columns; None for NULL."""
 
 
 def folder() -> Path | None:
@@ -75,7 +77,7 @@ def _add_rows(rows: list[Row], names: list[str], batch: dict[int, list[memoryvie
     numbers = iter(_numbers(b"".join(map(bytes, batch.get(2, ())))))
     floats = iter(struct.iter_unpack("<d", b"".join(map(bytes, batch.get(3, ())))))
     texts = iter(b"".join(map(bytes, batch.get(5, ()))).decode().split("\0"))
-    values: list[int | float | str | None] = []
+    values: list[Any] = []
     for kind in kinds:
         match kind:
             case 2:
