@@ -51,7 +51,7 @@ class BuildNative(build_ext):
                 notice = folder / "share" / "doc" / "libbpf1" / "copyright"
                 if notice.exists():
                     shutil.copyfile(notice, package / "libbpf.copyright")
-            for name in ("pyland.bpf", "trace.bpf"):
+            for name in ("pyland.bpf", "trace.bpf", "hardware.bpf"):
                 toolchain.compile_bpf(Path(f"bpf/{name}.c"), package / f"{name}.o", libbpf)
         except toolchain.ToolchainError as error:
             raise PlatformError(str(error)) from error

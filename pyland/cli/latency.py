@@ -2,9 +2,11 @@
 """`pyland latency`: histograms of how long the tasks of the running pyland wait and run."""
 
 import argparse
+import os
 from collections.abc import Sequence
 
 from pyland.cli.parser import Parser, add_stats_socket
+from pyland.errors import UsageError
 from pyland.output.printing import say, show
 from pyland.stats.distribution import MEASURES, By
 from pyland.stats.latency import Latency
@@ -43,19 +45,44 @@ def build_parser() -> argparse.ArgumentParser:
         help="show only this histogram (default: all; with --by, wakeup)",
     )
     add("--json", action="store_true", help="for programs: a JSON object with all of them")
+    add(
+        "--hardware",
+        action="store_true",
+        help="instead: cycles, instructions and cache misses for each class of the policy, by the "
+        "hardware's counters, sampled (needs root, and a machine that has them)",
+    )
     add_stats_socket(parser)
     return parser
+
+
+def _hardware(latency: Latency) -> str:
+    """What the hardware counted; raises UsageError."""
+    if os.geteuid():
+        raise UsageError("--hardware reads counters of all users' tasks, and needs root: use sudo")
+    # The native part is loaded only here: histograms need no library.
+    from pyland.stats.hardware import class_names, look
+    from pyland.topology import read_topology
+
+    nr_cpus = read_topology().nr_cpu_ids
+    names = class_names(latency.path)
+    return look(nr_cpus, latency.seconds, names, json=latency.json)
 
 
 def command(arguments: Sequence[str]) -> int:
     """Look for some seconds, and print the histograms; returns the exit code."""
     options = build_parser().parse_args(arguments)
+    path = Places(options.stats_socket).stats_path or DEFAULT_PATH
     latency = Latency(
         seconds=options.seconds,
         by=By(options.by) if options.by else None,
         of=options.of or "",
         json=options.json,
-        path=Places(options.stats_socket).stats_path or DEFAULT_PATH,
+        path=path,
     )
+    if options.hardware:
+        if options.by or options.of:
+            raise UsageError("--hardware counts by class: --by and --of are for histograms")
+        show(_hardware(latency))
+        return 0
     show(latency.look(lambda line: say(line, "stderr")))
     return 0

@@ -8,7 +8,7 @@ A request and its answer are one line of JSON each: `{"req": "stats", "args": {}
 `stats` with the target `latency` has the histograms of the time between a connection's first such
 request and its last; BPF keeps them only as long as such a connection is open. With `by` it also
 has those of each class, cgroup, comm or queue. With the target `notes` it has the policy's notes
-about tasks: those with a number above `after`, or all.
+about tasks: those with a number above `after`, or all; with `classes` the names of its classes.
 """
 
 from __future__ import annotations
@@ -177,6 +177,8 @@ class Session:
                 target = request["args"].get("target", "top")
                 if target == "latency":
                     return self._latency(request["args"].get("by", ""))
+                if target == "classes":
+                    return {str(number): n for number, n in self._source.class_names().items()}
                 if target == "notes":
                     return self._notes(request["args"].get("after", "0"))
                 if target != "top":

@@ -15,13 +15,21 @@ from tools.build import toolchain
 
 BEGIN = "/* cffi: begin */"
 END = "/* cffi: end */"
-HEADERS = ("bpf/intf.h", "csrc/pyland_native.h", "bpf/trace_intf.h", "csrc/pyland_trace.h")
+HEADERS = (
+    "bpf/intf.h",
+    "csrc/pyland_native.h",
+    "bpf/trace_intf.h",
+    "csrc/pyland_trace.h",
+    "bpf/hardware_intf.h",
+    "csrc/pyland_hardware.h",
+)
 
 # csrc/module.c defines the module's real init function and calls cffi's under another name.
 PREAMBLE = """
 #define PyInit__native pyland_make_cffi_module
 #include "pyland_native.h"
 #include "pyland_trace.h"
+#include "pyland_hardware.h"
 """
 
 

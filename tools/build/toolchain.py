@@ -39,6 +39,8 @@ LAYOUT_SOURCES = (
     "bpf/trace_intf.h",
     "csrc/pyland_native.h",
     "csrc/pyland_trace.h",
+    "bpf/hardware_intf.h",
+    "csrc/pyland_hardware.h",
     "pyproject.toml",
 )
 
