@@ -74,6 +74,12 @@ def test_a_selection_without_tests_is_a_failure() -> None:
     assert running.pytest("it", "tests", "-k", "nothing").failed == 1
 
 
+def test_a_selection_that_may_be_empty_is_a_skip_and_its_failures_count() -> None:
+    write("tests", "def test_a(): assert 0\n")
+    assert running.pytest("it", "tests", "-k", "nothing", may_be_empty=True).skipped == 1
+    assert running.pytest("it", "tests", may_be_empty=True) == running.Outcome(failed=1)
+
+
 def test_results_of_an_earlier_run_do_not_count() -> None:
     write("tests", "def test_a(): os._exit(3)\n")
     Path("build").mkdir()
@@ -111,3 +117,26 @@ def test_every_stage_runs_and_the_totals_come_last(
     failed = sum(outcomes)
     assert command.main() == (1 if failed else 0)
     assert capsys.readouterr().out.splitlines()[-1] == f"4 passed, {failed} failed, 2 skipped"
+
+
+def test_each_kernel_test_runs_with_or_without_long(
+    command: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two tests, `make test` runs one and `make test-long` the other, in every stage."""
+    Path("tools").mkdir()
+    Path("tools/vm").touch()
+    selected: list[str] = []
+
+    def marks(*arguments: str, **_: object) -> running.Outcome:
+        selected.append(arguments[arguments.index("-m") + 1])
+        return running.Outcome(passed=1)
+
+    monkeypatch.setattr(command, "pytest", marks)
+    names = [stage.name for stage in command.LONG_STAGES]
+    assert names == ["kernel", "kernel-many", "kernel-oldest", "kernel-6.12"]
+    for words in ([], ["--long"]):
+        monkeypatch.setattr(sys, "argv", ["test", *words, "--only", *names])
+        assert command.main() == 0
+    short, long = selected[: len(names)], selected[len(names) :]
+    assert all(" and not long" in each for each in short)
+    assert long == [each.replace(" and not long", " and long") for each in short]

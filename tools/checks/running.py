@@ -22,6 +22,8 @@ PYTHON = str(Path(sysconfig.get_path("scripts")) / "python")
 UNAVAILABLE = 77
 # Exit status of pytest when it ran and tests failed.
 TESTS_FAILED = 1
+# Exit status of pytest when no test was selected.
+NO_TESTS = 5
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,17 @@ def all_of(*commands: Sequence[str | Path]) -> Outcome:
 
 
 def pytest(
-    name: str, folder: str, *arguments: str, prefix: Sequence[str] = (), seconds: float = 600
+    name: str,
+    folder: str,
+    *arguments: str,
+    prefix: Sequence[str] = (),
+    seconds: float = 600,
+    may_be_empty: bool = False,
 ) -> Outcome:
-    """Runs pytest, with `prefix` in the lab, and counts from the results file."""
+    """Runs pytest, with `prefix` in the lab, and counts from the results file.
+
+    A selection without any test is a failure, or a skip if it may be empty.
+    """
     if not any((ROOT / folder).rglob("test_*.py")):
         return Outcome(skipped=1, note=f"no tests in {folder}")
     report = RESULTS / f"{name}.xml"
@@ -111,6 +121,8 @@ def pytest(
     status = call(*prefix, *command, seconds=seconds)
     if prefix and status == UNAVAILABLE:
         return Outcome(skipped=1, note="the lab has no such kernel")
+    if may_be_empty and status == NO_TESTS:
+        return Outcome(skipped=1, note="no such tests")
     try:
         suites = list(ET.parse(report).getroot().iter("testsuite"))
     except (OSError, ET.ParseError):
