@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pyland.supervisor import control
-from tools.load.scheduler import End, Scheduler, compaction, enabled, kernel_state
+from tools.load.scheduler import End, Scheduler, Totals, compaction, enabled, kernel_state
 
 # The fixtures `start` and `record`: a running pyland by options, and figures by name.
 Start = Callable[..., Scheduler]
@@ -45,7 +45,11 @@ def undisturbed(scheduler: Scheduler) -> Iterator[None]:
 def ended_well(end: End) -> None:
     """Assert that pyland was stopped by the test, and that nothing went wrong before."""
     assert end.status == 0
-    totals = end.totals
+    went_well(end.totals)
+
+
+def went_well(totals: Totals) -> None:
+    """Assert that the policy made no mistake, and that the kernel did what was decided."""
     assert totals["bad_decisions"] == 0
     # A task that the fallback has just taken is in no queue until it runs; that is rare.
     assert totals["failed"] <= 10 + totals["forwarded"] * 0.02, f"{totals.counts}"
