@@ -169,24 +169,36 @@ static long copy_cpu(u64 cpu, void *context)
 	return 0;
 }
 
-/* The domain's masks, brought up to date. */
-static __noinline struct domain_masks *masks_of(u32 domain)
+/* Brings the domain's masks up to date; false if it has none. */
+APART int copy_masks(u32 domain)
 {
 	u32 key = domain, version;
 	struct domain_masks *masks = bpf_map_lookup_elem(&domain_masks, &key);
 	struct pyland_user_domain *d = user_domain(domain);
 
 	if (!masks || !d)
-		return NULL;
+		return false;
 	version = READ_ONCE(d->version);
-	if (masks->version == version && masks->home && masks->spill)
-		return masks;
 	if ((!masks->home && !make_mask(&masks->home)) ||
 	    (!masks->spill && !make_mask(&masks->spill)))
-		return NULL;
+		return false;
 	bpf_loop(config.nr_cpu_ids, copy_cpu, &key, 0);
 	masks->version = version;
-	return masks;
+	return true;
+}
+
+/* The domain's masks as they are at this moment. */
+static __always_inline struct domain_masks *masks_of(u32 domain)
+{
+	u32 key = domain;
+	struct domain_masks *masks = bpf_map_lookup_elem(&domain_masks, &key);
+	struct pyland_user_domain *d = user_domain(domain);
+
+	if (!masks || !d)
+		return NULL;
+	if (masks->version == READ_ONCE(d->version) && masks->home && masks->spill)
+		return masks;
+	return copy_masks(domain) ? masks : NULL;
 }
 
 struct find_cpu {
@@ -205,7 +217,7 @@ static long is_of_llc(u64 cpu, void *context)
 }
 
 /* True if the task may run on a CPU of the domain, at home or not. */
-static __noinline bool domain_has_cpu(const struct task_struct *p, u32 domain)
+APART int domain_has_cpu(const struct task_struct *p __arg_trusted, u32 domain)
 {
 	struct find_cpu find = { .p = p, .domain = domain };
 	struct bpf_cpumask *home, *spill;

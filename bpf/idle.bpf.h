@@ -36,7 +36,8 @@ static __noinline s32 pick_idle_cpu(const struct cpumask *allowed, s32 near_cpu)
  * An idle CPU of a domain's home, or of where it spills to: the task's previous CPU or any other,
  * those with an idle core first.
  */
-static __noinline s32 pick_in_mask(const struct task_struct *p, u32 domain, bool spills, s32 prev_cpu)
+APART s32 pick_in_mask(const struct task_struct *p __arg_trusted, u32 domain, bool spills,
+		       s32 prev_cpu)
 {
 	struct domain_masks *masks = masks_of(domain);
 	const struct cpumask *from, *cores;
@@ -84,7 +85,7 @@ static __noinline s32 pick_in_mask(const struct task_struct *p, u32 domain, bool
 }
 
 /* An idle CPU for a task of this domain; by affinity alone with NO_DOMAIN. Negative when none. */
-static __noinline s32 pick_in_domain(const struct task_struct *p, u32 domain, s32 prev_cpu)
+APART s32 pick_in_domain(const struct task_struct *p __arg_trusted, u32 domain, s32 prev_cpu)
 {
 	s32 cpu;
 
@@ -106,7 +107,7 @@ static __always_inline s32 pick_for_task(const struct task_struct *p, const stru
 }
 
 /* True if the task's domain lets this CPU run it; a task without a domain goes by affinity. */
-static __noinline bool is_admitted(struct task_struct *p, s32 cpu)
+APART int is_admitted(struct task_struct *p __arg_trusted, s32 cpu)
 {
 	struct task_ctx *t;
 	u32 domain;

@@ -39,9 +39,11 @@
 /*
  * Every function says whether it is inlined, so that all compilers make the same object:
  * what the verifier accepts, and how long it takes, depends on that. A function that is not inlined
- * has five arguments at most, and the verifier goes through it again for each call. A function
- * whose arguments are numbers can be APART: the verifier checks it once by itself, and not on every
- * path to a call. Otherwise dispatch would come close to the verifier's limit of a million steps.
+ * has five arguments at most, and the verifier goes through it again for each call. A function is
+ * APART if it is no static one: the verifier checks it once by itself, and not on every path to a
+ * call (all programs together: 77,000 steps; 180,000 if only those with numbers as arguments were
+ * APART). Its pointers say what they are: a task of the kernel (__arg_trusted), or memory of a map
+ * without timers and references (__arg_nonnull).
  */
 #define APART __noinline
 

@@ -2,7 +2,7 @@
 """These tests change the scheduler of the running machine: they need root and sched_ext.
 
 `tools/vm --cpus 2 --memory 2G -- .venv/bin/python -m pytest tests/kernel` runs them in the lab.
-PYLAND_TEST_SECONDS (30) is the length of tests that run for a minute when it is 60. PYLAND_RESULTS
+PYLAND_TEST_SECONDS (15) is the length of tests that run for a minute when it is 60. PYLAND_RESULTS
 names a folder for the figures that the tests measure.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.harness import Record, Start
+from tests.kernel.harness import Record, Start, ended_well
 from tests.kernel.turns import Shared
 from tools.load import build
 from tools.load import scheduler as system
@@ -65,13 +65,28 @@ def _as_the_owner_of_this_tree() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Starts pyland with options and returns it when it schedules; it ends with the test."""
+def _no_scheduler() -> None:
     _shared.end()
     assert system.until(lambda: system.kernel_state() == "disabled", 10) is not None, (
         f"a scheduler is loaded already: {system.kernel_state('root/ops')}"
     )
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Scheduler]:
+    """One pyland for all tests of a file that ask for it; no other test of the file starts one."""
+    _no_scheduler()
+    with Scheduler() as scheduler:
+        _running.append(scheduler)
+        yield scheduler
+        _running.remove(scheduler)
+        ended_well(scheduler.end())
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts pyland with options and returns it when it schedules; it ends with the test."""
+    _no_scheduler()
 
     def started(*options: str, program: Sequence[str | Path] = (system.PYLAND,)) -> Scheduler:
         scheduler = Scheduler(*options, program=program)

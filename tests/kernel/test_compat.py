@@ -30,7 +30,7 @@ def test_it_schedules(start: Start, record: Record) -> None:
     end = scheduler.end()
     record(uneven=shares.uneven, p99_us=wakeups.p99_us, totals=dict(end.totals.counts))
     ended_well(end)
-    python_decided(end)
+    python_decided(end.totals)
     assert shares.uneven < 0.25  # of ten seconds
     assert shares.longest_gap_s < GAP_S
     assert wakeups.p99_us < 1_000_000

@@ -45,17 +45,16 @@ def test_parts_keep_to_their_cpus_and_are_swapped_alone(shared: Shared, record: 
     over from one that fails in this part alone, and that the other parts and their options stay.
     """
     used = {}
-    with shared.turn(f"{FILE}:Desk") as turn:
-        with Hogs(600, [5] * NR_CPUS + [0] * NR_CPUS) as hogs:
-            build = hogs.pids[:NR_CPUS]
-            time.sleep(0.3)  # they began on CPUs that idled
-            used["rr"] = cpus_while(0.4, build)
-            for policy in ("Broken", "Nonsense"):
-                used[policy] = replaced(policy, build)
-            swap(policy="vtime", layer="build")
-            used["vtime"] = cpus_while(0.4, build)
-            state = ask("status")
-        totals = turn.totals
+    with shared.turn(f"{FILE}:Desk") as turn, Hogs(600, [5] * NR_CPUS + [0] * NR_CPUS) as hogs:
+        build = hogs.pids[:NR_CPUS]
+        time.sleep(0.3)  # they began on CPUs that idled
+        used["rr"] = cpus_while(0.4, build)
+        for policy in ("Broken", "Nonsense"):
+            used[policy] = replaced(policy, build)
+        swap(policy="vtime", layer="build")
+        used["vtime"] = cpus_while(0.4, build)
+        state = ask("status")
+    totals = turn.totals
     output = turn.scheduler.output
     record(used={name: sorted(cpus) for name, cpus in used.items()}, totals=dict(totals.counts))
     assert used["rr"] == BUILD_CPUS
@@ -111,7 +110,7 @@ def test_a_part_that_hangs_is_replaced_alone(shared: Shared, record: Record) -> 
             ]
             used["swapped"] = cpus_while(0.5, build)
             state = ask("status")
-        totals = turn.totals
+    totals = turn.totals
     output = turn.scheduler.output
     record(
         used={name: sorted(cpus) for name, cpus in used.items()},
@@ -150,7 +149,7 @@ def test_rusty_balances_what_began_on_one_cache(shared: Shared, record: Record) 
             time.sleep(1.2)
             used_ns = {pid: cpu_ns(pid) - before[pid] for pid in hogs.pids}
             gauges.append(own())
-        totals = turn.totals
+    totals = turn.totals
     mean_ns = sum(used_ns.values()) / len(used_ns)
     record(
         shares=sorted(used / mean_ns for used in used_ns.values()),

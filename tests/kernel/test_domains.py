@@ -47,7 +47,7 @@ def test_tasks_run_where_their_domain_lets_them(shared: Shared, record: Record) 
             time.sleep(0.2)
             with Running() as afterwards:
                 time.sleep(0.3)
-        totals = turn.totals
+    totals = turn.totals
     gauges = {name: value["policy_gauge"] for name, value in own.items()}
     record(
         used_s=used_s,

@@ -80,7 +80,7 @@ def test_layers_keep_their_promises(shared: Shared, record: Record) -> None:
             with Running() as swapped:
                 time.sleep(0.5)
             example = layers()
-        totals = turn.totals
+    totals = turn.totals
     where = {
         "confined": sorted(set().union(*map(running.cpus_of, confined))),
         "safe": sorted(set().union(*map(running.cpus_of, safe))),

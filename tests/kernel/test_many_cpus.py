@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.groups import cpu_ns
-from tests.kernel.harness import Record, Start, ended_well, swap
+from tests.kernel.harness import Record, Start, counted, ended_well, swap
 from tests.kernel.running import Running
 from tests.kernel.turns import Shared
 from tools.load.command import Stress, available
@@ -94,7 +94,7 @@ def test_pairs_that_wake_each_other_stay_on_their_cpu(shared: Shared, record: Re
     with shared.turn("deadline") as turn:
         with Migrations() as moved, Stress("--switch 8", 1) as stress:
             assert stress.wait(300) == 0, stress.output
-        totals = turn.totals
+    totals = turn.totals
     record(moved=moved.nr, switches=moved.switches, totals=dict(totals.counts))
     assert totals["continued"] > 1000
     assert totals.user_share > 0.95, "decisions have no effect"
@@ -114,7 +114,7 @@ def test_tasks_that_compute_stay_near_their_cache(shared: Shared, record: Record
             with migrations as moved:
                 time.sleep(1)
             wakeups = sleeper.wakeups(early=True)
-        totals = turn.totals
+    totals = turn.totals
     record(
         decided=decided(totals),
         moved=moved.nr,
@@ -137,16 +137,15 @@ def test_pinned_floating_and_restless_tasks_share(shared: Shared, record: Record
     each hog has half a CPU. And that a task whose affinity changes every few ms while it is queued
     or runs goes on.
     """
-    with shared.turn("deadline") as turn:
-        with Hogs(600, [0] * 16) as hogs:
-            pinned, floating = hogs.pids[:NR_CPUS], hogs.pids[NR_CPUS:]
-            for cpu, pid in enumerate(pinned):
-                os.sched_setaffinity(pid, {cpu})
-            time.sleep(0.3)
-            shares = to_mean(used_ns(hogs.pids, 1.5))
-            with flipped_affinity(floating) as flips:
-                restless = to_mean(used_ns(hogs.pids, 1))
-        totals = turn.totals
+    with shared.turn("deadline") as turn, Hogs(600, [0] * 16) as hogs:
+        pinned, floating = hogs.pids[:NR_CPUS], hogs.pids[NR_CPUS:]
+        for cpu, pid in enumerate(pinned):
+            os.sched_setaffinity(pid, {cpu})
+        time.sleep(0.3)
+        shares = to_mean(used_ns(hogs.pids, 1.5))
+        with flipped_affinity(floating) as flips:
+            restless = to_mean(used_ns(hogs.pids, 1))
+    totals = turn.totals
     record(
         pinned=[shares[pid] for pid in pinned],
         floating=[shares[pid] for pid in floating],
@@ -177,18 +176,15 @@ def test_every_policy_takes_over_under_load(shared: Shared, record: Record) -> N
             ("deadline", "percpu_local=yes"),
         ):
             swap(policy=spec, options=options)
-            before = turn.totals
-            used = to_mean(used_ns(hogs.pids, 0.5))
-            after = turn.totals
-            asked = after["forwarded"] - before["forwarded"]
-            share = (after["user_dispatched"] - before["user_dispatched"]) / max(asked, 1)
-            found[" ".join((spec, *options))] = [asked, share, min(used.values())]
-            if asked < 50 or share < 0.9 or min(used.values()) < 0.3:
-                wrong.append(f"{spec} {options}: asked {asked}, decided {share}, {used}")
-        totals = turn.totals
-    record(**found, totals=dict(totals.counts))
+            with counted(turn.scheduler) as totals:
+                used = to_mean(used_ns(hogs.pids, 0.5))
+            least = min(used.values())
+            found[" ".join((spec, *options))] = [totals["forwarded"], totals.user_share, least]
+            if totals["forwarded"] < 50 or totals.user_share < 0.9 or least < 0.3:
+                wrong.append(f"{spec} {options}: {used}, {dict(totals.counts)}")
+    record(**found, totals=dict(turn.totals.counts))
     assert not wrong, "\n".join(wrong)
-    assert totals["rescued"] == 0
+    assert turn.totals["rescued"] == 0
 
 
 def test_a_cpu_comes_and_goes(start: Start, record: Record) -> None:

@@ -119,6 +119,23 @@ def test_every_stage_runs_and_the_totals_come_last(
     assert capsys.readouterr().out.splitlines()[-1] == f"4 passed, {failed} failed, 2 skipped"
 
 
+@pytest.mark.parametrize(
+    ("program", "outcome"),
+    [
+        ("print('wait'); print('3 passed, 1 failed, 2 skipped')", running.Outcome(3, 1, 2)),
+        (
+            "print('wait'); raise SystemExit(7)",
+            running.Outcome(failed=1, note="no totals, exit status 7"),
+        ),
+    ],
+)
+def test_a_stage_beside_others_counts_by_its_totals(
+    capsys: pytest.CaptureFixture[str], program: str, outcome: running.Outcome
+) -> None:
+    assert running.in_another_process([sys.executable, "-c", program]) == outcome
+    assert capsys.readouterr().out.startswith("wait\n")
+
+
 def test_each_kernel_test_runs_with_or_without_long(
     command: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,12 +153,11 @@ def test_each_kernel_test_runs_with_or_without_long(
         return running.Outcome(passed=1)
 
     monkeypatch.setattr(command, "pytest", noted)
-    names = [stage.name for stage in command.LONG_STAGES]
-    assert names == ["kernel", "kernel-many", "kernel-oldest", "kernel-6.12"]
-    for words in ([], ["--long"]):
-        monkeypatch.setattr(sys, "argv", ["test", *words, "--only", *names])
-        assert command.main() == 0
-    short, long = selected[: len(names)], selected[len(names) :]
+    stages = [*command.in_the_lab(long=False), *command.in_the_lab(long=True)]
+    assert all(stage.run() == running.Outcome(passed=1) for stage in stages)
+    half = len(stages) // 2
+    short, long = selected[:half], selected[half:]
+    assert {stage.name for stage in stages[half:]} >= {"kernel-many", "kernel-6.12"}
     assert all(" and not long" in each for each in short)
     assert long == [each.replace(" and not long", " and long") for each in short]
     assert files[:3] == [(), ["tests/kernel/test_it.py"], []]

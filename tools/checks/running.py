@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sysconfig
@@ -44,11 +45,31 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Stage:
-    """A named part of the checks; `run` does not raise when a check fails."""
+    """A named part of the checks; `run` does not raise when a check fails.
+
+    With `beside` the stage can run at the same time as others that say so: its results do not
+    depend on the load of the machine.
+    """
 
     name: str
     about: str
     run: Callable[[], Outcome]
+    beside: bool = False
+
+
+def in_another_process(command: Sequence[str | Path]) -> Outcome:
+    """Runs one stage by a command that ends with its totals, and prints its output at the end."""
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False
+        )
+        log.seek(0)
+        text = log.read().decode(errors="replace")
+    print(text, end="", flush=True)
+    found = re.search(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", text[-200:], re.MULTILINE)
+    if found is None:
+        return Outcome(failed=1, note=f"no totals, exit status {process.returncode}")
+    return Outcome(*map(int, found.groups()))
 
 
 def call(*command: str | Path, seconds: float = 600, quiet: bool = False) -> int:
