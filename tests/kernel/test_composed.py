@@ -41,8 +41,8 @@ def cpus_while(seconds: float, pids: Sequence[int]) -> set[int]:
 def test_parts_keep_to_their_cpus_and_are_swapped_alone(shared: Shared, record: Record) -> None:
     """A confined build beside other tasks: its policy raises, talks nonsense, and is swapped.
 
-    It guards that a part's tasks run on its CPUs only, whatever its policy is, that `deadline` takes
-    over from one that fails in this part alone, and that the other parts and their options stay.
+    It guards that a part's tasks run on its CPUs only, whatever its policy is, that `deadline`
+    takes over from one that fails in this part alone, and that the others stay as they are.
     """
     used = {}
     with shared.turn(f"{FILE}:Desk") as turn, Hogs(600, [5] * NR_CPUS + [0] * NR_CPUS) as hogs:
@@ -87,29 +87,32 @@ def test_a_part_that_hangs_is_replaced_alone(shared: Shared, record: Record) -> 
     It guards that tasks go on meanwhile, also the game's, whose part has the same process, and that
     a swap of one part, or of one that there is not, harms no other.
     """
-    with shared.turn(f"{FILE}:Desk") as turn:
-        with Hogs(600, [5] * NR_CPUS + [0] * NR_CPUS) as hogs, Sleeper(600) as sleeper:
-            build = hogs.pids[:NR_CPUS]
-            time.sleep(0.3)
-            before = {pid: cpu_ns(pid) for pid in hogs.pids}
-            used = {"Hanging": replaced("Hanging", build)}
-            ran_ns = {pid: cpu_ns(pid) - before[pid] for pid in hogs.pids}
-            wakeups = sleeper.wakeups(early=True)
-            refused = control.ask(
-                {
-                    "command": "swap",
-                    "policy": "vtime",
-                    "layer": "built",
-                    "options": [],
-                    "folder": "/",
-                }
-            )
-            pauses_us = [
-                swap(policy=policy, layer="build")["pause_us"]
-                for policy in ("vtime", "rr", "deadline", "bpfland") * 5
-            ]
-            used["swapped"] = cpus_while(0.5, build)
-            state = ask("status")
+    with (
+        shared.turn(f"{FILE}:Desk") as turn,
+        Hogs(600, [5] * NR_CPUS + [0] * NR_CPUS) as hogs,
+        Sleeper(600) as sleeper,
+    ):
+        build = hogs.pids[:NR_CPUS]
+        time.sleep(0.3)
+        before = {pid: cpu_ns(pid) for pid in hogs.pids}
+        used = {"Hanging": replaced("Hanging", build)}
+        ran_ns = {pid: cpu_ns(pid) - before[pid] for pid in hogs.pids}
+        wakeups = sleeper.wakeups(early=True)
+        refused = control.ask(
+            {
+                "command": "swap",
+                "policy": "vtime",
+                "layer": "built",
+                "options": [],
+                "folder": "/",
+            }
+        )
+        pauses_us = [
+            swap(policy=policy, layer="build")["pause_us"]
+            for policy in ("vtime", "rr", "deadline", "bpfland") * 5
+        ]
+        used["swapped"] = cpus_while(0.5, build)
+        state = ask("status")
     totals = turn.totals
     output = turn.scheduler.output
     record(
@@ -136,19 +139,21 @@ def test_rusty_balances_what_began_on_one_cache(shared: Shared, record: Record) 
     """
     far = read_topology().nr_nodes > 1
     limit, uneven = (0.17, 0.25) if far else (0.05, 0.15)
-    with shared.turn("rusty", "interval=0.4", "load_half_life=0.3") as turn:
-        with Hogs(600, [0] * 2 * NR_CPUS) as hogs:
-            for pid in hogs.pids:
-                os.sched_setaffinity(pid, set(range(NR_CPUS // 2)))
-            time.sleep(0.5)
-            for pid in hogs.pids:
-                os.sched_setaffinity(pid, set(range(NR_CPUS)))
-            time.sleep(1.3)
-            gauges = [own()]
-            before = {pid: cpu_ns(pid) for pid in hogs.pids}
-            time.sleep(1.2)
-            used_ns = {pid: cpu_ns(pid) - before[pid] for pid in hogs.pids}
-            gauges.append(own())
+    with (
+        shared.turn("rusty", "interval=0.4", "load_half_life=0.3") as turn,
+        Hogs(600, [0] * 2 * NR_CPUS) as hogs,
+    ):
+        for pid in hogs.pids:
+            os.sched_setaffinity(pid, set(range(NR_CPUS // 2)))
+        time.sleep(0.5)
+        for pid in hogs.pids:
+            os.sched_setaffinity(pid, set(range(NR_CPUS)))
+        time.sleep(1.3)
+        gauges = [own()]
+        before = {pid: cpu_ns(pid) for pid in hogs.pids}
+        time.sleep(1.2)
+        used_ns = {pid: cpu_ns(pid) - before[pid] for pid in hogs.pids}
+        gauges.append(own())
     totals = turn.totals
     mean_ns = sum(used_ns.values()) / len(used_ns)
     record(

@@ -33,20 +33,19 @@ def test_tasks_run_where_their_domain_lets_them(shared: Shared, record: Record) 
     It guards where the tasks of a domain run and where they never do, that CPUs which serve several
     domains share fairly, that the gauges are right, and that a swap leaves no domain behind.
     """
-    with shared.turn(POLICY) as turn:
-        with Hogs(600, [5] * 6 + [0] * 8) as hogs, Sleeper(600) as sleeper:
-            confined, spilling = hogs.pids[:6], hogs.pids[6:]
+    with shared.turn(POLICY) as turn, Hogs(600, [5] * 6 + [0] * 8) as hogs, Sleeper(600) as sleeper:
+        confined, spilling = hogs.pids[:6], hogs.pids[6:]
+        time.sleep(0.3)
+        with Running() as running:
+            before = {pid: cpu_ns(pid) for pid in hogs.pids}
+            time.sleep(1.2)
+            used_s = {pid: (cpu_ns(pid) - before[pid]) / 1e9 for pid in hogs.pids}
+        own = asked(DEFAULT_PATH)["policy_gauges"]
+        wakeups = sleeper.wakeups(early=True)
+        swap(policy="deadline")
+        time.sleep(0.2)
+        with Running() as afterwards:
             time.sleep(0.3)
-            with Running() as running:
-                before = {pid: cpu_ns(pid) for pid in hogs.pids}
-                time.sleep(1.2)
-                used_s = {pid: (cpu_ns(pid) - before[pid]) / 1e9 for pid in hogs.pids}
-            own = asked(DEFAULT_PATH)["policy_gauges"]
-            wakeups = sleeper.wakeups(early=True)
-            swap(policy="deadline")
-            time.sleep(0.2)
-            with Running() as afterwards:
-                time.sleep(0.3)
     totals = turn.totals
     gauges = {name: value["policy_gauge"] for name, value in own.items()}
     record(

@@ -91,9 +91,8 @@ def test_pairs_that_wake_each_other_stay_on_their_cpu(shared: Shared, record: Re
     It guards that a decision lasts (`continued`), that few come too late, and that a wakeup on a
     busy machine moves no task.
     """
-    with shared.turn("deadline") as turn:
-        with Migrations() as moved, Stress("--switch 8", 1) as stress:
-            assert stress.wait(300) == 0, stress.output
+    with shared.turn("deadline") as turn, Migrations() as moved, Stress("--switch 8", 1) as stress:
+        assert stress.wait(300) == 0, stress.output
     totals = turn.totals
     record(moved=moved.nr, switches=moved.switches, totals=dict(totals.counts))
     assert totals["continued"] > 1000
