@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.harness import Record, Start, ended_well
+from tests.kernel.turns import Shared
 from tools.load import build
 from tools.load import scheduler as system
 from tools.load.scheduler import Scheduler
 
 _running: list[Scheduler] = []
+_shared = Shared()
 
 
 def _reason_to_skip() -> str:
@@ -47,7 +49,7 @@ def pytest_runtest_makereport(
     """Add the output of pyland and of the kernel to the report of a failure."""
     report = yield
     if report.failed:
-        for scheduler in _running:
+        for scheduler in filter(None, (*_running, _shared.scheduler)):
             report.sections.append(("pyland", scheduler.about()))
     return report
 
@@ -64,6 +66,7 @@ def _as_the_owner_of_this_tree() -> Iterator[None]:
 
 
 def _no_scheduler() -> None:
+    _shared.end()
     assert system.until(lambda: system.kernel_state() == "disabled", 10) is not None, (
         f"a scheduler is loaded already: {system.kernel_state('root/ops')}"
     )
@@ -96,6 +99,13 @@ def start() -> Iterator[Start]:
     finally:
         while _running:
             _running.pop().__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[Shared]:
+    """A pyland that many tests use, one after the other, each with the policy that it swaps to."""
+    yield _shared
+    _shared.end()
 
 
 @pytest.fixture
