@@ -125,7 +125,7 @@ def test_without_the_option_groups_have_no_weight(start: Start, record: Record) 
 
 
 @pytest.mark.unproven
-def test_a_session_with_one_hog_beside_one_with_seven(shared: Shared, record: Record) -> None:
+def test_a_session_with_one_hog_beside_one_with_seven(start: Start, record: Record) -> None:
     """Autogroups: each session has half of the machine, so the one hog has a CPU of two."""
     if not AUTOGROUP.is_file():
         pytest.skip("this kernel has no autogroups")
@@ -134,7 +134,8 @@ def test_a_session_with_one_hog_beside_one_with_seven(shared: Shared, record: Re
     try:
         loop = "while :; do :; done"
         many = f"for i in 1 2 3 4 5 6 7; do ({loop}) & done; wait"
-        with shared.turn("deadline"), contextlib.ExitStack() as stack:
+        scheduler = start()
+        with undisturbed(scheduler), contextlib.ExitStack() as stack:
             sessions = []
             for script in (loop, many):
                 shell = stack.enter_context(
@@ -146,6 +147,7 @@ def test_a_session_with_one_hog_beside_one_with_seven(shared: Shared, record: Re
             first_ns, began_ns = cpu_ns(sessions[0]), time.monotonic_ns()
             time.sleep(scaled(30))
             share = (cpu_ns(sessions[0]) - first_ns) / (time.monotonic_ns() - began_ns)
+        ended_well(scheduler.end())
     finally:
         AUTOGROUP.write_text(before)
     record(share=share)

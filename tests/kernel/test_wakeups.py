@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.harness import Record, scaled, swap
+from tests.kernel.harness import Record, scaled
 from tests.kernel.turns import Shared
 from tools.load.command import Stress, available
 from tools.load.programs import Crowd, Hogs, Sleeper
@@ -46,10 +46,8 @@ def test_records_gather_while_decided_tasks_wait(shared: Shared, record: Record)
 
     With `fifo`, which is asked about each of their wakeups.
     """
-    swap(policy="fifo")
-    with shared.turn("deadline") as turn, Stress("--switch 8", scaled(20)) as stress:
+    with shared.turn("fifo") as turn, Stress("--switch 8", scaled(20)) as stress:
         assert stress.wait(scaled(20) + 90) == 0, stress.output
-    swap(policy="deadline")
     record(
         per_cycle=turn.totals["forwarded"] / turn.totals["cycles"], totals=dict(turn.totals.counts)
     )
