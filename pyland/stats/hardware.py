@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The hardware's counters by the policy's class: `pyland latency --hardware`.
 
-This is a command of root's beside the running pyland. A BPF program of its own reads the counters at
+This is a command of root beside the running pyland. A BPF program of its own reads counters at
 one of so many switches, so the scheduler does nothing for it.
 """
 

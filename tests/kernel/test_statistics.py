@@ -50,8 +50,9 @@ from pyland import Policy, Task
 
 class Hostile(Policy):
     def enqueue(self, task: Task) -> None:
-        memory = self.machine._numbers._bytes
+        memory = self.machine._numbers._whole
         memory[:] = random.randbytes(len(memory))
+        self.machine.note(task, "\\x1b[2J" * random.randrange(9))
         for name in ("a", "\\x1b[2J", f"task_{task.pid}"):
             try:
                 self.machine.gauge(name, random.choice([float("nan"), 1e308, -1]))
