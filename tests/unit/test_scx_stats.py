@@ -111,6 +111,11 @@ def test_the_policys_own_numbers(kernel: Kernel, client: Talker) -> None:
     assert found["policy_counts"] == {"boosts": {"policy_count": 4}}
 
 
+def test_the_names_of_classes(kernel: Kernel, client: Talker) -> None:
+    kernel.own.name_class(3, "game")
+    assert client.ask("stats", target="classes") == {"3": "game"}
+
+
 def test_what_a_policy_writes_does_not_matter(kernel: Kernel, client: Talker) -> None:
     kernel.user.cycles, kernel.user.nr_held = 2**64 - 1, 2**64 - 1
     kernel.own_memory[:] = b"\xff" * len(kernel.own_memory)
