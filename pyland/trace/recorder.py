@@ -73,6 +73,8 @@ class Recorder:
             raise
 
     def _begin(self, topology: Topology, slots: int) -> None:
+        # Before the rings begin to fill: it may take two seconds.
+        commands = read_commands()
         program = _OBJECT.read_bytes()
         self._program = ffi.from_buffer(program)
         memory = self._options.ring_bytes if self._options.when else 0
@@ -86,7 +88,7 @@ class Recorder:
         )
         if not self._writer:
             raise UsageError(_error())
-        for pid, command in read_commands().items():
+        for pid, command in commands.items():
             lib.pyland_trace_command(self._writer, pid, command)
         self._seen.loads = _loads()
         if lib.pyland_trace_hook(self._source) < 0:
