@@ -9,10 +9,9 @@ import os
 import stat
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyland.errors import UsageError
 from pyland.loading.imports import NoSuchModule, SourceOnly, import_file, import_module, searching
@@ -38,8 +37,7 @@ NO_FOLDER = Path("/dev/null")
 _HOW = "a policy of yours is written module:Class or ./file.py:Class"
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """A policy and its options, ready for `policy.create(machine, **options)`."""
 
     spec: str
@@ -47,8 +45,7 @@ class Choice:
     options: dict[str, Value]
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(NamedTuple):
     """One line of `pyland policies`; `error` says why the policy cannot be loaded, if so."""
 
     name: str
@@ -57,8 +54,7 @@ class Listing:
     error: str = ""
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(NamedTuple):
     """The place of a class; without `attribute` the class is the only policy there."""
 
     module: str

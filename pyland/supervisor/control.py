@@ -12,7 +12,6 @@ import struct
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +36,21 @@ _ACCEPT_AT_ONCE = 64
 _ONLY = "only root and the user who started pyland may ask it"
 
 
-@dataclass(eq=False)
 class _Connection:
-    socket: socket.socket
-    since_s: float
-    data: bytes = b""
-    asked: bool = False
+    def __init__(self, socket: socket.socket, since_s: float) -> None:
+        self.socket, self.since_s = socket, since_s
+        self.data = b""
+        self.asked = False
 
 
-@dataclass(frozen=True, eq=False)
 class Request:
     """A complete and valid request, to be answered once."""
 
-    what: StatusRequest | SwapRequest
-    connection: _Connection | None = field(default=None, repr=False)
-    """Where the answer goes; None for a request of pyland's own."""
+    def __init__(
+        self, what: StatusRequest | SwapRequest, connection: _Connection | None = None
+    ) -> None:
+        """`connection` is where the answer goes; None for a request of pyland's own."""
+        self.what, self.connection = what, connection
 
 
 class ControlServer:

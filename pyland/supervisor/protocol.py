@@ -16,19 +16,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyland.loading.wanted import Wanted
 
 
-@dataclass(frozen=True)
 class StatusRequest:
     """Asks for the state that `pyland status` shows."""
 
 
-@dataclass(frozen=True)
-class SwapRequest:
+class SwapRequest(NamedTuple):
     """Asks for the policy `wanted`; with None, the same policy is imported again."""
 
     wanted: Wanted | None = None

@@ -9,7 +9,6 @@ without rights. The reporter prints. A process without rights serves statistics.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import socket
 from contextlib import ExitStack
@@ -70,7 +69,7 @@ class Session:
                 raise UsageError(f"--policy {wanted.spec}: {error}") from None
         else:
             # A built-in needs no folder, so root does not search the user's folder.
-            dataclasses.replace(wanted, folder="/").choose()
+            wanted._replace(folder="/").choose()
         self._own = mmap(-1, numbers.SIZE)
         """The policy's own numbers. All processes map it: the reader trusts nothing there."""
         self._totals = dict.fromkeys(TOTALS, 0)
