@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 import os
 import stat
 import traceback
@@ -100,6 +99,9 @@ def available(folder: Path) -> list[Listing]:
 
 
 def _summary(policy: type[Policy]) -> str:
+    # As dear as all else that this file imports, and only a list of the policies needs it.
+    import inspect
+
     return inspect.cleandoc(policy.__doc__ or "").partition("\n")[0]
 
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from pyland.loading.wanted import Wanted
 
 
-class StatusRequest:
+class StatusRequest(NamedTuple):
     """Asks for the state that `pyland status` shows."""
 
 
