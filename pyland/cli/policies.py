@@ -5,8 +5,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyland.cli.parser import Parser, as_policies_run, current_folder, shown
+from pyland.cli.parser import Parser, as_policies_run, shown
 from pyland.loading.finder import available
+from pyland.loading.folder import current_folder
 from pyland.output.printing import as_json, show
 
 

@@ -4,8 +4,9 @@
 import argparse
 from collections.abc import Mapping, Sequence
 
-from pyland.cli.parser import Parser, add_policy, as_policies_run, current_folder, shown
+from pyland.cli.parser import Parser, add_policy, as_policies_run, shown
 from pyland.errors import ScheduleError
+from pyland.loading.folder import current_folder
 from pyland.loading.wanted import Wanted
 from pyland.output import printing
 from pyland.stats.places import DEFAULT_PATH, Places

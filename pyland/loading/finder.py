@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyland.errors import UsageError
+from pyland.loading.folder import NO_FOLDER
 from pyland.loading.imports import NoSuchModule, SourceOnly, import_file, import_module, searching
 from pyland.loading.trust import untrusted
 from pyland.options import Value, parse_options
@@ -25,13 +26,10 @@ if TYPE_CHECKING:
     # Imported only where it is needed: it imports as much as all other modules together.
     from importlib.metadata import EntryPoint
 
-__all__ = ["GROUP", "NO_FOLDER", "Choice", "Listing", "available", "choose", "untrusted"]
+__all__ = ["GROUP", "Choice", "Listing", "available", "choose", "untrusted"]
 
 GROUP = "pyland.policies"
 """The group of entry points in which packages offer policies."""
-
-NO_FOLDER = Path("/dev/null")
-"""Stands for a folder that was removed: it exists, and nothing can be in it."""
 
 _HOW = "a policy of yours is written module:Class or ./file.py:Class"
 

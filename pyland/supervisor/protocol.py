@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pyland.loading.wanted import Wanted
@@ -31,11 +30,6 @@ class SwapRequest(NamedTuple):
     wanted: Wanted | None = None
     layer: str = ""
     """The part of the present policy that it is for; empty: for the whole machine."""
-
-
-def encode_line(values: Mapping[str, Any]) -> bytes:
-    """A request or an answer as a line of JSON; values that JSON has no type for become texts."""
-    return json.dumps(values, default=str).encode() + b"\n"
 
 
 def parse_request(line: bytes) -> StatusRequest | SwapRequest:

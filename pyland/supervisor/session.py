@@ -47,10 +47,12 @@ class Session:
     """Schedules until a signal or a failure ends it, and continues after the kernel's restarts."""
 
     def __init__(self, settings: Settings, wanted: Wanted, service: Service) -> None:
-        """Check the machine and the policy; raises UsageError, and then has changed nothing."""
+        """Check the policy, on a machine that `checks.check_machine` has found good.
+
+        Raises UsageError, and then has changed nothing.
+        """
         self._service = service
         service.loading("trying the policy")
-        checks.check_machine()
         check_layout()
         self._settings = settings
         self._caller = calling_user()
