@@ -5,7 +5,8 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from pyland.cli.parser import Parser, add_stats_socket
+from pyland.cli.parser import Parser
+from pyland.cli.stats_socket import add_stats_socket
 from pyland.errors import UsageError
 from pyland.output.printing import say, show
 from pyland.stats.distribution import MEASURES, By

@@ -11,8 +11,8 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from mmap import mmap
+from typing import NamedTuple
 
 _CELL = 64
 """Bytes of a note: its number, its task, its time and its text. The header is as large."""
@@ -27,8 +27,7 @@ PID_MAX = 1 << 22
 _NOTE = struct.Struct("QQQ40s")
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """What a policy has noted about a task."""
 
     number: int
@@ -41,8 +40,7 @@ class Note:
     """Not escaped."""
 
 
-@dataclass(frozen=True, slots=True)
-class SavedNotes:
+class SavedNotes(NamedTuple):
     """What a `PolicyNotes` had, for `restore`."""
 
     memory: bytes
