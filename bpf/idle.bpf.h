@@ -97,6 +97,20 @@ APART s32 pick_in_domain(const struct task_struct *p __arg_trusted, u32 domain, 
 	return cpu >= 0 ? cpu : pick_in_mask(p, domain, true, prev_cpu);
 }
 
+/* An idle CPU for a task that wakes up, near its previous one; negative when none. */
+static __always_inline s32 select_near(struct task_struct *p, s32 prev_cpu, u64 wake_flags)
+{
+	u64 in_node = 0;
+	s32 cpu;
+
+	if (config.numa_local && config.idle_per_node)
+		in_node = kernel_enum(scx_pick_idle_cpu_flags, SCX_PICK_IDLE_IN_NODE);
+	cpu = select_idle_cpu(p, prev_cpu, wake_flags, in_node);
+	if (cpu < 0 && in_node)
+		cpu = select_idle_cpu(p, prev_cpu, wake_flags, 0);
+	return cpu;
+}
+
 /* The same for a task that belongs to the domain of its last decision, or of this CPU. */
 static __always_inline s32 pick_for_task(const struct task_struct *p, const struct task_ctx *t,
 					 s32 prev_cpu)

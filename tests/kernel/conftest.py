@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.harness import Record, Start, ended_well
+from tests.kernel.harness import Record, Start
 from tests.kernel.turns import Shared
 from tools.load import build
 from tools.load import scheduler as system
@@ -34,8 +34,9 @@ def _reason_to_skip() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests that this machine cannot run."""
+    """Skip the tests that this machine cannot run; those that share a pyland come first."""
     here = Path(__file__).parent
+    items.sort(key=lambda item: "shared" not in getattr(item, "fixturenames", ()))
     if reason := _reason_to_skip():
         for item in items:
             if here in item.path.parents:
@@ -70,17 +71,6 @@ def _no_scheduler() -> None:
     assert system.until(lambda: system.kernel_state() == "disabled", 10) is not None, (
         f"a scheduler is loaded already: {system.kernel_state('root/ops')}"
     )
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Scheduler]:
-    """One pyland for all tests of a file that ask for it; no other test of the file starts one."""
-    _no_scheduler()
-    with Scheduler() as scheduler:
-        _running.append(scheduler)
-        yield scheduler
-        _running.remove(scheduler)
-        ended_well(scheduler.end())
 
 
 @pytest.fixture

@@ -18,6 +18,12 @@ class Turn:
     scheduler: Scheduler
     totals: Totals
     """By how much the counters have grown in the turn; known after it."""
+    _said_before: int = 0
+
+    @property
+    def output(self) -> str:
+        """What pyland has printed in the turn so far."""
+        return self.scheduler.output[self._said_before :]
 
 
 class Shared:
@@ -29,10 +35,11 @@ class Shared:
         self._broken = False
 
     @contextlib.contextmanager
-    def turn(self, policy: str, *options: str) -> Iterator[Turn]:
+    def turn(self, policy: str, *options: str, right: bool = True) -> Iterator[Turn]:
         """A turn with this policy and its options, which it is swapped to before the block begins.
 
-        Asserts that pyland schedules during the whole block, and that nothing went wrong in it.
+        Asserts that pyland schedules during the whole block, and, if `right`, that its decisions
+        are right: a hostile policy's are not.
         After a block that raises, the next turn has another pyland.
         """
         if self._broken:
@@ -42,9 +49,10 @@ class Shared:
             self._broken = True
             self.scheduler.wait_enabled()
         self._broken = True
+        said = len(self.scheduler.output)
         swap(policy=policy, options=list(options))
-        with counted(self.scheduler) as totals:
-            yield Turn(self.scheduler, totals)
+        with counted(self.scheduler, right=right) as totals:
+            yield Turn(self.scheduler, totals, said)
         self._broken = False
 
     def end(self) -> None:
