@@ -12,6 +12,7 @@
 #include "cgroup_weights.bpf.h"
 #include "classes.bpf.h"
 #include "histograms.bpf.h"
+#include "kernel_work.bpf.h"
 #include "queues.bpf.h"
 #include "quiet.bpf.h"
 #include "records.bpf.h"

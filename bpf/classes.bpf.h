@@ -15,12 +15,6 @@
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
 
-/* True for kernel threads that go before all tasks, because the machine may wait for them. */
-static __always_inline bool is_kernel_work(const struct task_struct *p, const struct task_ctx *t)
-{
-	return t->kernel_helper || ((p->flags & PF_KTHREAD) && p->nr_cpus_allowed == 1);
-}
-
 /*
  * Called when a runnable task stops. It has some slice left only if a higher class interrupts it.
  * The kernel reads the slice after this call, and queues the task again if none is left.

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the BPF program, the C core and Python share: the two ring records, the
- * counters and the memory both sides map. Python takes its struct formats from
- * the block between the cffi marks. PYLAND_LAYOUT, a number made from this header,
- * is in all three, and pyland starts only where it is the same.
+ * The contract between the BPF program, the C core and Python: the records of the two rings, the
+ * counters, and the memory that both sides map. Python takes its struct formats from the block
+ * between the cffi marks. All three contain PYLAND_LAYOUT, a number made from the shared headers,
+ * and pyland starts only if the three numbers are equal.
+ *
+ * histograms_intf.h has the histograms, trace_intf.h the traces, shared_state.h the state of BPF.
  *
  * Every time is in nanoseconds, on the kernel's scheduler clock.
  */
@@ -56,34 +58,6 @@ enum pyland_event_kind {
 	PYLAND_EVENT_EXITED = 3,
 	PYLAND_EVENT_RUNNING = 4,
 	PYLAND_EVENT_CHANGED = 5,
-};
-
-/* Histograms: what each is of. Times are in microseconds in the buckets, in ns in the sums. */
-enum pyland_histograms {
-	PYLAND_HIST_WAKEUP = 0,		/* from the wakeup to the CPU */
-	PYLAND_HIST_DECISION = 1,	/* from the question to the decision */
-	PYLAND_HIST_DECIDED = 2,	/* from the decision to the CPU */
-	PYLAND_HIST_RUN = 3,		/* on the CPU */
-	PYLAND_HIST_QUEUE = 4,		/* tasks that waited in the queue that it entered */
-	PYLAND_NR_HISTS = 5,
-	PYLAND_NR_BUCKETS = 32,		/* [0], [1], [2, 4), [4, 8) ... and the rest */
-	PYLAND_NR_SLOTS = 128,		/* for the keys of a kind; one more counts all other keys */
-};
-
-/* Kinds of keys. */
-enum pyland_histogram_keys {
-	PYLAND_BY_CLASS = 0,		/* of the task's last decision */
-	PYLAND_BY_CGROUP = 1,		/* its id */
-	PYLAND_BY_COMM = 2,
-	PYLAND_BY_QUEUE = 3,		/* a DSQ of the kernel, or one of the two below */
-	PYLAND_NR_BY = 4,
-	PYLAND_QUEUE_IDLE = -1,		/* none: the task found an idle CPU */
-	PYLAND_QUEUE_NEXT = -2,		/* none: it was next on its CPU */
-};
-
-/* Bits of pyland_watch.wanted; for keys of kind N, 2 << N. */
-enum pyland_watch_bits {
-	PYLAND_WATCH_TOTAL = 1,
 };
 
 /* What happened to a task: BPF -> user space, in the same ring as the records. */
@@ -305,104 +279,11 @@ struct pyland_user {
 	unsigned long long pad_cache_line[5];
 };
 
-struct pyland_histogram {
-	unsigned long long sum;			/* of all values, in ns for times */
-	unsigned long long buckets[32];		/* PYLAND_NR_BUCKETS */
-};
-
-/* One per possible CPU; only that CPU writes it. Nothing here is ever set to 0 again. */
-struct pyland_cpu_histograms {
-	struct pyland_histogram each[5];	/* PYLAND_NR_HISTS */
-	unsigned long long pad_cache_line[3];
-};
-
-/* The histograms of one key; all CPUs add to them. */
-struct pyland_slot {
-	unsigned long long key;			/* a hash of the name, and the low 16 bits of the epoch */
-	unsigned long long name[2];		/* a number, or the 16 bytes of a comm */
-	struct pyland_histogram each[5];
-};
-
-/*
- * Which histograms are kept. The process that serves statistics writes it, which has no rights: BPF
- * takes it as a wish.
- */
-struct pyland_watch {
-	unsigned int wanted;			/* PYLAND_WATCH_*; 0: none */
-	unsigned int pad;
-	unsigned int epochs[4];			/* of each kind of keys: slots of earlier ones are free */
-	unsigned long long pad_cache_line[5];
-};
-
 /* One for each LLC, in a cache line of its own; only its CPUs write it. */
 struct pyland_llc {
 	int nr_idle;				/* CPUs that idle */
 	int pad;
 	unsigned long long pad_cache_line[7];
-};
-
-/*
- * BPF's own state, which only root can map. Each block has cache lines of its own, by what writes
- * it: many CPUs read a line that one CPU writes often, or many write.
- */
-struct pyland_shared {
-	/* Written when something begins or ends, and a few times a second. */
-	unsigned long long sched_tgid;
-	unsigned long long hold_from_ns;	/* tasks are held again for a policy that forgot some */
-	unsigned long long undecided_since_ns;
-	unsigned int handed_over;		/* the generation that knows all queued tasks */
-	unsigned int domains_most;		/* that a policy has set so far, or LLCs */
-	unsigned int places;			/* the present policy names CPUs or domains */
-	unsigned int undecided;			/* tasks since undecided_since_ns */
-	unsigned int quiet;			/* no task waited at the last heartbeat, or since */
-	unsigned int rescues_left;		/* of a look for starved tasks in one queue */
-	unsigned int left_out;			/* a task is queued that the policy was not asked about */
-	unsigned int lagging;			/* user space is behind: records pause */
-	unsigned long long pad_seldom;
-
-	/* Written by the CPU that carries decisions out. */
-	unsigned long long drained;		/* decisions taken from the ring */
-	unsigned long long usual_ns;		/* slice of the latest decisions, at weight 100 */
-	unsigned long long lead_ns;		/* of the latest decision for a new task */
-	unsigned int drain_error;		/* errno of a drain that found the ring broken */
-	unsigned int pad_drain;
-	unsigned long long pad_decisions[4];
-
-	/* Written by the CPU that runs user space. */
-	unsigned long long last_cycle_ns;	/* when a finished cycle was last seen */
-	unsigned long long cycles_seen;
-	unsigned long long cycles_begun;
-	unsigned long long cycle_begin_ns;	/* when user space began its present cycle */
-	unsigned long long asked_pos;		/* finished cycles have seen all records up to here */
-	unsigned long long begin_pos;		/* end of the records when a cycle began */
-	unsigned long long cycle_cost_ns;	/* average of what a cycle takes its CPU */
-	unsigned long long cycle_ran_ns;	/* what the present one has had, before an interruption */
-	unsigned long long clock_ns;		/* when user space last got a CPU */
-	int sched_cpu;				/* where user space ran last: its cache is warm there */
-	int pad_sched;
-	unsigned long long pad_cycle[6];
-
-	/* Written by a CPU whose new task changes when user space has to run. */
-	unsigned long long due_ns;		/* when user space is to run next */
-	unsigned long long last_kick_ns;	/* when a wakeup last interrupted a task */
-	unsigned int wakeup_waits;		/* a task woke up, and user space has not run since */
-	unsigned int pad_due;
-	unsigned long long pad_needs[5];
-
-	/* Written by any CPU, but no more often than these say. */
-	unsigned long long vtime_now;		/* the highest vtime that has run, within VTIME_STEP_NS */
-	unsigned long long own_queued_ns;	/* when a task last waited for its own CPU, in ms */
-	unsigned long long idle_llcs;		/* bit n: a CPU of LLC n may idle; n counts modulo 64 */
-	unsigned int vtime_of_bpf;		/* vtime_now follows keys that BPF gave */
-	unsigned int groups;			/* of the CPU controller that BPF knows, a gauge */
-	unsigned long long pad_any[4];
-
-	unsigned int exited;
-	unsigned int pad_exit;
-	long long exit_kind;
-	long long exit_code;
-	char exit_reason[128];
-	char exit_message[1024];
 };
 
 /* cffi: end */

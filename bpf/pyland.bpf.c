@@ -15,6 +15,7 @@
 #include "heartbeat.bpf.h"
 #include "histograms.bpf.h"
 #include "holding.bpf.h"
+#include "kernel_work.bpf.h"
 #include "ordering.bpf.h"
 #include "performance.bpf.h"
 #include "put_next.bpf.h"
@@ -75,24 +76,6 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	traced(traced_task(p, t, PYLAND_TRACED_IDLE_CPU), cpu, 0, 0, config.longest_ns);
 	note_runnable(p, t, wake_flags & kernel_enum(scx_wake_flags, SCX_WAKE_TTWU), now_ns());
 	return cpu;
-}
-
-/*
- * The kernel's own work goes first: user space itself may wait for it. But khugepaged may run for
- * seconds, so after its first slice a kernel helper is queued like other tasks.
- */
-static __always_inline void enqueue_kernel_work(struct task_struct *p, struct task_ctx *t, s32 cpu,
-						u64 now, u64 enq_flags)
-{
-	if (t->kernel_helper && !t->woke_up) {
-		queue_unasked(p, t, cpu, now, enq_flags);
-		return;
-	}
-	if (t->woke_up)
-		enq_flags |= kernel_enum(scx_enq_flags, SCX_ENQ_PREEMPT);
-	dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL),
-		   weighted_slice(p, t, config.longest_ns), enq_flags);
-	traced(traced_task(p, t, PYLAND_TRACED_KERNEL), cpu, 0, 0, config.longest_ns);
 }
 
 SEC("struct_ops/pyland_enqueue")

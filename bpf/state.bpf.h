@@ -7,8 +7,10 @@
 
 #include "compat.bpf.h"
 #include "arithmetic.bpf.h"
+#include "histograms_intf.h"
 #include "intf.h"
 #include "queue_ids.h"
+#include "shared_state.h"
 
 /* For slices this long, ticks are exact enough. A rest below the slack is not worth a timer. */
 #define SLICE_TIMED_NS	(10 * NSEC_PER_MSEC)

@@ -9,7 +9,9 @@
 #include <signal.h>
 #include <stddef.h>
 
+#include "histograms_intf.h"
 #include "intf.h"
+#include "shared_state.h"
 
 /* cffi: begin */
 
