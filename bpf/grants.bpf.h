@@ -8,7 +8,8 @@
 #include "state.bpf.h"
 
 /* Notes a decision with this slice; with a slice of 0 the decision ends when the task stops. */
-static __always_inline void note_grant(const struct task_struct *p, struct task_ctx *t, u64 slice_ns)
+static __always_inline void note_grant(const struct task_struct *p, struct task_ctx *t,
+				       u64 slice_ns)
 {
 	u64 usual_ns;
 

@@ -7,13 +7,13 @@
 
 /* cffi: begin */
 
-/* Histograms: what each is of. Times are in microseconds in the buckets, in ns in the sums. */
+/* What each histogram counts. Times are in microseconds in the buckets, in ns in the sums. */
 enum pyland_histograms {
 	PYLAND_HIST_WAKEUP = 0,		/* from the wakeup to the CPU */
 	PYLAND_HIST_DECISION = 1,	/* from the question to the decision */
 	PYLAND_HIST_DECIDED = 2,	/* from the decision to the CPU */
 	PYLAND_HIST_RUN = 3,		/* on the CPU */
-	PYLAND_HIST_QUEUE = 4,		/* tasks that waited in the queue that it entered */
+	PYLAND_HIST_QUEUE = 4,		/* tasks that waited in the queue which the task entered */
 	PYLAND_NR_HISTS = 5,
 	PYLAND_NR_BUCKETS = 32,		/* [0], [1], [2, 4), [4, 8) ... and the rest */
 	PYLAND_NR_SLOTS = 128,		/* for the keys of a kind; one more counts all other keys */
@@ -48,19 +48,19 @@ struct pyland_cpu_histograms {
 
 /* The histograms of one key; all CPUs add to them. */
 struct pyland_slot {
-	unsigned long long key;			/* a hash of the name, and the low 16 bits of the epoch */
+	unsigned long long key;			/* hash of the name; the low 16 bits: the epoch */
 	unsigned long long name[2];		/* a number, or the 16 bytes of a comm */
 	struct pyland_histogram each[5];
 };
 
 /*
- * Which histograms are kept. The process that serves statistics writes it, which has no rights: BPF
- * takes it as a wish.
+ * Which histograms are kept. The process that serves statistics writes this and has no rights, so
+ * BPF takes it as a wish.
  */
 struct pyland_watch {
 	unsigned int wanted;			/* PYLAND_WATCH_*; 0: none */
 	unsigned int pad;
-	unsigned int epochs[4];			/* of each kind of keys: slots of earlier ones are free */
+	unsigned int epochs[4];			/* of each kind of keys; older slots are free */
 	unsigned long long pad_cache_line[5];
 };
 

@@ -39,7 +39,7 @@ static __noinline u64 interim_key(const struct task_struct *p, const struct task
 	return (s64)(key_ns - most_ns) > 0 ? most_ns : key_ns;
 }
 
-/* How far before the keys that run the policy has put a task. */
+/* How far the policy has put a task before the keys that run. */
 static __always_inline u64 lead_of(u64 key_ns)
 {
 	s64 lead_ns = vtime_now() - key_ns, most_ns = INTERIM_SLICES * config.longest_ns;

@@ -17,7 +17,7 @@
 enum pyland_limits {
 	PYLAND_CPU_ANY = -1,		/* decision: BPF picks the CPU */
 	PYLAND_CPU_DOMAIN = -2,		/* decision: minus a domain's number */
-	PYLAND_NR_DOMAINS = 1024,	/* the first are the machine's LLCs, unless the policy sets them */
+	PYLAND_NR_DOMAINS = 1024,	/* the machine's LLCs, or those of the policy */
 	PYLAND_NR_SERVED = 64,		/* domains that a CPU serves at most */
 	PYLAND_MASK_WORDS = 16,		/* of 64 CPUs each */
 	PYLAND_NR_GROUPS = 2048,	/* of the CPU controller; further ones count as the root */
@@ -33,11 +33,11 @@ enum pyland_limits {
 enum pyland_decision_flags {
 	PYLAND_DECISION_PREEMPT = 1,	/* the CPU's current task makes room at once */
 	PYLAND_DECISION_KICK = 2,	/* no task: the CPU looks for one */
-	PYLAND_DECISION_CLASS = 0x1f00,	/* the policy's class of the task: counts in histograms only */
+	PYLAND_DECISION_CLASS = 0x1f00,	/* the task's class, for histograms */
 	PYLAND_CLASS_SHIFT = 8,
 };
 
-/* Bits of pyland_shared.wanted: what costs time and is collected only on demand. */
+/* Bits of pyland_user.wanted: what costs time and is collected only on demand. */
 enum pyland_wanted {
 	PYLAND_WANT_EXTRAS = 1,		/* the second part of a record */
 	PYLAND_WANT_STOPPED = 2,
@@ -45,7 +45,7 @@ enum pyland_wanted {
 	PYLAND_WANT_EXITED = 8,
 	PYLAND_WANT_RUNNING = 64,
 	PYLAND_WANT_CHANGED = 128,
-	PYLAND_WANT_EVENTS = 206,	/* any of the five */
+	PYLAND_WANT_EVENTS = 206,	/* any of the five events */
 
 	/* How a task is ordered until its decision comes; without a bit, by its last key. */
 	PYLAND_WANT_HOLD = 16,		/* not at all: it waits for the decision */
@@ -81,8 +81,8 @@ struct pyland_queued {
 	unsigned long long total_runtime_ns;
 	unsigned long long start_ns;		/* when it last began to run */
 	unsigned long long wakeup_ns;		/* when it last woke up */
-	unsigned long long enqueue_ns;		/* now */
-	unsigned long long state;		/* the policy's word of its last decision */
+	unsigned long long enqueue_ns;		/* when the record was written */
+	unsigned long long state;		/* a number of the policy, from its last decision */
 	char comm[16];
 
 	/* The base record ends here: averages are 3/4 old and 1/4 new, 0 while unknown. */
@@ -90,7 +90,7 @@ struct pyland_queued {
 	unsigned int uid;
 	unsigned int gid;
 	int nice;
-	int waker_pid;				/* the task that woke it last; 0: an interrupt of an idle CPU */
+	int waker_pid;				/* its last waker; 0: an interrupt on an idle CPU */
 	unsigned int kthread;			/* 1: a kernel thread */
 	unsigned int pid_ns;			/* its PID namespace, by inode */
 	int ns_pid;				/* thread id there */
@@ -126,34 +126,34 @@ struct pyland_cpu {
 	unsigned long long amended;		/* decisions for a task that had left its queue */
 	unsigned long long continued;		/* continued within a decision that lasts */
 	unsigned long long late;		/* decisions for a task that had moved on */
-	unsigned long long bounced;		/* decisions for a CPU or domain the task may not use */
-	unsigned long long outside;		/* enqueues of tasks that their domain has no CPU for */
+	unsigned long long bounced;		/* for a CPU or domain that is not allowed */
+	unsigned long long outside;		/* enqueues without an allowed CPU in the domain */
 	unsigned long long failed;		/* attempts that the kernel refused outright */
 	unsigned long long bad_decisions;	/* malformed, or out of any range */
 	unsigned long long rescued;		/* decided, then starved in a queue */
-	unsigned long long undecided;		/* taken though user space knew them, and counted against it */
+	unsigned long long undecided;		/* left undecided by the fault of the policy */
 	unsigned long long handed_over;		/* queued tasks that a new policy was told of */
 	unsigned long long events_lost;		/* no room in the ring for an event */
 	unsigned long long sched_runs;		/* times user space was given this CPU */
 	unsigned long long heartbeats;
-	unsigned long long wakeup_kicks;	/* preemptions so that user space sees a wakeup */
-	unsigned long long preemptions;	/* by a task that woke up, of one due later */
-	unsigned long long sliced;		/* slices that ended between two ticks */
+	unsigned long long wakeup_kicks;	/* interruptions to let user space see a wakeup */
+	unsigned long long preemptions;	/* by a task that woke up and was due first */
+	unsigned long long sliced;		/* slices that a timer ended, between two ticks */
 	unsigned long long throttled;		/* waits of a task for its group's quota */
-	unsigned long long put_off;		/* the policy wanted a task cut short once too often */
-	unsigned long long delay_ns;		/* enqueue to decision, summed over user_dispatched */
-	unsigned long long wait_user_ns;	/* the part of delay_ns until user space had a CPU */
-	unsigned long long wait_cpu_ns;		/* decision to CPU, summed over waited_cpu */
+	unsigned long long put_off;		/* interruptions put off: the policy wants many */
+	unsigned long long delay_ns;		/* enqueue to decision, sum of user_dispatched */
+	unsigned long long wait_user_ns;	/* part of delay_ns until user space got a CPU */
+	unsigned long long wait_cpu_ns;		/* decision to CPU, sum of waited_cpu */
 	unsigned long long waited_cpu;		/* tasks that ran from a queue of decided ones */
-	unsigned long long run_delay_ns;	/* runnable and not on a CPU, summed over all runs */
+	unsigned long long run_delay_ns;	/* runnable and not on a CPU, sum of all runs */
 	unsigned long long voluntary;		/* switches from a task that went to sleep */
 	unsigned long long involuntary;		/* switches from a task that wanted to go on */
 	unsigned long long migrated_core;	/* to another CPU of its last CPU's core */
-	unsigned long long migrated_llc;	/* ... to another core of the same last-level cache */
-	unsigned long long migrated_node;	/* ... to another last-level cache of the same node */
+	unsigned long long migrated_llc;	/* ... to another core of the same LLC */
+	unsigned long long migrated_node;	/* ... to another LLC of the same node */
 	unsigned long long migrated_far;	/* ... to another node */
 
-	long long nr_running;			/* a gauge; see pyland_user_cpu for the sum's meaning */
+	long long nr_running;			/* a gauge; only the sum has a meaning */
 
 	/* Set by the loader. */
 	unsigned int llc;
@@ -178,16 +178,16 @@ struct pyland_cpu {
 	unsigned long long running_since_ns;	/* 0: no task, or user space */
 	unsigned long long running_vtime_ns;
 	unsigned long long running_slice_ns;
-	unsigned long long running_awake_ns;	/* CPU time since it slept, when it was put on */
-	unsigned long long running_sync_ns;	/* how soon it sleeps after such a wakeup; 0: unknown */
-	unsigned long long woke_sync_ns;	/* when it last woke a task up and said that it sleeps */
-	unsigned int running_computes;	/* it did for long before it was put on, and did not sleep */
+	unsigned long long running_awake_ns;	/* CPU time from its last sleep to this turn */
+	unsigned long long running_sync_ns;	/* from such a wakeup to its sleep; 0: unknown */
+	unsigned long long woke_sync_ns;	/* last wakeup after which it is to sleep */
+	unsigned int running_computes;	/* it computed for long before this turn */
 	unsigned int slice_timed_by;	/* which CPU has set its timer, + 1; 0: none */
-	unsigned int cuts;		/* tasks that the policy cut short since ... */
+	unsigned int cuts;		/* tasks that the policy cut short since cuts_since_ns */
 	unsigned int looks_left;	/* of a search through held tasks */
 	unsigned long long cuts_since_ns;
-	unsigned long long timer_ends_ns;	/* when the timer of its slices expires, if it is set */
-	unsigned long long picked_dsq;	/* where the decision that this CPU applies puts its task */
+	unsigned long long timer_ends_ns;	/* when the timer of its slices expires */
+	unsigned long long picked_dsq;	/* the queue of the decision that this CPU applies */
 	int picked_cpu;
 	int picked_kick;
 	unsigned long long pad_cache_line[5];
@@ -207,7 +207,7 @@ struct pyland_user_cpu {
 	unsigned long long running_vtime_ns;	/* its key */
 	unsigned long long busy_ns;		/* CPU time of tasks, up to the last that stopped */
 	unsigned int nr_waiting;		/* in the CPU's own queue, at the last heartbeat */
-	unsigned int unplaced;			/* domain + 1 of tasks that no decision has placed; 0: none */
+	unsigned int unplaced;			/* domain + 1 of unplaced tasks; 0: none */
 
 	/* Set by the policy. */
 	unsigned int performance;	/* target, 0 to 1024, plus 1; 0: never set */
@@ -229,7 +229,7 @@ struct pyland_user_domain {
 	long long nr_runnable;
 	long long weight_runnable;
 	unsigned long long used_ns;
-	unsigned long long head_since_ns;	/* when the first that waits was queued; 0: none waits */
+	unsigned long long head_since_ns;	/* when its head was queued; 0: none waits */
 	unsigned int nr_waiting;		/* at the last heartbeat */
 	unsigned int pad;
 	unsigned long long pad_gauges[3];
@@ -247,7 +247,7 @@ struct pyland_config {
 	unsigned int numa_local;
 	unsigned int idle_per_node;		/* the kernel tracks idle CPUs per NUMA node */
 	unsigned int exit_dump_len;
-	unsigned int some_nohz_full;		/* some CPU is */
+	unsigned int some_nohz_full;		/* some CPU has nohz_full */
 	unsigned int cgroup_weights;		/* weights of groups count */
 	unsigned int partial;			/* only tasks of SCHED_EXT are scheduled */
 };
@@ -258,13 +258,13 @@ struct pyland_config {
  */
 struct pyland_user {
 	unsigned long long nr_held;		/* tasks the policy has not decided yet */
-	unsigned long long cycles;		/* drain, decide, submit: done so often */
+	unsigned long long cycles;		/* how often it drained, decided, submitted */
 	unsigned long long submitted;		/* decisions written to the ring */
 	unsigned int generation;		/* of the policy: goes up with each swap */
 	unsigned int wanted;			/* PYLAND_WANT_* */
 	unsigned long long lasts_ns;		/* how long the policy's decisions last */
-	unsigned long long margin_ns;		/* by which a task is ahead of one that it interrupts */
-	unsigned long long interval_ns;		/* how often the policy wants to run; 0: it does not care */
+	unsigned long long margin_ns;		/* a wakeup preempts a task due this much later */
+	unsigned long long interval_ns;		/* how often the policy wants to run; 0: any */
 	unsigned int nr_domains;		/* that the policy has set; 0: one for each LLC */
 	unsigned int pad_domains;
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where a task waits that wants a CPU, and in which order.
+ * Where a task that wants a CPU waits, and in which order.
  *
  * The task enters a queue at once, and the policy's decision moves it there later. Until then its
- * key follows from its last decision: that key and the CPU time since, as far before the keys that
- * run as the policy put it when it last woke up. So a decision refines an order that is good
- * already, and a late one costs little. Only for a policy that says so (`interim = "hold"`) a task
- * is held until its decision comes.
+ * key follows from its last decision: that key and the CPU time after it, as far before the keys
+ * that run as the policy put it when it last woke up. So a decision refines an order that is good
+ * already, and a late one costs little. A task is held until its decision comes only if the policy
+ * says so (`interim = "hold"`).
  *
- * A decision lasts: a task that comes back with some of its slice left continues with that rest,
- * at its key, and the policy is not asked again. The kernel's own EEVDF also keeps a deadline until
+ * A decision lasts: a task that comes back with some of its slice left continues with that rest, at
+ * its key, and the policy is not asked again. The kernel's own EEVDF also keeps a deadline until
  * the slice is used up. A task that sleeps and wakes up every few microseconds costs one decision
  * for each slice, not one for each wakeup.
  */
@@ -39,7 +39,7 @@ static __always_inline bool last_key(u64 dsq_id, u64 *key_ns)
 	return p;
 }
 
-/* A task that yields goes behind all that are queued. */
+/* The key of a task; if it yields, a key behind all that are queued. */
 static __always_inline u64 key_if_yielded(const struct task_ctx *t, u64 dsq_id, u64 key_ns)
 {
 	u64 last_ns;
@@ -208,7 +208,7 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 		wake_user_space();
 }
 
-/* Where a task waits that no decision has placed. */
+/* Where a task waits while no decision has placed it. */
 static __always_inline u64 queue_unplaced(const struct task_struct *p, const struct task_ctx *t,
 					  s32 cpu)
 {

@@ -4,9 +4,9 @@
  * callbacks are in the order in which a task meets them. Callbacks that only count are in
  * accounting.bpf.h; the begin and the end of a task are in setup.bpf.h.
  *
- * A forwarded task is never only in user space: it waits in a holding DSQ while
- * its record travels, and a decision moves it on. Whatever happens to user space,
- * any CPU can take the holding DSQ's head, so no task is lost and none starves.
+ * A forwarded task is never only in user space: it waits in a holding DSQ while its record travels,
+ * and a decision moves it on. Whatever happens to user space, any CPU can take the holding DSQ's
+ * head, so no task is lost and none starves.
  */
 #include <linux/bpf.h>
 #include "accounting.bpf.h"
@@ -105,9 +105,9 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		note_not_runnable(t);
 		return;
 	}
-	/* A CPU that its domain has left since; dispatch has not let it go on. */
+	/* True if its domain has left this CPU; dispatch has ended its turn for that. */
 	leaves = t && sets_domains() && !wakes_up && !is_admitted(p, cpu);
-	/* SCX_ENQ_LAST: a task that dispatch puts on its CPU again, so that the ticks stop. */
+	/* True if dispatch puts the task on its CPU again, so that the ticks stop. */
 	last = enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_LAST);
 	leaves = leaves || (last && leaves_cpu(p, t, cpu, now));
 	/* The kernel believes that nothing follows, and would let the CPU idle. */
@@ -269,9 +269,9 @@ bool BPF_PROG(pyland_yield, struct task_struct *from, struct task_struct *to)
 }
 
 /*
- * A task can be queued between a CPU's last look and its idle bit. The kernel sets
- * the bit before it calls here (6.13 on), so either the CPU that queues the task sees the
- * bit, or this sees the task.
+ * A task can be queued between a CPU's last look and its idle bit. The kernel sets the bit before
+ * it calls here (6.13 on), so either the CPU that queues the task sees the bit, or this function
+ * sees the task.
  */
 SEC("struct_ops/pyland_update_idle")
 void BPF_PROG(pyland_update_idle, s32 cpu, bool idle)

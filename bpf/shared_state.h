@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The state of the whole scheduler. It is private to BPF, but for what root's side reads: the exit,
- * `quiet`; and writes: `sched_tgid`, `due_ns`.
+ * The state of the scheduler as a whole. BPF reads and writes it. The processes of root read the
+ * exit and `quiet`, and write `sched_tgid` and `due_ns`.
  */
 #ifndef PYLAND_SHARED_STATE_H
 #define PYLAND_SHARED_STATE_H
@@ -10,12 +10,13 @@
 
 /*
  * BPF's own state, which only root can map. Each block has cache lines of its own, by what writes
- * it: many CPUs read a line that one CPU writes often, or many write.
+ * it: a line that one CPU writes often, or that many CPUs write, is read by no other block's
+ * readers.
  */
 struct pyland_shared {
 	/* Written when something begins or ends, and a few times a second. */
 	unsigned long long sched_tgid;
-	unsigned long long hold_from_ns;	/* tasks are held again for a policy that forgot some */
+	unsigned long long hold_from_ns;	/* tasks are held again from this time on */
 	unsigned long long undecided_since_ns;
 	unsigned int handed_over;		/* the generation that knows all queued tasks */
 	unsigned int domains_most;		/* that a policy has set so far, or LLCs */
@@ -23,7 +24,7 @@ struct pyland_shared {
 	unsigned int undecided;			/* tasks since undecided_since_ns */
 	unsigned int quiet;			/* no task waited at the last heartbeat, or since */
 	unsigned int rescues_left;		/* of a look for starved tasks in one queue */
-	unsigned int left_out;			/* a task is queued that the policy was not asked about */
+	unsigned int left_out;			/* a queued task was not asked about */
 	unsigned int lagging;			/* user space is behind: records pause */
 	unsigned long long pad_seldom;
 
@@ -40,26 +41,26 @@ struct pyland_shared {
 	unsigned long long cycles_seen;
 	unsigned long long cycles_begun;
 	unsigned long long cycle_begin_ns;	/* when user space began its present cycle */
-	unsigned long long asked_pos;		/* finished cycles have seen all records up to here */
+	unsigned long long asked_pos;		/* finished cycles saw all records before this */
 	unsigned long long begin_pos;		/* end of the records when a cycle began */
 	unsigned long long cycle_cost_ns;	/* average of what a cycle takes its CPU */
-	unsigned long long cycle_ran_ns;	/* what the present one has had, before an interruption */
+	unsigned long long cycle_ran_ns;	/* time of an interrupted cycle so far */
 	unsigned long long clock_ns;		/* when user space last got a CPU */
-	int sched_cpu;				/* where user space ran last: its cache is warm there */
+	int sched_cpu;				/* user space ran here last: a warm cache */
 	int pad_sched;
 	unsigned long long pad_cycle[6];
 
 	/* Written by a CPU whose new task changes when user space has to run. */
 	unsigned long long due_ns;		/* when user space is to run next */
 	unsigned long long last_kick_ns;	/* when a wakeup last interrupted a task */
-	unsigned int wakeup_waits;		/* a task woke up, and user space has not run since */
+	unsigned int wakeup_waits;		/* a task woke up after user space last ran */
 	unsigned int pad_due;
 	unsigned long long pad_needs[5];
 
 	/* Written by any CPU, but no more often than these say. */
-	unsigned long long vtime_now;		/* the highest vtime that has run, within VTIME_STEP_NS */
+	unsigned long long vtime_now;		/* the highest key that ran, to VTIME_STEP_NS */
 	unsigned long long own_queued_ns;	/* when a task last waited for its own CPU, in ms */
-	unsigned long long idle_llcs;		/* bit n: a CPU of LLC n may idle; n counts modulo 64 */
+	unsigned long long idle_llcs;		/* bit n: a CPU of LLC n, modulo 64, may idle */
 	unsigned int vtime_of_bpf;		/* vtime_now follows keys that BPF gave */
 	unsigned int groups;			/* of the CPU controller that BPF knows, a gauge */
 	unsigned long long pad_any[4];
