@@ -38,7 +38,7 @@ def cpus_while(seconds: float, pids: Sequence[int]) -> set[int]:
 
 @pytest.mark.unproven
 def test_parts_fail_and_are_swapped_alone(start: Start, record: Record) -> None:
-    """A confined build beside a game: its policy raises, hangs, talks nonsense, and is swapped."""
+    """A confined build beside a game: its policy raises, hangs, returns nonsense, and is swapped."""
     scheduler = start("--policy", f"{FILE}:Desk")
     with undisturbed(scheduler), Hogs(600, [5] * NR_CPUS + [0] * NR_CPUS) as hogs:
         build = hogs.pids[:NR_CPUS]

@@ -94,7 +94,7 @@ def test_keys_far_from_all_others(start: Start) -> None:
 
 
 def test_threads_of_a_policy_keep_no_task_waiting(start: Start) -> None:
-    """They compute, and hold the interpreter as long as Python lets them."""
+    """The threads compute, and hold the interpreter for as long as Python lets them."""
     scheduler = start()
     swap(policy=f"{HOSTILE}:Threads")
     with undisturbed(scheduler), loaded(600) as (hogs, sleeper):
@@ -109,7 +109,7 @@ def test_threads_of_a_policy_keep_no_task_waiting(start: Start) -> None:
 
 
 def test_strict_ends_with_the_first_failure(start: Start) -> None:
-    """With exit code 1 and the reason; the default scheduler is back."""
+    """pyland ends with exit code 1 and the reason; the default scheduler is back."""
     # A policy that fails at once may end before its start is seen.
     scheduler = start("--strict", "--policy", f"{HOSTILE}:RaisesAtHogs")
     with Hogs(600, [0] * 6):

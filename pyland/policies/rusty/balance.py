@@ -112,7 +112,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class DomainLoad:
-    """What the balancer is told of a domain."""
+    """The facts about a domain from which the balancer starts."""
 
     load: float
     nr_cpus: int
