@@ -20,7 +20,7 @@ def _last(pattern: str, text: str, what: str) -> str:
 
 
 def schbench(text: str) -> dict[str, float]:
-    """The figures of schbench's last report: wakeup latencies, latencies of requests, and their rate."""
+    """Figures of schbench's last report: wakeup latencies, request latencies, and their rate."""
     tables: dict[str, dict[str, float]] = {}
     table: dict[str, float] = {}
     for line in text.splitlines():

@@ -5,19 +5,23 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 
 import pytest
 
 from pyland.policies.layered.example import EXAMPLE
-from tests.kernel.harness import Record, Start, ended_well, swap, undisturbed
+from pyland.policies.layered.numbers import by_layer
+from pyland.stats.monitor import own_values
+from pyland.stats.places import DEFAULT_PATH
+from tests.kernel.groups import cpu_ns
+from tests.kernel.harness import Record, swap
 from tests.kernel.running import Running
-from tools.load import scheduler as system
+from tests.kernel.turns import Shared
+from tests.support.statistics import asked
 from tools.load.programs import Hogs, Sleeper
 
 NR_CPUS = 8
-SECONDS = 2
+SECONDS = 1
 
 pytestmark = [
     pytest.mark.many,
@@ -45,44 +49,38 @@ CONFIG = [
 
 
 def layers() -> dict[str, dict[str, float]]:
-    """What `pyland layers` shows."""
-    shown = subprocess.run(
-        [system.PYLAND, "layers", "--once", "--json", "--interval", "0.3"],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        timeout=60,
-    ).stdout
-    return {one.pop("layer"): one for one in json.loads(shown)["layers"]}
+    """What `pyland layers` shows; as a process of its own it would run for a minute beside hogs."""
+    return dict(by_layer(own_values(asked(DEFAULT_PATH)["policy_gauges"], "policy_gauge")))
 
 
 def cpus(mask: float) -> set[int]:
     return {cpu for cpu in range(NR_CPUS) if int(mask) >> cpu & 1}
 
 
-def test_layers_keep_their_promises(start: Start, record: Record) -> None:
-    """Hogs of three layers and a sleeper that preempts; then a swap to the example's layers."""
-    scheduler = start("--policy", "layered", "--policy-opt", f"config={json.dumps(CONFIG)}")
-    with undisturbed(scheduler):
+def test_layers_keep_their_promises(shared: Shared, record: Record) -> None:
+    """Hogs of three layers and a sleeper that preempts; then a swap to the example's layers.
+
+    It guards that a confined layer stays on its CPUs and uses them, that others stay off a
+    protected layer's CPUs, that the shown numbers are right, and that a swap makes layers anew.
+    """
+    with shared.turn("layered", f"config={json.dumps(CONFIG)}") as turn:
         with Hogs(600, [5] * 4 + [3] * 2 + [0] * 6) as hogs, Sleeper(600) as sleeper:
             confined, safe, rest = hogs.pids[:4], hogs.pids[4:6], hogs.pids[6:]
-            time.sleep(1.5)
+            time.sleep(0.8)
             with Running() as running:
-                before = hogs.cpu_s()
+                before = {pid: cpu_ns(pid) for pid in hogs.pids}
                 time.sleep(SECONDS)
-                used_s = {pid: now - before[pid] for pid, now in hogs.cpu_s().items()}
+                used_s = {pid: (cpu_ns(pid) - before[pid]) / 1e9 for pid in hogs.pids}
             seen = layers()
             wakeups = sleeper.wakeups(early=True)
-            hogs.shares(early=True)
         swap(policy="layered", options=[f"config={EXAMPLE}"])
         with Hogs(600, [5] * 4 + [0] * 6) as hogs:
-            time.sleep(1.5)
+            time.sleep(0.8)
             niced = hogs.pids[:4]
             with Running() as swapped:
-                time.sleep(1)
+                time.sleep(0.5)
             example = layers()
-            hogs.shares(early=True)
-    end = scheduler.end()
+    totals = turn.totals
     where = {
         "confined": sorted(set().union(*map(running.cpus_of, confined))),
         "safe": sorted(set().union(*map(running.cpus_of, safe))),
@@ -95,9 +93,8 @@ def test_layers_keep_their_promises(start: Start, record: Record) -> None:
         seen=seen,
         example=example,
         p99_us=wakeups.p99_us,
-        totals=dict(end.totals.counts),
+        totals=dict(totals.counts),
     )
-    ended_well(end)
     own = {name: cpus(one["mask"]) for name, one in seen.items()}
     assert len(own["confined"]) == len(own["safe"]) == 2
     assert not own["confined"] & own["safe"]

@@ -142,13 +142,17 @@ def test_each_kernel_test_runs_with_or_without_long(
     """Of two tests, `make test` runs one and `make test-long` the other, in every stage."""
     Path("tools").mkdir()
     Path("tools/vm").touch()
+    write("tests/kernel", "@pytest.mark.many\ndef test_a(): pass\n")
+    Path("tests/kernel/test_other.py").touch()
     selected: list[str] = []
+    files: list[object] = []
 
-    def marks(*arguments: str, **_: object) -> running.Outcome:
+    def noted(*arguments: str, **options: object) -> running.Outcome:
         selected.append(arguments[arguments.index("-m") + 1])
+        files.append(options["files"])
         return running.Outcome(passed=1)
 
-    monkeypatch.setattr(command, "pytest", marks)
+    monkeypatch.setattr(command, "pytest", noted)
     stages = [*command.in_the_lab(long=False), *command.in_the_lab(long=True)]
     assert all(stage.run() == running.Outcome(passed=1) for stage in stages)
     half = len(stages) // 2
@@ -156,3 +160,10 @@ def test_each_kernel_test_runs_with_or_without_long(
     assert {stage.name for stage in stages[half:]} >= {"kernel-many", "kernel-6.12"}
     assert all(" and not long" in each for each in short)
     assert long == [each.replace(" and not long", " and long") for each in short]
+    assert files[:3] == [(), ["tests/kernel/test_it.py"], []]
+
+
+def test_only_the_wanted_files_are_read() -> None:
+    write("tests", "def test_a(): pass\n")
+    Path("tests/test_other.py").write_text("assert 0")
+    assert running.pytest("it", "tests", files=["tests/test_it.py"]) == running.Outcome(passed=1)

@@ -125,10 +125,12 @@ def pytest(
     prefix: Sequence[str] = (),
     seconds: float = 600,
     may_be_empty: bool = False,
+    files: Sequence[str] = (),
 ) -> Outcome:
     """Runs pytest, with `prefix` in the lab, and counts from the results file.
 
-    A selection without any test is a failure, or a skip if it may be empty.
+    A selection without any test is a failure, or a skip if it may be empty. With `files` only these
+    are read, in place of the whole folder.
     """
     if not any((ROOT / folder).rglob("test_*.py")):
         return Outcome(skipped=1, note=f"no tests in {folder}")
@@ -137,7 +139,7 @@ def pytest(
     report.unlink(missing_ok=True)
     # Relative paths are the same in the lab, which sees the same tree.
     python = str(Path(PYTHON).relative_to(ROOT)) if prefix else PYTHON
-    command = [python, "-m", "pytest", folder, *arguments]
+    command = [python, "-m", "pytest", *(files or (folder,)), *arguments]
     command += [f"--junitxml={report.relative_to(ROOT)}", "-p", "no:cacheprovider"]
     status = call(*prefix, *command, seconds=seconds)
     if prefix and status == UNAVAILABLE:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 Kind = Literal["Confined", "Grouped", "Open"]
@@ -41,8 +40,7 @@ class Match(NamedTuple):
     value: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(NamedTuple):
     """All options of all kinds, by the names that they have in the file; times in microseconds."""
 
     util_range: tuple[float, float] | None = None
@@ -79,15 +77,14 @@ class Options:
     xnuma_threshold_delta: tuple[float, float] = (0.2, 0.3)
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """One layer. A task belongs to the first layer that it matches."""
 
     name: str
     kind: Kind
     matches: tuple[tuple[Match, ...], ...]
     """A task matches if all conditions of one of these hold."""
-    options: Options = field(default_factory=Options)
+    options: Options = Options()
     comment: str = ""
     template: Match | None = None
     """The layer stands for one layer for each cgroup that this matches."""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
 from pyland.domains import NR_DOMAINS
 from pyland.errors import UsageError
@@ -38,7 +37,7 @@ def _check(layer: Layer, key: str, wanted: Sequence[int], there: Collection[int]
 def flat(topology: Topology) -> Topology:
     """The same CPUs, as cores of one cache and one node."""
     cpus = tuple(
-        replace(cpu, smt_siblings=(cpu.id,), llc=0, node=0, capacity=FULL_CAPACITY)
+        cpu._replace(smt_siblings=(cpu.id,), llc=0, node=0, capacity=FULL_CAPACITY)
         for cpu in topology.cpus
     )
-    return replace(topology, cpus=cpus)
+    return topology._replace(cpus=cpus)
