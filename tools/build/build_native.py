@@ -2,9 +2,9 @@
 """The cffi builder of ``pyland._native``, the one extension module of the package.
 
 Python sees exactly the declarations between the cffi marks of `HEADERS`. The builder reads them
-from the headers themselves, so a record cannot have one layout in BPF and another in Python. setup.py adds the
-path of libbpf when it compiles: an sdist is made on machines without libbpf too, and that reads
-this file.
+from the headers themselves, so a record cannot have one layout in BPF and another in Python.
+setup.py adds the path of libbpf when it compiles: an sdist is made on machines without libbpf
+too, and that reads this file.
 """
 
 from pathlib import Path
