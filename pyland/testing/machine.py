@@ -171,11 +171,11 @@ class OfflineMachine(OfflineView):
             self._cpus.extend(cpu, task, longest_ns)
 
     def _is_asked_anew(self, task: OfflineTask) -> bool:
-        """True if its domain wants it decided, and its decision does not last any more."""
+        """True if its domain wants it decided, and its last decision is over."""
         return self._placement.asks_first(task) and not self._grants.lasts(task, self.now_ns)
 
     def _leave(self, task: OfflineTask) -> None:
-        """Take a task that is not runnable any more off its CPU, or out of its queue."""
+        """Take a task that stops being runnable off its CPU, or out of its queue."""
         self._questions.count(task, -1)
         if task.where == "running":
             self._stop(self._cpus[task.cpu])
@@ -185,7 +185,7 @@ class OfflineMachine(OfflineView):
     # Between CPUs.
 
     def _enqueue(self, task: OfflineTask) -> None:
-        """Into a queue if the task continues an earlier decision; else hold it and ask."""
+        """Queue the task if it continues an earlier decision; else hold it and ask."""
         if not self._grants.renew(task, self.now_ns):
             self._forward(task)
             return

@@ -129,7 +129,7 @@ class Rusty(RustyOptions):
             seen.allowed = self._everywhere
             seen.fixed = comm.startswith(b"kworker/") and self.balanced_kworkers
             self._tasks.add(pid, seen)
-            # What state it has is of a domain that is not known any more.
+            # Its state is of a domain that rusty has forgotten.
             seen.moved = True
         return seen
 
