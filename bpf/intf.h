@@ -140,7 +140,7 @@ struct pyland_cpu {
 	unsigned long long preemptions;	/* by a task that woke up and was due first */
 	unsigned long long sliced;		/* slices that a timer ended, between two ticks */
 	unsigned long long throttled;		/* waits of a task for its group's quota */
-	unsigned long long put_off;		/* interruptions put off: the policy wants many */
+	unsigned long long put_off;		/* interruptions put off: there were too many */
 	unsigned long long delay_ns;		/* enqueue to decision, sum of user_dispatched */
 	unsigned long long wait_user_ns;	/* part of delay_ns until user space got a CPU */
 	unsigned long long wait_cpu_ns;		/* decision to CPU, sum of waited_cpu */
@@ -179,8 +179,8 @@ struct pyland_cpu {
 	unsigned long long running_vtime_ns;
 	unsigned long long running_slice_ns;
 	unsigned long long running_awake_ns;	/* CPU time from its last sleep to this turn */
-	unsigned long long running_sync_ns;	/* from such a wakeup to its sleep; 0: unknown */
-	unsigned long long woke_sync_ns;	/* last wakeup after which it is to sleep */
+	unsigned long long running_sync_ns;	/* from a sync wakeup to its sleep; 0: unknown */
+	unsigned long long woke_sync_ns;	/* when it last did a wakeup with SCX_WAKE_SYNC */
 	unsigned int running_computes;	/* it computed for long before this turn */
 	unsigned int slice_timed_by;	/* which CPU has set its timer, + 1; 0: none */
 	unsigned int cuts;		/* tasks that the policy cut short since cuts_since_ns */

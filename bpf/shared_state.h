@@ -9,9 +9,8 @@
 /* cffi: begin */
 
 /*
- * BPF's own state, which only root can map. Each block has cache lines of its own, by what writes
- * it: a line that one CPU writes often, or that many CPUs write, is read by no other block's
- * readers.
+ * BPF's own state, which only root can map. Each block has cache lines of its own: so a CPU that
+ * reads one block is not slowed down by writes to another.
  */
 struct pyland_shared {
 	/* Written when something begins or ends, and a few times a second. */
