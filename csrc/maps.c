@@ -38,9 +38,9 @@ static void unmap(void *memory, size_t size)
 }
 
 /*
- * A ring's pages lie at two offsets: the side that user space writes, and the side
- * that the kernel writes. In the queued ring user space owns the consumer's page,
- * in the dispatched ring the producer's page and the data.
+ * A ring's pages lie at two offsets: the side that user space writes, and the side that the kernel
+ * writes. In the queued ring user space owns the consumer's page, in the dispatched ring the
+ * producer's page and the data.
  */
 static int map_ring(struct pyland_ring *ring, int fd, unsigned int size, const char *name,
 		    int produces)
@@ -215,9 +215,9 @@ void pyland_unmap_state(struct pyland_state *s)
 }
 
 /*
- * From here on this process can only read the state, because it is about to talk to strangers. What
- * it can write is the wish for histograms. The kernel lets a process make memory writable again
- * that was mapped to be written, but not what was mapped to be read: that takes the other's place.
+ * Makes the state read-only for this process, which is about to answer clients of any user. It can
+ * still write the wish for histograms. The kernel lets a process make memory writable again that
+ * was mapped to be written, but not what was mapped to be read: that takes the other's place.
  */
 int pyland_protect_state(struct pyland_state *s)
 {
