@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyland.cli.parser import Parser
+from pyland.cli.parser import Parser, as_policies_run
 from pyland.cli.topologies import machine_of
 from pyland.errors import UsageError
 from pyland.loading.caller import rights_of_caller
-from pyland.output.printing import escape, say, show
+from pyland.output.printing import as_json, escape, say, show
+from pyland.policies.layered.clockwork import cpusets_for
 from pyland.policies.layered.example import EXAMPLE
+from pyland.policies.layered.layers import Layer
 from pyland.policies.layered.machines import check_machine
+from pyland.policies.layered.policies import told
 from pyland.policies.layered.reading import read
 from pyland.policies.layered.showing import shown
 
@@ -56,12 +60,28 @@ def command(arguments: Sequence[str]) -> int:
     topology = machine_of(options.topology)
     with rights_of_caller():
         config = read(options.check)
+        # Of another machine the cgroups are not known.
+        cpusets = () if options.topology else cpusets_for(config.layers)
     check_machine(config.layers, topology)
+    policies: dict[str, str] = {}
+    if any(layer.policy for layer in config.layers):
+        policies = json.loads(as_policies_run(lambda: _policies(config.layers)))
     for warning in config.warnings:
         say(f"pyland: warning: {escape(warning)}", "stderr")
-    text = shown(config, topology, partial=options.allow_partial_core)
+    text = shown(
+        config,
+        topology,
+        partial=options.allow_partial_core,
+        cpusets=cpusets,
+        policies={int(index): told for index, told in policies.items()},
+    )
     show("\n".join(map(escape, text.split("\n"))))
     return 0
+
+
+def _policies(layers: Sequence[Layer]) -> str:
+    """What is told of the policies that layers name: JSON, by the layers' numbers."""
+    return as_json({str(n): told(one, one.policy) for n, one in enumerate(layers) if one.policy})
 
 
 def _write(path: Path) -> None:

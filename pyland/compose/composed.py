@@ -19,6 +19,7 @@ from pyland.decision import DECISION_FIELDS, flat_decisions
 from pyland.errors import UsageError
 from pyland.options import Value
 from pyland.policy import CPU_ANY, FIELDS, Batch, Interim, Policy, Task
+from pyland.task import task_class
 
 # In a batch of so few tasks their parts are noted as they come; else all parts are looked at.
 _FEW = 8
@@ -46,6 +47,9 @@ class Composed(Events):
     Parts whose CPUs depend on the machine or on options come from `make_parts`. A part may be
     a composed policy itself.
     """
+
+    _needs: ClassVar[tuple[str, ...]] = ()
+    _often_ns: ClassVar[int] = AGAIN_NS
 
     parts: ClassVar[Mapping[str, Part]] = {}
     """The parts by name; a name has a to z, digits and _."""
@@ -87,9 +91,8 @@ class Composed(Events):
             self.decide = self._decide_only  # type: ignore[method-assign]
         self._load_due_ns = self._newest_ns = 0
         self._reach_ns = SHARED_NEAR_NS if self._overlap() else NEAR_NS
-        only, *more = declared
-        rule = self.part_of if more else lambda task: only
-        self._sorting = Sorting(rule, self.reads, self._places, self._rule_failed)
+        self._sorting = Sorting(self._ruled, self.reads, self._places, self._rule_failed)
+        self._make_task = task_class(self._sorting.ruled)
         self._settle()
 
     def _overlap(self) -> bool:
@@ -101,13 +104,19 @@ class Composed(Events):
             taken |= place.machine.reach
         return False
 
+    def _ruled(self, known: Row) -> str:
+        """The part of the task that has these values for `Sorting.ruled`."""
+        if len(self._in_order) == 1:
+            return self._in_order[0].name
+        return self.part_of(self._make_task(*known))
+
     def _rule_failed(self, error: BaseException) -> None:
         self.machine.part_failed("rule", self.name, error)
 
     def _settle(self) -> None:
         """Take over what the present policies of the parts need."""
         policies = [place.seat.policy for place in self._in_order]
-        wanted = {"seq", "pid", "cpu", "state"}
+        wanted = {"seq", "pid", "cpu", "state", *self._needs}
         more = {"seq", "pid", *self.reads}
         for place in self._in_order:
             wanted.update(place.seat.policy.fields, place.reserve.policy.fields)
@@ -123,7 +132,7 @@ class Composed(Events):
         self.margin_ns = max(one.margin_ns for one in policies)
         self.interim = _common_interim({one.interim for one in policies})
         intervals = [one.interval_ns for one in policies if one.interval_ns]
-        self.interval_ns = min([AGAIN_NS, *intervals])
+        self.interval_ns = min([self._often_ns, *intervals])
         self._count_held()
         self._load_due_ns = 0
 
@@ -148,10 +157,15 @@ class Composed(Events):
                 names |= {f"{name}.{inner}": one for inner, one in policy.part_names().items()}
         return names
 
+    def part_name(self, name: str) -> str:
+        """The name of a part in `part_names`, from what `swap_part` takes; raises UsageError."""
+        return name
+
     def swap_part(self, name: str, policy: type[Policy], options: Mapping[str, Value]) -> str:
         """Let another policy take over in one part; returns the name of the one before.
 
-        Tasks, CPUs and policies of other parts stay as they are. `fields` and all else that
+        Tasks, CPUs and policies of other parts stay as they are. Tasks of this part are new to its
+        policy: their `state` is 0. `fields` and all else that
         BPF is told of a policy may change. Raises UsageError, and then has changed nothing.
         """
         outer, dot, inner = name.partition(".")
@@ -170,7 +184,25 @@ class Composed(Events):
         self._settle()
         return replaced
 
+    def resize_part(self, name: str, home: int, reach: int) -> None:
+        """A part with `near` has other CPUs: `home` its own, `reach` all that it may use (masks).
+
+        Its policy is told by `resized`.
+        """
+        place = self._places[name]
+        place.machine.resize(home, reach)
+        for seat in (place.seat, place.reserve):
+            seat.find_places()
+            self._call(place, seat.policy.resized)
+
     # Deciding.
+
+    def placed(self, name: str, rows: Sequence[Row], flat: list[int]) -> None:
+        """The part has decided, and its tasks have the places that `Part.near` says.
+
+        Called for parts with `near` after each of their batches, with the rows (of `fields`) and the
+        decisions, which may be changed here.
+        """
 
     def decide(self, batch: Batch) -> list[int]:
         """Each part decides its own tasks; what its policy leaves is decided by its reserve."""
@@ -278,6 +310,8 @@ class Composed(Events):
     def _complete(self, place: Place, answer: Any) -> list[int]:
         """An answer that is not of the usual kind."""
         flat = place.complete(answer, self._newest_ns, self._reach_ns)
+        if not place.machine.places_domains:
+            self.placed(place.name, place.rows, flat)
         if flat and flat[_KEY] > self._newest_ns:
             self._newest_ns = flat[_KEY]
         self._count_held()
@@ -292,7 +326,10 @@ class Composed(Events):
             sorting.forget(row[pid_at])
         try:
             place.failed(error, now_ns)
-            return place.in_reserve(rows, now_ns, self._newest_ns, self._reach_ns)
+            flat = place.in_reserve(rows, now_ns, self._newest_ns, self._reach_ns)
+            if not place.machine.places_domains:
+                self.placed(place.name, rows, flat)
+            return flat
         except Exception as another:  # noqa: BLE001 - without memory even this fails
             self.machine.part_failed(place.name, LAST_RESORT, another)
             return []
@@ -332,7 +369,7 @@ def _common_interim(interims: set[Interim]) -> Interim:
 
 _METHODS: tuple[Callable[..., Any], ...] = (
     *(Composed.decide, Composed._decide_only, Composed._complete, Composed._without),
-    *(Composed._look, Composed._part_view),
+    *(Composed._look, Composed._part_view, Composed._ruled),
     *(Place.complete, Place.failed, Place.in_reserve, Seat.taken, Seat.shown, check),
 )
 TRANSPORT = (*_METHODS, *events.TRANSPORT, *sorting.TRANSPORT)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pyland.decision import CPU_ANY, domain_queue
-from pyland.domains import DomainGauges, Domains, DomainSettings
+from pyland.domains import Domain, DomainGauges, Domains, DomainSettings
 from pyland.topology import Topology
 
 RANKS_OF_PART = 1 << 16
@@ -46,10 +46,13 @@ class PartDomains(Domains):
         self.begin()
 
     def begin(self) -> None:
-        """As at the start of a policy: those of an earlier one have no CPUs any more."""
+        """As at the start of a policy: those of an earlier one have all of the part's CPUs.
+
+        Tasks that an earlier decision placed there are on these CPUs until they are decided anew.
+        """
         self._begin()
         for number in self._numbers.values():
-            self._whole[number].set(cpus=0, spill=0)
+            self._leave(self._whole[number])
         self.places.clear()
         for domain in self.known():
             queue = domain_queue(domain.number)
@@ -58,6 +61,15 @@ class PartDomains(Domains):
             else:
                 self._show(domain.number)
         self.places[CPU_ANY] = self.places[domain_queue(0)]
+
+    def _leave(self, domain: Domain) -> None:
+        own = self._own
+        rest = {"rank": own.rank * RANKS_OF_PART, "preempt": own.preempt, "direct": own.direct}
+        try:
+            domain.set(cpus=own.cpus, spill=own.spill, **rest)
+        except ValueError:
+            # So many that a CPU cannot serve all: it takes from these before it would idle.
+            domain.set(cpus=0, spill=own.cpus | own.spill, **{**rest, "preempt": False})
 
     def saved(self) -> list[DomainSettings]:
         """What the policy has set, for `restore`; empty if it has set nothing."""

@@ -35,6 +35,9 @@ class PartMachine(Machine):
         Raises UsageError for CPUs that there are not.
         """
         self._whole, self._alone, self._given = whole, alone, part.near
+        self.is_whole = alone or part.whole
+        """True if decisions of the part's policy are those of the whole machine."""
+        self._part_is_whole = part.whole
         self._name = name
         self._prefix = f"{name}_"
         self._full_names: dict[str, str] = {}
@@ -55,9 +58,25 @@ class PartMachine(Machine):
         if alone:
             self.outgoing = whole.outgoing
 
+    def resize(self, home: int, reach: int) -> None:
+        """It has other CPUs: `home` are its own, `reach` all that its tasks may use, as masks."""
+        self.home, self.reach = home, home | reach
+        self._topology = None
+
+    @property
+    def topology(self) -> Topology:
+        """The part's own CPUs; worked out when it is asked for after a change."""
+        if self._topology is None:
+            self._topology = _only(self._whole.topology, self.home)
+        return self._topology
+
+    @topology.setter
+    def topology(self, topology: Topology) -> None:
+        self._topology: Topology | None = topology
+
     def _make_domains(self) -> PartDomains:
         whole, take = self._whole.domains, self._take
-        shown = self._given is None
+        shown = self._given is None and not self._part_is_whole
         return PartDomains(self.topology, whole, take, self._own, alone=self._alone, shown=shown)
 
     def place(self, cpu: int) -> int | None:

@@ -41,9 +41,11 @@ class Seat:
         """Where its tasks wait, if that is the same for all."""
         self.near: Mapping[int, int] = {}
         """Else by the CPU where a task ran last."""
+        self.is_whole = machine.is_whole
+        """True if its decisions are carried out as they are."""
         self.is_checked = False
         """True after a failure: then each number of an answer is looked at."""
-        self.is_unusual = False
+        self.is_unusual = self.is_whole
         """True if each of its answers has to be completed."""
         self.find_places()
         self.pick: Callable[[Row], Row] | None = None
@@ -120,6 +122,9 @@ class Seat:
         if len(answer) % _WIDTH or self.is_checked:
             check(answer)
         flat: list[int] = answer
+        if self.is_whole:
+            self.key_ns = flat[_KEY]
+            return flat
         kicks: list[int] = []
         cpus = flat[_CPU::_WIDTH]
         if not self.near and cpus.count(CPU_ANY) == len(cpus):
@@ -129,7 +134,7 @@ class Seat:
         if flat:
             if self.begins_at_ns:
                 self.shift_ns, self.begins_at_ns = self.begins_at_ns - flat[_KEY], 0
-                self.is_unusual = self.is_checked or bool(self.near)
+                self.is_unusual = self.is_checked or self.is_whole or bool(self.near)
             ahead_ns = flat[_KEY] + self.shift_ns - newest_ns
             if newest_ns and not -near_ns < ahead_ns < near_ns:
                 self.shift_ns = newest_ns - flat[_KEY]
@@ -153,11 +158,10 @@ class Seat:
                 if place_of(cpu) == cpu:
                     kicks += row
                 continue
-            if cpu == CPU_ANY and near:
-                row[_CPU] = near.get(cpus_by_pid.get(row[_PID], -1), queue)
-            else:
-                place = place_of(cpu)
-                row[_CPU] = queue if place is None else place
+            place = place_of(cpu) if cpu != CPU_ANY or not near else None
+            if place is None:
+                place = near.get(cpus_by_pid.get(row[_PID], -1), queue) if near else queue
+            row[_CPU] = place
             decisions += row
         return decisions, kicks
 

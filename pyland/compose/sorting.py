@@ -10,8 +10,7 @@ from pyland.compose.place import Place
 from pyland.compose.seat import Row
 from pyland.output import telling
 from pyland.output.telling import PolicyTookTooLongError
-from pyland.policy import FIELDS, Batch, Task
-from pyland.task import task_class
+from pyland.policy import FIELDS, Batch
 
 AGAIN_NS = 500_000_000
 """A task is sorted anew after this time: its name or group may have changed."""
@@ -25,17 +24,19 @@ class Sorting:
 
     def __init__(
         self,
-        rule: Callable[[Task], str],
+        rule: Callable[[Row], str],
         reads: Iterable[str],
         places: Mapping[str, Place],
         failed: Callable[[BaseException], None],
     ) -> None:
-        """`rule` names the place of a task by the fields `reads`; `failed` is told if it fails."""
+        """`rule` names the place of a task by its values for `ruled`; `failed` is told if it fails.
+
+        `reads` are the fields that the rule reads.
+        """
         self._rule, self._places, self._failed = rule, places, failed
         self._last = [*places.values()][-1]
         self.ruled = tuple(name for name in FIELDS if name in {"pid", *reads})
         """The fields that the rule sees, and the pid."""
-        self._make_task = task_class(self.ruled)
         self.newcomers: list[Row] = []
         """Rows of tasks that have no place yet."""
         self.place_by_pid: dict[int, Place] = {}
@@ -118,7 +119,7 @@ class Sorting:
             return self._last
         wrong: BaseException
         try:
-            name = self._rule(self._make_task(*known))
+            name = self._rule(known)
         except BaseException as error:  # noqa: BLE001 - the rule is foreign code
             wrong = error
             if telling.is_a(error, PolicyTookTooLongError):

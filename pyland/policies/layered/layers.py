@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -79,6 +80,21 @@ class Options:
     xnuma_threshold_delta: tuple[float, float] = (0.2, 0.3)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerPolicy:
+    """The policy that orders the tasks of one layer, as the file names it."""
+
+    spec: str
+    """As `--policy` takes it."""
+    options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    folder: str = "/"
+    """The absolute path where a module or a relative file is looked for: that of the layer file."""
+    place: str = ""
+    """Where it is named."""
+    option_places: Mapping[str, str] = field(default_factory=dict)
+    """Where each of the options is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One layer. A task belongs to the first layer that it matches."""
@@ -95,6 +111,8 @@ class Layer:
     """Of a layer made from a template: the mask of the cgroup's CPUs."""
     place: str = ""
     """Where it is in which file."""
+    policy: LayerPolicy | None = None
+    """What orders its tasks; None: virtual time, as all layers of scx_layered."""
 
     @property
     def is_open(self) -> bool:
