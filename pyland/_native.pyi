@@ -6,9 +6,11 @@ says why `Exchange` does not go through cffi.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, final
+from typing import Any, Generic, TypeVar, final
 
 from pyland.policy import Batch, Policy
+
+_Place = TypeVar("_Place", bound="DivisionPlace")
 
 ffi: Any
 lib: Any
@@ -56,3 +58,64 @@ class Exchange:
         now. None when it is time to stop. Raises TypeError, ValueError or OverflowError when
         the list is none of decisions, and submits nothing then.
         """
+
+class DivisionSeat:
+    """The policy of a part at work, as `Division` sees it."""
+
+    policy: Policy
+    decide: Callable[[Batch], Any]
+    batch: Batch
+    pick: tuple[int, ...] | None
+    """Where the policy's fields are in a row; None if rows come with exactly these."""
+    queue: int
+    """The place of its tasks, unless it is unusual."""
+    shift_ns: int
+    """What is added to its keys."""
+    outgoing: list[int]
+    is_unusual: bool
+    """True if each of its answers has to be completed."""
+    nr_held: int
+
+class DivisionPlace:
+    """A part, as `Division` sees it."""
+
+    rows: list[tuple[Any, ...]]
+    """What its policy has not been shown yet; always this list."""
+    seat: Any
+
+@final
+class Division(Generic[_Place]):
+    """Divides batches among parts, and joins their answers."""
+
+    batch: Batch
+    """That of this call, or of the last one."""
+    pid_at: int
+    """Where a row has the pid."""
+    nr_held: int
+    """How many tasks all parts keep: while there are any, all are asked."""
+    look_due_ns: int
+    """When `look` is called next, and all answers are completed."""
+    is_alone: bool
+    """True if one part has all tasks, and its decisions are the machine's."""
+
+    def __new__(
+        cls,
+        *,
+        place_by_pid: dict[int, _Place],
+        newcomers: list[tuple[Any, ...]],
+        in_order: list[_Place],
+        look: Callable[[int], None],
+        sort_in: Callable[[Batch], None],
+        complete: Callable[[_Place, Any], list[int]],
+        without: Callable[[_Place, BaseException, int], list[int]],
+        is_alone: bool,
+    ) -> Division[_Place]:
+        """`newcomers` gets the rows of tasks that are not in `place_by_pid`.
+
+        `sort_in` then takes them to places. `complete` makes decisions of an answer that is not
+        a decision for any CPU for each task; `without` decides when a policy has raised.
+        Raises TypeError for places that are none.
+        """
+
+    def decide(self, batch: Batch, /) -> list[int]:
+        """The decisions of all parts. Raises what the four functions raise."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from pyland._native import Division
 from pyland.compose.place import Place
 from pyland.compose.sorting import Sorting
 from pyland.policy import Policy, forget
@@ -18,6 +19,7 @@ class Events(Policy):
 
     _in_order: list[Place]
     _sorting: Sorting
+    _division: Division[Place]
     _alone: bool
     _newest_ns: int
     _reach_ns: int
@@ -86,6 +88,7 @@ class Events(Policy):
 
     def _count_held(self) -> None:
         self.nr_held = sum(place.seat.nr_held for place in self._in_order)
+        self._division.nr_held = self.nr_held
 
 
 TRANSPORT: tuple[Callable[..., Any], ...] = (

@@ -63,13 +63,13 @@ class PartDomains(Domains):
         self.places[CPU_ANY] = self.places[domain_queue(0)]
 
     def _leave(self, domain: Domain) -> None:
-        own = self._own
-        rest = {"rank": own.rank * RANKS_OF_PART, "preempt": own.preempt, "direct": own.direct}
+        own, rank = self._own, self._own.rank * RANKS_OF_PART
+        cpus, spill, preempt = own.cpus, own.spill, own.preempt
         try:
-            domain.set(cpus=own.cpus, spill=own.spill, **rest)
+            domain.set(cpus=cpus, spill=spill, rank=rank, preempt=preempt, direct=own.direct)
         except ValueError:
-            # So many that a CPU cannot serve all: it takes from these before it would idle.
-            domain.set(cpus=0, spill=own.cpus | own.spill, **{**rest, "preempt": False})
+            # So many that a CPU cannot serve all: it takes from this one before it would idle.
+            domain.set(cpus=0, spill=cpus | spill, rank=rank, preempt=False, direct=own.direct)
 
     def saved(self) -> list[DomainSettings]:
         """What the policy has set, for `restore`; empty if it has set nothing."""

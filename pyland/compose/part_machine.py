@@ -26,6 +26,7 @@ class PartMachine(Machine):
     """
 
     domains: PartDomains
+    _known: Topology | None
 
     def __init__(
         self, whole: Machine, name: str, part: Part, take: Callable[[], int], *, alone: bool
@@ -61,18 +62,18 @@ class PartMachine(Machine):
     def resize(self, home: int, reach: int) -> None:
         """It has other CPUs: `home` are its own, `reach` all that its tasks may use, as masks."""
         self.home, self.reach = home, home | reach
-        self._topology = None
+        self._known = None
 
     @property
     def topology(self) -> Topology:
         """The part's own CPUs; worked out when it is asked for after a change."""
-        if self._topology is None:
-            self._topology = _only(self._whole.topology, self.home)
-        return self._topology
+        if self._known is None:
+            self._known = _only(self._whole.topology, self.home)
+        return self._known
 
     @topology.setter
     def topology(self, topology: Topology) -> None:
-        self._topology: Topology | None = topology
+        self._known = topology
 
     def _make_domains(self) -> PartDomains:
         whole, take = self._whole.domains, self._take

@@ -20,7 +20,7 @@ _HUNG_MAX = 2
 
 
 class Sorting:
-    """Takes rows to places. `put` and `place_by_pid` are for the loop over a batch."""
+    """Takes rows to places. `newcomers` and `place_by_pid` are for the loop over a batch."""
 
     def __init__(
         self,
@@ -40,8 +40,6 @@ class Sorting:
         self.newcomers: list[Row] = []
         """Rows of tasks that have no place yet."""
         self.place_by_pid: dict[int, Place] = {}
-        self.put = _Put(self.newcomers.append)
-        """By pid, what takes the next row of a task to its place."""
         self._pid_at = self._state_at = 0
         # By pid, the token of the seat that decided a task last, in two generations.
         self._token: dict[int, int] = {}
@@ -86,7 +84,6 @@ class Sorting:
                 if before:
                     left.append((pid, before))
             self._token[pid] = token
-            self.put[pid] = place.rows.append
             self.place_by_pid[pid] = place
             place.rows.append(row)
         return left
@@ -101,16 +98,14 @@ class Sorting:
 
     def forget(self, pid: int) -> None:
         """The task has exited, or its next record is as its first."""
-        for known in (self.put, self.place_by_pid, self._token, self._token_before):
+        for known in (self.place_by_pid, self._token, self._token_before):
             known.pop(pid, None)
 
     def unsort(self, pid: int) -> None:
         """What the rule reads of the task may have changed."""
-        self.put.pop(pid, None)
         self.place_by_pid.pop(pid, None)
 
     def _clear(self) -> None:
-        self.put.clear()
         self.place_by_pid.clear()
 
     def _place_of(self, known: Row) -> Place:
@@ -130,16 +125,6 @@ class Sorting:
             wrong = ValueError(f"part_of() named {name!r}; there are {', '.join(self._places)}")
         self._failed(wrong)
         return self._last
-
-
-class _Put(dict[int, Callable[[Row], None]]):
-    """Takes the next row of each task to its place, that of an unknown one to the newcomers."""
-
-    def __init__(self, newcomer: Callable[[Row], None]) -> None:
-        self._newcomer = newcomer
-
-    def __missing__(self, pid: int) -> Callable[[Row], None]:
-        return self._newcomer
 
 
 TRANSPORT: tuple[Callable[..., Any], ...] = (Sorting.sort_in, Sorting._place_of)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A policy's own gauges, counters and classes: written by the policy, read by root's processes.
 
-They travel in one page of memory. The policy can write anything there, so the reader checks each
+They travel in four pages of memory. The policy can write anything there, so the reader checks each
 name, limits each number, and leaves out all that is wrong.
 """
 
@@ -19,10 +19,10 @@ from pyland.decision import NR_CLASSES
 
 _CELL = 64
 """Bytes of a number: its value, its kind and its name."""
-NAMES_MAX = 63
+NAMES_MAX = 255
 """The most numbers of a policy; further names are left out, and counted."""
 SIZE = _CELL * (1 + NAMES_MAX)
-"""Bytes of the memory: a page, which begins with a header."""
+"""Bytes of the memory: four pages, which begin with a header."""
 NAME_MAX = 40
 COUNT_MAX = (1 << 63) - 1
 GAUGE_MAX = float(1 << 63)

@@ -13,9 +13,12 @@ import pytest
 from pyland.errors import UsageError
 from pyland.policies.layered.layers import Layer, Options
 from pyland.policies.layered.machines import flat
-from pyland.policies.layered.numbers import by_layer, columns_for, prefix
+from pyland.policies.layered.numbers import COLUMNS, by_layer, prefix
 from pyland.policies.layered.overhead import Overhead
-from pyland.policies.layered.policy import Layered, Line, keep_near
+from pyland.policies.layered.order import Line, keep_near
+from pyland.policies.layered.policy import Layered
+from pyland.policies.layered.schema import LAYERS_MAX
+from pyland.stats.numbers import NAMES_MAX
 from pyland.testing import OfflineMachine, make_topology
 from tests.support.layered import MS, REST, Loaded, Offline, layer
 
@@ -44,7 +47,14 @@ def test_topology_can_be_left_out() -> None:
         (0, 0, (cpu,)) for cpu in range(8)
     }
     loaded = Loaded([layer("web")], topology, disable_topology=True)
-    assert loaded.work.placing.nr_domains == 3
+    # Before those of the layers there is one for each cache that the machine has all the same.
+    assert loaded.work.placing.nr_domains == 4
+    assert {loaded.machine.domains.unplaced(cpu) for cpu in range(8)} == {0, 1}
+    loaded.add("web", 8)
+    loaded.add("other", 8)
+    loaded.machine.run(500 * MS)
+    places = {task.place for task in loaded.tasks}
+    assert places == {-2 - loaded.work.placing.domain(layer, 0) for layer in (0, 1)} == {-4, -5}
 
 
 def test_another_layers_virtual_time_means_nothing() -> None:
@@ -77,11 +87,8 @@ def test_the_names_of_gauges() -> None:
     assert prefix(0, "match one container") == "l0_match_one_container_"
     assert prefix(15, "über ()") == "lf_ber_"
     assert prefix(1, "日本") == "l1_layer_"
-    for nr in range(1, 17):
-        columns = columns_for(nr)
-        assert columns[:2] == ("util", "cpus")
-        assert nr * len(columns) <= 63
-    longest = max(len(prefix(9, "x" * 99) + column) for column in columns_for(1))
+    assert LAYERS_MAX * len(COLUMNS) <= NAMES_MAX - 60
+    longest = max(len(prefix(9, "x" * 99) + column) for column in COLUMNS)
     assert longest <= 40
     gauges = {"l1_b_b_util": 1.0, "l0_a_cpus": 2.0, "l1_b_b_cpus": 3.0, "other": 4.0, "l0_a": 5.0}
     assert by_layer(gauges) == [("a", {"cpus": 2.0}), ("b_b", {"util": 1.0, "cpus": 3.0})]

@@ -51,7 +51,10 @@ class Clockwork:
         self._machine, self._layers, self._cores = machine, layers, cores
         self._interval_ns = int(interval_s * 1e9)
         self.sizer = Sizer(layers, cores, cpusets_for(layers))
-        self.placing = Placing(self.sizer)
+        caches = [0] * machine.topology.nr_llcs
+        for cpu in machine.topology.cpus:
+            caches[cpu.llc] |= 1 << cpu.id
+        self.placing = Placing(self.sizer, caches)
         self.counted = [Counted() for _ in layers]
         """Of each layer; the policy adds to it."""
         self._numbers = Numbers(machine, layers)
@@ -119,7 +122,7 @@ class Clockwork:
 
     def _cpus_at(self, number: int) -> int:
         """How many CPUs a layer has at the cache of this domain; 0 if its tasks go elsewhere."""
-        layer, llc = divmod(number - self.placing.nr_llcs, self.placing.nr_llcs)
+        layer, llc = self.placing.layer_and_llc(number)
         if self.placing.table[layer][llc] != number:
             return 0
         return self.placing.places[number].cpus.bit_count()
@@ -147,7 +150,7 @@ class Clockwork:
         part = counted.open_ns / counted.used_ns if counted.used_ns else 0.0
         used_s = total_ns / 1e9
         if layer.options.exclusive and not layer.is_open:
-            used_s *= self._cores.unit  # the task has the whole core
+            used_s *= self._cpus_of_a_core(index)  # the task has the whole core
         if self._overhead:
             if index == 0:
                 self._overhead.read()
@@ -157,6 +160,12 @@ class Clockwork:
         if not self.sizer.cpus[index]:
             part = 0.0
         return Usage(used_s * (1 - part), used_s * part)
+
+    def _cpus_of_a_core(self, index: int) -> float:
+        """How many CPUs the cores of a layer have, on average: where cores differ, so does this."""
+        own = self.sizer.cpus[index] or self._cores.mask
+        cores = sum(1 for core in self._cores.all if core.cpus & own)
+        return own.bit_count() / cores
 
     def _state(self, index: int, waiting: list[int], head_waits_ns: list[int]) -> State:
         layer = self._layers[index]

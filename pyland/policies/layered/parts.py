@@ -156,7 +156,7 @@ class PartsOfLayers(Composed):
         (pid, tgid, comm, ppid, uid, gid, nice, kthread, ns, ns_pid, leader, cgroup_id,
          average_ns) = known  # fmt: skip
         key = comm, cgroup_id, nice, uid, gid, ppid, leader
-        now_ns = self._batch.now_ns
+        now_ns = self._division.batch.now_ns
         task = self.membership.tasks.get(pid, UNKNOWN)
         if task.key != key or now_ns >= task.again_ns:
             row = (pid, tgid, comm, ppid, uid, gid, nice, cgroup_id, average_ns, kthread, ns,
@@ -191,8 +191,8 @@ class PartsOfLayers(Composed):
                 continue
             if moves and (domain := _FIRST_DOMAIN - place) in moves:
                 place = _FIRST_DOMAIN - self._moved(domain)
-            if row := bound.get(flat[at + _PID]):
-                place = self._bound_place(row[pid_at], row[cpu_at], row[allowed_at], place)
+            if task := bound.get(flat[at + _PID]):
+                place = self._bound_place(task[pid_at], task[cpu_at], task[allowed_at], place)
             flat[at + _CPU] = place
 
     # Live changes.

@@ -27,8 +27,8 @@ def found(layer: Layer, policy: LayerPolicy) -> type[Policy]:
         told = str(error).removeprefix(f"--policy {policy.spec}: ")
         fail(policy.place, layer.name, f'"policy" is "{policy.spec}": {told}')
     if chosen.uses_numpy:
-        fail(policy.place, layer.name, f'"policy" is "{policy.spec}": it reads arrays of all tasks, '
-             "and that of a layer cannot")  # fmt: skip
+        told = "it reads arrays of all tasks, and that of a layer cannot"
+        fail(policy.place, layer.name, f'"policy" is "{policy.spec}": {told}')
     for name, value in policy.options.items():
         if name not in chosen.options:
             hint = nearest(name, chosen.options) if chosen.options else "it has none"

@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from pyland.policies.layered.clockwork import Clockwork
-from pyland.policies.layered.cores import Cores
 from pyland.policies.layered.facts import Proc
 from pyland.policies.layered.layers import Layer
-from pyland.policies.layered.machines import check_machine, flat
+from pyland.policies.layered.machines import about_cores, check_machine, cores_for, flat
 from pyland.policies.layered.matching import Matcher
 from pyland.policies.layered.membership import UNKNOWN, Membership
 from pyland.policies.layered.order import Line, Rules, keep_near
@@ -40,7 +39,8 @@ class Layered(PartsOfLayers):
     Ten times a second each layer gets as many CPUs as its tasks use, within its range; layers that
     want more than there are share by weight. Confined layers keep to their CPUs, Grouped layers
     go elsewhere when theirs are busy, Open layers have what is left. Within a layer tasks run by
-    virtual time, or as the policy wants that the layer names. docs/layered.md has what differs from scx_layered 1.1.2.
+    virtual time, or as the policy decides that the layer names. docs/layered.md has what differs
+    from scx_layered 1.1.2.
     """
 
     fields = OWN_FIELDS
@@ -64,8 +64,6 @@ class Layered(PartsOfLayers):
     def __init__(self) -> None:
         """Read the files; raises UsageError for a mistake in them."""
         topology = self.machine.topology
-        if self.disable_topology:
-            topology = flat(topology)
         specs = split_specs(self.config)
         check_whole(specs)
         self.layers: tuple[Layer, ...] = _ALL
@@ -73,8 +71,12 @@ class Layered(PartsOfLayers):
             found = read(specs)
             self.layers = found.layers
             _warn(found.warnings)
-        check_machine(self.layers, topology)
-        cores = Cores(topology, partial=self.allow_partial_core)
+        nr_caches = topology.nr_llcs
+        if self.disable_topology:
+            topology = flat(topology, self.layers)
+        check_machine(self.layers, topology, nr_caches)
+        cores = cores_for(self.layers, topology, partial=self.allow_partial_core)
+        _warn(about_cores(self.layers, partial=self.allow_partial_core))
         self._work = Clockwork(
             self.machine,
             self.layers,

@@ -14,6 +14,7 @@ from pyland.errors import UsageError
 from pyland.policies.layered import differences, schema
 from pyland.policies.layered.jsontext import TEXT_MAX, Value, parse
 from pyland.policies.layered.layers import Kind, Layer, LayerPolicy, Match, Options
+from pyland.policies.layered.regexes import translated
 from pyland.policies.layered.templates import CGROUPS, expand
 from pyland.policies.layered.values import WrongValueError, fail, nearest
 
@@ -263,7 +264,9 @@ def _match(value: Value, layer: str) -> Match:
         fail(argument.place, layer, f'"{name}" is {argument.what}: {error}')
     if name == "CgroupRegex":
         try:
-            re.compile(taken)
+            re.compile(translated(taken))
+        except WrongValueError as error:
+            fail(argument.place, layer, f'"CgroupRegex" is {argument.what}: {error}')
         except (re.error, OverflowError, RecursionError) as error:
             fail(argument.place, layer, f'"CgroupRegex" is no regular expression: {error}')
     return Match(name, taken)

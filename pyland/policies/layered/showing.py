@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from pyland.policies.layered.cores import Cores, cpus_of
 from pyland.policies.layered.layers import Layer, Match, Options
+from pyland.policies.layered.machines import cores_for
 from pyland.policies.layered.reading import Config
 from pyland.policies.layered.sizing import Sizer
 from pyland.policies.layered.utilisation import Usage
@@ -61,7 +62,7 @@ def shown(
     `cpusets` are the masks of the cgroups' CPU sets; `policies` are told of the layers with these
     numbers.
     """
-    cores = Cores(topology, partial=partial)
+    cores = cores_for(config.layers, topology, partial=partial)
     sizer = Sizer(config.layers, cores, cpusets)
     lines = [_machine(topology, cores), ""]
     for index, layer in enumerate(config.layers):
