@@ -31,6 +31,7 @@ static PyObject *names[NAMES], *zero, *cpu_any;
 struct seat {
 	PyObject_HEAD
 	PyObject *policy, *decide, *batch, *pick, *queue, *shift_ns, *outgoing;
+	PyObject *last;		/* its last answer, if it is alone */
 	char is_unusual;	/* each of its answers has to be completed */
 	Py_ssize_t nr_held;
 	Py_ssize_t shown_nr;	/* as the batch has it */
@@ -62,7 +63,8 @@ static PyTypeObject seat_type, place_type;
 
 static int seat_traverse(struct seat *s, visitproc visit, void *arg)
 {
-	VISIT_ALL(s, s->policy, s->decide, s->batch, s->pick, s->queue, s->shift_ns, s->outgoing);
+	VISIT_ALL(s, s->policy, s->decide, s->batch, s->pick, s->queue, s->shift_ns, s->outgoing,
+		  s->last);
 	return 0;
 }
 
@@ -75,6 +77,7 @@ static int seat_clear(struct seat *s)
 	Py_CLEAR(s->queue);
 	Py_CLEAR(s->shift_ns);
 	Py_CLEAR(s->outgoing);
+	Py_CLEAR(s->last);
 	return 0;
 }
 
@@ -385,8 +388,11 @@ static PyObject *decide_alone(struct division *d, PyObject *batch)
 	PyObject *flat = PyObject_CallOneArg(s->decide, batch);
 	Py_ssize_t held = flat ? held_by(s->policy) : 0;
 
-	if (flat && PyList_CheckExact(flat) && held == d->nr_held)
+	if (flat && PyList_CheckExact(flat) && held == d->nr_held) {
+		if (PyList_GET_SIZE(flat))
+			Py_XSETREF(s->last, Py_NewRef(flat));
 		return flat;
+	}
 	if (flat && !(held == -1 && PyErr_Occurred()))
 		Py_SETREF(flat, PyObject_CallFunctionObjArgs(d->complete, p, flat, NULL));
 	else
@@ -501,6 +507,7 @@ static PyMemberDef seat_members[] = {
 	MEMBER(seat, T_OBJECT_EX, queue, "The place of its tasks, unless it is unusual."),
 	MEMBER(seat, T_OBJECT_EX, shift_ns, "What is added to its keys."),
 	MEMBER(seat, T_OBJECT_EX, outgoing, "What it has dispatched."),
+	MEMBER(seat, T_OBJECT, last, "Its last answer, if it is alone."),
 	MEMBER(seat, T_BOOL, is_unusual, "True if each of its answers has to be completed."),
 	MEMBER(seat, T_PYSSIZET, nr_held, "How many tasks it keeps."),
 	{}

@@ -72,6 +72,8 @@ class DivisionSeat:
     shift_ns: int
     """What is added to its keys."""
     outgoing: list[int]
+    last: list[Any] | None
+    """Its last answer, if it is alone and has decided anything."""
     is_unusual: bool
     """True if each of its answers has to be completed."""
     nr_held: int

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pyland.decision import CPU_ANY, domain_queue
-from pyland.domains import Domain, DomainGauges, Domains, DomainSettings
+from pyland.domains import DomainGauges, Domains, DomainSettings
 from pyland.topology import Topology
 
 RANKS_OF_PART = 1 << 16
@@ -46,13 +46,10 @@ class PartDomains(Domains):
         self.begin()
 
     def begin(self) -> None:
-        """As at the start of a policy: those of an earlier one have all of the part's CPUs.
-
-        Tasks that an earlier decision placed there are on these CPUs until they are decided anew.
-        """
+        """As at the start of a policy: those of an earlier one have no CPUs any more."""
         self._begin()
         for number in self._numbers.values():
-            self._leave(self._whole[number])
+            self._whole[number].set(cpus=0, spill=0)
         self.places.clear()
         for domain in self.known():
             queue = domain_queue(domain.number)
@@ -61,15 +58,6 @@ class PartDomains(Domains):
             else:
                 self._show(domain.number)
         self.places[CPU_ANY] = self.places[domain_queue(0)]
-
-    def _leave(self, domain: Domain) -> None:
-        own, rank = self._own, self._own.rank * RANKS_OF_PART
-        cpus, spill, preempt = own.cpus, own.spill, own.preempt
-        try:
-            domain.set(cpus=cpus, spill=spill, rank=rank, preempt=preempt, direct=own.direct)
-        except ValueError:
-            # So many that a CPU cannot serve all: it takes from this one before it would idle.
-            domain.set(cpus=0, spill=cpus | spill, rank=rank, preempt=False, direct=own.direct)
 
     def saved(self) -> list[DomainSettings]:
         """What the policy has set, for `restore`; empty if it has set nothing."""

@@ -38,7 +38,8 @@ class PartMachine(Machine):
         self._whole, self._alone, self._given = whole, alone, part.near
         self.is_whole = alone or part.whole
         """True if decisions of the part's policy are those of the whole machine."""
-        self._part_is_whole = part.whole
+        self.keeps_keys = part.whole
+        """True if keys of its policy fit those of the whole machine."""
         self._name = name
         self._prefix = f"{name}_"
         self._full_names: dict[str, str] = {}
@@ -77,7 +78,7 @@ class PartMachine(Machine):
 
     def _make_domains(self) -> PartDomains:
         whole, take = self._whole.domains, self._take
-        shown = self._given is None and not self._part_is_whole
+        shown = self._given is None and not self.keeps_keys
         return PartDomains(self.topology, whole, take, self._own, alone=self._alone, shown=shown)
 
     def place(self, cpu: int) -> int | None:

@@ -71,7 +71,7 @@ class Place(DivisionPlace):
 
     def swap(self, make: Callable[[], Policy]) -> None:
         """Another policy decides from here on; if making it raises, nothing has changed."""
-        key_ns, load = self.seat.key_ns, self.seat.load
+        key_ns, load = self.seat.front_ns, self.seat.load
         before = self.machine.set_aside()
         try:
             policy = make()
@@ -115,7 +115,7 @@ class Place(DivisionPlace):
         seat = self.reserve
         self.machine.outgoing.clear()
         seat.load = self.seat.load
-        seat.begin_at(self.seat.key_ns)
+        seat.begin_at(self.seat.front_ns)
         answer = seat.decide(seat.shown(rows, now_ns))
         return seat.taken(answer, newest_ns, near_ns, self._cpus_by_pid(rows))
 

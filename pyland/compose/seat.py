@@ -42,7 +42,9 @@ class Seat(DivisionSeat):
         self.near: Mapping[int, int] = {}
         """Else by the CPU where a task ran last."""
         self.is_whole = machine.is_whole
-        """True if its decisions are carried out as they are."""
+        """True if its decisions name places of the whole machine."""
+        self.keeps_keys = machine.keeps_keys
+        """True if its keys fit those of other parts."""
         self.is_checked = False
         """True after a failure: then each number of an answer is looked at."""
         self.is_unusual = self.is_whole
@@ -66,6 +68,14 @@ class Seat(DivisionSeat):
         else:
             self.near = near if len(set(near.values())) > 1 else {}
         self.is_unusual = self.is_unusual or bool(self.near)
+
+    @property
+    def front_ns(self) -> int:
+        """A key of its last answers; 0 if none is known."""
+        last = self.last
+        if last is not None and len(last) > _KEY and type(last[_KEY]) is int:
+            return max(last[_KEY], 0)
+        return self.key_ns
 
     def begin_at(self, key_ns: int) -> None:
         """Its first key becomes this one: tasks wait that have keys of another policy."""
@@ -121,19 +131,20 @@ class Seat(DivisionSeat):
         if len(answer) % _WIDTH or self.is_checked:
             check(answer)
         flat: list[int] = answer
-        if self.is_whole:
-            self.key_ns = flat[_KEY]
-            return flat
         kicks: list[int] = []
         cpus = flat[_CPU::_WIDTH]
-        if not self.near and cpus.count(CPU_ANY) == len(cpus):
+        if self.is_whole:
+            if self.keeps_keys:
+                self.key_ns = flat[_KEY]
+                return flat
+        elif not self.near and cpus.count(CPU_ANY) == len(cpus):
             flat[_CPU::_WIDTH] = [self.queue] * len(cpus)
         else:
             flat, kicks = self._placed(flat, cpus_by_pid)
         if flat:
             if self.begins_at_ns:
                 self.shift_ns, self.begins_at_ns = self.begins_at_ns - flat[_KEY], 0
-                self.is_unusual = self.is_checked or bool(self.near)
+                self.is_unusual = self.is_checked or self.is_whole or bool(self.near)
             ahead_ns = flat[_KEY] + self.shift_ns - newest_ns
             if newest_ns and not -near_ns < ahead_ns < near_ns:
                 self.shift_ns = newest_ns - flat[_KEY]

@@ -12,15 +12,17 @@ import pytest
 
 from pyland.errors import UsageError
 from pyland.policies.layered.layers import Layer, Options
-from pyland.policies.layered.machines import flat
+from pyland.policies.layered.machines import about_cores, flat
 from pyland.policies.layered.numbers import COLUMNS, by_layer, prefix
-from pyland.policies.layered.overhead import Overhead
 from pyland.policies.layered.order import Line, keep_near
+from pyland.policies.layered.overhead import Overhead
 from pyland.policies.layered.policy import Layered
+from pyland.policies.layered.reading import read
 from pyland.policies.layered.schema import LAYERS_MAX
 from pyland.stats.numbers import NAMES_MAX
 from pyland.testing import OfflineMachine, make_topology
-from tests.support.layered import MS, REST, Loaded, Offline, layer
+from pyland.topology import Topology
+from tests.support.layered import MS, REST, Loaded, Offline, layer, used
 
 
 def test_mistakes_in_the_file_end_the_constructor() -> None:
@@ -130,3 +132,56 @@ def test_more_domains_than_there_are() -> None:
     loaded.machine.run(200 * MS)
     assert task.place == -2 - loaded.work.placing.domain(3, 0)
     assert max(len(loaded.machine.domains.served(cpu)) for cpu in range(64)) <= 17
+
+
+def hybrid() -> Topology:
+    """Two cores with two CPUs each, and four with one."""
+    made = make_topology(8, threads=2)
+    cpus = [
+        one if one.id < 4 else replace(one, smt_siblings=(one.id,), capacity=600)
+        for one in made.cpus
+    ]
+    return replace(made, cpus=tuple(cpus))
+
+
+@pytest.mark.parametrize(
+    ("topology", "options"),
+    [
+        (make_topology(8, threads=2), {"allow_partial_core": True}),
+        (make_topology(8, threads=2), {"disable_topology": True}),
+        (hybrid(), {"allow_partial_core": True}),
+        (hybrid(), {}),
+    ],
+)
+def test_an_exclusive_layer_has_whole_cores(topology: Topology, options: dict[str, Any]) -> None:
+    loaded = Loaded([layer("alone", exclusive=True, cpus_range=[1, 8])], topology, **options)
+    tasks = loaded.add("alone", 3)
+    others = loaded.add("other", 8)
+    loaded.machine.run(1500 * MS)
+    mine = set(loaded.ran_on(tasks, 500))
+    siblings = {one for cpu in topology.cpus if cpu.id in mine for one in cpu.smt_siblings}
+    assert len(mine) >= 2
+    assert all(len(mine & set(cpu.smt_siblings)) <= 1 for cpu in topology.cpus)
+    assert not set(loaded.ran_on(others, 500)) & siblings
+    assert min(used(loaded.machine, others, 300)) > 0
+
+
+def test_an_exclusive_layer_is_told_of_if_cores_were_to_be_shared() -> None:
+    config = [layer("alone", exclusive=True), REST]
+    layers = read([json.dumps(config)]).layers
+    assert [*about_cores(layers, partial=False)] == []
+    (told,) = about_cores(layers, partial=True)
+    assert told.endswith('layer "alone": allow_partial_core has no effect: the layer is exclusive, '
+                         "and needs whole cores")  # fmt: skip
+
+
+def test_sixteen_layers_have_all_their_gauges_and_their_policies_too() -> None:
+    many = [{**layer(f"a{n}", "Open"), "policy": "deadline"} for n in range(15)]
+    loaded = Loaded(many, make_topology(4))
+    loaded.add("a3", 2)
+    loaded.machine.run(300 * MS)
+    numbers = loaded.machine.numbers
+    found = by_layer(numbers.gauges)
+    assert len(found) == 16
+    assert all(set(columns) == set(COLUMNS) for _, columns in found)
+    assert numbers.left_out == 0
