@@ -74,7 +74,8 @@ class Seat(DivisionSeat):
         """A key of its last answers; 0 if none is known."""
         last = self.last
         if last is not None and len(last) > _KEY and type(last[_KEY]) is int:
-            return max(last[_KEY], 0)
+            key_ns: int = last[_KEY]
+            return max(key_ns, 0)
         return self.key_ns
 
     def begin_at(self, key_ns: int) -> None:

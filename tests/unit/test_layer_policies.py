@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from pyland.policies.deadline import Deadline
 from pyland.policies.layered.policies import part_names
 from pyland.policies.layered.reading import read
 from pyland.policies.rr import RoundRobin
-from pyland.testing import make_topology
-from tests.support.layered import MS, REST, Loaded, layer, used
+from pyland.testing import OfflineMachine, make_topology
+from tests.support.layered import MS, REST, Loaded, Offline, layer, used
 
 MINE = """
 from pyland import Batch, CPU_ANY, Policy, Task, option
@@ -283,6 +284,33 @@ def test_what_a_layer_uses_is_counted_whatever_its_policy() -> None:
     assert gauges["l0_game_util"] == pytest.approx(2, abs=0.3)
     assert gauges["l0_game_open"] > 0.2
     assert gauges["l0_game_asked"] > 10
+
+
+def test_the_example_of_the_page() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "composed.md"
+    (config,) = re.findall(r"^```json\n(.*?)^```", page.read_text("utf-8"), re.S | re.M)
+    machine = OfflineMachine(make_topology(8), Offline, config=config)
+    game = machine.add("render", leader_comm=b"game", runs_ns=4 * MS, sleeps_ns=12 * MS)
+    build = [machine.add("cc1", leader_comm=b"cc1") for _ in range(12)]
+    for task in (game, *build, *(machine.add(f"shell{n}") for n in range(4))):
+        machine.wake(task)
+    machine.run(1000 * MS)
+    game.longest_wait_ns = 0
+    machine.run(1000 * MS)
+    assert isinstance(machine.policy, Offline)
+    assert machine.policy.part_names() == {"game": "deadline", "build": "rr"}
+    assert game.longest_wait_ns < 1 * MS
+    confined = machine.policy._work.sizer.cpus[1]
+    assert confined.bit_count() == 4
+    assert all(confined >> task.cpu & 1 for task in build)
+    assert not machine.part_failures
+
+
+def test_what_a_policy_leaves_without_effect_is_told() -> None:
+    one = with_policy(confined("game", fifo=True, slice_us=1000, min_exec_us=5), "rr")
+    told = " ".join(read([json.dumps([one, REST])]).warnings)
+    for name in ("fifo", "slice_us", "min_exec_us"):
+        assert f'layer "game": {name} has no effect: the layer\'s policy orders its tasks' in told
 
 
 def test_the_names_of_parts() -> None:

@@ -60,7 +60,10 @@ def _refuse(what: str) -> NoReturn:
 
 
 def translated(pattern: str) -> str:
-    """The same expression for Python's `re`; raises WrongValueError for what is refused by name."""
+    """The same expression for Python's `re`.
+
+    Raises WrongValueError for what is refused by name, and re.error for what is no expression.
+    """
     return _Translator(pattern).whole()
 
 
@@ -78,7 +81,7 @@ class _Translator:
         while self._at < len(self._pattern):
             self._one()
         if len(self._groups) > 1:
-            raise WrongValueError("a group is not closed")
+            raise re.error("a group is not closed")
         self._out.append(")" * self._groups[0][1])
         return "".join(self._out)
 
@@ -92,7 +95,7 @@ class _Translator:
             self._group(begins=begins)
         elif char == ")":
             if len(self._groups) == 1:
-                raise WrongValueError("a group is closed that was not opened")
+                raise re.error("a group is closed that was not opened")
             self._emit(")" * (1 + self._groups.pop()[1]), 1)
         elif char == "[":
             self._class()
@@ -116,7 +119,7 @@ class _Translator:
         if char == "{":
             count = _COUNT.match(self._pattern, self._at)
             if count is None:
-                raise WrongValueError(r"{ begins a repetition such as {2,3}; write \{ for a brace")
+                raise re.error(r"{ begins a repetition such as {2,3}; write \{ for a brace")
             text = count.group()
         self._emit(text, len(text))
         if self._pattern.startswith("?", self._at):
@@ -136,7 +139,7 @@ class _Translator:
         elif flags := _FLAG_GROUP.match(self._pattern, self._at):
             self._flags(flags, begins=begins, lines=lines)
         else:
-            raise WrongValueError(f"{rest!r} begins no group")
+            raise re.error(f"{rest!r} begins no group")
 
     def _flags(self, found: re.Match[str], *, begins: bool, lines: bool) -> None:
         on, off, end = found.groups(default="")
@@ -163,9 +166,7 @@ class _Translator:
     def _escape(self) -> None:
         if edge := _EDGE.match(self._pattern, self._at):
             if edge[1] not in _EDGES:
-                raise WrongValueError(
-                    rf"there is no \b{{{edge[1]}}}; there are {', '.join(_EDGES)}"
-                )
+                raise re.error(rf"there is no \b{{{edge[1]}}}; there are {', '.join(_EDGES)}")
             self._emit(_EDGES[edge[1]], len(edge.group()))
             return
         after = self._pattern[self._at + 1 : self._at + 2]
@@ -181,11 +182,11 @@ class _Translator:
         if code := _CODE.match(self._pattern, self._at):
             number = int(next(filter(None, code.groups())), 16)
             if number > 0x10FFFF or 0xD800 <= number < 0xE000:
-                raise WrongValueError(f"{code.group()} is no character")
+                raise re.error(f"{code.group()} is no character")
             return re.escape(chr(number)), len(code.group()), True
         after = self._pattern[self._at + 1 : self._at + 2]
         if not after:
-            raise WrongValueError(r"a \ is at the end")
+            raise re.error(r"a \ is at the end")
         if after in "dDwWsS":
             return f"\\{after}", 2, False
         if after in "ntrfva":
@@ -195,7 +196,7 @@ class _Translator:
         if after.isdigit():
             _refuse(rf"a backreference, \{after},")
         if after.isalpha() or not after.isascii() or after in "<>":
-            raise WrongValueError(rf"there is no \{after}")
+            raise re.error(rf"there is no \{after}")
         return re.escape(after), 2, True
 
     def _class(self) -> None:
@@ -205,7 +206,7 @@ class _Translator:
         while not self._pattern.startswith("]", self._at) or first:
             char = self._pattern[self._at : self._at + 1]
             if not char:
-                raise WrongValueError("a class, [...], is not closed")
+                raise re.error("a class, [...], is not closed")
             two = self._pattern[self._at : self._at + 2]
             if two in ("&&", "--", "~~"):
                 _refuse(f"{two} in a class")
@@ -225,7 +226,7 @@ class _Translator:
             return is_one
         if posix := _POSIX.match(self._pattern, self._at):
             if posix[2] not in _POSIX_CLASSES:
-                raise WrongValueError(f"there is no class {posix.group()}")
+                raise re.error(f"there is no class {posix.group()}")
             if posix[1]:
                 _refuse(f"{posix.group()}, a class that is negated within a class,")
             self._emit(_POSIX_CLASSES[posix[2]], len(posix.group()))
