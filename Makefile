@@ -10,7 +10,7 @@ BENCH_ARGS ?=
 
 PYTEST := .venv/bin/python -m pytest
 
-.PHONY: help setup run test soak bench bench-kernel lint format clean
+.PHONY: help setup run test test-long soak bench bench-kernel lint format clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -23,6 +23,9 @@ run: setup ## schedule a mixed load, here or in the lab, and show what pyland di
 
 test: setup ## lint, types, package, unit, ring and kernel tests
 	@.venv/bin/python tools/test $(TEST_ARGS)
+
+test-long: setup ## the kernel tests that `make test` leaves out, because each takes minutes
+	@.venv/bin/python tools/test --long $(TEST_ARGS)
 
 soak: setup ## SOAK_MINUTES of load and faults in the lab
 	@tools/vm --timeout $$(($(SOAK_MINUTES) * 60 + 900)) --cpus 2 -- \

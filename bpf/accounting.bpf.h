@@ -19,8 +19,8 @@
 #include <bpf/bpf_tracing.h>
 
 /* Called when a task is queued or goes to a CPU at once; its weight may differ from last time. */
-static __noinline void note_runnable(const struct task_struct *p, struct task_ctx *t, bool wakes_up,
-				     u64 now)
+APART int note_runnable(const struct task_struct *p __arg_trusted, struct task_ctx *t __arg_nonnull,
+			bool wakes_up, u64 now)
 {
 	u32 weight = p->scx.weight ? p->scx.weight : 1;
 	struct pyland_user_cpu *gauges;
@@ -37,14 +37,15 @@ static __noinline void note_runnable(const struct task_struct *p, struct task_ct
 	}
 	count_in_domain(t, weight);
 	if (t->weight_counted == weight)
-		return;
+		return 0;
 	gauges = user_cpu(bpf_get_smp_processor_id());
 	if (!gauges)
-		return;
+		return 0;
 	if (!t->weight_counted)
 		gauges->nr_runnable++;
 	gauges->weight_runnable += (s64)weight - t->weight_counted;
 	t->weight_counted = weight;
+	return 0;
 }
 
 static __always_inline void note_not_runnable(struct task_ctx *t)

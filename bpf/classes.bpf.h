@@ -71,7 +71,8 @@ static long is_due_last(u64 cpu, void *context)
  * into the queue @dsq_id, it is the CPU whose task is due last; @cpu if there is none. User space
  * (@p is NULL) interrupts no CPU without ticks (nohz_full=).
  */
-static __noinline s32 cpu_to_preempt(s32 cpu, u64 dsq_id, const struct task_struct *p, u64 now)
+APART s32 cpu_to_preempt(s32 cpu, u64 dsq_id, const struct task_struct *p __arg_trusted __arg_nullable,
+			 u64 now)
 {
 	struct find_last find = { .p = p, .dsq_id = dsq_id, .now = now, .cpu = -1 };
 	struct pyland_cpu *c = cpu_state(cpu);
@@ -99,8 +100,8 @@ static long has_lower_rank(u64 cpu, void *context)
  * The CPU to interrupt for a task that woke up: as above, but for a domain whose tasks interrupt
  * others, the CPU whose task has the lowest rank below the domain's.
  */
-static __noinline s32 cpu_to_interrupt(const struct task_struct *p, const struct task_ctx *t,
-				       s32 cpu, u64 now)
+APART s32 cpu_to_interrupt(const struct task_struct *p __arg_trusted,
+			   const struct task_ctx *t __arg_nonnull, s32 cpu, u64 now)
 {
 	struct find_last find = { .p = p, .dsq_id = t->dsq_id, .cpu = -1 };
 

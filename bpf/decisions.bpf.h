@@ -62,17 +62,17 @@ static __always_inline void amend(struct task_struct *p, u64 slice_ns, u64 key_n
 	there->running_vtime_ns = key_ns;
 }
 
-/*
- * Where the task of a decision goes, in this CPU's picked_*: the verifier takes all ways through
- * memory as one (74,000 steps otherwise).
- */
-static __always_inline void pick_queue(struct task_struct *p, struct task_ctx *t, s32 cpu,
-				       struct drain *drain, struct pyland_cpu *c)
+/* Where the task of a decision goes, in picked_* of the CPU @here; @cpu as in the decision. */
+APART int pick_queue(struct task_struct *p __arg_trusted, const struct task_ctx *t __arg_nonnull,
+		     s32 cpu, s32 here, bool some_idle)
 {
 	s32 prev_cpu = scx_bpf_task_cpu(p), kick = -1;
+	struct pyland_cpu *c = cpu_state(here);
 	u64 dsq_id;
 	u32 domain;
 
+	if (!c)
+		return 0;
 	if (cpu <= PYLAND_CPU_DOMAIN) {
 		dsq_id = DOMAIN_DSQ + (PYLAND_CPU_DOMAIN - cpu);
 		/* The CPU that wakes up takes it, from another domain if need be. */
@@ -87,14 +87,14 @@ static __always_inline void pick_queue(struct task_struct *p, struct task_ctx *t
 		dsq_id = queue_of_domain(domain);
 		if (some_cpu_idles())
 			kick = pick_in_domain(p, domain, prev_cpu);
-	} else if (drain->some_idle && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) &&
+	} else if (some_idle && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) &&
 		   scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
 		dsq_id = kick = prev_cpu;
 	} else {
 		/* A task that waits for its own CPU still does. */
-		dsq_id = t->dsq_id < config.nr_cpu_ids && !(drain->some_idle) ? t->dsq_id :
+		dsq_id = t->dsq_id < config.nr_cpu_ids && !some_idle ? t->dsq_id :
 			 queue_at(prev_cpu);
-		if (drain->some_idle)
+		if (some_idle)
 			kick = pick_idle_cpu(p->cpus_ptr, prev_cpu);
 		if (kick >= 0)
 			dsq_id = kick;
@@ -102,15 +102,15 @@ static __always_inline void pick_queue(struct task_struct *p, struct task_ctx *t
 	c->picked_dsq = dsq_id;
 	c->picked_cpu = cpu;
 	c->picked_kick = kick;
+	return 0;
 }
 
 /* The CPU or domain that the decision names if the task can go there; else any CPU. */
-static __always_inline s32 checked_place(struct task_struct *p, const struct pyland_decision *d,
-					 struct pyland_cpu *c)
+APART s32 checked_place(const struct task_struct *p __arg_trusted, s32 cpu)
 {
-	s32 cpu = d->cpu;
+	struct pyland_cpu *c = this_cpu_state();
 
-	if (cpu == PYLAND_CPU_ANY)
+	if (cpu == PYLAND_CPU_ANY || !c)
 		return cpu;
 	shared.places = 1;
 	if (cpu <= PYLAND_CPU_DOMAIN && cpu > PYLAND_CPU_DOMAIN - PYLAND_NR_DOMAINS) {
@@ -157,7 +157,7 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 		       d->slice_ns);
 		return;
 	}
-	t->place = checked_place(p, d, c);
+	t->place = checked_place(p, d->cpu);
 	slice_ns = d->slice_ns;
 	if (is_no_slice(slice_ns, config.longest_ns)) {
 		c->bad_decisions++;
@@ -170,7 +170,7 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	c->picked_cpu = t->place;
 	c->picked_kick = -1;
 	if (is_waiting(t))
-		pick_queue(p, t, t->place, drain, c);
+		pick_queue(p, t, t->place, drain->cpu, drain->some_idle);
 	dsq_id = READ_ONCE(c->picked_dsq);
 	cpu = READ_ONCE(c->picked_cpu);
 	kick = READ_ONCE(c->picked_kick);

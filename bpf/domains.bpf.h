@@ -8,7 +8,7 @@
 #ifndef PYLAND_DOMAINS_BPF_H
 #define PYLAND_DOMAINS_BPF_H
 
-#include "ranges.bpf.h"
+#include "domain_masks.bpf.h"
 
 #define NO_DOMAIN	(~0U)
 
@@ -43,13 +43,6 @@ static __always_inline u32 domains_ever(void)
 	return shared.domains_most > nr ? shared.domains_most : nr;
 }
 
-static __always_inline struct pyland_user_domain *user_domain(u32 domain)
-{
-	u32 key = domain;
-
-	return bpf_map_lookup_elem(&user_domains, &key);
-}
-
 /* The domain of an LLC, while the policy sets none. */
 static __always_inline u32 domain_of_llc(s32 cpu)
 {
@@ -82,12 +75,6 @@ static __always_inline u64 queue_at(s32 cpu)
 	return queue_of_domain(domain_of(cpu));
 }
 
-static __always_inline bool is_in(const u64 *words, s32 cpu)
-{
-	return (u32)cpu < 64 * PYLAND_MASK_WORDS &&
-	       (words[(u32)cpu / 64 % PYLAND_MASK_WORDS] >> ((u32)cpu % 64) & 1);
-}
-
 /* True if the CPU is at the domain's home, or the domain's tasks spill to it. */
 static __always_inline bool may_take_from(s32 cpu, u32 domain)
 {
@@ -107,88 +94,6 @@ static __always_inline bool serves(s32 cpu, u32 domain)
 	return d && (is_in(d->cpus, cpu) || (d->preempt && is_in(d->spill, cpu)));
 }
 
-/* The kernel's form of a domain's masks, as they were at this version of the policy's. */
-struct domain_masks {
-	struct bpf_cpumask __kptr *home;
-	struct bpf_cpumask __kptr *spill;
-	u32 version;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, PYLAND_NR_DOMAINS);
-	__type(key, u32);
-	__type(value, struct domain_masks);
-} domain_masks SEC(".maps");
-
-struct scratch_mask {
-	struct bpf_cpumask __kptr *mask;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct scratch_mask);
-} scratch_masks SEC(".maps");
-
-static __always_inline bool make_mask(struct bpf_cpumask **at)
-{
-	struct bpf_cpumask *mask = bpf_cpumask_create(), *old;
-
-	if (!mask)
-		return false;
-	old = bpf_kptr_xchg(at, mask);
-	if (old)
-		bpf_cpumask_release(old);
-	return true;
-}
-
-static long copy_cpu(u64 cpu, void *context)
-{
-	u32 key = *(u32 *)context;
-	struct domain_masks *masks = bpf_map_lookup_elem(&domain_masks, &key);
-	struct pyland_user_domain *d = user_domain(key);
-	struct bpf_cpumask *home, *spill;
-
-	if (!masks || !d)
-		return 1;
-	home = masks->home;
-	spill = masks->spill;
-	if (!home || !spill)
-		return 1;
-	/* Affinities have CPUs that are offline, too: they must not count as the domain's. */
-	if (is_in(d->cpus, cpu) && is_online(cpu))
-		bpf_cpumask_set_cpu(cpu, home);
-	else
-		bpf_cpumask_clear_cpu(cpu, home);
-	if (is_in(d->spill, cpu) && is_online(cpu))
-		bpf_cpumask_set_cpu(cpu, spill);
-	else
-		bpf_cpumask_clear_cpu(cpu, spill);
-	return 0;
-}
-
-/* The domain's masks, brought up to date. */
-static __noinline struct domain_masks *masks_of(u32 domain)
-{
-	u32 key = domain, version;
-	struct domain_masks *masks = bpf_map_lookup_elem(&domain_masks, &key);
-	struct pyland_user_domain *d = user_domain(domain);
-
-	if (!masks || !d)
-		return NULL;
-	version = READ_ONCE(d->version);
-	if (masks->version == version && masks->home && masks->spill)
-		return masks;
-	if ((!masks->home && !make_mask(&masks->home)) ||
-	    (!masks->spill && !make_mask(&masks->spill)))
-		return NULL;
-	bpf_loop(config.nr_cpu_ids, copy_cpu, &key, 0);
-	masks->version = version;
-	return masks;
-}
-
 struct find_cpu {
 	const struct task_struct *p;
 	u32 domain;
@@ -205,7 +110,7 @@ static long is_of_llc(u64 cpu, void *context)
 }
 
 /* True if the task may run on a CPU of the domain, at home or not. */
-static __noinline bool domain_has_cpu(const struct task_struct *p, u32 domain)
+APART int domain_has_cpu(const struct task_struct *p __arg_trusted, u32 domain)
 {
 	struct find_cpu find = { .p = p, .domain = domain };
 	struct bpf_cpumask *home, *spill;

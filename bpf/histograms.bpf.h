@@ -111,8 +111,8 @@ static __always_inline u64 queue_key(const struct task_ctx *t)
 	return t->queue == QUEUE_NEXT ? (u64)PYLAND_QUEUE_NEXT : t->dsq_id;
 }
 
-static __noinline void keep(const struct task_struct *p, const struct task_ctx *t, u32 hist,
-			    u64 value)
+APART int keep(const struct task_struct *p __arg_trusted, const struct task_ctx *t __arg_nonnull,
+	       u32 hist, u64 value)
 {
 	u32 wanted = READ_ONCE(watch.wanted), place = keep_total(hist, value);
 	u64 comm[2];
@@ -128,6 +128,7 @@ static __noinline void keep(const struct task_struct *p, const struct task_ctx *
 	/* The time on a CPU is of no queue. */
 	if (wanted & 2 << PYLAND_BY_QUEUE && hist != PYLAND_HIST_RUN)
 		keep_of(PYLAND_BY_QUEUE, queue_key(t), 0, place, value);
+	return 0;
 }
 
 static __noinline void keep_run(const struct task_struct *p, const struct task_ctx *t, u64 ready_ns)

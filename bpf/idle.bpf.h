@@ -36,7 +36,8 @@ static __noinline s32 pick_idle_cpu(const struct cpumask *allowed, s32 near_cpu)
  * An idle CPU of a domain's home, or of where it spills to: the task's previous CPU or any other,
  * those with an idle core first.
  */
-static __noinline s32 pick_in_mask(const struct task_struct *p, u32 domain, bool spills, s32 prev_cpu)
+APART s32 pick_in_mask(const struct task_struct *p __arg_trusted, u32 domain, bool spills,
+		       s32 prev_cpu)
 {
 	struct domain_masks *masks = masks_of(domain);
 	const struct cpumask *from, *cores;
@@ -84,7 +85,7 @@ static __noinline s32 pick_in_mask(const struct task_struct *p, u32 domain, bool
 }
 
 /* An idle CPU for a task of this domain; by affinity alone with NO_DOMAIN. Negative when none. */
-static __noinline s32 pick_in_domain(const struct task_struct *p, u32 domain, s32 prev_cpu)
+APART s32 pick_in_domain(const struct task_struct *p __arg_trusted, u32 domain, s32 prev_cpu)
 {
 	s32 cpu;
 
@@ -94,6 +95,20 @@ static __noinline s32 pick_in_domain(const struct task_struct *p, u32 domain, s3
 		return pick_idle_cpu(p->cpus_ptr, prev_cpu);
 	cpu = pick_in_mask(p, domain, false, prev_cpu);
 	return cpu >= 0 ? cpu : pick_in_mask(p, domain, true, prev_cpu);
+}
+
+/* An idle CPU for a task that wakes up, near its previous one; negative when none. */
+static __always_inline s32 select_near(struct task_struct *p, s32 prev_cpu, u64 wake_flags)
+{
+	u64 in_node = 0;
+	s32 cpu;
+
+	if (config.numa_local && config.idle_per_node)
+		in_node = kernel_enum(scx_pick_idle_cpu_flags, SCX_PICK_IDLE_IN_NODE);
+	cpu = select_idle_cpu(p, prev_cpu, wake_flags, in_node);
+	if (cpu < 0 && in_node)
+		cpu = select_idle_cpu(p, prev_cpu, wake_flags, 0);
+	return cpu;
 }
 
 /* The same for a task that belongs to the domain of its last decision, or of this CPU. */
@@ -106,7 +121,7 @@ static __always_inline s32 pick_for_task(const struct task_struct *p, const stru
 }
 
 /* True if the task's domain lets this CPU run it; a task without a domain goes by affinity. */
-static __noinline bool is_admitted(struct task_struct *p, s32 cpu)
+APART int is_admitted(struct task_struct *p __arg_trusted, s32 cpu)
 {
 	struct task_ctx *t;
 	u32 domain;

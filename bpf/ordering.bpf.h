@@ -283,39 +283,6 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 		wake_user_space();
 }
 
-/*
- * Puts a task that wakes up next on this CPU, where it ran last, if its waker is about to sleep, its
- * decision lasts, and no other task waits here. Pairs of tasks that wake each other stay together in
- * this way, and a switch has two calls into BPF less and no queue (8 pairs on 8 CPUs: 0.70 and 0.83
- * of the default scheduler's switches). Some wakers say that they are about to sleep and never are:
- * only one that has slept soon each time is believed. False if the task has to be queued.
- */
-static __always_inline bool put_next(struct task_struct *p, struct task_ctx *t, s32 cpu,
-				     struct pyland_cpu *c, u64 now)
-{
-	u64 here = kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | cpu;
-
-	c->woke_sync_ns = now;
-	if (config.partial || c->nohz_full || shared.places || t->asked || scheduler_is_due(now) ||
-	    !c->running_sync_ns || c->running_sync_ns > pause_ns() || !is_free_soon(c, now) ||
-	    !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
-		return false;
-	t->woke_up = 1;
-	if (!still_lasts(p, t, now) || scx_bpf_dsq_nr_queued(here) > 0 ||
-	    ((user.wanted & PYLAND_WANT_HOLD) && some_task_is_held()) ||
-	    scx_bpf_dsq_nr_queued(cpu) > 0 ||
-	    scx_bpf_dsq_nr_queued(queue_at(cpu)) > 0)
-		return false;
-	t->key_ns = clamp_vtime(next_key(p, t));
-	t->key_runtime_ns = t->total_runtime_ns;
-	t->decided_ns = now;
-	t->queue = QUEUE_NEXT;
-	dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), t->left_ns, 0);
-	traced(traced_task(p, t, PYLAND_TRACED_NEXT), cpu, 0, t->key_ns, t->left_ns);
-	c->continued++;
-	return true;
-}
-
 /* Where a task waits that no decision has placed. */
 static __always_inline u64 queue_unplaced(const struct task_struct *p, const struct task_ctx *t,
 					  s32 cpu)

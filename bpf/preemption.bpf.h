@@ -14,8 +14,8 @@
  * each other messages would be interrupted at each message. A waker that says that it is about to
  * sleep (@sync) has a shortest slice to do so: some wakers never sleep.
  */
-static __noinline void preempt_for(const struct task_ctx *t, u64 vtime_ns, s32 cpu, u64 now,
-				   bool sync)
+APART int preempt_for(const struct task_ctx *t __arg_nonnull, u64 vtime_ns, s32 cpu, u64 now,
+		      bool sync)
 {
 	u64 least_ns = sync ? config.shortest_ns : 0;
 	struct pyland_cpu *c = cpu_state(cpu), *mine = this_cpu_state();
@@ -23,23 +23,24 @@ static __noinline void preempt_for(const struct task_ctx *t, u64 vtime_ns, s32 c
 	s32 rank = rank_of(t);
 
 	if (!c || !mine || !c->running_since_ns || c->running_rank > rank)
-		return;
+		return false;
 	if (c->running_rank < rank && interrupts_by_rank(t)) {
 		preempt_soon(cpu, c, now, 0);
 		mine->preemptions++;
-		return;
+		return true;
 	}
 	ran_ns = now - c->running_since_ns;
 	if (!is_due_later(c->running_vtime_ns, ran_ns, vtime_ns, user.margin_ns))
-		return;
+		return false;
 	if (ran_ns < (s64)pause_ns() && c->running_awake_ns + ran_ns <= config.longest_ns)
-		return;
+		return false;
 	preempt_soon(cpu, c, now, ran_ns < (s64)least_ns ? least_ns - ran_ns : 0);
 	mine->preemptions++;
+	return true;
 }
 
 /* True if the CPU looks into this queue and the task may run on it. */
-static __noinline bool takes_from(s32 cpu, u64 dsq_id, const struct task_struct *p)
+APART int takes_from(s32 cpu, u64 dsq_id, const struct task_struct *p __arg_trusted)
 {
 	if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
 		return false;

@@ -16,25 +16,13 @@
 #include "histograms.bpf.h"
 #include "holding.bpf.h"
 #include "ordering.bpf.h"
+#include "performance.bpf.h"
+#include "put_next.bpf.h"
 #include "queues.bpf.h"
 #include "setup.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 char _license[] SEC("license") = "GPL";
-
-/* An idle CPU for a task that wakes up, near its previous one; negative when none. */
-static __always_inline s32 select_near(struct task_struct *p, s32 prev_cpu, u64 wake_flags)
-{
-	u64 in_node = 0;
-	s32 cpu;
-
-	if (config.numa_local && config.idle_per_node)
-		in_node = kernel_enum(scx_pick_idle_cpu_flags, SCX_PICK_IDLE_IN_NODE);
-	cpu = select_idle_cpu(p, prev_cpu, wake_flags, in_node);
-	if (cpu < 0 && in_node)
-		cpu = select_idle_cpu(p, prev_cpu, wake_flags, 0);
-	return cpu;
-}
 
 SEC("struct_ops/pyland_select_cpu")
 s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
@@ -176,25 +164,6 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	note_queue(p, t);
 	end_quiet(now);
 	note_group_waits();
-}
-
-/*
- * Sets the performance target when the CPU dispatches, because the kernel wants the CPU itself to
- * do that. Without a target of the policy a CPU is fast: otherwise the target of an earlier
- * scheduler would stay.
- */
-static __always_inline void apply_performance(struct pyland_cpu *c, s32 cpu)
-{
-	struct pyland_user_cpu *u = user_cpu(cpu);
-	u32 wanted = u ? READ_ONCE(u->performance) : 0;
-
-	if (!wanted)
-		wanted = PYLAND_FULL_PERFORMANCE + 1;
-	if (wanted == c->performance_applied)
-		return;
-	c->performance_applied = wanted;
-	if (wanted <= PYLAND_FULL_PERFORMANCE + 1 && bpf_ksym_exists(scx_bpf_cpuperf_set))
-		scx_bpf_cpuperf_set(cpu, wanted - 1);
 }
 
 SEC("struct_ops/pyland_dispatch")

@@ -57,7 +57,7 @@ static long is_waiting_at(u64 i, void *context)
 }
 
 /* True if a task waits in a queue that this CPU serves: then the task that runs has a slice. */
-static __noinline bool work_is_queued(s32 cpu, u32 llc)
+APART int work_is_queued(s32 cpu, u32 llc)
 {
 	struct find_spilled find = { .cpu = cpu };
 	struct pyland_user_cpu *u;

@@ -5,7 +5,7 @@
 #ifndef PYLAND_RANGES_BPF_H
 #define PYLAND_RANGES_BPF_H
 
-#include "state.bpf.h"
+#include "idle_counts.bpf.h"
 
 struct range {
 	u64 first_dsq;

@@ -96,7 +96,8 @@ static __always_inline void fill_extras(struct pyland_queued *r, struct task_str
 }
 
 /* Writes the task's record; false when the ring has no room. */
-static __noinline bool forward(struct task_struct *p, struct task_ctx *t, s32 cpu, u64 enq_flags)
+APART int forward(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_nonnull, s32 cpu,
+		  u64 enq_flags)
 {
 	struct pyland_queued *r;
 

@@ -77,7 +77,7 @@ class DispatchLoop:
         self._rings = rings
         self._machine = machine
         self.refused: list[int] | None = None
-        """The list that was no list of decisions, after `run` has raised for it."""
+        """The list that was no list of decisions, if `run` has raised for it last."""
         self._max_batch = max_batch
         self._batch = Batch(policy.fields)
         self._tick_due_ns = 0
@@ -118,6 +118,7 @@ class DispatchLoop:
 
         The loop can run again after that; BPF dispatches the tasks of the failed batch.
         """
+        self.refused = None
         self.want()
         exchange = self._exchange()
         events = self._wanted & lib.PYLAND_WANT_EVENTS

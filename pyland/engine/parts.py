@@ -63,9 +63,8 @@ class Parts:
 
     def to_blame(self, loop: DispatchLoop) -> bool:
         """True if a part of the policy returned the list that was refused last."""
-        refused, loop.refused = loop.refused, None
-        policy = loop.policy
-        return bool(refused) and isinstance(policy, Composed) and policy.blame(refused or [])
+        policy, refused = loop.policy, loop.refused
+        return refused is not None and isinstance(policy, Composed) and policy.blame(refused)
 
     def swap(self, policy: Policy, layer: str, wanted: Wanted) -> tuple[str, str]:
         """Let another policy take over in a part; the names of the one before and of this one.

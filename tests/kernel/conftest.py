@@ -2,7 +2,7 @@
 """These tests change the scheduler of the running machine: they need root and sched_ext.
 
 `tools/vm --cpus 2 --memory 2G -- .venv/bin/python -m pytest tests/kernel` runs them in the lab.
-PYLAND_TEST_SECONDS (30) is the length of tests that run for a minute when it is 60. PYLAND_RESULTS
+PYLAND_TEST_SECONDS (15) is the length of tests that run for a minute when it is 60. PYLAND_RESULTS
 names a folder for the figures that the tests measure.
 """
 
@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.harness import Record, Start
+from tests.kernel.turns import Shared
 from tools.load import build
 from tools.load import scheduler as system
 from tools.load.scheduler import Scheduler
 
 _running: list[Scheduler] = []
+_shared = Shared()
 
 
 def _reason_to_skip() -> str:
@@ -32,8 +34,9 @@ def _reason_to_skip() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests that this machine cannot run."""
+    """Skip the tests that this machine cannot run; those that share a pyland come first."""
     here = Path(__file__).parent
+    items.sort(key=lambda item: "shared" not in getattr(item, "fixturenames", ()))
     if reason := _reason_to_skip():
         for item in items:
             if here in item.path.parents:
@@ -47,7 +50,7 @@ def pytest_runtest_makereport(
     """Add the output of pyland and of the kernel to the report of a failure."""
     report = yield
     if report.failed:
-        for scheduler in _running:
+        for scheduler in filter(None, (*_running, _shared.scheduler)):
             report.sections.append(("pyland", scheduler.about()))
     return report
 
@@ -63,12 +66,17 @@ def _as_the_owner_of_this_tree() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Starts pyland with options and returns it when it schedules; it ends with the test."""
+def _no_scheduler() -> None:
+    _shared.end()
     assert system.until(lambda: system.kernel_state() == "disabled", 10) is not None, (
         f"a scheduler is loaded already: {system.kernel_state('root/ops')}"
     )
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts pyland with options and returns it when it schedules; it ends with the test."""
+    _no_scheduler()
 
     def started(*options: str, program: Sequence[str | Path] = (system.PYLAND,)) -> Scheduler:
         scheduler = Scheduler(*options, program=program)
@@ -81,6 +89,13 @@ def start() -> Iterator[Start]:
     finally:
         while _running:
             _running.pop().__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[Shared]:
+    """A pyland that many tests use, one after the other, each with the policy that it swaps to."""
+    yield _shared
+    _shared.end()
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def _inherited() -> None:
 
 
 def _root_memory() -> None:
-    """Writable BPF maps other than two rings, the user memory, the CPUs' and the domains' settings."""
+    """Writable maps other than two rings, the user memory, and settings of CPUs and domains."""
     maps = Path("/proc/self/maps").read_text().splitlines()
     if sum("bpf-map" in one and " rw" in one for one in maps) <= 5:
         raise OSError("none")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pyland.supervisor import control
-from tools.load.scheduler import End, Scheduler, compaction, enabled, kernel_state
+from tools.load.scheduler import End, Scheduler, Totals, compaction, enabled, kernel_state
 
 # The fixtures `start` and `record`: a running pyland by options, and figures by name.
 Start = Callable[..., Scheduler]
@@ -28,7 +28,7 @@ GAP_S = 3.0
 
 def scaled(full_s: float, at_least: float = 0) -> float:
     """A duration of the full run, shortened to PYLAND_TEST_SECONDS / 60 of it."""
-    return max(full_s * float(os.environ.get("PYLAND_TEST_SECONDS", "30")) / 60, at_least)
+    return max(full_s * float(os.environ.get("PYLAND_TEST_SECONDS", "15")) / 60, at_least)
 
 
 @contextlib.contextmanager
@@ -42,18 +42,39 @@ def undisturbed(scheduler: Scheduler) -> Iterator[None]:
     assert kernel_state("enable_seq") == before, "pyland was loaded again"
 
 
-def ended_well(end: End) -> None:
-    """Assert that pyland was stopped by the test, and that nothing went wrong before."""
-    assert end.status == 0
-    totals = end.totals
+def went_well(totals: Totals) -> None:
+    """Assert that all decisions were right, and that nearly all found their tasks."""
     assert totals["bad_decisions"] == 0
     # A task that the fallback has just taken is in no queue until it runs; that is rare.
     assert totals["failed"] <= 10 + totals["forwarded"] * 0.02, f"{totals.counts}"
 
 
-def python_decided(end: End) -> None:
+def ended_well(end: End) -> None:
+    """Assert that pyland was stopped by the test, and that nothing went wrong before."""
+    assert end.status == 0
+    went_well(end.totals)
+
+
+@contextlib.contextmanager
+def counted(scheduler: Scheduler, *, right: bool = True) -> Iterator[Totals]:
+    """The counters of the block, known after it.
+
+    Asserts that pyland schedules during the block, and, if `right`, that its decisions are right.
+
+    For tests that share a running pyland: a start takes longer than most loads.
+    """
+    counts: dict[str, int] = {}
+    before = ask("status")["counters"]
+    with undisturbed(scheduler):
+        yield Totals("", counts)
+    after = ask("status")["counters"]
+    counts.update((name, value - before[name]) for name, value in after.items())
+    if right:
+        went_well(Totals("", counts))
+
+
+def python_decided(totals: Totals) -> None:
     """Assert that Python, and not the fallback, ordered the tasks."""
-    totals = end.totals
     assert totals["forwarded"] > 100, "hardly anything was forwarded"
     assert totals.user_share > 0.95, f"{totals.counts}"
 

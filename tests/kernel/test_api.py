@@ -10,7 +10,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.kernel.harness import GAP_S, Record, Start, ended_well, scaled, undisturbed
+from tests.kernel.harness import GAP_S, Record, Start, scaled
+from tests.kernel.turns import Shared
 from tools.load.programs import Hogs, Sleeper, Spawner
 
 PLACING = Path(__file__).with_name("placing.py")
@@ -21,11 +22,10 @@ def _cpu(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[36])
 
 
-def test_domains_keep_their_tasks(start: Start, record: Record) -> None:
+def test_domains_keep_their_tasks(shared: Shared, record: Record) -> None:
     """A CPU takes tasks of other domains only if it would idle."""
-    scheduler = start("--policy", f"{PLACING}:ByDomain")
     seen: Counter[tuple[int, int]] = Counter()
-    with undisturbed(scheduler), Hogs(600, [0, 0, 0, 5, 5, 5]) as hogs:
+    with shared.turn(f"{PLACING}:ByDomain") as turn, Hogs(600, [0, 0, 0, 5, 5, 5]) as hogs:
         time.sleep(2)
         until_s = time.monotonic() + scaled(20)
         while time.monotonic() < until_s:
@@ -33,9 +33,7 @@ def test_domains_keep_their_tasks(start: Start, record: Record) -> None:
                 seen[index // 3, _cpu(pid)] += 1
             time.sleep(0.05)
         shares = hogs.shares(early=True)
-    end = scheduler.end()
-    record(seen=str(dict(seen)), gap_s=shares.longest_gap_s, totals=dict(end.totals.counts))
-    ended_well(end)
+    record(seen=str(dict(seen)), gap_s=shares.longest_gap_s, totals=dict(turn.totals.counts))
     at_home = seen[0, 0] + seen[1, 1]
     assert at_home > 0.9 * sum(seen.values())
     assert shares.longest_gap_s < GAP_S

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.kernel.canary import taken_by_real_time
-from tests.kernel.harness import GAP_S, Record, Start, ask, scaled, swap, undisturbed
+from tests.kernel.harness import GAP_S, Record, ask, scaled, swap
+from tests.kernel.turns import Shared
 from tools.load.programs import Hogs
-from tools.load.scheduler import Scheduler, until
+from tools.load.scheduler import until
 
 HOSTILE = Path(__file__).with_name("hostile.py")
 KHUGEPAGED = Path("/sys/kernel/mm/transparent_hugepage")
@@ -51,11 +52,13 @@ def busy_khugepaged() -> Iterator[None]:
 
 
 def test_a_policy_is_not_blamed_for_tasks_behind_a_real_time_task(
-    start: Start, record: Record
+    shared: Shared, record: Record
 ) -> None:
     """More tasks than cost a policy its trust are rescued from a CPU, and it is asked as before."""
-    scheduler = start("--policy", f"{HOSTILE}:OnOneCpu", "--policy-opt", "cpu=1")
-    with undisturbed(scheduler), Hogs(600, [0] * 24) as hogs:
+    with (
+        shared.turn(f"{HOSTILE}:OnOneCpu", "cpu=1", right=False) as turn,
+        Hogs(600, [0] * 24) as hogs,
+    ):
         before = counters()
         with taken_by_real_time(1):
             # Not longer: the kernel's work on that CPU waits too, and its watchdog would notice.
@@ -68,15 +71,13 @@ def test_a_policy_is_not_blamed_for_tasks_behind_a_real_time_task(
     assert rescued_s is not None, f"no tasks were rescued: {grown}"
     assert grown["undecided"] == 0
     assert decides_s is not None, "the policy is not asked"
-    assert BLAMED not in scheduler.output
-    assert scheduler.end().status == 0
+    assert BLAMED not in turn.output
 
 
-def test_a_policy_that_forgets_is_blamed(start: Start, record: Record) -> None:
+def test_a_policy_that_forgets_is_blamed(shared: Shared, record: Record) -> None:
     """It is told of, and most of its tasks are not held."""
-    scheduler = start("--policy", f"{HOSTILE}:Forgets")
-    with undisturbed(scheduler), Hogs(600, [0] * 6) as hogs:
-        assert until(lambda: BLAMED in scheduler.output, 60) is not None, scheduler.about()
+    with shared.turn(f"{HOSTILE}:Forgets", right=False) as turn, Hogs(600, [0] * 6) as hogs:
+        assert until(lambda: BLAMED in turn.output, 60) is not None, turn.scheduler.about()
         before = counters()
         time.sleep(scaled(10, at_least=5))
         grown = growth(before)
@@ -84,13 +85,11 @@ def test_a_policy_that_forgets_is_blamed(start: Start, record: Record) -> None:
     record(grown=grown, gap_s=shares.longest_gap_s)
     assert grown["forwarded"] > 2 * grown["undecided"], f"{grown}"
     assert shares.longest_gap_s < GAP_S
-    assert scheduler.end().status == 0
 
 
-def test_a_policy_that_is_well_again_is_asked_again_soon(start: Start, record: Record) -> None:
+def test_a_policy_that_is_well_again_is_asked_again_soon(shared: Shared, record: Record) -> None:
     """Not after a time that grows with each fault: after half a second."""
-    scheduler = start()
-    with undisturbed(scheduler), Hogs(600, [0] * 6):
+    with shared.turn("deadline", right=False), Hogs(600, [0] * 6):
         before = counters()
         swap(policy=f"{HOSTILE}:ForgetsAtFirst")
         assert until(lambda: growth(before)["undecided"] >= 16, 30) is not None
@@ -100,43 +99,43 @@ def test_a_policy_that_is_well_again_is_asked_again_soon(start: Start, record: R
     assert asked_s is not None, "it was never asked again"
     # It is ill for three of them; the rest is for a machine that is not always there.
     assert asked_s < 3 + 3
-    assert scheduler.end().status == 0
 
 
-def test_a_policy_that_thrashes_is_limited_and_told_of(start: Start, record: Record) -> None:
+def test_a_policy_that_thrashes_is_limited_and_told_of(shared: Shared, record: Record) -> None:
     """Tasks have a shortest slice before they are interrupted again."""
-    scheduler = start()
-    with undisturbed(scheduler), Hogs(600, [0] * 6) as hogs:
+    with shared.turn("deadline", right=False) as turn, Hogs(600, [0] * 6) as hogs:
         swap(policy=f"{HOSTILE}:Thrashes")
         before, ticks = counters(), hogs.cpu_s()
         told_s = until(
-            lambda: "times it interrupted a task that had just begun" in said(scheduler), 60
+            lambda: "times it interrupted a task that had just begun" in said(turn.output), 60
         )
         time.sleep(scaled(10, at_least=5))
         grown = growth(before)
         progress = {pid: now - ticks[pid] for pid, now in hogs.cpu_s().items()}
         shares = hogs.shares(early=True)
     record(told_s=told_s, grown=grown, progress=progress, gap_s=shares.longest_gap_s)
-    assert told_s is not None, scheduler.about()
+    assert told_s is not None, turn.scheduler.about()
     assert grown["put_off"] > 100
     assert min(progress.values()) > 0
     assert shares.longest_gap_s < GAP_S
-    assert scheduler.end().status == 0
 
 
-def said(scheduler: Scheduler) -> str:
+def said(output: str) -> str:
     """What pyland said of policies."""
-    return "\n".join(line for line in scheduler.output.splitlines() if "policy" in line)
+    return "\n".join(line for line in output.splitlines() if "policy" in line)
 
 
-def test_after_a_stall_no_task_waits_for_a_rescue(start: Start, record: Record) -> None:
+def test_after_a_stall_no_task_waits_for_a_rescue(shared: Shared, record: Record) -> None:
     """BPF's own order of the meantime does not stay with the tasks."""
-    scheduler = start()
-    with undisturbed(scheduler), busy_khugepaged(), Hogs(600, [0] * 8) as hogs:
+    with (
+        shared.turn("deadline", right=False) as turn,
+        busy_khugepaged(),
+        Hogs(600, [0] * 8) as hogs,
+    ):
         time.sleep(1)
         before = counters()
         for _ in range(5):
-            with scheduler.stopped():
+            with turn.scheduler.stopped():
                 time.sleep(0.04)
             time.sleep(2.2)
         grown = growth(before)
@@ -146,4 +145,3 @@ def test_after_a_stall_no_task_waits_for_a_rescue(start: Start, record: Record) 
     # That is after 2 s.
     assert grown["rescued"] == 0
     assert shares.longest_gap_s < GAP_S
-    assert scheduler.end().status == 0

@@ -14,6 +14,7 @@ import pytest
 
 from tests.kernel.groups import cpu_ns, hogs_in, near, shares_of, tree, used_within
 from tests.kernel.harness import Record, Start, ask, ended_well, scaled, undisturbed
+from tests.kernel.turns import Shared
 from tools.load.programs import Hogs
 from tools.load.scheduler import until
 
@@ -24,10 +25,9 @@ AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 @pytest.mark.unproven
 @pytest.mark.compat
-def test_weights_of_1_100_and_10000(start: Start, record: Record) -> None:
+def test_weights_of_1_100_and_10000(shared: Shared, record: Record) -> None:
     """Two hogs in each group: the CPUs go by 1 : 100 : 10,000."""
-    scheduler = start()
-    with undisturbed(scheduler), tree() as top, contextlib.ExitStack() as stack:
+    with shared.turn("deadline"), tree() as top, contextlib.ExitStack() as stack:
         groups = {}
         for weight in (1, 100, 10_000):
             groups[str(weight)] = group = top.child(f"weight-{weight}")
@@ -35,7 +35,6 @@ def test_weights_of_1_100_and_10000(start: Start, record: Record) -> None:
             hogs_in(stack, group, 2)
         time.sleep(1)
         used = used_within(groups, scaled(60))
-    ended_well(scheduler.end())
     shares = shares_of(used)
     record(used=used, shares=shares)
     assert near(shares["10000"], 10_000 / 10_101)
@@ -47,10 +46,9 @@ def test_weights_of_1_100_and_10000(start: Start, record: Record) -> None:
 
 @pytest.mark.unproven
 @pytest.mark.compat
-def test_weights_two_levels_deep(start: Start, record: Record) -> None:
+def test_weights_two_levels_deep(shared: Shared, record: Record) -> None:
     """A group has its share of its parent's share, beside a task of the parent's own level."""
-    scheduler = start()
-    with undisturbed(scheduler), tree() as top, contextlib.ExitStack() as stack:
+    with shared.turn("deadline"), tree() as top, contextlib.ExitStack() as stack:
         left, right = top.child("left"), top.child("right")
         left.set(weight=100)
         right.set(weight=300)
@@ -66,7 +64,6 @@ def test_weights_two_levels_deep(start: Start, record: Record) -> None:
             hogs_in(stack, groups[name], number)
         time.sleep(1)
         used = used_within(groups, scaled(60))
-    ended_well(scheduler.end())
     shares = shares_of(used)
     record(used=used, shares=shares)
     assert near(shares["a"], 1 / 4 * 1 / 4)
@@ -77,28 +74,25 @@ def test_weights_two_levels_deep(start: Start, record: Record) -> None:
 
 @pytest.mark.parametrize("policy", ["bpfland", "vtime"])
 def test_weights_count_for_policies_that_share_by_weight(
-    start: Start, record: Record, policy: str
+    shared: Shared, record: Record, policy: str
 ) -> None:
     """A group with one hog beside one with four, of three times its weight."""
-    scheduler = start("--policy", policy)
-    with undisturbed(scheduler), tree() as top, contextlib.ExitStack() as stack:
+    with shared.turn(policy), tree() as top, contextlib.ExitStack() as stack:
         groups = {"light": top.child("light"), "heavy": top.child("heavy")}
         groups["heavy"].set(weight=300)
         hogs_in(stack, groups["light"], 1, cpu=0)
         hogs_in(stack, groups["heavy"], 4, cpu=0)
         time.sleep(1)
         used = used_within(groups, scaled(30))
-    ended_well(scheduler.end())
     shares = shares_of(used)
     record(used=used, shares=shares)
     assert near(shares["light"], 0.25)
 
 
 @pytest.mark.unproven
-def test_nice_values_count_within_a_group(start: Start, record: Record) -> None:
+def test_nice_values_count_within_a_group(shared: Shared, record: Record) -> None:
     """Nice 5 gets a third of nice 0 in the same group; the other group has half of the CPU."""
-    scheduler = start()
-    with undisturbed(scheduler), tree() as top, contextlib.ExitStack() as stack:
+    with shared.turn("deadline"), tree() as top, contextlib.ExitStack() as stack:
         groups = {"mixed": top.child("mixed"), "plain": top.child("plain")}
         mixed = stack.enter_context(Hogs(600, [0, 5], cpu=0))
         groups["mixed"].take(mixed.pids)
@@ -107,7 +101,6 @@ def test_nice_values_count_within_a_group(start: Start, record: Record) -> None:
         before = mixed.cpu_s()
         used = used_within(groups, scaled(60))
         after = mixed.cpu_s()
-    ended_well(scheduler.end())
     shares = shares_of(used)
     nice_0, nice_5 = (after[pid] - before[pid] for pid in mixed.pids)
     record(shares=shares, ratio=nice_0 / nice_5)
@@ -139,9 +132,9 @@ def test_a_session_with_one_hog_beside_one_with_seven(start: Start, record: Reco
     before = AUTOGROUP.read_text()
     AUTOGROUP.write_text("1")
     try:
-        scheduler = start()
         loop = "while :; do :; done"
         many = f"for i in 1 2 3 4 5 6 7; do ({loop}) & done; wait"
+        scheduler = start()
         with undisturbed(scheduler), contextlib.ExitStack() as stack:
             sessions = []
             for script in (loop, many):
@@ -162,10 +155,9 @@ def test_a_session_with_one_hog_beside_one_with_seven(start: Start, record: Reco
 
 
 @pytest.mark.unproven
-def test_changes_take_effect_within_100_ms(start: Start, record: Record) -> None:
+def test_changes_take_effect_within_100_ms(shared: Shared, record: Record) -> None:
     """After 100 ms a new weight counts, and so does a move into a group of another weight."""
-    scheduler = start()
-    with undisturbed(scheduler), tree() as top, contextlib.ExitStack() as stack:
+    with shared.turn("deadline"), tree() as top, contextlib.ExitStack() as stack:
         groups = {"one": top.child("one"), "other": top.child("other"), "third": top.child("third")}
         moved = hogs_in(stack, groups["one"], 2, cpu=0)
         hogs_in(stack, groups["other"], 2, cpu=0)
@@ -179,7 +171,6 @@ def test_changes_take_effect_within_100_ms(start: Start, record: Record) -> None
         groups["third"].take(moved.pids)
         time.sleep(SETTLED_S)
         after_move = shares_of(used_within(groups, 2))
-    ended_well(scheduler.end())
     record(weighed=weighed, moved=after_move)
     assert near(weighed["one"], 0.1, 0.01)
     assert near(after_move["third"], 0.75)
@@ -187,10 +178,9 @@ def test_changes_take_effect_within_100_ms(start: Start, record: Record) -> None
 
 
 @pytest.mark.unproven
-def test_groups_that_come_and_go_leave_nothing(start: Start, record: Record) -> None:
+def test_groups_that_come_and_go_leave_nothing(shared: Shared, record: Record) -> None:
     """200 groups are made, used and removed, twice: BPF knows none of them afterwards."""
-    scheduler = start()
-    with undisturbed(scheduler), tree() as top:
+    with shared.turn("deadline"), tree() as top:
         time.sleep(3)
         before = ask("status")["counters"]["groups"]
         for _ in range(2):
@@ -202,6 +192,5 @@ def test_groups_that_come_and_go_leave_nothing(start: Start, record: Record) -> 
         during = ask("status")["counters"]["groups"]
         after = until(lambda: ask("status")["counters"]["groups"] <= before + 2, 15)
         left = ask("status")["counters"]["groups"]
-    ended_well(scheduler.end())
     record(before=before, during=during, left=left)
     assert after is not None, f"{before} groups before, {left} left"

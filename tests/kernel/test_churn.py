@@ -6,98 +6,59 @@ from __future__ import annotations
 import os
 import random
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.kernel.harness import GAP_S, Record, Start, ended_well, scaled, undisturbed
+from tests.kernel.harness import GAP_S, Record, scaled
+from tests.kernel.turns import Shared
 from tools.load.command import Command, Stress, available
 from tools.load.programs import Hogs, Sleeper, Spawner, figures
-from tools.load.scheduler import enabled, until
-
-CPU1_ONLINE = Path("/sys/devices/system/cpu/cpu1/online")
 
 
 @pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
-def test_aggressive_affinity_stress_passes(start: Start) -> None:
+def test_aggressive_affinity_stress_passes(shared: Shared) -> None:
     """The line with which the scx project's CI tries its schedulers."""
-    scheduler = start()
     options = "--aggressive -M -c 2 -f 2 --affinity 1 --affinity-delay 1 --affinity-pin"
-    with undisturbed(scheduler), Stress(options, 31) as stress:
+    with shared.turn("deadline"), Stress(options, 31) as stress:
         status = stress.wait(31 + 180)
         assert status == 0, stress.output
-    ended_well(scheduler.end())
 
 
 @pytest.mark.skipif(not available("hackbench"), reason="no hackbench here")
-def test_hackbench_gets_to_its_end(start: Start, record: Record) -> None:
+def test_hackbench_gets_to_its_end(shared: Shared, record: Record) -> None:
     """Four hundred processes that wake each other up all the time.
 
     A full run has 1000 loops (PYLAND_HACKBENCH_LOOPS), which takes long under emulation.
     """
     loops = os.environ.get("PYLAND_HACKBENCH_LOOPS", "40")
-    scheduler = start()
     begin = time.monotonic()
-    with undisturbed(scheduler), Command("hackbench", "-P", "-g", "10", "-l", loops) as bench:
+    with (
+        shared.turn("deadline") as turn,
+        Command("hackbench", "-P", "-g", "10", "-l", loops) as bench,
+    ):
         status = bench.wait(300)
         assert status == 0, bench.output
-    end = scheduler.end()
-    record(loops=loops, seconds=time.monotonic() - begin, totals=dict(end.totals.counts))
-    ended_well(end)
+    record(loops=loops, seconds=time.monotonic() - begin, totals=dict(turn.totals.counts))
 
 
 @pytest.mark.parametrize("run", [False, True], ids=["fork", "exec"])
-def test_short_lived_processes_all_run(start: Start, record: Record, run: bool) -> None:
+def test_short_lived_processes_all_run(shared: Shared, record: Record, run: bool) -> None:
     """As in a build: each process is new to the scheduler, and ends at once."""
-    scheduler = start()
-    with undisturbed(scheduler), Spawner(scaled(20), 500, run) as spawner:
+    with shared.turn("deadline") as turn, Spawner(scaled(20), 500, run) as spawner:
         spawned = spawner.spawned()
-    end = scheduler.end()
-    record(spawned=figures(spawned), totals=dict(end.totals.counts))
-    ended_well(end)
+    record(spawned=figures(spawned), totals=dict(turn.totals.counts))
     assert spawned.started > 0
     assert spawned.finished == spawned.started
     assert spawned.slowest_us / 1e6 < 2 * GAP_S
 
 
-@pytest.mark.skipif(not CPU1_ONLINE.exists(), reason="no CPU can be taken offline")
-def test_a_cpu_goes_and_comes_back(start: Start, record: Record) -> None:
-    """The kernel asks for a restart each time; the process lives on and schedules again."""
-    scheduler = start()
-    took = []
-
-    def changed(online: str) -> None:
-        starts = scheduler.starts
-        CPU1_ONLINE.write_text(online, encoding="ascii")
-        # Where BPF follows the change itself, pyland is not loaded again: wait a moment to see.
-        leaves = until(lambda: not enabled() or scheduler.starts > starts, 3) is not None
-        took.append(scheduler.wait_enabled(starts + leaves))
-
-    # Nice, because each start under emulation takes ten seconds of a CPU.
-    with Hogs(900, [19] * 3) as hogs:
-        try:
-            for _ in range(round(scaled(5, at_least=2))):
-                changed("0")
-                changed("1")
-        finally:
-            CPU1_ONLINE.write_text("1", encoding="ascii")
-        ticks = hogs.cpu_s()
-        time.sleep(5)
-        after = hogs.cpu_s()
-    end = scheduler.end()
-    record(restart_s=took, totals=dict(end.totals.counts))
-    ended_well(end)
-    assert all(after[pid] > ticks[pid] for pid in ticks)
-
-
-def test_running_tasks_move_between_cpus(start: Start, record: Record) -> None:
+def test_running_tasks_move_between_cpus(shared: Shared, record: Record) -> None:
     """Their allowed CPUs change at random, also between their record and the decision."""
     chance = random.Random(1)
     cpus = sorted(os.sched_getaffinity(0))
     sets = [{cpu} for cpu in cpus] + [set(cpus)]
-    scheduler = start()
     moves = 0
-    with undisturbed(scheduler), Hogs(600, [0] * 6) as hogs, Sleeper(600) as sleeper:
+    with shared.turn("deadline") as turn, Hogs(600, [0] * 6) as hogs, Sleeper(600) as sleeper:
         until_s = time.monotonic() + scaled(20)
         while time.monotonic() < until_s:
             for pid in (*hogs.pids, sleeper.pid):
@@ -106,22 +67,18 @@ def test_running_tasks_move_between_cpus(start: Start, record: Record) -> None:
             time.sleep(0.005)
         wakeups = sleeper.wakeups(early=True)
         shares = hogs.shares(early=True)
-    end = scheduler.end()
     record(moves=moves, gap_s=shares.longest_gap_s, wakeup_max_s=wakeups.max_us / 1e6)
-    record(totals=dict(end.totals.counts))
-    ended_well(end)
+    record(totals=dict(turn.totals.counts))
     assert all(hog.progress > 0 for hog in shares.hogs)
     assert shares.longest_gap_s < GAP_S
     assert wakeups.max_us / 1e6 < GAP_S
 
 
 @pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
-def test_tasks_change_while_they_wait(start: Start) -> None:
+def test_tasks_change_while_they_wait(shared: Shared) -> None:
     """They exit, execute another program, change class and nice value between the queues."""
     options = "--zombie 1 --exec 1 --schedpolicy 1 --nice 1 --switch 1 --yield 1"
-    scheduler = start()
-    with undisturbed(scheduler), Stress(options, scaled(30)) as stress:
+    with shared.turn("deadline"), Stress(options, scaled(30)) as stress:
         status = stress.wait(scaled(30) + 180)
         # 3: the machine lacks something that a stressor needs, which is no fault of pyland.
         assert status in (0, 3), stress.output
-    ended_well(scheduler.end())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -20,20 +21,28 @@ from tools.load.programs import Hogs, Sleeper
 
 pytestmark = pytest.mark.compat
 
+VERIFIER_STEPS = 60_000
+"""The most for one program. The kernel refuses more than a million; each start waits for them."""
+
 
 def test_it_schedules(start: Start, record: Record) -> None:
     """Hogs share the CPUs, a sleeper wakes up among them, and it ends when asked to."""
     unchanged = Unchanged()
-    scheduler = start()
+    scheduler = start("--verbose")
+    steps = [
+        int(nr) for nr in re.findall(r"^processed (\d+) insns", scheduler.output, re.MULTILINE)
+    ]
     with undisturbed(scheduler), Hogs(10, [0] * 8) as hogs, Sleeper(10) as sleeper:
         wakeups, shares = sleeper.wakeups(), hogs.shares()
     end = scheduler.end()
     record(uneven=shares.uneven, p99_us=wakeups.p99_us, totals=dict(end.totals.counts))
+    record(verifier_steps=sum(steps), most_verifier_steps=max(steps))
     ended_well(end)
-    python_decided(end)
+    python_decided(end.totals)
     assert shares.uneven < 0.25  # of ten seconds
     assert shares.longest_gap_s < GAP_S
     assert wakeups.p99_us < 1_000_000
+    assert max(steps) < VERIFIER_STEPS
     assert unchanged
 
 

@@ -13,13 +13,15 @@ import pytest
 from pyland.stats.places import DEFAULT_PATH
 from pyland.supervisor import control
 from pyland.topology import read_topology
-from tests.kernel.harness import Record, Start, ask, ended_well, swap, undisturbed
+from tests.kernel.groups import cpu_ns
+from tests.kernel.harness import GAP_S, Record, ask, swap
 from tests.kernel.running import Running
+from tests.kernel.turns import Shared
 from tests.support.statistics import asked
 from tools.load.programs import Hogs, Sleeper
+from tools.load.scheduler import until
 
 NR_CPUS = os.cpu_count() or 1
-SECONDS = 2
 FILE = Path(__file__).with_name("parts.py")
 BUILD_CPUS = {*range(NR_CPUS // 2, NR_CPUS)}
 
@@ -36,101 +38,135 @@ def cpus_while(seconds: float, pids: Sequence[int]) -> set[int]:
     return set().union(*map(running.cpus_of, pids))
 
 
-@pytest.mark.unproven
-def test_parts_fail_and_are_swapped_alone(start: Start, record: Record) -> None:
-    """A confined build beside a game: its policy raises, hangs, talks nonsense, and is swapped."""
-    scheduler = start("--policy", f"{FILE}:Desk")
-    with undisturbed(scheduler), Hogs(600, [5] * NR_CPUS + [0] * NR_CPUS) as hogs:
+def test_parts_keep_to_their_cpus_and_are_swapped_alone(shared: Shared, record: Record) -> None:
+    """A confined build beside other tasks: its policy raises, talks nonsense, and is swapped.
+
+    It guards that a part's tasks run on its CPUs only, whatever its policy is, that `deadline`
+    takes over from one that fails in this part alone, and that the others stay as they are.
+    """
+    used = {}
+    with shared.turn(f"{FILE}:Desk") as turn, Hogs(600, [5] * NR_CPUS + [0] * NR_CPUS) as hogs:
         build = hogs.pids[:NR_CPUS]
-        time.sleep(1)
-        used = {"rr": cpus_while(SECONDS, build)}
-        with Sleeper(600) as sleeper:
-            time.sleep(SECONDS)
-            wakeups = [sleeper.wakeups(early=True)]
-        replaced = []
-        for policy in ("Broken", "Nonsense", "Hanging"):
-            answer = swap(policy=f"{FILE}:{policy}", layer="build")
-            assert answer["policy"] == policy.lower(), answer
-            until_s = time.monotonic() + 60
-            while ask("status")["options"]["part build"] != "deadline":
-                assert time.monotonic() < until_s, scheduler.about()
-                time.sleep(0.2)
-            replaced.append(policy)
-            with Sleeper(600) as sleeper:
-                used[policy] = cpus_while(1, build)
-                wakeups.append(sleeper.wakeups(early=True))
+        time.sleep(0.3)  # they began on CPUs that idled
+        used["rr"] = cpus_while(0.4, build)
+        for policy in ("Broken", "Nonsense"):
+            used[policy] = replaced(policy, build)
+        swap(policy="vtime", layer="build")
+        used["vtime"] = cpus_while(0.4, build)
+        state = ask("status")
+    totals = turn.totals
+    output = turn.scheduler.output
+    record(used={name: sorted(cpus) for name, cpus in used.items()}, totals=dict(totals.counts))
+    assert used["rr"] == BUILD_CPUS
+    assert all(cpus and cpus <= BUILD_CPUS for cpus in used.values()), used
+    assert state["policy"] == "desk"
+    parts = {"game": "deadline", "build": "vtime", "rest": "deadline"}
+    assert state["options"] == {f"part {name}": policy for name, policy in parts.items()}
+    for failed in ("broken", "nonsense"):
+        assert f"part build: {failed} failed 10 times" in output
+    assert "policy part build: broken: decide() raised RuntimeError: no idea" in output
+    assert totals["rescued"] == 0
+
+
+def replaced(policy: str, build: Sequence[int]) -> set[int]:
+    """Swaps the build's policy to one of parts.py that fails; the CPUs that its tasks then had."""
+    answer = swap(policy=f"{FILE}:{policy}", layer="build")
+    assert answer["policy"] == policy.lower(), answer
+    with Running() as running:
+        gone_s = until(lambda: ask("status")["options"]["part build"] == "deadline", 60, 0.1)
+        assert gone_s is not None, f"{policy} is not replaced"
+        time.sleep(0.2)
+    return set().union(*map(running.cpus_of, build))
+
+
+@pytest.mark.unproven
+@pytest.mark.long
+def test_a_part_that_hangs_is_replaced_alone(shared: Shared, record: Record) -> None:
+    """The build's policy does not return, again and again; then its part is swapped twenty times.
+
+    It guards that tasks go on meanwhile, also the game's, whose part has the same process, and that
+    a swap of one part, or of one that there is not, harms no other.
+    """
+    with (
+        shared.turn(f"{FILE}:Desk") as turn,
+        Hogs(600, [5] * NR_CPUS + [0] * NR_CPUS) as hogs,
+        Sleeper(600) as sleeper,
+    ):
+        build = hogs.pids[:NR_CPUS]
+        time.sleep(0.3)
+        before = {pid: cpu_ns(pid) for pid in hogs.pids}
+        used = {"Hanging": replaced("Hanging", build)}
+        ran_ns = {pid: cpu_ns(pid) - before[pid] for pid in hogs.pids}
+        wakeups = sleeper.wakeups(early=True)
         refused = control.ask(
-            {"command": "swap", "policy": "vtime", "layer": "built", "options": [], "folder": "/"}
+            {
+                "command": "swap",
+                "policy": "vtime",
+                "layer": "built",
+                "options": [],
+                "folder": "/",
+            }
         )
-        before = hogs.cpu_s()
         pauses_us = [
             swap(policy=policy, layer="build")["pause_us"]
             for policy in ("vtime", "rr", "deadline", "bpfland") * 5
         ]
-        used["swapped"] = cpus_while(1, build)
-        used_s = {pid: now - before[pid] for pid, now in hogs.cpu_s().items()}
+        used["swapped"] = cpus_while(0.5, build)
         state = ask("status")
-        hogs.shares(early=True)
-    output = scheduler.about()
-    end = scheduler.end()
+    totals = turn.totals
+    output = turn.scheduler.output
     record(
         used={name: sorted(cpus) for name, cpus in used.items()},
-        p99_us=[one.p99_us for one in wakeups],
+        max_us=wakeups.max_us,
         pauses_us=pauses_us,
-        totals=dict(end.totals.counts),
+        totals=dict(totals.counts),
     )
-    ended_well(end)
     assert all(cpus <= BUILD_CPUS for cpus in used.values()), used
-    assert used["rr"] == BUILD_CPUS
-    assert state["policy"] == "desk"
-    assert state["options"] == {
-        "part game": "deadline",
-        "part build": "bpfland",
-        "part rest": "deadline",
-    }
-    for policy in replaced:
-        assert f"part build: {policy.lower()} failed 10 times" in output
-    assert "policy part build: broken: decide() raised RuntimeError: no idea" in output
+    assert state["options"]["part build"] == "bpfland"
+    assert "part build: hanging failed 10 times" in output
     assert "has no part 'built'; it has: game, build, rest" in refused["error"]
-    assert min(used_s.values()) > 0
-    assert end.totals["rescued"] == 0
+    assert min(ran_ns.values()) > 0
+    assert wakeups.max_us / 1e6 < GAP_S
+    assert totals["rescued"] == 0
 
 
-def test_rusty_balances_what_began_on_one_cache(start: Start, record: Record) -> None:
-    """Two hogs a CPU, bound to one cache, are released: in four seconds each cache has its half.
+def test_rusty_balances_what_began_on_one_cache(shared: Shared, record: Record) -> None:
+    """Two hogs a CPU, bound to one cache, are released: after three rounds each cache has its half.
 
-    Where the caches are of two nodes, tasks leave their memory only for a larger difference.
+    It guards the balancer against the kernel: loads as they are measured, tasks that it moves for
+    good, and shares that follow. Where the caches are of two nodes, tasks leave their memory only
+    for a larger difference.
     """
     far = read_topology().nr_nodes > 1
     limit, uneven = (0.17, 0.25) if far else (0.05, 0.15)
-    scheduler = start("--policy", "rusty", "--policy-opt", "interval=1.5")
-    with undisturbed(scheduler), Hogs(600, [0] * 2 * NR_CPUS) as hogs:
+    with (
+        shared.turn("rusty", "interval=0.4", "load_half_life=0.3") as turn,
+        Hogs(600, [0] * 2 * NR_CPUS) as hogs,
+    ):
         for pid in hogs.pids:
             os.sched_setaffinity(pid, set(range(NR_CPUS // 2)))
-        time.sleep(1)
+        time.sleep(0.5)
         for pid in hogs.pids:
             os.sched_setaffinity(pid, set(range(NR_CPUS)))
-        time.sleep(4)
+        time.sleep(1.3)
         gauges = [own()]
-        before = hogs.cpu_s()
-        time.sleep(2 * SECONDS)
-        used_s = {pid: now - before[pid] for pid, now in hogs.cpu_s().items()}
+        before = {pid: cpu_ns(pid) for pid in hogs.pids}
+        time.sleep(1.2)
+        used_ns = {pid: cpu_ns(pid) - before[pid] for pid in hogs.pids}
         gauges.append(own())
-        hogs.shares(early=True)
-    end = scheduler.end()
-    mean_s = sum(used_s.values()) / len(used_s)
+    totals = turn.totals
+    mean_ns = sum(used_ns.values()) / len(used_ns)
     record(
-        shares=sorted(used / mean_s for used in used_s.values()),
+        shares=sorted(used / mean_ns for used in used_ns.values()),
         gauges=gauges,
-        totals=dict(end.totals.counts),
+        totals=dict(totals.counts),
     )
-    ended_well(end)
     for found in gauges:
         fair = found["load"] / 2
         assert abs(found["domain0_imbalance"]) < limit * fair, gauges
-    assert all(abs(used / mean_s - 1) < uneven for used in used_s.values())
-    assert end.totals.user_share > 0.9
-    assert end.totals["rescued"] == 0
+    assert all(abs(used / mean_ns - 1) < uneven for used in used_ns.values())
+    assert totals.user_share > 0.9
+    assert totals["rescued"] == 0
 
 
 def own() -> dict[str, float]:

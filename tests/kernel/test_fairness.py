@@ -8,38 +8,30 @@ from tests.kernel.harness import (
     WEIGHT_NICE_0,
     WEIGHT_NICE_5,
     Record,
-    Start,
-    ended_well,
     python_decided,
     scaled,
-    undisturbed,
 )
+from tests.kernel.turns import Shared
 from tools.load.programs import Hogs
 
 
-def test_equal_hogs_get_equal_shares(start: Start, record: Record) -> None:
+def test_equal_hogs_get_equal_shares(shared: Shared, record: Record) -> None:
     """Eight hogs on fewer CPUs: Python orders them, and none gets more than another."""
-    scheduler = start()
-    with undisturbed(scheduler), Hogs(scaled(60), [0] * 8) as hogs:
+    with shared.turn("deadline") as turn, Hogs(scaled(60), [0] * 8) as hogs:
         shares = hogs.shares()
-    end = scheduler.end()
-    record(uneven=shares.uneven, gap_s=shares.longest_gap_s, totals=dict(end.totals.counts))
-    ended_well(end)
-    python_decided(end)
+    record(uneven=shares.uneven, gap_s=shares.longest_gap_s, totals=dict(turn.totals.counts))
+    python_decided(turn.totals)
     assert shares.uneven < 0.10
     assert shares.longest_gap_s < GAP_S
 
 
-def test_nice_hogs_get_the_share_of_their_weight(start: Start, record: Record) -> None:
+def test_nice_hogs_get_the_share_of_their_weight(shared: Shared, record: Record) -> None:
     """Nice 5 gets a third of what nice 0 gets, as with the kernel's own scheduler."""
-    scheduler = start()
-    with undisturbed(scheduler), Hogs(scaled(60), [0] * 4 + [5] * 4) as hogs:
+    with shared.turn("deadline") as turn, Hogs(scaled(60), [0] * 4 + [5] * 4) as hogs:
         shares = hogs.shares()
-    end = scheduler.end()
     ratio = shares.mean_ns(0) / shares.mean_ns(5)
-    record(ratio=ratio, gap_s=shares.longest_gap_s, totals=dict(end.totals.counts))
-    ended_well(end)
-    python_decided(end)
+    record(ratio=ratio, gap_s=shares.longest_gap_s, totals=dict(turn.totals.counts))
+    python_decided(turn.totals)
     wanted = WEIGHT_NICE_0 / WEIGHT_NICE_5
     assert wanted * 0.85 < ratio < wanted * 1.15
     assert shares.longest_gap_s < GAP_S

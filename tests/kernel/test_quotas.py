@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.groups import hogs_in, near, tree, used_within
-from tests.kernel.harness import Record, Start, ended_well, scaled, undisturbed
+from tests.kernel.harness import Record, scaled
+from tests.kernel.turns import Shared
 
 # Averages need a moment after a change; the issue allows 100 ms.
 SETTLED_S = 0.1
@@ -37,12 +38,11 @@ def idle_s() -> float:
 
 @pytest.mark.unproven
 @needs_quota
-def test_a_quota_is_kept_and_others_have_the_rest(start: Start, record: Record) -> None:
+def test_a_quota_is_kept_and_others_have_the_rest(shared: Shared, record: Record) -> None:
     """Two hogs of a group with 20 % of a CPU; the hogs beside them let no CPU idle."""
-    scheduler = start()
     cpus = len(os.sched_getaffinity(0))
     window_s = scaled(30)
-    with undisturbed(scheduler), tree() as top, contextlib.ExitStack() as stack:
+    with shared.turn("deadline") as turn, tree() as top, contextlib.ExitStack() as stack:
         groups = {"limited": top.child("limited"), "free": top.child("free")}
         groups["limited"].set(max="20000 100000")
         # The weight would give the group all CPUs.
@@ -53,38 +53,33 @@ def test_a_quota_is_kept_and_others_have_the_rest(start: Start, record: Record) 
         before_s = idle_s()
         used = used_within(groups, window_s)
         idle = (idle_s() - before_s) / window_s / cpus
-    end = scheduler.end()
-    record(used=used, idle=idle, throttled=end.totals["throttled"])
-    ended_well(end)
+    record(used=used, idle=idle, throttled=turn.totals["throttled"])
     assert near(used["limited"], 0.2)
     assert idle < 0.02
-    assert end.totals["throttled"] > 10
+    assert turn.totals["throttled"] > 10
 
 
 @pytest.mark.unproven
 @needs_quota
-def test_a_quota_of_more_than_one_cpu(start: Start, record: Record) -> None:
+def test_a_quota_of_more_than_one_cpu(shared: Shared, record: Record) -> None:
     """Three hogs of a group with 150 % of a CPU."""
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("it takes two CPUs")
-    scheduler = start()
-    with undisturbed(scheduler), tree() as top, contextlib.ExitStack() as stack:
+    with shared.turn("deadline"), tree() as top, contextlib.ExitStack() as stack:
         group = top.child("limited")
         group.set(max="150000 100000")
         hogs_in(stack, group, 3)
         time.sleep(1)
         used = used_within({"group": group}, scaled(30))["group"]
-    ended_well(scheduler.end())
     record(used=used)
     assert near(used, 1.5)
 
 
 @pytest.mark.unproven
 @needs_quota
-def test_a_quota_holds_for_the_groups_below(start: Start, record: Record) -> None:
+def test_a_quota_holds_for_the_groups_below(shared: Shared, record: Record) -> None:
     """A parent's 50 % are shared by its children by weight; a child's own 10 % is the lower."""
-    scheduler = start()
-    with undisturbed(scheduler), tree() as top, contextlib.ExitStack() as stack:
+    with shared.turn("deadline"), tree() as top, contextlib.ExitStack() as stack:
         parent = top.child("parent")
         parent.set(max="50000 100000")
         groups = {"one": parent.child("one"), "other": parent.child("other"), "parent": parent}
@@ -93,18 +88,16 @@ def test_a_quota_holds_for_the_groups_below(start: Start, record: Record) -> Non
         hogs_in(stack, groups["other"], 2)
         time.sleep(1)
         used = used_within(groups, scaled(30))
-    ended_well(scheduler.end())
     record(used=used)
     assert near(used["parent"], 0.5)
     assert near(used["one"], 0.1)
 
 
 @needs_quota
-def test_a_killed_task_of_a_throttled_group_exits(start: Start, record: Record) -> None:
+def test_a_killed_task_of_a_throttled_group_exits(shared: Shared, record: Record) -> None:
     """A hog of a group with 1 % of a CPU ends soon after SIGKILL."""
-    scheduler = start()
     longest_s = 0.0
-    with undisturbed(scheduler), tree() as top:
+    with shared.turn("deadline"), tree() as top:
         group = top.child("limited")
         group.set(max="10000 1000000")
         for _ in range(5):
@@ -115,17 +108,15 @@ def test_a_killed_task_of_a_throttled_group_exits(start: Start, record: Record) 
                 began_s = time.monotonic()
                 hog.wait(10)
                 longest_s = max(longest_s, time.monotonic() - began_s)
-    ended_well(scheduler.end())
     record(longest_s=longest_s)
     assert longest_s < 0.5
 
 
 @needs_quota
 @pytest.mark.unproven
-def test_a_new_quota_takes_effect_within_100_ms(start: Start, record: Record) -> None:
+def test_a_new_quota_takes_effect_within_100_ms(shared: Shared, record: Record) -> None:
     """A hog that has a CPU for itself is limited while it runs, and let go."""
-    scheduler = start()
-    with undisturbed(scheduler), tree() as top, contextlib.ExitStack() as stack:
+    with shared.turn("deadline"), tree() as top, contextlib.ExitStack() as stack:
         group = top.child("limited")
         hogs_in(stack, group, 1)
         time.sleep(1)
@@ -135,7 +126,6 @@ def test_a_new_quota_takes_effect_within_100_ms(start: Start, record: Record) ->
         group.set(max="max 100000")
         time.sleep(SETTLED_S)
         free = used_within({"group": group}, 2)["group"]
-    ended_well(scheduler.end())
     record(limited=limited, free=free)
     assert near(limited, 0.2)
     assert free > 0.8

@@ -27,6 +27,7 @@ from tests.kernel.harness import (
     swap,
     undisturbed,
 )
+from tests.kernel.turns import Shared
 from tests.support.statistics import Talker, as_rustland, asked, parsed_metrics
 from tools.load.programs import Hogs
 from tools.load.scheduler import PYLAND, Scheduler, enabled, until
@@ -241,23 +242,21 @@ def test_harmful_clients_cost_the_scheduler_nothing(start: Start, record: Record
     record(decided=decided, stopped=stopped, server=used_s / passed_s, answered_s=answered_s)
     record(uneven=shares.uneven, totals=dict(end.totals.counts))
     ended_well(end)
-    python_decided(end)
+    python_decided(end.totals)
     assert min([*decided, *stopped]) > 20
     assert answered_s is not None
     assert used_s / passed_s < 0.3
 
 
-def test_a_killed_server_is_replaced(start: Start) -> None:
+def test_a_killed_server_is_replaced(shared: Shared) -> None:
     """One line says so; the policy decides on."""
-    scheduler = start()
-    with undisturbed(scheduler):
+    with shared.turn("deadline") as turn:
         asked(DEFAULT_PATH)
-        first = _server(scheduler)
+        first = _server(turn.scheduler)
         first.kill()
-        assert until(lambda: "serves statistics has ended" in scheduler.output, 10) is not None
+        assert until(lambda: "serves statistics has ended" in turn.output, 10) is not None
         assert asked(DEFAULT_PATH)["nr_cpus"] > 0
-        assert _server(scheduler).pid != first.pid
-    ended_well(scheduler.end())
+        assert _server(turn.scheduler).pid != first.pid
 
 
 def test_the_socket_outlives_a_restart(start: Start) -> None:

@@ -11,67 +11,59 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.harness import Record, Start, ended_well, scaled, undisturbed
+from tests.kernel.harness import Record, scaled
+from tests.kernel.turns import Shared
 from tools.load.command import Stress, available
 from tools.load.programs import Crowd, Hogs, Sleeper
 from tools.load.scheduler import Totals
 
 
-def test_it_interrupts_a_task_that_is_due_later(start: Start, record: Record) -> None:
+def test_it_interrupts_a_task_that_is_due_later(shared: Shared, record: Record) -> None:
     """A sleeper that may use one CPU only interrupts the hog there."""
-    scheduler = start()
-    with undisturbed(scheduler), Hogs(600, [0] * 6), Sleeper(600) as sleeper:
+    with shared.turn("deadline") as turn, Hogs(600, [0] * 6), Sleeper(600) as sleeper:
         os.sched_setaffinity(sleeper.pid, {0})
         time.sleep(scaled(20))
         wakeups = sleeper.wakeups(early=True)
-    end = scheduler.end()
-    record(p50_us=wakeups.p50_us, p99_us=wakeups.p99_us, totals=dict(end.totals.counts))
-    ended_well(end)
-    assert end.totals["preemptions"] > 0
+    record(p50_us=wakeups.p50_us, p99_us=wakeups.p99_us, totals=dict(turn.totals.counts))
+    assert turn.totals["preemptions"] > 0
     # The task has a key at once: no other task makes room for Python.
-    assert end.totals["wakeup_kicks"] == 0
+    assert turn.totals["wakeup_kicks"] == 0
 
 
 @pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
-def test_a_free_cpu_does_not_wait_for_a_decision(start: Start, record: Record) -> None:
+def test_a_free_cpu_does_not_wait_for_a_decision(shared: Shared, record: Record) -> None:
     """Pairs that wake each other: a decision for a task that runs already holds all the same."""
-    scheduler = start()
-    with undisturbed(scheduler), Stress("--switch 2", scaled(20)) as stress:
+    with shared.turn("deadline") as turn, Stress("--switch 2", scaled(20)) as stress:
         assert stress.wait(scaled(20) + 90) == 0, stress.output
-    end = scheduler.end()
-    record(totals=dict(end.totals.counts))
-    ended_well(end)
-    assert end.totals["amended"] > 0
-    assert end.totals.user_share > 0.95
+    record(totals=dict(turn.totals.counts))
+    assert turn.totals["amended"] > 0
+    assert turn.totals.user_share > 0.95
 
 
 @pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
-def test_records_gather_while_decided_tasks_wait(start: Start, record: Record) -> None:
+def test_records_gather_while_decided_tasks_wait(shared: Shared, record: Record) -> None:
     """Pairs that wake each other, more than CPUs: one cycle decides for several of them.
 
     With `fifo`, which is asked about each of their wakeups.
     """
-    scheduler = start("--policy", "fifo")
-    with undisturbed(scheduler), Stress("--switch 8", scaled(20)) as stress:
+    with shared.turn("fifo") as turn, Stress("--switch 8", scaled(20)) as stress:
         assert stress.wait(scaled(20) + 90) == 0, stress.output
-    end = scheduler.end()
-    totals = end.totals
-    record(per_cycle=totals["forwarded"] / totals["cycles"], totals=dict(totals.counts))
-    ended_well(end)
-    assert totals["forwarded"] > 3 * totals["cycles"]
+    record(
+        per_cycle=turn.totals["forwarded"] / turn.totals["cycles"], totals=dict(turn.totals.counts)
+    )
+    assert turn.totals["forwarded"] > 3 * turn.totals["cycles"]
 
 
 @pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
-def test_a_decision_holds_for_its_slice(start: Start, record: Record) -> None:
+def test_a_decision_holds_for_its_slice(shared: Shared, record: Record) -> None:
     """Pairs that wake each other thousands of times a second: one decision for many of them."""
-    scheduler = start()
-    with undisturbed(scheduler), Stress("--switch 8", scaled(20)) as stress:
+    with shared.turn("deadline") as turn, Stress("--switch 8", scaled(20)) as stress:
         assert stress.wait(scaled(20) + 90) == 0, stress.output
-    end = scheduler.end()
-    totals = end.totals
-    record(per_decision=totals["continued"] / totals["forwarded"], totals=dict(totals.counts))
-    ended_well(end)
-    assert totals["continued"] > 2 * totals["forwarded"]
+    record(
+        per_decision=turn.totals["continued"] / turn.totals["forwarded"],
+        totals=dict(turn.totals.counts),
+    )
+    assert turn.totals["continued"] > 2 * turn.totals["forwarded"]
 
 
 def moves(name: str) -> tuple[int, int]:
@@ -87,18 +79,15 @@ def moves(name: str) -> tuple[int, int]:
 
 
 @pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
-def test_a_task_that_continues_waits_for_its_own_cpu(start: Start, record: Record) -> None:
+def test_a_task_that_continues_waits_for_its_own_cpu(shared: Shared, record: Record) -> None:
     """Pairs that wake each other, two for each CPU: half of the turns would move a task."""
-    scheduler = start()
-    with undisturbed(scheduler), Stress(f"--switch {2 * (os.cpu_count() or 1)}", 600):
+    with shared.turn("deadline") as turn, Stress(f"--switch {2 * (os.cpu_count() or 1)}", 600):
         time.sleep(scaled(5))
         before = moves("stress-ng-swit")
         time.sleep(scaled(15))
         after = moves("stress-ng-swit")
-    end = scheduler.end()
     switches, migrations = (b - a for a, b in zip(before, after, strict=True))
-    record(switches=switches, migrations=migrations, totals=dict(end.totals.counts))
-    ended_well(end)
+    record(switches=switches, migrations=migrations, totals=dict(turn.totals.counts))
     assert switches > 1000
     assert migrations < 0.1 * switches
 
@@ -109,41 +98,29 @@ def turns(pid: int) -> dict[str, int]:
     return {file.parent.name: int(file.read_text().split()[2]) for file in files}
 
 
-def turns_taken(start: Start, record: Record, tasks: int) -> tuple[list[int], Totals]:
+def turns_taken(shared: Shared, record: Record, tasks: int) -> tuple[list[int], Totals]:
     """How often each of this many tasks, which yield every 50 us, got a CPU; the least first."""
-    scheduler = start()
-    with undisturbed(scheduler), Crowd(600, tasks) as crowd:
+    with shared.turn("deadline") as turn, Crowd(600, tasks) as crowd:
         time.sleep(scaled(4))
         before = turns(crowd.pid)
         time.sleep(scaled(10))
         after = turns(crowd.pid)
-    end = scheduler.end()
     each = sorted(after[thread] - before[thread] for thread in before if thread != str(crowd.pid))
-    record(least=each[0], most=each[-1], totals=dict(end.totals.counts))
-    ended_well(end)
+    record(least=each[0], most=each[-1], totals=dict(turn.totals.counts))
     assert len(each) == tasks
-    return each, end.totals
+    return each, turn.totals
 
 
-def test_a_task_that_yields_goes_behind_all_queued_tasks(start: Start, record: Record) -> None:
+def test_a_task_that_yields_goes_behind_all_queued_tasks(shared: Shared, record: Record) -> None:
     """Eight tasks that yield take turns without decisions."""
-    each, totals = turns_taken(start, record, 8)
+    each, totals = turns_taken(shared, record, 8)
     assert each[-1] < 2 * each[0]
     assert sum(each) > 5 * totals["forwarded"]
 
 
-def test_one_that_wakes_thousands_up_is_not_left_behind_them(start: Start, record: Record) -> None:
+def test_one_that_wakes_thousands_up_is_not_left_behind_them(
+    shared: Shared, record: Record
+) -> None:
     """The last task at a barrier wakes up the others, which then take turns."""
-    each, _ = turns_taken(start, record, 2000)
+    each, _ = turns_taken(shared, record, 2000)
     assert each[0] > 0
-
-
-def test_a_slice_ends_between_two_ticks(start: Start, record: Record) -> None:
-    """Six hogs with slices of a millisecond: at 250 Hz a tick comes only every 4 ms."""
-    scheduler = start("--policy", "vtime", "--slice-us-min", "1000")
-    with undisturbed(scheduler), Hogs(600, [0] * 6):
-        time.sleep(scaled(10))
-    end = scheduler.end()
-    record(totals=dict(end.totals.counts))
-    ended_well(end)
-    assert end.totals["sliced"] > 0

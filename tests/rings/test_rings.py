@@ -2,6 +2,7 @@
 """The shim over real rings: no record is lost or comes twice, and the order is kept."""
 
 import errno
+import socket
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 from pyland._native import lib
 from pyland.engine import guard
+from pyland.engine.channel import Channel
 from pyland.engine.loop import DispatchLoop, Stop
+from pyland.engine.parts import Parts
 from pyland.policies.deadline import Deadline
 from pyland.policy import Batch, Decision, Policy, Task
 from pyland.supervisor.loader import MAX_BATCH
@@ -209,8 +212,13 @@ def test_a_wrong_decision_as_an_object_is_told_like_a_flat_one(
 
     rings.produce(1)
     machine = rings.machine()
+    loop = DispatchLoop(rings.shim, Wrong.create(machine), machine)
     with pytest.raises((OverflowError, TypeError)) as raised:
-        DispatchLoop(rings.shim, Wrong.create(machine), machine).run()
+        loop.run()
+    # The order of the worker: it looks for a part first, and describes the failure after that.
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert not Parts(Channel(ours), strict=False).to_blame(loop)
     assert told in guard.describe(raised.value)
     assert rings.consume(10) == 0
 

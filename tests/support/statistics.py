@@ -11,10 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from mmap import mmap
 from pathlib import Path
-from typing import Any
-
-from prometheus_client.metrics_core import Metric
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from typing import TYPE_CHECKING, Any
 
 from pyland._native import ffi
 from pyland.stats import numbers
@@ -26,6 +23,9 @@ from pyland.stats.numbers import PolicyNumbers
 from pyland.stats.places import Places
 from pyland.stats.process import StatisticsProcess
 from pyland.stats.snapshot import Source
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 NR_CPUS = 2
 NR_SLOTS = 129
@@ -153,6 +153,9 @@ def asked(path: Path, timeout_s: float = 20) -> dict[str, Any]:
 
 def parsed_metrics(text: str) -> list[Metric]:
     """The metrics as prometheus_client reads them; raises ValueError where it finds a mistake."""
+    # Importing it takes a second of the lab, and most tests that import this module do not parse.
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
     families: Iterable[Metric] = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
     return list(families)
 

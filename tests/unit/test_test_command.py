@@ -74,6 +74,12 @@ def test_a_selection_without_tests_is_a_failure() -> None:
     assert running.pytest("it", "tests", "-k", "nothing").failed == 1
 
 
+def test_a_selection_that_may_be_empty_is_a_skip_and_its_failures_count() -> None:
+    write("tests", "def test_a(): assert 0\n")
+    assert running.pytest("it", "tests", "-k", "nothing", may_be_empty=True).skipped == 1
+    assert running.pytest("it", "tests", may_be_empty=True) == running.Outcome(failed=1)
+
+
 def test_results_of_an_earlier_run_do_not_count() -> None:
     write("tests", "def test_a(): os._exit(3)\n")
     Path("build").mkdir()
@@ -111,3 +117,53 @@ def test_every_stage_runs_and_the_totals_come_last(
     failed = sum(outcomes)
     assert command.main() == (1 if failed else 0)
     assert capsys.readouterr().out.splitlines()[-1] == f"4 passed, {failed} failed, 2 skipped"
+
+
+@pytest.mark.parametrize(
+    ("program", "outcome"),
+    [
+        ("print('wait'); print('3 passed, 1 failed, 2 skipped')", running.Outcome(3, 1, 2)),
+        (
+            "print('wait'); raise SystemExit(7)",
+            running.Outcome(failed=1, note="no totals, exit status 7"),
+        ),
+    ],
+)
+def test_a_stage_beside_others_counts_by_its_totals(
+    capsys: pytest.CaptureFixture[str], program: str, outcome: running.Outcome
+) -> None:
+    assert running.in_another_process([sys.executable, "-c", program]) == outcome
+    assert capsys.readouterr().out.startswith("wait\n")
+
+
+def test_each_kernel_test_runs_with_or_without_long(
+    command: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two tests, `make test` runs one and `make test-long` the other, in every stage."""
+    Path("tools").mkdir()
+    Path("tools/vm").touch()
+    write("tests/kernel", "@pytest.mark.many\ndef test_a(): pass\n")
+    Path("tests/kernel/test_other.py").touch()
+    selected: list[str] = []
+    files: list[object] = []
+
+    def noted(*arguments: str, **options: object) -> running.Outcome:
+        selected.append(arguments[arguments.index("-m") + 1])
+        files.append(options["files"])
+        return running.Outcome(passed=1)
+
+    monkeypatch.setattr(command, "pytest", noted)
+    stages = [*command.in_the_lab(long=False), *command.in_the_lab(long=True)]
+    assert all(stage.run() == running.Outcome(passed=1) for stage in stages)
+    half = len(stages) // 2
+    short, long = selected[:half], selected[half:]
+    assert {stage.name for stage in stages[half:]} >= {"kernel-many", "kernel-6.12"}
+    assert all(" and not long" in each for each in short)
+    assert long == [each.replace(" and not long", " and long") for each in short]
+    assert files[:3] == [(), ["tests/kernel/test_it.py"], []]
+
+
+def test_only_the_wanted_files_are_read() -> None:
+    write("tests", "def test_a(): pass\n")
+    Path("tests/test_other.py").write_text("assert 0")
+    assert running.pytest("it", "tests", files=["tests/test_it.py"]) == running.Outcome(passed=1)

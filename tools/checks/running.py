@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sysconfig
@@ -22,6 +23,8 @@ PYTHON = str(Path(sysconfig.get_path("scripts")) / "python")
 UNAVAILABLE = 77
 # Exit status of pytest when it ran and tests failed.
 TESTS_FAILED = 1
+# Exit status of pytest when no test was selected.
+NO_TESTS = 5
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,31 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Stage:
-    """A named part of the checks; `run` does not raise when a check fails."""
+    """A named part of the checks; `run` does not raise when a check fails.
+
+    With `beside` the stage can run at the same time as others that say so: its results do not
+    depend on the load of the machine.
+    """
 
     name: str
     about: str
     run: Callable[[], Outcome]
+    beside: bool = False
+
+
+def in_another_process(command: Sequence[str | Path]) -> Outcome:
+    """Runs one stage by a command that ends with its totals, and prints its output at the end."""
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False
+        )
+        log.seek(0)
+        text = log.read().decode(errors="replace")
+    print(text, end="", flush=True)
+    found = re.search(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", text[-200:], re.MULTILINE)
+    if found is None:
+        return Outcome(failed=1, note=f"no totals, exit status {process.returncode}")
+    return Outcome(*map(int, found.groups()))
 
 
 def call(*command: str | Path, seconds: float = 600, quiet: bool = False) -> int:
@@ -96,9 +119,19 @@ def all_of(*commands: Sequence[str | Path]) -> Outcome:
 
 
 def pytest(
-    name: str, folder: str, *arguments: str, prefix: Sequence[str] = (), seconds: float = 600
+    name: str,
+    folder: str,
+    *arguments: str,
+    prefix: Sequence[str] = (),
+    seconds: float = 600,
+    may_be_empty: bool = False,
+    files: Sequence[str] = (),
 ) -> Outcome:
-    """Runs pytest, with `prefix` in the lab, and counts from the results file."""
+    """Runs pytest, with `prefix` in the lab, and counts from the results file.
+
+    A selection without any test is a failure, or a skip if it may be empty. With `files` only these
+    are read, in place of the whole folder.
+    """
     if not any((ROOT / folder).rglob("test_*.py")):
         return Outcome(skipped=1, note=f"no tests in {folder}")
     report = RESULTS / f"{name}.xml"
@@ -106,11 +139,13 @@ def pytest(
     report.unlink(missing_ok=True)
     # Relative paths are the same in the lab, which sees the same tree.
     python = str(Path(PYTHON).relative_to(ROOT)) if prefix else PYTHON
-    command = [python, "-m", "pytest", folder, *arguments]
+    command = [python, "-m", "pytest", *(files or (folder,)), *arguments]
     command += [f"--junitxml={report.relative_to(ROOT)}", "-p", "no:cacheprovider"]
     status = call(*prefix, *command, seconds=seconds)
     if prefix and status == UNAVAILABLE:
         return Outcome(skipped=1, note="the lab has no such kernel")
+    if may_be_empty and status == NO_TESTS:
+        return Outcome(skipped=1, note="no such tests")
     try:
         suites = list(ET.parse(report).getroot().iter("testsuite"))
     except (OSError, ET.ParseError):
