@@ -17,7 +17,7 @@ import timeit
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pyland.compose import Composed, Part
 from pyland.loading.finder import choose
@@ -46,6 +46,22 @@ def composed(policy: str, nr: int) -> type[Composed]:
             return f"p{int(task.comm) % nr}"
 
     return Bench
+
+
+class One(Composed):
+    """One part with all tasks, for the benchmark on rings."""
+
+    parts: ClassVar = {"all": Part()}
+
+
+class Twelve(Composed):
+    """Twelve parts that share all CPUs, for the benchmark on rings."""
+
+    reads = ()
+    parts: ClassVar = {f"p{number}": Part() for number in range(12)}
+
+    def part_of(self, task: Task) -> str:
+        return f"p{task.pid % 12}"
 
 
 def tasks(nr: int) -> list[dict[str, Any]]:

@@ -14,7 +14,8 @@
 #include <structmember.h>
 
 #define ASKED_MAX 32		/* parts of one batch that are noted; else all are looked at */
-#define CPU_AT 2		/* places in DECISION_FIELDS of pyland.policy */
+#define PID_AT 1		/* places in DECISION_FIELDS of pyland.policy */
+#define CPU_AT 2
 #define KEY_AT 4
 
 enum { NOW_NS, NR, ROWS, NR_HELD, NAMES };
@@ -32,6 +33,9 @@ struct seat {
 	PyObject_HEAD
 	PyObject *policy, *decide, *batch, *pick, *queue, *shift_ns, *outgoing;
 	PyObject *last;		/* its last answer, if it is alone */
+	PyObject *near;		/* by CPU, the place of a task that ran there; None: `queue` */
+	PyObject *home;		/* the CPUs that are its own, a frozenset; for `away_ns` only */
+	long long nr_placed, nr_moved, used_ns, away_ns;	/* of near tasks */
 	char is_unusual;	/* each of its answers has to be completed */
 	Py_ssize_t nr_held;
 	Py_ssize_t shown_nr;	/* as the batch has it */
@@ -50,6 +54,10 @@ struct division {
 	PyObject *batch;	/* that is divided now, or was last */
 	Py_ssize_t pid_at, nr_held;
 	long long look_due_ns;
+	PyObject *cpu_by_pid;	/* where near tasks ran last; they are counted if it is a dict */
+	PyObject *nr_allowed;	/* how many CPUs most tasks may use; others are completed */
+	Py_ssize_t cpu_at, used_at, allowed_at;	/* the last two only where tasks are counted */
+	char is_moving;		/* all answers about near tasks are completed */
 	char is_alone;		/* one part has all tasks, and its decisions are the machine's */
 };
 
@@ -64,7 +72,7 @@ static PyTypeObject seat_type, place_type;
 static int seat_traverse(struct seat *s, visitproc visit, void *arg)
 {
 	VISIT_ALL(s, s->policy, s->decide, s->batch, s->pick, s->queue, s->shift_ns, s->outgoing,
-		  s->last);
+		  s->last, s->near, s->home);
 	return 0;
 }
 
@@ -78,6 +86,8 @@ static int seat_clear(struct seat *s)
 	Py_CLEAR(s->shift_ns);
 	Py_CLEAR(s->outgoing);
 	Py_CLEAR(s->last);
+	Py_CLEAR(s->near);
+	Py_CLEAR(s->home);
 	return 0;
 }
 
@@ -111,7 +121,7 @@ static void place_dealloc(struct place *p)
 static int division_traverse(struct division *d, visitproc visit, void *arg)
 {
 	VISIT_ALL(d, d->place_by_pid, d->newcomers, d->in_order, d->look, d->sort_in, d->complete,
-		  d->without, d->batch);
+		  d->without, d->batch, d->cpu_by_pid, d->nr_allowed);
 	return 0;
 }
 
@@ -125,6 +135,8 @@ static int division_clear(struct division *d)
 	Py_CLEAR(d->complete);
 	Py_CLEAR(d->without);
 	Py_CLEAR(d->batch);
+	Py_CLEAR(d->cpu_by_pid);
+	Py_CLEAR(d->nr_allowed);
 	return 0;
 }
 
@@ -190,13 +202,82 @@ static bool is_usual(PyObject *flat, Py_ssize_t nr, bool with_keys)
 	return true;
 }
 
-/* Places the decisions of a usual answer. */
+static bool are_equal(PyObject *one, PyObject *other)
+{
+	return one == other || (PyLong_CheckExact(one) && PyLong_CheckExact(other) &&
+				PyObject_RichCompareBool(one, other, Py_EQ) == 1);
+}
+
+/* True if the decisions are those of the rows, in their order, and no row is a special one. */
+static bool is_in_order(struct division *d, PyObject *flat, PyObject *rows)
+{
+	if (d->is_moving)
+		return false;
+	for (Py_ssize_t i = 0; i < PyList_GET_SIZE(rows); i++) {
+		PyObject *row = PyList_GET_ITEM(rows, i);
+		Py_ssize_t width = PyTuple_GET_SIZE(row);
+
+		if (d->cpu_at >= width || d->used_at >= width || d->allowed_at >= width)
+			return false;
+		if (!are_equal(PyList_GET_ITEM(flat, i * DECISION_WIDTH + PID_AT),
+			       PyTuple_GET_ITEM(row, d->pid_at)))
+			return false;
+		if (d->nr_allowed != Py_None && d->nr_allowed &&
+		    !are_equal(PyTuple_GET_ITEM(row, d->allowed_at), d->nr_allowed))
+			return false;
+	}
+	return true;
+}
+
+/* Counts a near task that was decided. */
+static int count_near(struct division *d, struct seat *s, PyObject *row, PyObject *cpu)
+{
+	PyObject *pid = PyTuple_GET_ITEM(row, d->pid_at);
+	PyObject *before = PyDict_GetItemWithError(d->cpu_by_pid, pid);
+	long long used_ns = PyLong_AsLongLong(PyTuple_GET_ITEM(row, d->used_at));
+	int at_home = PySet_Contains(s->home, cpu);
+
+	if (PyErr_Occurred() || at_home < 0)
+		return -1;
+	s->nr_placed++;
+	s->used_ns += used_ns;
+	if (!at_home)
+		s->away_ns += used_ns;
+	if (before && are_equal(before, cpu))
+		return 0;
+	s->nr_moved += !!before;
+	return PyDict_SetItem(d->cpu_by_pid, pid, cpu);
+}
+
+/* Gives each decision the place that is near where its task ran last. */
+static int place_near(struct division *d, struct seat *s, PyObject *flat, PyObject *rows)
+{
+	bool counts = d->cpu_by_pid && PyDict_CheckExact(d->cpu_by_pid) && s->home &&
+		      PyAnySet_Check(s->home);
+
+	for (Py_ssize_t i = 0; i < PyList_GET_SIZE(rows); i++) {
+		PyObject *row = PyList_GET_ITEM(rows, i);
+		PyObject *cpu = PyTuple_GET_ITEM(row, d->cpu_at);
+		PyObject *place = PyDict_GetItemWithError(s->near, cpu);
+
+		if (!place && PyErr_Occurred())
+			return -1;
+		PyList_SetItem(flat, i * DECISION_WIDTH + CPU_AT,
+			       Py_NewRef(place ? place : s->queue));
+		if (counts && count_near(d, s, row, cpu))
+			return -1;
+	}
+	return 0;
+}
+
+/* Gives the decisions of a usual answer their place, if it is one for all, and their keys. */
 static int place_usual(PyObject *flat, PyObject *queue, PyObject *shift_ns, bool shifts)
 {
 	for (Py_ssize_t at = 0; at < PyList_GET_SIZE(flat); at += DECISION_WIDTH) {
 		PyObject *key;
 
-		PyList_SetItem(flat, at + CPU_AT, Py_NewRef(queue));
+		if (queue)
+			PyList_SetItem(flat, at + CPU_AT, Py_NewRef(queue));
 		if (!shifts)
 			continue;
 		key = PyNumber_Add(PyList_GET_ITEM(flat, at + KEY_AT), shift_ns);
@@ -237,12 +318,13 @@ static PyObject *answer(struct division *d, struct place *p, struct seat *s, PyO
 	held = held_by(s->policy);
 	if (held == -1 && PyErr_Occurred())
 		return NULL;
-	bool shifts = s->shift_ns != zero;
+	bool shifts = s->shift_ns != zero, is_near = s->near && PyDict_CheckExact(s->near);
 
 	if (looked || s->is_unusual || held || PyList_GET_SIZE(s->outgoing) ||
-	    !is_usual(flat, nr, shifts))
+	    !is_usual(flat, nr, shifts) || (is_near && !is_in_order(d, flat, p->rows)))
 		return PyObject_CallFunctionObjArgs(d->complete, p, flat, NULL);
-	if (place_usual(flat, s->queue, s->shift_ns, shifts))
+	if ((is_near && place_near(d, s, flat, p->rows)) ||
+	    place_usual(flat, is_near ? NULL : s->queue, s->shift_ns, shifts))
 		return NULL;
 	return Py_NewRef(flat);
 }
@@ -508,6 +590,12 @@ static PyMemberDef seat_members[] = {
 	MEMBER(seat, T_OBJECT_EX, shift_ns, "What is added to its keys."),
 	MEMBER(seat, T_OBJECT_EX, outgoing, "What it has dispatched."),
 	MEMBER(seat, T_OBJECT, last, "Its last answer, if it is alone."),
+	MEMBER(seat, T_OBJECT, near, "By CPU, the place of its tasks that ran there; None: queue."),
+	MEMBER(seat, T_OBJECT, home, "The part's own CPUs, a frozenset."),
+	MEMBER(seat, T_LONGLONG, nr_placed, "How many tasks were placed by `near`."),
+	MEMBER(seat, T_LONGLONG, nr_moved, "How many of these had run on another CPU before."),
+	MEMBER(seat, T_LONGLONG, used_ns, "CPU time of these."),
+	MEMBER(seat, T_LONGLONG, away_ns, "The part of it on CPUs that are not in `home`."),
 	MEMBER(seat, T_BOOL, is_unusual, "True if each of its answers has to be completed."),
 	MEMBER(seat, T_PYSSIZET, nr_held, "How many tasks it keeps."),
 	{}
@@ -524,6 +612,12 @@ static PyMemberDef division_members[] = {
 	MEMBER(division, T_PYSSIZET, pid_at, "Where a row has the pid."),
 	MEMBER(division, T_PYSSIZET, nr_held, "How many tasks all parts keep."),
 	MEMBER(division, T_LONGLONG, look_due_ns, "When look() is called next."),
+	MEMBER(division, T_OBJECT, cpu_by_pid, "Where near tasks ran last; None: not counted."),
+	MEMBER(division, T_OBJECT, nr_allowed, "How many CPUs tasks may use that are not special."),
+	MEMBER(division, T_PYSSIZET, cpu_at, "Where a row has the CPU."),
+	MEMBER(division, T_PYSSIZET, used_at, "Where it has the CPU time."),
+	MEMBER(division, T_PYSSIZET, allowed_at, "Where it has the number of CPUs."),
+	MEMBER(division, T_BOOL, is_moving, "True if all answers about near tasks are completed."),
 	MEMBER(division, T_BOOL, is_alone, "True if one part has all tasks."),
 	{}
 };

@@ -33,6 +33,9 @@ class Exchange:
     def refused(self) -> list[int] | None:
         """The list that was refused last."""
 
+    quiet_until_ns: int
+    """Until then `tell` is called for events only."""
+
     def run(
         self,
         *,
@@ -47,8 +50,9 @@ class Exchange:
 
         `place` makes two lists, for now and for later, of decisions and those left over
         before: called when there are any, or `outgoing`, or what is no list. `tell` is
-        called after every cycle, `rows` for the rows of so many records. `cap` is how many
-        tasks the policy may hold. Raises what the policy raises, and what `cycle` raises.
+        called after each cycle that has events, and from `quiet_until_ns` on after every one;
+        `rows` for the rows of so many records. `cap` is how many tasks the policy may hold.
+        Raises what the policy raises, and what `cycle` raises.
         """
 
     def cycle(self, flat: list[int], held: int, room: int, /) -> list[tuple[Any, ...]] | None:
@@ -72,6 +76,18 @@ class DivisionSeat:
     shift_ns: int
     """What is added to its keys."""
     outgoing: list[int]
+    near: dict[int, int] | None
+    """By CPU, the place of its tasks that ran there last; None: `queue`."""
+    home: frozenset[int] | None
+    """The part's own CPUs, for `away_ns` alone."""
+    nr_placed: int
+    """How many decisions were placed by `near`, and counted."""
+    nr_moved: int
+    """How many of their tasks had run on another CPU before."""
+    used_ns: int
+    """The CPU time in their records."""
+    away_ns: int
+    """The part of it on CPUs that are not in `home`."""
     last: list[Any] | None
     """Its last answer, if it is alone and has decided anything."""
     is_unusual: bool
@@ -99,6 +115,16 @@ class Division(Generic[_Place]):
     """When `look` is called next, and all answers are completed."""
     is_alone: bool
     """True if one part has all tasks, and its decisions are the machine's."""
+    cpu_by_pid: dict[int, int] | None
+    """Where near tasks ran last; None: they are not counted."""
+    nr_allowed: int | None
+    """A row with another number at `allowed_at` is special: answers with such are completed."""
+    cpu_at: int
+    used_at: int
+    allowed_at: int
+    """Where a row has the CPU, the CPU time, and the number of CPUs that the task may use."""
+    is_moving: bool
+    """True if all answers about near tasks are completed."""
 
     def __new__(
         cls,

@@ -15,7 +15,7 @@ from pyland.compose.events import Events
 from pyland.compose.part import LAST_RESORT, Part, construct
 from pyland.compose.place import Place
 from pyland.compose.seat import NEAR_NS, SHARED_NEAR_NS, Row, Seat, check
-from pyland.compose.sorting import AGAIN_NS, Sorting
+from pyland.compose.sorting import Sorting
 from pyland.decision import DECISION_FIELDS
 from pyland.errors import UsageError
 from pyland.options import Value
@@ -47,7 +47,7 @@ class Composed(Events):
     """
 
     _needs: ClassVar[tuple[str, ...]] = ()
-    _often_ns: ClassVar[int] = AGAIN_NS
+    _often_ns: ClassVar[int] = 0
 
     parts: ClassVar[Mapping[str, Part]] = {}
     """The parts by name; a name has a to z, digits and _."""
@@ -138,6 +138,7 @@ class Composed(Events):
         self.fields = tuple(name for name in FIELDS if name in wanted)
         self.more_fields = tuple(name for name in FIELDS if name in more)
         self._division.pid_at = self.fields.index("pid")
+        self._division.cpu_at = self.fields.index("cpu")
         self._sorting.reads(self.fields)
         for place in self._in_order:
             place.reads(self.fields)
@@ -146,7 +147,7 @@ class Composed(Events):
         self.margin_ns = max(one.margin_ns for one in policies)
         self.interim = _common_interim({one.interim for one in policies})
         intervals = [one.interval_ns for one in policies if one.interval_ns]
-        self.interval_ns = min([self._often_ns, *intervals])
+        self.interval_ns = min(filter(None, [self._often_ns, *intervals]), default=0)
         self._count_held()
         self._division.look_due_ns = 0
 
@@ -215,8 +216,9 @@ class Composed(Events):
     def placed(self, name: str, rows: Sequence[Row], flat: list[int]) -> None:
         """The part has decided, and its tasks have the places that `Part.near` says.
 
-        Called for parts with `near` after each of their batches, with the rows (of `fields`) and
-        the decisions, which may be changed here.
+        Called for parts with `near`, with rows of `fields` and the decisions, which may be changed
+        here. It is not called for a batch of usual tasks whose answer is a decision for any CPU for
+        each of them: `Division` places these, and counts them.
         """
 
     def decide(self, batch: Batch) -> list[int]:

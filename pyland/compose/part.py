@@ -37,7 +37,7 @@ class Part:
     """True if its tasks that wake up may preempt those of a part with a lower rank."""
     direct: bool = True
     """False if its policy is asked also about a task that finds an idle CPU."""
-    near: Mapping[int, int] | None = None
+    near: dict[int, int] | None = None
     """For a policy that sets the machine's domains itself: by CPU, the `domain_queue` in which a
     task waits that ran there last. `cpus` and `spill` are what the part's policy sees until
     `Composed.resize_part` says otherwise. The domains that the part's policy sets, `rank`,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -92,7 +92,7 @@ class PartMachine(Machine):
         """True if the part's domains are its own, and not set by the policy of the whole."""
         return self._given is None
 
-    def near(self) -> Mapping[int, int]:
+    def near(self) -> dict[int, int]:
         """For each CPU of the part, where a task waits that ran there last."""
         if self._given is not None:
             return self._given

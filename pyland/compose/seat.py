@@ -10,6 +10,7 @@ from typing import Any
 from pyland._native import DivisionSeat
 from pyland.compose.part_machine import PartMachine
 from pyland.decision import DECISION_FIELDS, KICK, flat_decisions
+from pyland.domains import cpus_of
 from pyland.policy import CPU_ANY, Batch, Policy
 
 _WIDTH = len(DECISION_FIELDS)
@@ -39,8 +40,9 @@ class Seat(DivisionSeat):
         self.tick_due_ns = 0
         self.queue = 0
         """Where its tasks wait, if that is the same for all."""
-        self.near: Mapping[int, int] = {}
+        self.near: dict[int, int] | None = None
         """Else by the CPU where a task ran last."""
+        self.home: frozenset[int] | None = None
         self.is_whole = machine.is_whole
         """True if its decisions name places of the whole machine."""
         self.keeps_keys = machine.keeps_keys
@@ -65,9 +67,9 @@ class Seat(DivisionSeat):
         self.queue = machine.domains.places[CPU_ANY]
         if not machine.places_domains:
             self.near, self.queue = near, next(iter(near.values()))
+            self.home = frozenset(cpus_of(machine.home))
         else:
-            self.near = near if len(set(near.values())) > 1 else {}
-        self.is_unusual = self.is_unusual or bool(self.near)
+            self.near = near if len(set(near.values())) > 1 else None
 
     @property
     def front_ns(self) -> int:
@@ -138,14 +140,19 @@ class Seat(DivisionSeat):
             if self.keeps_keys:
                 self.key_ns = flat[_KEY]
                 return flat
-        elif not self.near and cpus.count(CPU_ANY) == len(cpus):
-            flat[_CPU::_WIDTH] = [self.queue] * len(cpus)
+        elif cpus.count(CPU_ANY) == len(cpus):
+            if near := self.near:
+                places = [near.get(cpus_by_pid.get(pid, -1), self.queue)
+                          for pid in flat[_PID::_WIDTH]]  # fmt: skip
+                flat[_CPU::_WIDTH] = places
+            else:
+                flat[_CPU::_WIDTH] = [self.queue] * len(cpus)
         else:
             flat, kicks = self._placed(flat, cpus_by_pid)
         if flat:
             if self.begins_at_ns:
                 self.shift_ns, self.begins_at_ns = self.begins_at_ns - flat[_KEY], 0
-                self.is_unusual = self.is_checked or self.is_whole or bool(self.near)
+                self.is_unusual = self.is_checked or self.is_whole
             ahead_ns = flat[_KEY] + self.shift_ns - newest_ns
             if newest_ns and not -near_ns < ahead_ns < near_ns:
                 self.shift_ns = newest_ns - flat[_KEY]

@@ -94,6 +94,7 @@ class PartsOfLayers(Composed):
             self._places, self._in_order = {}, []
             self.decide = self.decide_own  # type: ignore[method-assign]
             return
+        self._cpu_by_pid: dict[int, int] = {}
         super().__init__()
         # Layers share CPUs now and then, whatever they have at the start.
         self._reach_ns = SHARED_NEAR_NS
@@ -129,6 +130,9 @@ class PartsOfLayers(Composed):
         self.lasts_ns = min(self.lasts_ns, _LASTS_NS)
         names = ("pid", "cpu", "used_ns", "nr_cpus_allowed")
         self._columns = tuple(self.fields.index(name) for name in names)
+        division = self._division
+        _, division.cpu_at, division.used_at, division.allowed_at = self._columns
+        division.nr_allowed, division.cpu_by_pid = self._nr_cpus, self._cpu_by_pid
 
     def _near_of(self, index: int) -> dict[int, int]:
         table = self._work.placing.table[index]
@@ -141,6 +145,16 @@ class PartsOfLayers(Composed):
         for number in self._work.own_domains(index):
             reach |= places[number].cpus | places[number].spill
         return reach
+
+    def _take_counted(self) -> None:
+        """Add what was counted about the tasks of the parts to what is known of their layers."""
+        for index in self._near:
+            count, seat = self._work.counted[index], self._places[self._names[index]].seat
+            count.nr += seat.nr_placed
+            count.moved += seat.nr_moved
+            count.used_ns += seat.used_ns
+            count.open_ns += seat.away_ns
+            seat.nr_placed = seat.nr_moved = seat.used_ns = seat.away_ns = 0
 
     def _follow_sizes(self) -> None:
         """The layers have other CPUs: so have their parts."""
@@ -167,7 +181,7 @@ class PartsOfLayers(Composed):
     def placed(self, name: str, rows: Sequence[Row], flat: list[int]) -> None:
         """Count what the tasks have used, and place those that are bound or have to move."""
         index = self._layer_of_part[name]
-        count, tasks, nr_cpus = self._work.counted[index], self.membership.tasks, self._nr_cpus
+        count, cpus, nr_cpus = self._work.counted[index], self._cpu_by_pid, self._nr_cpus
         pid_at, cpu_at, used_at, allowed_at = self._columns
         bound: dict[int, Row] = {}
         count.nr += len(rows)
@@ -176,10 +190,8 @@ class PartsOfLayers(Composed):
             count.used_ns += used_ns
             if not count.home >> cpu & 1:
                 count.open_ns += used_ns
-            known = tasks.get(row[pid_at])
-            if known is not None and cpu != known.cpu:
-                count.moved += known.cpu >= 0
-                known.cpu = cpu
+            count.moved += cpus.setdefault(row[pid_at], cpu) != cpu
+            cpus[row[pid_at]] = cpu
             if row[allowed_at] < nr_cpus:
                 bound[row[pid_at]] = row
         moves = self._work.moves

@@ -191,8 +191,12 @@ class Layered(PartsOfLayers):
 
     def tick(self) -> None:
         """Size the layers, if it is time."""
+        if self._places:
+            self._take_counted()
         if self._work.tick(self.machine.now_ns) and self._places:
             self._follow_sizes()
+        if self._places:
+            self._division.is_moving = bool(self._work.moves)
         super().tick()
         lines = {rule.line for rule in self.rules} | {self._shared_line}
         if self._places:
@@ -215,3 +219,4 @@ class Layered(PartsOfLayers):
         self.membership.forget(pid)
         if self._places:
             super().exited(pid)
+            self._cpu_by_pid.pop(pid, None)
