@@ -9,11 +9,41 @@ from pathlib import Path
 
 from pyland.errors import UsageError
 from pyland.loading.finder import choose
+from pyland.policies.layered.jsontext import Value
 from pyland.policies.layered.layers import Layer, LayerPolicy
+from pyland.policies.layered.schema import SPEC_MAX
 from pyland.policies.layered.values import fail, nearest
 from pyland.policy import Policy
 
 _NAME_MAX = 22
+
+
+def read_policy(value: Value, layer: str, folder: str) -> LayerPolicy | None:
+    """The policy that a layer (an object of the file) names; it is not looked for yet."""
+    assert isinstance(value.data, dict)
+    policy, options = value.data.get("policy"), value.data.get("options")
+    if policy is None:
+        if options is not None:
+            fail(value.key_place("options"), layer, '"options" are those of "policy", and there is '
+                 'none; options of the layer belong into the object of its kind')  # fmt: skip
+        return None
+    spec = policy.data
+    if not isinstance(spec, str) or not spec.isprintable() or not 0 < len(spec) <= SPEC_MAX:
+        takes = 'it takes the name of a policy, "module:Class" or "./file.py:Class"'
+        fail(policy.place, layer, f'"policy" is {policy.what}: {takes}')
+    given, places = {}, {}
+    if options is not None:
+        if not isinstance(options.data, dict):
+            fail(options.place, layer, f'"options" is {options.what}: it takes an object of the '
+                 'options of the policy, such as {"slice_us": 5000}')  # fmt: skip
+        for key, one in options.data.items():
+            if not isinstance(one.data, bool | int | float | str):
+                takes = "it takes a number, a text, true or false"
+                fail(one.place, layer, f'"{key}" is {one.what}: {takes}')
+            given[key], places[key] = one.data, options.key_place(key)
+    return LayerPolicy(
+        spec=spec, options=given, folder=folder, place=policy.place, option_places=places
+    )
 
 
 def found(layer: Layer, policy: LayerPolicy) -> type[Policy]:

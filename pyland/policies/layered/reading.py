@@ -13,7 +13,8 @@ from typing import Any, get_args
 from pyland.errors import UsageError
 from pyland.policies.layered import differences, schema
 from pyland.policies.layered.jsontext import TEXT_MAX, Value, parse
-from pyland.policies.layered.layers import Kind, Layer, LayerPolicy, Match, Options
+from pyland.policies.layered.layers import Kind, Layer, Match, Options
+from pyland.policies.layered.policies import read_policy
 from pyland.policies.layered.regexes import translated
 from pyland.policies.layered.templates import CGROUPS, expand
 from pyland.policies.layered.values import WrongValueError, fail, nearest
@@ -136,35 +137,7 @@ def _layer(value: Value, told: list[str], folder: str) -> Layer:
         comment=comment.data if comment and isinstance(comment.data, str) else "",
         template=_template(template, name) if template and template.data is not None else None,
         place=value.place,
-        policy=_policy(value, name, folder),
-    )
-
-
-def _policy(value: Value, layer: str, folder: str) -> LayerPolicy | None:
-    """The policy that a layer names, not looked for yet."""
-    assert isinstance(value.data, dict)
-    policy, options = value.data.get("policy"), value.data.get("options")
-    if policy is None:
-        if options is not None:
-            fail(value.key_place("options"), layer, '"options" are those of "policy", and there is '
-                 'none; options of the layer belong into the object of its kind')  # fmt: skip
-        return None
-    spec = policy.data
-    if not isinstance(spec, str) or not spec.isprintable() or not 0 < len(spec) <= schema.SPEC_MAX:
-        takes = 'it takes the name of a policy, "module:Class" or "./file.py:Class"'
-        fail(policy.place, layer, f'"policy" is {policy.what}: {takes}')
-    given, places = {}, {}
-    if options is not None:
-        if not isinstance(options.data, dict):
-            fail(options.place, layer, f'"options" is {options.what}: it takes an object of the '
-                 'options of the policy, such as {"slice_us": 5000}')  # fmt: skip
-        for key, one in options.data.items():
-            if not isinstance(one.data, bool | int | float | str):
-                takes = "it takes a number, a text, true or false"
-                fail(one.place, layer, f'"{key}" is {one.what}: {takes}')
-            given[key], places[key] = one.data, options.key_place(key)
-    return LayerPolicy(
-        spec=spec, options=given, folder=folder, place=policy.place, option_places=places
+        policy=read_policy(value, name, folder),
     )
 
 
