@@ -130,7 +130,7 @@ static void division_dealloc(struct division *d)
 	Py_TYPE(d)->tp_free(d);
 }
 
-static int division_init(struct division *d, PyObject *args, PyObject *keywords)
+static PyObject *division_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
 	static char *known[] = { "place_by_pid", "newcomers", "in_order", "look",
 				 "sort_in", "complete", "without", "is_alone", NULL };
@@ -140,25 +140,30 @@ static int division_init(struct division *d, PyObject *args, PyObject *keywords)
 	if (!PyArg_ParseTupleAndKeywords(args, keywords, "$O!O!O!OOOOp", known, &PyDict_Type, &by_pid,
 					 &PyList_Type, &newcomers, &PyList_Type, &in_order, &look,
 					 &sort_in, &complete, &without, &is_alone))
-		return -1;
+		return NULL;
 	if (!PyList_GET_SIZE(in_order)) {
 		PyErr_SetString(PyExc_ValueError, "there are no parts");
-		return -1;
+		return NULL;
 	}
 	for (Py_ssize_t i = 0; i < PyList_GET_SIZE(in_order); i++)
 		if (!PyObject_TypeCheck(PyList_GET_ITEM(in_order, i), &place_type)) {
 			PyErr_SetString(PyExc_TypeError, "a part is no Place");
-			return -1;
+			return NULL;
 		}
-	Py_XSETREF(d->place_by_pid, Py_NewRef(by_pid));
-	Py_XSETREF(d->newcomers, Py_NewRef(newcomers));
-	Py_XSETREF(d->in_order, Py_NewRef(in_order));
-	Py_XSETREF(d->look, Py_NewRef(look));
-	Py_XSETREF(d->sort_in, Py_NewRef(sort_in));
-	Py_XSETREF(d->complete, Py_NewRef(complete));
-	Py_XSETREF(d->without, Py_NewRef(without));
+	scoped PyObject *made = type->tp_alloc(type, 0);
+	struct division *d = (struct division *)made;
+
+	if (!d)
+		return NULL;
+	d->place_by_pid = Py_NewRef(by_pid);
+	d->newcomers = Py_NewRef(newcomers);
+	d->in_order = Py_NewRef(in_order);
+	d->look = Py_NewRef(look);
+	d->sort_in = Py_NewRef(sort_in);
+	d->complete = Py_NewRef(complete);
+	d->without = Py_NewRef(without);
 	d->is_alone = is_alone;
-	return 0;
+	return Py_NewRef(made);
 }
 
 static PyMemberDef division_members[] = {
@@ -186,8 +191,7 @@ static PyTypeObject division_type = {
 	.tp_name = "pyland._native.Division",
 	.tp_basicsize = sizeof(struct division),
 	.tp_flags = GC_FLAGS,
-	.tp_new = PyType_GenericNew,
-	.tp_init = (initproc)division_init,
+	.tp_new = division_new,
 	.tp_traverse = (traverseproc)division_traverse,
 	.tp_clear = (inquiry)division_clear,
 	.tp_dealloc = (destructor)division_dealloc,

@@ -8,6 +8,8 @@ says why `Exchange` does not go through cffi.
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar, final
 
+from typing_extensions import disjoint_base
+
 from pyland.policy import Batch, Policy
 
 _Place = TypeVar("_Place", bound="DivisionPlace")
@@ -63,6 +65,7 @@ class Exchange:
         the list is none of decisions, and submits nothing then.
         """
 
+@disjoint_base
 class DivisionSeat:
     """The policy of a part at work, as `Division` sees it."""
 
@@ -94,6 +97,7 @@ class DivisionSeat:
     """True if each of its answers has to be completed."""
     nr_held: int
 
+@disjoint_base
 class DivisionPlace:
     """A part, as `Division` sees it."""
 
