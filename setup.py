@@ -39,8 +39,9 @@ class BuildNative(build_ext):
             super().run()
             package = Path(self.get_ext_fullpath(native.name)).parent
             (package / "_layout.py").write_text(
-                f'"""The layout of this build; the C core and the BPF object have it too."""\n\n'
-                f"LAYOUT = {toolchain.layout().removesuffix('ULL')}\n",
+                f'"""The layout of this build, as C and BPF have it, and the version."""'
+                f"\n\nLAYOUT = {toolchain.layout().removesuffix('ULL')}\n"
+                f'VERSION = "{self.distribution.get_version()}"\n',
                 encoding="utf-8",
             )
             library = package / "libbpf.so.1"

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import overload
+from typing import NamedTuple, overload
 
 from pyland.topology import Topology
 
@@ -46,8 +45,7 @@ def cpus_of(mask: int) -> list[int]:
     return cpus
 
 
-@dataclass(frozen=True, slots=True)
-class DomainSettings:
+class DomainSettings(NamedTuple):
     """What a policy has said about a domain."""
 
     cpus: int = 0
@@ -66,8 +64,7 @@ class DomainSettings:
     that of its CPU."""
 
 
-@dataclass(frozen=True, slots=True)
-class DomainGauges:
+class DomainGauges(NamedTuple):
     """What is known of the tasks that decisions have placed in a domain."""
 
     nr_runnable: int = 0
@@ -119,17 +116,17 @@ class Domain:
         """
         settings = self.settings
         if cpus is not None:
-            settings = replace(settings, cpus=self._domains._checked(cpus))
+            settings = settings._replace(cpus=self._domains._checked(cpus))
         if spill is not None:
-            settings = replace(settings, spill=self._domains._checked(spill))
+            settings = settings._replace(spill=self._domains._checked(spill))
         if rank is not None:
             if rank not in _RANKS:
                 raise ValueError(f"rank {rank}: it takes 32 bits")
-            settings = replace(settings, rank=rank)
+            settings = settings._replace(rank=rank)
         if preempt is not None:
-            settings = replace(settings, preempt=bool(preempt))
+            settings = settings._replace(preempt=bool(preempt))
         if direct is not None:
-            settings = replace(settings, direct=bool(direct))
+            settings = settings._replace(direct=bool(direct))
         self._domains._set(self, settings)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from pyland.decision import KICK, PREEMPT
@@ -18,8 +17,7 @@ FULL_PERFORMANCE = 1024
 """A CPU's highest performance target."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slices:
+class Slices(NamedTuple):
     """The slices of the command line, in nanoseconds, for a task of weight 100."""
 
     longest_ns: int = 20_000_000

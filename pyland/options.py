@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar, get_args
+from typing import NamedTuple, TypeVar, get_args
 
 from pyland.errors import UsageError
 
@@ -15,8 +14,7 @@ _T = TypeVar("_T", bool, int, float, str)
 _YES, _NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """One option of a policy; the type is the default's."""
 
     name: str
@@ -101,7 +99,7 @@ def declared_options(policy: type) -> dict[str, Option]:
         if not isinstance(declared, Option):
             found.pop(name, None)
             continue
-        one = Option(name, *(getattr(declared, f) for f in list(Option.__annotations__)[1:]))
+        one = declared._replace(name=name)
         if one.kind not in get_args(Value):
             raise TypeError(f"{policy.__name__}.{name}: an option is a bool, int, float or str")
         try:

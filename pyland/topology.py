@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The machine's CPUs, caches and NUMA nodes, from sysfs."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _SYSFS = Path("/sys/devices/system")
 FULL_CAPACITY = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Cpu:
+class Cpu(NamedTuple):
     """One CPU. LLCs and NUMA nodes are numbered from 0 without gaps."""
 
     id: int
@@ -22,8 +21,7 @@ class Cpu:
     """Computing power relative to the machine's fastest CPU, which has 1024."""
 
 
-@dataclass(frozen=True, slots=True)
-class Topology:
+class Topology(NamedTuple):
     """All CPUs that are online, in ascending order."""
 
     cpus: tuple[Cpu, ...]

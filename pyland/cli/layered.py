@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -68,7 +67,7 @@ def command(arguments: Sequence[str]) -> int:
     if options.topology:
         # Of another machine the cgroups are not known, and so not their CPUs.
         cpusets = []
-        config.layers = tuple(dataclasses.replace(one, cpuset=None) for one in config.layers)
+        config.layers = tuple(one._replace(cpuset=None) for one in config.layers)
     check_machine(config.layers, topology)
     policies: dict[str, str] = {}
     if any(layer.policy for layer in config.layers):

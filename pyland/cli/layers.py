@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyland.cli.monitor import follow
-from pyland.cli.parser import Parser, add_stats_socket
+from pyland.cli.parser import Parser
+from pyland.cli.stats_socket import add_stats_socket
 from pyland.output.printing import say, show
 from pyland.stats.layers import LayersMonitor
 from pyland.stats.places import DEFAULT_PATH, Places

@@ -4,7 +4,8 @@
 import argparse
 from collections.abc import Sequence
 
-from pyland.cli.parser import Parser, add_stats_socket
+from pyland.cli.parser import Parser
+from pyland.cli.stats_socket import add_stats_socket
 from pyland.output.printing import say, show
 from pyland.stats.monitor import Monitor
 from pyland.stats.places import DEFAULT_PATH, Places

@@ -4,13 +4,10 @@
 import argparse
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
 from pyland.errors import UsageError
-from pyland.loading.finder import NO_FOLDER
 from pyland.output import printing
-from pyland.stats.places import DEFAULT_PATH
 
 
 class Parser(argparse.ArgumentParser):
@@ -23,16 +20,6 @@ class Parser(argparse.ArgumentParser):
         printing.show(message.rstrip("\n"))
 
 
-def add_stats_socket(parser: argparse.ArgumentParser) -> None:
-    """Add --stats-socket, for a client of the statistics."""
-    parser.add_argument(
-        "--stats-socket",
-        default="",
-        metavar="PATH",
-        help=f"where pyland serves statistics (default {DEFAULT_PATH})",
-    )
-
-
 def add_policy(parser: argparse.ArgumentParser, default: str | None, text: str) -> None:
     """Add --policy and --policy-opt."""
     parser.add_argument("--policy", metavar="POLICY", default=default, help=text)
@@ -43,23 +30,6 @@ def add_policy(parser: argparse.ArgumentParser, default: str | None, text: str) 
         metavar="NAME=VALUE",
         help="set an option of the policy; can be given several times",
     )
-
-
-def current_folder(spec: str | None = None) -> Path:
-    """The folder in which a user's policy is searched.
-
-    If the folder was removed it is `NO_FOLDER`, which is enough for a built-in or installed
-    policy; raises UsageError if `spec` needs the folder.
-    """
-    try:
-        return Path.cwd()
-    except OSError as error:
-        file = (spec or "").partition(":")[0]
-        if not file.startswith("/") and ("/" in file or file.endswith(".py")):
-            raise UsageError(
-                f"--policy {spec}: the current folder: {error.strerror}; give the file's whole path"
-            ) from None
-        return NO_FOLDER
 
 
 def as_policies_run(function: Callable[[], str]) -> str:

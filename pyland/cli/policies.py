@@ -2,12 +2,12 @@
 """`pyland policies`: list the policies."""
 
 import argparse
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyland.cli.parser import Parser, as_policies_run, current_folder, shown
+from pyland.cli.parser import Parser, as_policies_run, shown
 from pyland.loading.finder import available
+from pyland.loading.folder import current_folder
 from pyland.output.printing import as_json, show
 
 
@@ -33,7 +33,7 @@ def command(arguments: Sequence[str]) -> int:
 def _listed(folder: Path, *, as_array: bool) -> str:
     found = available(folder)
     if as_array:
-        return as_json([dataclasses.asdict(one) for one in found], indent=2)
+        return as_json([one._asdict() for one in found], indent=2)
     rows = [
         (one.name, f"cannot be had: {one.error}" if one.error else one.summary, one.origin)
         for one in found

@@ -2,15 +2,13 @@
 """`pyland run`, or `pyland` alone: schedule this machine."""
 
 import argparse
-import inspect
 from collections.abc import Mapping, Sequence
 
-from pyland.cli.monitor import follow
-from pyland.cli.parser import Parser, add_policy, as_policies_run, current_folder, shown
+from pyland.cli.parser import Parser, add_policy, as_policies_run, shown
 from pyland.errors import ScheduleError
+from pyland.loading.folder import current_folder
 from pyland.loading.wanted import Wanted
 from pyland.output import printing
-from pyland.stats.monitor import Monitor
 from pyland.stats.places import DEFAULT_PATH, Places
 from pyland.supervisor.settings import Settings
 
@@ -182,13 +180,17 @@ def command(arguments: Sequence[str]) -> int:
     """Schedule, or show the version or the policy; returns the exit code."""
     options = build_parser().parse_args(arguments)
     if options.version:
-        # Imported only here: it imports as much as all other modules together.
-        from importlib.metadata import version
+        # Imported only here: the build makes the manual from this file before it writes that one.
+        from pyland._layout import VERSION
 
-        printing.show(f"pyland {version('pyland')}")
+        printing.show(f"pyland {VERSION}")
         return 0
     places = Places(options.stats_socket, options.stats_mode, options.stats_group, options.metrics)
     if options.monitor is not None:
+        # A command of its own under another name; a start needs none of it.
+        from pyland.cli.monitor import follow
+        from pyland.stats.monitor import Monitor
+
         path = places.stats_path or DEFAULT_PATH
         numbers = options.policy_numbers
         follow(Monitor(options.monitor, path, policy_numbers=numbers, option="--monitor"))
@@ -220,18 +222,21 @@ def command(arguments: Sequence[str]) -> int:
 
 
 def _help_policy(wanted: Wanted) -> int:
-    printing.show(as_policies_run(lambda: _described(wanted)))
+    # As dear as all else of a start, which does not need it.
+    import inspect
+
+    def described() -> str:
+        policy = wanted.choose().policy
+        about = inspect.cleandoc(policy.__doc__ or "its author says nothing")
+        lines = [f"{policy.name}: {about}", ""]
+        lines.append("options (--policy-opt NAME=VALUE):" if policy.options else "no options")
+        for name, one in policy.options.items():
+            lines.append(f"  {name}: {shown(one.takes)} (default {shown(one.default)})")
+            lines.append(f"      {shown(one.help)}")
+        return "\n".join(lines)
+
+    printing.show(as_policies_run(described))
     return 0
-
-
-def _described(wanted: Wanted) -> str:
-    policy = wanted.choose().policy
-    lines = [f"{policy.name}: {inspect.cleandoc(policy.__doc__ or 'its author says nothing')}", ""]
-    lines.append("options (--policy-opt NAME=VALUE):" if policy.options else "no options")
-    for name, one in policy.options.items():
-        lines.append(f"  {name}: {shown(one.takes)} (default {shown(one.default)})")
-        lines.append(f"      {shown(one.help)}")
-    return "\n".join(lines)
 
 
 def _schedule(settings: Settings, wanted: Wanted) -> int:

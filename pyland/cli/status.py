@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pyland.cli.parser import Parser, shown
 from pyland.errors import UsageError
 from pyland.output.printing import as_json, show
-from pyland.supervisor.control import ask
+from pyland.supervisor.asking import ask
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -4,10 +4,11 @@
 import argparse
 from collections.abc import Mapping, Sequence
 
-from pyland.cli.parser import Parser, add_policy, current_folder, shown
+from pyland.cli.parser import Parser, add_policy, shown
 from pyland.errors import UsageError
+from pyland.loading.folder import current_folder
 from pyland.output.printing import say
-from pyland.supervisor.control import ask
+from pyland.supervisor.asking import ask
 
 
 def build_parser() -> argparse.ArgumentParser:

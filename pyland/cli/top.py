@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pyland.cli.parser import Parser, add_stats_socket
+from pyland.cli.parser import Parser
+from pyland.cli.stats_socket import add_stats_socket
 from pyland.errors import UsageError
 from pyland.stats.client import Client, NoServerError
 from pyland.stats.places import DEFAULT_PATH, Places

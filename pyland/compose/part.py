@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from pyland.errors import UsageError
 from pyland.loading.finder import choose
@@ -19,13 +20,12 @@ LAST_RESORT = "deadline"
 """The policy that takes over in a part whose own fails."""
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A policy for some of the tasks, and the CPUs that these have."""
 
     policy: str | type[Policy] = LAST_RESORT
     """A class, or a name as `--policy` takes it."""
-    options: Mapping[str, Value] = field(default_factory=dict)
+    options: Mapping[str, Value] = MappingProxyType({})
     """The policy's options by name."""
     cpus: Iterable[int] | None = None
     """Its own CPUs, where its tasks look for an idle one first; None: all."""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from pyland.decision import CPU_ANY, domain_queue
 from pyland.domains import DomainGauges, Domains, DomainSettings
@@ -86,7 +85,7 @@ class PartDomains(Domains):
         mine, own = self._all[number].settings, self._own
         if not self.nr:
             # Nothing is set yet: those of the caches spill to wherever the part may go.
-            mine = replace(mine, spill=own.spill, preempt=own.preempt, direct=own.direct)
+            mine = mine._replace(spill=own.spill, preempt=own.preempt, direct=own.direct)
         at = self._numbers.get(number)
         if at is None:
             at = self._numbers[number] = number if self._alone else self._take()

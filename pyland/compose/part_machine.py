@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyland.compose.part_domains import PartDomains
@@ -209,11 +208,9 @@ def _only(topology: Topology, home: int) -> Topology:
     cpus = [cpu for cpu in topology.cpus if home >> cpu.id & 1]
     llcs = {llc: number for number, llc in enumerate(sorted({cpu.llc for cpu in cpus}))}
     nodes = {node: number for number, node in enumerate(sorted({cpu.node for cpu in cpus}))}
-    return replace(
-        topology,
+    return topology._replace(
         cpus=tuple(
-            replace(
-                cpu,
+            cpu._replace(
                 llc=llcs[cpu.llc],
                 node=nodes[cpu.node],
                 smt_siblings=tuple(one for one in cpu.smt_siblings if home >> one & 1),

@@ -8,8 +8,8 @@ import os
 import stat
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import CodeType, TracebackType
+from typing import NamedTuple
 
 from pyland import compose
 from pyland.engine.loop import DispatchLoop
@@ -30,8 +30,7 @@ _LINE_MAX = 200
 _FILE_MAX = 1 << 22
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A function on the stack, and the line that it had reached."""
 
     file: str
@@ -39,8 +38,7 @@ class Call:
     name: str
 
 
-@dataclass(frozen=True)
-class Calls:
+class Calls(NamedTuple):
     """The calls from the policy's method to the function that raised."""
 
     first: tuple[Call, ...]

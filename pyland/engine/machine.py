@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyland._native import ffi, lib
 from pyland.domains import DomainSettings
@@ -16,8 +15,7 @@ from pyland.timers import Timers
 from pyland.topology import Topology
 
 
-@dataclass(frozen=True, slots=True)
-class MachineSettings:
+class MachineSettings(NamedTuple):
     """What a policy has set, for `restore`."""
 
     performance: list[int]

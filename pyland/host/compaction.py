@@ -16,9 +16,8 @@ import select
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import NamedTuple, NoReturn, Self
 
 SETTING = Path("/proc/sys/vm/compact_unevictable_allowed")
 MEMORY = Path("/run/pyland/compaction")
@@ -27,8 +26,7 @@ MEMORY = Path("/run/pyland/compaction")
 _OFF = "0"
 
 
-@dataclass(frozen=True)
-class Compaction:
+class Compaction(NamedTuple):
     """The setting, as one run of pyland changes it."""
 
     run: str

@@ -7,8 +7,7 @@ import os
 import pwd
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from pyland.errors import UsageError
 
@@ -22,8 +21,7 @@ _NO_ID = 2**32 - 1
 _NOBODY = 65534  # the kernel's overflowuid
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(NamedTuple):
     """A user and the primary group of its processes."""
 
     uid: int

@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 import os
 import stat
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyland.errors import UsageError
+from pyland.loading.folder import NO_FOLDER
 from pyland.loading.imports import NoSuchModule, SourceOnly, import_file, import_module, searching
 from pyland.loading.trust import untrusted
 from pyland.options import Value, parse_options
@@ -27,19 +26,15 @@ if TYPE_CHECKING:
     # Imported only where it is needed: it imports as much as all other modules together.
     from importlib.metadata import EntryPoint
 
-__all__ = ["GROUP", "NO_FOLDER", "Choice", "Listing", "available", "choose", "untrusted"]
+__all__ = ["GROUP", "Choice", "Listing", "available", "choose", "untrusted"]
 
 GROUP = "pyland.policies"
 """The group of entry points in which packages offer policies."""
 
-NO_FOLDER = Path("/dev/null")
-"""Stands for a folder that was removed: it exists, and nothing can be in it."""
-
 _HOW = "a policy of yours is written module:Class or ./file.py:Class"
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """A policy and its options, ready for `policy.create(machine, **options)`."""
 
     spec: str
@@ -47,8 +42,7 @@ class Choice:
     options: dict[str, Value]
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(NamedTuple):
     """One line of `pyland policies`; `error` says why the policy cannot be loaded, if so."""
 
     name: str
@@ -57,8 +51,7 @@ class Listing:
     error: str = ""
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(NamedTuple):
     """The place of a class; without `attribute` the class is the only policy there."""
 
     module: str
@@ -104,6 +97,9 @@ def available(folder: Path) -> list[Listing]:
 
 
 def _summary(policy: type[Policy]) -> str:
+    # As dear as all else that this file imports, and only a list of the policies needs it.
+    import inspect
+
     return inspect.cleandoc(policy.__doc__ or "").partition("\n")[0]
 
 

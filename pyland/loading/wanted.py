@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pyland.loading.finder import Choice, choose
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """A policy as it was asked for, not looked for yet; see `pyland.loading.finder.choose`."""
 
     spec: str

@@ -12,10 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from types import CodeType, FrameType, TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 PATIENCE_S = 1.0
 """How long foreign code may take to describe itself."""
@@ -131,8 +130,7 @@ REGION: CodeType = _interruptible.__code__
 """Only while this is on the stack, an interrupt may raise."""
 
 
-@dataclass
-class Clock:
+class Clock(NamedTuple):
     """The time limit of foreign code."""
 
     until_s: float

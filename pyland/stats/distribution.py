@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 NR_BUCKETS = 32
 PERCENTS = (50.0, 90.0, 99.0, 99.9)
@@ -16,8 +16,7 @@ _BAR = 52
 _SUFFIXES = ("", "K", "M", "G")
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(NamedTuple):
     """What a histogram is of."""
 
     name: str
@@ -72,14 +71,17 @@ def bucket_start(bucket: int) -> int:
     return bucket_limit(bucket - 1) if bucket else 0
 
 
-@dataclass(frozen=True, slots=True)
 class Distribution:
     """How many values each bucket has: those of 0, of 1, of [2, 4), of [4, 8) and so on."""
 
-    total: int
-    """The sum of all values; of times, in nanoseconds."""
-    buckets: Sequence[int]
-    """`NR_BUCKETS` of them. The last one has all values from 2**30 on."""
+    __slots__ = ("buckets", "total")
+
+    def __init__(self, total: int, buckets: Sequence[int]) -> None:
+        """Numbers that do not change."""
+        self.total = total
+        """The sum of all values; of times, in nanoseconds."""
+        self.buckets = buckets
+        """`NR_BUCKETS` of them. The last one has all values from 2**30 on."""
 
     @property
     def count(self) -> int:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from operator import sub
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyland._native import ffi, lib
 from pyland.stats.distribution import MEASURES, NR_BUCKETS, By, Distribution
@@ -42,8 +41,7 @@ Kept = Mapping[str, Distribution]
 """A histogram for each measure, by its name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """All numbers of one moment, to subtract from those of a later one."""
 
     totals: Sequence[int]

@@ -9,7 +9,6 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -22,17 +21,18 @@ _UNREADABLE = 0o177
 """The umask with which a socket is made, until it has its group and mode."""
 
 
-@dataclass
 class Listening:
     """The open sockets of a run; close it in the process that opened them."""
 
-    stats: socket.socket | None = None
-    """Speaks the protocol of scx_stats."""
-    metrics: socket.socket | None = None
-    """Speaks HTTP, and answers with OpenMetrics."""
-    notes: list[str] = field(default_factory=list)
-    """A line for each socket that is missing, although pyland goes on."""
-    _files: list[tuple[Path, tuple[int, int]]] = field(default_factory=list)
+    def __init__(self) -> None:
+        """None yet."""
+        self.stats: socket.socket | None = None
+        """Speaks the protocol of scx_stats."""
+        self.metrics: socket.socket | None = None
+        """Speaks HTTP, and answers with OpenMetrics."""
+        self.notes: list[str] = []
+        """A line for each socket that is missing, although pyland goes on."""
+        self._files: list[tuple[Path, tuple[int, int]]] = []
 
     @classmethod
     def at(cls, places: Places) -> Self:

@@ -12,8 +12,9 @@ import re
 import struct
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from mmap import mmap
+from types import MappingProxyType
+from typing import NamedTuple
 
 from pyland.decision import NR_CLASSES
 
@@ -34,8 +35,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _ENTRY = struct.Struct("8sQ48s")
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
+class Saved(NamedTuple):
     """What a `PolicyNumbers` had, for `restore`."""
 
     memory: bytes
@@ -158,8 +158,7 @@ def _check_name(name: str) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
+class Numbers(NamedTuple):
     """A policy's numbers as they were read."""
 
     gauges: Mapping[str, float]
@@ -168,7 +167,7 @@ class Numbers:
     """Each from 0 to `COUNT_MAX`, since the policy began."""
     left_out: int = 0
     """How often the policy set a number that found no room."""
-    classes: Mapping[int, str] = field(default_factory=dict)
+    classes: Mapping[int, str] = MappingProxyType({})
     """The names of the policy's classes, by number; each name once."""
 
     def since(self, before: Numbers) -> Numbers:

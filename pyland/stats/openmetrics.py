@@ -8,9 +8,10 @@ http.server would take a thread for each client.
 from __future__ import annotations
 
 import os
-import platform
+import sys
 from collections.abc import Iterator, Mapping
 
+from pyland._layout import VERSION
 from pyland.output.printing import escape
 from pyland.stats.counters import COUNTERS
 from pyland.stats.distribution import MEASURES, bucket_limit
@@ -27,14 +28,9 @@ _NS = "_ns"
 
 
 def build_labels() -> dict[str, str]:
-    """What `pyland_build_info` has; reads the package's metadata, so call it at a start only."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        known = version("pyland")
-    except PackageNotFoundError:
-        known = "unknown"
-    return {"version": known, "python": platform.python_version(), "kernel": os.uname().release}
+    """What `pyland_build_info` has."""
+    python = sys.version.partition(" ")[0]
+    return {"version": VERSION, "python": python, "kernel": os.uname().release}
 
 
 def text(now: Snapshot, build: Mapping[str, str]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import grp
 import ipaddress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 from pyland.errors import UsageError
 
@@ -17,10 +17,7 @@ _LOOPBACK = "127.0.0.1"
 _PATH_MAX = 107  # sockaddr_un.sun_path, without its end
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """The options; the constructor raises UsageError if one of them cannot be."""
-
+class _Given(NamedTuple):
     stats_socket: str = ""
     """A path, or `none`; empty is the default path, where pyland can do without."""
     mode: str = ""
@@ -30,7 +27,19 @@ class Places:
     metrics: str = ""
     """`[ADDRESS:]PORT` or a path; empty for none."""
 
-    def __post_init__(self) -> None:
+
+class Places(_Given):
+    """The options; the constructor raises UsageError if one of them cannot be."""
+
+    __slots__ = ()
+
+    def __new__(cls, *values: Any, **named: Any) -> Self:
+        """Each field by its place or its name."""
+        self = super().__new__(cls, *values, **named)
+        self._check()
+        return self
+
+    def _check(self) -> None:
         if self.stats_socket not in ("", NONE):
             _check_path("--stats-socket", self.stats_socket)
         if self.metrics_path is None and self.metrics:

@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Protocol
 
 CLIENTS_MAX = 1024
@@ -47,16 +46,14 @@ class Session(Protocol):
         """The connection has ended."""
 
 
-@dataclass(eq=False)
 class _Client:
-    socket: socket.socket
-    session: Session
-    user: int
-    received: bytearray = field(default_factory=bytearray)
-    unsent: bytes = b""
-    events: int = select.EPOLLIN
-    has_left: bool = False
-    """True if it sends nothing more; it may still read answers."""
+    def __init__(self, socket: socket.socket, session: Session, user: int) -> None:
+        self.socket, self.session, self.user = socket, session, user
+        self.received = bytearray()
+        self.unsent = b""
+        self.events: int = select.EPOLLIN
+        self.has_left = False
+        """True if it sends nothing more; it may still read answers."""
 
 
 class Server:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from mmap import mmap
+from types import MappingProxyType
+from typing import NamedTuple
 
 from pyland.stats import numbers
 from pyland.stats.counters import Counters
@@ -18,8 +19,7 @@ _FRESH_S = 0.01
 """Seconds for which one reading serves all clients: a thousand of them read no more than one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """The numbers of one moment."""
 
     counts: Mapping[str, int]
@@ -31,7 +31,7 @@ class Snapshot:
     nr_cpus: int
     worker_pid: int
     """The process that decides."""
-    by_class: Mapping[str, Kept] = field(default_factory=dict)
+    by_class: Mapping[str, Kept] = MappingProxyType({})
     """The histograms by the class's name, from the start on; empty unless they are always kept."""
 
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The control socket: the server in the running pyland, and the client that asks it."""
+"""The control socket: the server in the running pyland."""
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import socket
 import stat
@@ -12,46 +11,44 @@ import struct
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pyland.errors import UsageError
-from pyland.supervisor.protocol import StatusRequest, SwapRequest, encode_line, parse_request
+from pyland.supervisor import asking
+from pyland.supervisor.asking import ask, encode_line
+from pyland.supervisor.protocol import StatusRequest, SwapRequest, parse_request
 
 __all__ = ["PATH", "ControlServer", "Request", "StatusRequest", "SwapRequest", "ask"]
 
-PATH = Path("/run/pyland/control.sock")
+PATH = Path(asking.PATH)
 
 LINE_MAX = 4096
 """The most bytes of a request, without its newline."""
 CONNECTIONS_MAX = 16
 REQUEST_WITHIN_S = 5.0
 """Seconds from the connection to the end of the request's line."""
-ANSWER_MAX = 1 << 20
-"""The most bytes of an answer that a client reads."""
 ENDS_WITHIN_S = 5.0
 """Seconds to wait for another pyland, which may be about to end."""
 
 _ACCEPT_AT_ONCE = 64
-_ONLY = "only root and the user who started pyland may ask it"
 
 
-@dataclass(eq=False)
 class _Connection:
-    socket: socket.socket
-    since_s: float
-    data: bytes = b""
-    asked: bool = False
+    def __init__(self, socket: socket.socket, since_s: float) -> None:
+        self.socket, self.since_s = socket, since_s
+        self.data = b""
+        self.asked = False
 
 
-@dataclass(frozen=True, eq=False)
 class Request:
     """A complete and valid request, to be answered once."""
 
-    what: StatusRequest | SwapRequest
-    connection: _Connection | None = field(default=None, repr=False)
-    """Where the answer goes; None for a request of pyland's own."""
+    def __init__(
+        self, what: StatusRequest | SwapRequest, connection: _Connection | None = None
+    ) -> None:
+        """`connection` is where the answer goes; None for a request of pyland's own."""
+        self.what, self.connection = what, connection
 
 
 class ControlServer:
@@ -140,7 +137,7 @@ class ControlServer:
         client.setblocking(False)
         connection = _Connection(client, now_s)
         if _user_of(client) not in (0, self._owner):
-            self._refuse(connection, _ONLY)
+            self._refuse(connection, asking.ONLY)
             return True
         if len(self._connections) >= CONNECTIONS_MAX:
             idle = [one for one in self._connections.values() if not one.asked]
@@ -241,39 +238,3 @@ def _check_folder(folder: int, path: Path) -> None:
         raise UsageError(f"{path} can be changed by others: run `chmod go-w` on it")
     if found.st_uid == os.geteuid():
         os.fchmod(folder, 0o755)  # the umask may have removed bits
-
-
-def ask(request: Mapping[str, Any], path: Path = PATH, timeout_s: float = 30.0) -> dict[str, Any]:
-    """The answer of the running pyland; raises UsageError if none comes within `timeout_s`."""
-    until_s = time.monotonic() + timeout_s
-    data = b""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
-        try:
-            server.settimeout(timeout_s)
-            server.connect(str(path))
-            # The server may refuse the request before it has read all of it.
-            with suppress(BrokenPipeError, ConnectionResetError):
-                server.sendall(encode_line(request))
-            while not data.endswith(b"\n") and len(data) < ANSWER_MAX:
-                server.settimeout(max(until_s - time.monotonic(), 0.001))
-                more = server.recv(1 << 16)
-                if not more:
-                    break
-                data += more
-        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
-            raise UsageError(f"pyland does not run here: nobody listens at {path}") from None
-        except PermissionError:
-            raise UsageError(f"not allowed: {_ONLY}") from None
-        except TimeoutError:
-            raise UsageError(f"pyland gave no answer within {timeout_s:g} s") from None
-        except BlockingIOError:
-            raise UsageError("pyland has more clients than it serves at once; try again") from None
-        except OSError as error:
-            raise UsageError(f"the control socket {path}: {error.strerror or error}") from None
-    try:
-        answer = json.loads(data)
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict) or not isinstance(answer.get("ok"), bool):
-        raise UsageError("pyland ended the connection without an answer") from None
-    return answer

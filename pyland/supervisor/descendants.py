@@ -10,12 +10,10 @@ from __future__ import annotations
 import itertools
 import os
 import select
+import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
-
-import psutil
 
 from pyland._native import lib
 from pyland.errors import UsageError
@@ -88,7 +86,7 @@ def adopt() -> None:
 
     Call it before this process starts another: the children that it has by then are spared.
     """
-    _inherited.update(one.pid for one in _children(psutil.Process()))
+    _inherited.update(_children(os.getpid()))
     if lib.pyland_adopt_descendants():
         raise UsageError(loader.error())
 
@@ -98,34 +96,62 @@ def end_descendants(spare: Iterable[int] = ()) -> int:
 
     All of them are stopped before the first is killed: a stopped process starts no other.
     """
-    spared, seen = {*_inherited, *spare}, set()
+    spared, seen, own = {*_inherited, *spare}, set(), os.getpid()
     until_s = time.monotonic() + _WITHIN_S
     for nr in itertools.count():
-        children = [one for one in _children(psutil.Process()) if one.pid not in spared]
+        children = [pid for pid in _children(own) if pid not in spared]
         if not children or (nr >= _PASSES and time.monotonic() > until_s):
             break
-        found = [*children]
-        for one in found:  # the loop appends to it
-            with suppress(psutil.Error, OSError):
-                found += _children(one)
-        for act in (psutil.Process.suspend, psutil.Process.kill):
-            for one in found:
-                with suppress(psutil.Error):
-                    act(one)
-        for one in found:
-            seen.add(one.pid)
+        parents = dict.fromkeys(children, own)
+        for pid in children:  # the loop appends to it
+            more = [child for child in _children(pid) if child not in parents]
+            parents |= dict.fromkeys(more, pid)
+            children += more
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid, parent in parents.items():
+                _send(number, pid, (parent, own))
+        for pid in parents:
+            seen.add(pid)
             with suppress(ChildProcessError):
-                os.waitpid(one.pid, os.WNOHANG)
+                os.waitpid(pid, os.WNOHANG)
         time.sleep(_AGAIN_S)
     return len(seen)
 
 
-def _children(parent: psutil.Process) -> Iterator[psutil.Process]:
-    """The children. The kernel's lists are faster, if it has them: psutil reads all processes."""
-    lists = list(Path(f"/proc/{parent.pid}/task").glob("*/children"))
-    if not lists:
-        yield from parent.children()
-    for one in lists:
-        for pid in one.read_text().split():
-            with suppress(psutil.Error):
-                yield psutil.Process(int(pid))
+def _send(number: int, pid: int, parents: tuple[int, int]) -> None:
+    """Send a signal to the child of one of these: by now its number may be another process's."""
+    with suppress(OSError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            if _parent(pid) in parents:
+                signal.pidfd_send_signal(pidfd, number)
+        finally:
+            os.close(pidfd)
+
+
+def _children(parent: int) -> list[int]:
+    """The children of a process that runs here."""
+    lists = 0
+    found: list[int] = []
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{parent}/task"):
+            with suppress(OSError), open(f"/proc/{parent}/task/{thread}/children") as file:
+                found += map(int, file.read().split())
+                lists += 1
+    if lists:
+        return found
+    # A kernel without CONFIG_PROC_CHILDREN: what all processes say of their parents.
+    return [
+        pid
+        for pid in map(int, filter(str.isdecimal, os.listdir("/proc")))
+        if _parent(pid) == parent
+    ]
+
+
+def _parent(pid: int) -> int:
+    """The parent of a process; 0 if it is gone, or is init."""
+    try:
+        with open(f"/proc/{pid}/stat", errors="replace") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0

@@ -6,9 +6,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyland import _native
 from pyland._layout import LAYOUT
@@ -36,8 +35,7 @@ _EXIT_SYSRQ = 67  # SCX_EXIT_SYSRQ
 _SCHED_EXT_CLASS = 7  # uapi/linux/sched.h since 6.12
 
 
-@dataclass(frozen=True, slots=True)
-class KernelExit:
+class KernelExit(NamedTuple):
     """Why the kernel ended the scheduler."""
 
     kind: int

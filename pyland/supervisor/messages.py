@@ -6,12 +6,9 @@ is checked against its class before it is used. If a message says something abou
 supervisor asks the kernel itself.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple
 
 from pyland.output import telling
 
@@ -25,8 +22,7 @@ Options = dict[str, str | int | float | bool]
 """A policy's options by name."""
 
 
-@dataclass(frozen=True)
-class Ready:
+class Ready(NamedTuple):
     """The policy is constructed and the memory locked: the scheduler can be attached.
 
     The answer to the rings with the number `order`. `confined` is False if the kernel has no filter
@@ -39,30 +35,26 @@ class Ready:
     confined: bool
 
 
-@dataclass(frozen=True)
-class Refused:
+class Refused(NamedTuple):
     """The wanted policy cannot be imported or constructed; no scheduler is attached."""
 
     error: str
 
 
-@dataclass(frozen=True)
-class Broken:
+class Broken(NamedTuple):
     """The worker itself failed and ends."""
 
     error: str
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """The policy failed; sent once for each place and kind of exception."""
 
     policy: str
     report: str
 
 
-@dataclass(frozen=True)
-class Replaced:
+class Replaced(NamedTuple):
     """`policy` schedules instead of the policy `failed`; `why` is the reason."""
 
     failed: str
@@ -71,8 +63,7 @@ class Replaced:
     options: Options
 
 
-@dataclass(frozen=True)
-class PartReplaced:
+class PartReplaced(NamedTuple):
     """The same for a part of a composed policy."""
 
     part: str
@@ -81,8 +72,7 @@ class PartReplaced:
     policy: str
 
 
-@dataclass(frozen=True)
-class Swapped:
+class Swapped(NamedTuple):
     """The swap is done that had this number in its `SwapOrder`."""
 
     order: str
@@ -92,30 +82,26 @@ class Swapped:
     pause_us: int
 
 
-@dataclass(frozen=True)
-class SwapRefused:
+class SwapRefused(NamedTuple):
     """The swap with this number is not done, and nothing has changed."""
 
     order: str
     error: str
 
 
-@dataclass(frozen=True)
-class Stopped:
+class Stopped(NamedTuple):
     """The loop has ended; `how` is the name of a `pyland.engine.loop.Stop`."""
 
     how: str
 
 
-@dataclass(frozen=True)
-class GaveUp:
+class GaveUp(NamedTuple):
     """A failure of the policy ended the loop, because of `--strict`."""
 
     policy: str
 
 
-@dataclass(frozen=True)
-class Edited:
+class Edited(NamedTuple):
     """A file of the policy was changed after the policy was loaded."""
 
     policy: str
@@ -143,12 +129,11 @@ _KINDS: dict[str, type[WorkerMessage]] = {
         *(Swapped, SwapRefused, Stopped, GaveUp, Edited),
     )
 }
-_TYPES = {kind: get_type_hints(kind) for kind in _KINDS.values()}
 
 
 def encode(message: WorkerMessage) -> bytes:
     """The message as bytes; texts are cut so that it has at most `MESSAGE_MAX` bytes."""
-    values = {one.name: _cut(getattr(message, one.name)) for one in fields(message)}
+    values = {name: _cut(getattr(message, name)) for name in message._fields}
     text = json.dumps({"kind": type(message).__name__, **values})
     if len(text) > MESSAGE_MAX:
         values = {name: {} if isinstance(value, dict) else value for name, value in values.items()}
@@ -184,9 +169,9 @@ def decode(data: bytes) -> WorkerMessage:
     kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise ValueError("no kind of message")
-    if found.keys() != {one.name for one in fields(kind)}:
+    if found.keys() != set(kind._fields):
         raise ValueError(f"not the fields of {kind.__name__}")
-    for field, type_ in _TYPES[kind].items():
+    for field, type_ in kind.__annotations__.items():
         if not _fits(found[field], type_):
             raise ValueError(f"{field} of {kind.__name__} is of another type, or too long")
     return kind(**found)

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import json
-import secrets
-from dataclasses import asdict, dataclass, field
+import os
+from typing import NamedTuple
 
 from pyland.loading.wanted import Wanted
 
@@ -14,25 +14,24 @@ _NUMBER_BYTES = 16
 
 def new_number() -> str:
     """A number for an order: random, so that no earlier message can be its answer."""
-    return secrets.token_hex(_NUMBER_BYTES)
+    return os.urandom(_NUMBER_BYTES).hex()
 
 
-@dataclass(frozen=True)
-class SwapOrder:
+class SwapOrder(NamedTuple):
     """Let the policy `wanted` take over; with `reload` its files are read again.
 
     With a `layer` it takes over in this part of the present policy.
     """
 
     wanted: Wanted
+    number: str
+    """A `new_number`; the answer carries it back."""
     reload: bool = False
     layer: str = ""
-    number: str = field(default_factory=new_number)
-    """The answer carries it back."""
 
     def encode(self) -> bytes:
         """The order as bytes for `decode`."""
-        return json.dumps(asdict(self)).encode()
+        return json.dumps({**self._asdict(), "wanted": self.wanted._asdict()}).encode()
 
 
 def decode(data: bytes) -> SwapOrder:
@@ -42,9 +41,9 @@ def decode(data: bytes) -> SwapOrder:
         wanted = values["wanted"]
         return SwapOrder(
             Wanted(**{**wanted, "given": tuple(wanted["given"])}),
+            values["number"],
             reload=values["reload"],
             layer=values["layer"],
-            number=values["number"],
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"no order: {error}") from None

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
+from typing import NamedTuple
 
 LOOK_EVERY_S = 0.25
 """Seconds between two looks of the supervisor."""
@@ -30,8 +30,7 @@ class _Kind(Enum):
     GONE = auto()
 
 
-@dataclass(frozen=True)
-class _State:
+class _State(NamedTuple):
     kind: _Kind
     cpu_s: float = 0.0
     held_by: str = ""

@@ -15,30 +15,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyland.loading.wanted import Wanted
 
 
-@dataclass(frozen=True)
-class StatusRequest:
+class StatusRequest(NamedTuple):
     """Asks for the state that `pyland status` shows."""
 
 
-@dataclass(frozen=True)
-class SwapRequest:
+class SwapRequest(NamedTuple):
     """Asks for the policy `wanted`; with None, the same policy is imported again."""
 
     wanted: Wanted | None = None
     layer: str = ""
     """The part of the present policy that it is for; empty: for the whole machine."""
-
-
-def encode_line(values: Mapping[str, Any]) -> bytes:
-    """A request or an answer as a line of JSON; values that JSON has no type for become texts."""
-    return json.dumps(values, default=str).encode() + b"\n"
 
 
 def parse_request(line: bytes) -> StatusRequest | SwapRequest:

@@ -9,7 +9,6 @@ without rights. The reporter prints. A process without rights serves statistics.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import socket
 from contextlib import ExitStack
@@ -48,10 +47,12 @@ class Session:
     """Schedules until a signal or a failure ends it, and continues after the kernel's restarts."""
 
     def __init__(self, settings: Settings, wanted: Wanted, service: Service) -> None:
-        """Check the machine and the policy; raises UsageError, and then has changed nothing."""
+        """Check the policy, on a machine that `checks.check_machine` has found good.
+
+        Raises UsageError, and then has changed nothing.
+        """
         self._service = service
         service.loading("trying the policy")
-        checks.check_machine()
         check_layout()
         self._settings = settings
         self._caller = calling_user()
@@ -70,7 +71,7 @@ class Session:
                 raise UsageError(f"--policy {wanted.spec}: {error}") from None
         else:
             # A built-in needs no folder, so root does not search the user's folder.
-            dataclasses.replace(wanted, folder="/").choose()
+            wanted._replace(folder="/").choose()
         self._own = mmap(-1, numbers.SIZE)
         """The policy's own numbers. All processes map it: the reader trusts nothing there."""
         self._totals = dict.fromkeys(TOTALS, 0)

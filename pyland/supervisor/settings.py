@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The options of a run, checked."""
 
-from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
 
 from pyland.errors import UsageError
 from pyland.machine import Slices
@@ -10,10 +10,7 @@ from pyland.stats.places import Places
 SECOND_NS = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The options of one run; the constructor raises UsageError if one is out of its range."""
-
+class _Given(NamedTuple):
     slice_us: int = 20_000
     slice_us_min: int = 1_000
     # Measured with eight hogs and a sleeper on two emulated CPUs. Python decided 95.2 % of the
@@ -33,9 +30,21 @@ class Settings:
     verbose: bool = False
     user: str = ""
     allow_processes: bool = False
-    places: Places = field(default_factory=Places)
+    places: Places = Places()
 
-    def __post_init__(self) -> None:
+
+class Settings(_Given):
+    """The options of one run; the constructor raises UsageError if one is out of its range."""
+
+    __slots__ = ()
+
+    def __new__(cls, *values: Any, **named: Any) -> Self:
+        """Each field by its place or its name."""
+        self = super().__new__(cls, *values, **named)
+        self._check()
+        return self
+
+    def _check(self) -> None:
         _within("--slice-us", self.slice_us, 100, 1_000_000)
         _within("--slice-us-min", self.slice_us_min, 100, 1_000_000)
         _within("--lag-us", self.lag_us, 1_000, 1_000_000)

@@ -12,8 +12,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyland.engine import guard, memory
 from pyland.errors import ScheduleError, UsageError
@@ -48,8 +47,7 @@ _SAID_EACH_SECOND = 50
 """The most lines that a policy may cause in a second; further lines are dropped."""
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """How an attachment ended without an error; with `again` the object has to be loaded again."""
 
     reason: str

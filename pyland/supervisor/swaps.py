@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pyland.errors import UsageError
@@ -18,7 +17,7 @@ from pyland.loading.wanted import Wanted
 from pyland.supervisor import messages
 from pyland.supervisor.confined import ConfinedCall
 from pyland.supervisor.control import Request, SwapRequest
-from pyland.supervisor.orders import SwapOrder
+from pyland.supervisor.orders import SwapOrder, new_number
 from pyland.supervisor.trial import needs_trial
 from pyland.supervisor.worker_process import WorkerProcess
 
@@ -29,14 +28,13 @@ REPEATED_MAX = 10
 _UINT_MAX = (1 << 32) - 1
 
 
-@dataclass(eq=False)
 class _Swap:
-    request: Request
-    asked: SwapRequest
-    wanted: Wanted | None = None
-    trial: ConfinedCall | None = None
-    order: SwapOrder | None = None
-    """Once the worker has it."""
+    def __init__(self, request: Request, asked: SwapRequest) -> None:
+        self.request, self.asked = request, asked
+        self.wanted: Wanted | None = None
+        self.trial: ConfinedCall | None = None
+        self.order: SwapOrder | None = None
+        """Once the worker has it."""
 
     @property
     def reload(self) -> bool:
@@ -111,7 +109,7 @@ class Swaps:
             if swap.trial.answer() is None:
                 return False
             swap.trial = None
-        order = SwapOrder(swap.wanted, reload=swap.reload, layer=swap.asked.layer)
+        order = SwapOrder(swap.wanted, new_number(), reload=swap.reload, layer=swap.asked.layer)
         if not self._send(order):
             raise UsageError("the process that schedules takes no message")
         swap.order, self._repeated = order, 0

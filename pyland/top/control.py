@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyland.cli.parser import current_folder
 from pyland.errors import UsageError
+from pyland.loading.folder import current_folder
 from pyland.supervisor.control import PATH, ask
 
 _STATUS_WITHIN_S = 5.0

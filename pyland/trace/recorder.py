@@ -22,7 +22,7 @@ from pyland._native import ffi, lib
 from pyland.errors import ScheduleError, UsageError
 from pyland.host.checks import SCHED_EXT
 from pyland.output.printing import escape
-from pyland.supervisor.control import ask
+from pyland.supervisor.asking import ask
 from pyland.topology import Topology, read_topology
 from pyland.trace.options import Options
 from pyland.trace.output import Output

@@ -18,9 +18,9 @@ from pyland.engine.channel import Channel
 from pyland.loading.wanted import Wanted
 from pyland.supervisor import messages
 from pyland.supervisor.messages import Swapped, SwapRefused, WorkerMessage
-from pyland.supervisor.orders import SwapOrder
+from pyland.supervisor.orders import SwapOrder, new_number
 
-ORDER = SwapOrder(Wanted("fifo", ("a=1",), "/somewhere"))
+ORDER = SwapOrder(Wanted("fifo", ("a=1",), "/somewhere"), new_number())
 
 
 class Ends:
@@ -70,7 +70,11 @@ def ends() -> Iterator[Ends]:
 
 
 def test_an_order_arrives_as_it_was_sent(ends: Ends) -> None:
-    orders = [ORDER, SwapOrder(Wanted("rr"), reload=True), SwapOrder(Wanted("rr"), layer="a.b")]
+    orders = [
+        ORDER,
+        SwapOrder(Wanted("rr"), new_number(), reload=True),
+        SwapOrder(Wanted("rr"), new_number(), layer="a.b"),
+    ]
     for order in orders:
         ends.order(order)
     assert list(ends.channel.orders()) == orders

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -46,8 +45,8 @@ def test_orders_by_hand() -> None:
 
 def test_big_cores_first_or_last() -> None:
     plain = make_topology(4)
-    cpus = tuple(replace(cpu, capacity=1024 if cpu.id > 1 else 512) for cpu in plain.cpus)
-    cores = Cores(replace(plain, cpus=cpus))
+    cpus = tuple(cpu._replace(capacity=1024 if cpu.id > 1 else 512) for cpu in plain.cpus)
+    cores = Cores(plain._replace(cpus=cpus))
     assert core_order([layer(growth_algo="BigLittle")], 0, cores)[0] == [2, 3, 0, 1]
     assert core_order([layer(growth_algo="LittleBig")], 0, cores)[0] == [0, 1, 2, 3]
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +80,14 @@ def test_each_match_and_what_it_does_not_take(name: str, right: Any, wrong: Any)
 
 
 def test_what_only_some_tasks_are() -> None:
-    leader = replace(TASK, pid=10)
+    leader = TASK._replace(pid=10)
     assert holds("IsGroupLeader", True, leader)
-    assert holds("IsKthread", True, replace(TASK, is_kthread=True))
-    assert not holds("NumaNode", 0, replace(TASK, source=Known(allowed=0b0111)))
-    assert holds("HintEquals", 5, replace(TASK, hint=5))
+    assert holds("IsKthread", True, TASK._replace(is_kthread=True))
+    assert not holds("NumaNode", 0, TASK._replace(source=Known(allowed=0b0111)))
+    assert holds("HintEquals", 5, TASK._replace(hint=5))
     assert not holds("HintEquals", 5)
-    assert holds("SystemCpuUtilBelow", 0.5, replace(TASK, machine_util=0.4))
-    root = replace(TASK, source=Known(path=""))
+    assert holds("SystemCpuUtilBelow", 0.5, TASK._replace(machine_util=0.4))
+    root = TASK._replace(source=Known(path=""))
     assert holds("CgroupPrefix", "", root)
     assert not holds("CgroupPrefix", "a", root)
 
@@ -97,7 +97,7 @@ def test_what_only_some_tasks_are() -> None:
     [("CgroupPrefix", ""), ("CgroupContains", ""), ("CgroupRegex", ""), ("NumaNode", 0)],
 )
 def test_what_is_unknown_matches_nothing(name: str, value: Any) -> None:
-    assert not holds(name, value, replace(TASK, source=Known(None, None)))
+    assert not holds(name, value, TASK._replace(source=Known(None, None)))
 
 
 def test_the_first_layer_counts_and_all_of_one_alternative() -> None:
@@ -108,8 +108,8 @@ def test_the_first_layer_counts_and_all_of_one_alternative() -> None:
     ]
     matcher = Matcher(layers, {})
     assert matcher.layer_of(TASK) == 1
-    assert matcher.layer_of(replace(TASK, uid=0)) == 0
-    assert matcher.layer_of(replace(TASK, uid=1)) == 2
+    assert matcher.layer_of(TASK._replace(uid=0)) == 0
+    assert matcher.layer_of(TASK._replace(uid=1)) == 2
     assert not matcher.changes_by_itself
     assert matcher.names == {"NiceAbove", "UIDEquals"}
 
@@ -119,7 +119,7 @@ def test_a_task_joins_and_leaves_by_its_name() -> None:
     assert command_in("\x10\\\x03test") is None
     join = command_in("\x10\\\x01testing")
     assert join
-    assert holds("CmdJoin", "test", replace(TASK, joined=join.layer))
+    assert holds("CmdJoin", "test", TASK._replace(joined=join.layer))
     assert not holds("CmdJoin", "", TASK)
     leave = command_in("\x10\\\x02testing")
     assert leave is not None

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -263,7 +262,7 @@ def test_a_layer_bound_to_a_cache_gets_its_least_there() -> None:
 
 def test_cpusets_of_templates_limit_a_layer() -> None:
     cores = Cores(make_topology(8))
-    bound = replace(layer(), cpuset=0b1100)
+    bound = layer()._replace(cpuset=0b1100)
     sizer = Sizer([bound, layer("Open")], cores)
     steady(sizer, [6.0, 0])
     assert sizer.cpus[0] == 0b1100

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +119,7 @@ def test_options_of_layers_for_nodes_and_caches() -> None:
     assert places[slow].spill == (0b11 << home // 2 * 2) & ~(1 << home)
     loaded.add("slow", 2)
     loaded.machine.run(300 * MS)
-    assert Layer("x", "Open", ((),), replace(Options(), weight=0)).weight == 100
+    assert Layer("x", "Open", ((),), Options()._replace(weight=0)).weight == 100
 
 
 def test_more_domains_than_there_are() -> None:
@@ -138,10 +137,10 @@ def hybrid() -> Topology:
     """Two cores with two CPUs each, and four with one."""
     made = make_topology(8, threads=2)
     cpus = [
-        one if one.id < 4 else replace(one, smt_siblings=(one.id,), capacity=600)
+        one if one.id < 4 else one._replace(smt_siblings=(one.id,), capacity=600)
         for one in made.cpus
     ]
-    return replace(made, cpus=tuple(cpus))
+    return made._replace(cpus=tuple(cpus))
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,8 @@ def tree() -> argparse.ArgumentParser:
 
     whole = run.build_parser()
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=False)
-    for name, command in main.COMMANDS.items():
-        own: argparse.ArgumentParser = sys.modules[command.__module__].build_parser()
+    for name in main.COMMANDS:
+        own: argparse.ArgumentParser = main.module_of(name).build_parser()
         about = "schedule this machine, as without a command" if name == "run" else own.description
         commands.add_parser(
             name,

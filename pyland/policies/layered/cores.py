@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from math import gcd
+from typing import NamedTuple
 
 from pyland.policies.layered.layers import Layer
 from pyland.topology import Cpu, Topology
 
 
-@dataclass(frozen=True, slots=True)
-class Core:
+class Core(NamedTuple):
     """One core; its CPUs are SMT siblings."""
 
     cpus: int

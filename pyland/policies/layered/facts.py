@@ -8,7 +8,6 @@ only if a match needs it. Another source needs no change of the matches.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -49,8 +48,7 @@ def command_in(comm: str) -> Joined | None:
     return Joined(comm[3:] if comm[2] == "\x01" else "")
 
 
-@dataclass(slots=True)
-class Facts:
+class Facts(NamedTuple):
     """One task."""
 
     source: Source

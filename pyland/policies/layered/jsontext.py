@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
-from typing import NoReturn
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple, NoReturn
 
 from pyland.errors import UsageError
 
@@ -19,8 +20,7 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _SCALAR = re.compile(r'"|-?[0-9]|(?:true|false|null)\b')
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """A JSON text, and the name of where it comes from."""
 
     name: str
@@ -32,14 +32,13 @@ class Text:
         return f"{self.name}:{line}:{at - (self.text.rfind(chr(10), 0, at) + 1) + 1}"
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """One value and its place."""
 
     data: Scalar | list[Value] | dict[str, Value]
     text: Text
     at: int
-    keys_at: dict[str, int] = field(default_factory=dict)
+    keys_at: Mapping[str, int] = MappingProxyType({})
     """Of an object: the position of each key."""
 
     @property

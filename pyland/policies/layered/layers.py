@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 Kind = Literal["Confined", "Grouped", "Open"]
@@ -42,8 +42,7 @@ class Match(NamedTuple):
     value: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(NamedTuple):
     """All options of all kinds, by the names that they have in the file; times in microseconds."""
 
     util_range: tuple[float, float] | None = None
@@ -80,30 +79,28 @@ class Options:
     xnuma_threshold_delta: tuple[float, float] = (0.2, 0.3)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerPolicy:
+class LayerPolicy(NamedTuple):
     """The policy that orders the tasks of one layer, as the file names it."""
 
     spec: str
     """As `--policy` takes it."""
-    options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    options: Mapping[str, bool | int | float | str] = MappingProxyType({})
     folder: str = "/"
     """The absolute path where a module or a relative file is looked for: that of the layer file."""
     place: str = ""
     """Where it is named."""
-    option_places: Mapping[str, str] = field(default_factory=dict)
+    option_places: Mapping[str, str] = MappingProxyType({})
     """Where each of the options is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """One layer. A task belongs to the first layer that it matches."""
 
     name: str
     kind: Kind
     matches: tuple[tuple[Match, ...], ...]
     """A task matches if all conditions of one of these hold."""
-    options: Options = field(default_factory=Options)
+    options: Options = Options()
     comment: str = ""
     template: Match | None = None
     """The layer stands for one layer for each cgroup that this matches."""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 
 from pyland.domains import NR_DOMAINS
 from pyland.errors import UsageError
@@ -66,8 +65,7 @@ def flat(topology: Topology, layers: Sequence[Layer] = ()) -> Topology:
     """
     whole = any(map(_has_whole_cores, layers))
     cpus = tuple(
-        replace(
-            cpu,
+        cpu._replace(
             smt_siblings=cpu.smt_siblings if whole else (cpu.id,),
             llc=0,
             node=0,
@@ -75,4 +73,4 @@ def flat(topology: Topology, layers: Sequence[Layer] = ()) -> Topology:
         )
         for cpu in topology.cpus
     )
-    return replace(topology, cpus=cpus)
+    return topology._replace(cpus=cpus)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,13 +19,14 @@ from pyland.policies.layered.templates import CGROUPS, expand
 from pyland.policies.layered.values import WrongValueError, fail, nearest
 
 
-@dataclass
 class Config:
     """The layers of all files, in their order."""
 
-    layers: tuple[Layer, ...]
-    warnings: list[str] = field(default_factory=list)
-    """What is not done as the files say, a line each."""
+    def __init__(self) -> None:
+        """None yet."""
+        self.layers: tuple[Layer, ...] = ()
+        self.warnings: list[str] = []
+        """What is not done as the files say, a line each."""
 
 
 def read(specs: Sequence[str], cgroups: Path = CGROUPS) -> Config:
@@ -35,7 +35,7 @@ def read(specs: Sequence[str], cgroups: Path = CGROUPS) -> Config:
     Templates become one layer for each cgroup below `cgroups` that they match. Raises UsageError
     for the first mistake.
     """
-    config = Config(())
+    config = Config()
     layers: list[Layer] = []
     for number, spec in enumerate(specs, 1):
         folder = _folder_of(spec)

@@ -8,11 +8,10 @@ of what is wanted, or all units if that is less; no layer gets more than it want
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """What one layer wants."""
 
     units: int

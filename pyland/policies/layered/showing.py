@@ -180,7 +180,7 @@ def _told(options: Options) -> Iterator[str]:
     elsewhere = ("util_range", "cpus_range", "cpus_range_frac", "growth_algo", "idle_confined",
                  "nodes", "llcs", "disallow_open_after_us")  # fmt: skip
     default = Options()
-    for name in Options.__slots__:
+    for name in Options._fields:
         value = getattr(options, name)
         if name not in elsewhere and value != getattr(default, name):
             yield name if value is True else f"{name} {value}"

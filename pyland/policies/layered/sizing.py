@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 
 from pyland.policies.layered.cores import Cores, lowest
@@ -124,5 +123,5 @@ class Sizer:
             if demand.spread and sum(nodes.values()) < granted[index]:
                 units = sum(nodes.values())
                 least = min(demand.least, units)
-                demands[index] = dataclasses.replace(demand, units=units, least=least)
+                demands[index] = demand._replace(units=units, least=least)
         return budgets(sum(granted), demands)

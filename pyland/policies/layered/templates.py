@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Iterator
@@ -64,8 +63,7 @@ def _of_cgroup(layer: Layer, path: str, root: Path) -> Layer:
         cpuset = sum(1 << cpu for cpu in parse_cpu_list(text)) or None
     except (OSError, ValueError):  # the controller is off
         cpuset = None
-    return dataclasses.replace(
-        layer,
+    return layer._replace(
         name=layer.name + suffix,
         matches=tuple((*ands, match) for ands in layer.matches),
         template=None,

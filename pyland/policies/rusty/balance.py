@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 NODE_TOLERANCE = 0.17
 """Nodes within this part of their fair load are balanced."""
@@ -41,8 +41,7 @@ _PASSES_MAX = 16
 _HELPS = 1 - 1e-6
 
 
-@dataclass(slots=True)
-class TaskLoad:
+class TaskLoad(NamedTuple):
     """A task that may move."""
 
     pid: int
@@ -53,15 +52,16 @@ class TaskLoad:
     """The domains that it would rather use."""
 
 
-@dataclass(slots=True)
 class Place:
     """A domain or a node, with its load and its fair part of all load."""
 
-    load: float
-    fair: float
-    tolerance: float
-    delta: float = 0.0
-    """What it has gained in this round; negative for what it has lost."""
+    __slots__ = ("delta", "fair", "load", "tolerance")
+
+    def __init__(self, load: float, fair: float, tolerance: float) -> None:
+        """What it has at the start of a round."""
+        self.load, self.fair, self.tolerance = load, fair, tolerance
+        self.delta = 0.0
+        """What it has gained in this round; negative for what it has lost."""
 
     @property
     def imbalance(self) -> float:
@@ -84,24 +84,31 @@ class Place:
         self.delta += load
 
 
-@dataclass(slots=True)
 class Domain(Place):
     """A domain, and those of its tasks that may move."""
 
-    number: int = 0
-    tasks: list[TaskLoad] = field(default_factory=list)
-    """By load, lowest first."""
+    __slots__ = ("number", "tasks")
+
+    def __init__(
+        self, load: float, fair: float, tolerance: float, number: int, tasks: list[TaskLoad]
+    ) -> None:
+        """`tasks` are sorted by load, lowest first."""
+        super().__init__(load, fair, tolerance)
+        self.number, self.tasks = number, tasks
 
 
-@dataclass(slots=True)
 class Node(Place):
     """A NUMA node, and its domains."""
 
-    domains: list[Domain] = field(default_factory=list)
+    __slots__ = ("domains",)
+
+    def __init__(self, load: float, fair: float, tolerance: float) -> None:
+        """Without domains."""
+        super().__init__(load, fair, tolerance)
+        self.domains: list[Domain] = []
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(NamedTuple):
     """A task leaves a domain for another one."""
 
     pid: int
@@ -110,8 +117,7 @@ class Move:
     target: int
 
 
-@dataclass(frozen=True, slots=True)
-class DomainLoad:
+class DomainLoad(NamedTuple):
     """What the balancer is told of a domain."""
 
     load: float
@@ -133,7 +139,7 @@ def build(domains: Sequence[DomainLoad]) -> list[Node]:
     nodes: dict[int, Node] = {}
     for number, one in enumerate(domains):
         tasks = sorted(one.tasks[:TASKS_MAX], key=_load)
-        domain = Domain(one.load, fair * one.nr_cpus, DOMAIN_TOLERANCE, 0.0, number, tasks)
+        domain = Domain(one.load, fair * one.nr_cpus, DOMAIN_TOLERANCE, number, tasks)
         node = nodes.setdefault(one.node, Node(0.0, 0.0, NODE_TOLERANCE))
         node.load += domain.load
         node.fair += domain.fair

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pyland.errors import UsageError
 from pyland.topology import Topology
@@ -12,8 +12,7 @@ DOMAINS_MAX = 64
 """scx_rusty has as many: a set of domains is a 64-bit number there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
+class Home(NamedTuple):
     """The CPUs of one domain."""
 
     cpus: int
