@@ -69,7 +69,8 @@ def in_another_process(command: Sequence[str | Path]) -> Outcome:
     found = re.search(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", text[-200:], re.MULTILINE)
     if found is None:
         return Outcome(failed=1, note=f"no totals, exit status {process.returncode}")
-    return Outcome(*map(int, found.groups()))
+    passed, failed, skipped = map(int, found.groups())
+    return Outcome(passed, failed, skipped)
 
 
 def call(*command: str | Path, seconds: float = 600, quiet: bool = False) -> int:
