@@ -87,6 +87,7 @@ class Composed(Events):
             self._places[name] = place
         self._in_order = [*self._places.values()]
         self._newest_ns = 0
+        self._hearing = {}
         self._reach_ns = SHARED_NEAR_NS if self._overlap() else NEAR_NS
         self._sorting = Sorting(self._ruled, self.reads, self._places, self._rule_failed)
         self._make_task = task_class(self._sorting.ruled)
@@ -108,6 +109,7 @@ class Composed(Events):
         """A part has another policy, to which the state of its tasks means nothing."""
         # Where one part has all tasks, it is not known otherwise which of them have such a state.
         self._division.is_alone = False
+        self._note_hearing()
 
     def _overlap(self) -> bool:
         """True if two parts may use the same CPU."""
@@ -149,6 +151,7 @@ class Composed(Events):
         intervals = [one.interval_ns for one in policies if one.interval_ns]
         self.interval_ns = min(filter(None, [self._often_ns, *intervals]), default=0)
         self._count_held()
+        self._note_hearing()
         self._division.look_due_ns = 0
 
     def leave(self) -> None:
@@ -228,7 +231,7 @@ class Composed(Events):
     def _sort_in(self, batch: Batch) -> None:
         """There are tasks whose part is not known."""
         for pid, token in self._sorting.sort_in(batch):
-            self._pass_on(token, "exited", pid)
+            self._pass_on(token, pid)
 
     def _look(self, now_ns: int) -> None:
         """What has to be done again after some time."""
