@@ -30,6 +30,8 @@ from tools.load.programs import Hogs, Sleeper
 from tools.load.scheduler import Totals
 
 NR_CPUS = 8
+HALVES = ({*range(NR_CPUS // 2)}, {*range(NR_CPUS // 2, NR_CPUS)})
+"""The CPUs of each cache."""
 
 pytestmark = [
     pytest.mark.many,
@@ -65,11 +67,10 @@ class Flips:
 @contextlib.contextmanager
 def flipped_affinity(pids: Sequence[int]) -> Iterator[Flips]:
     """Each of these tasks may run on one half of the CPUs, then on the other, all the time."""
-    halves = ({*range(NR_CPUS // 2)}, {*range(NR_CPUS // 2, NR_CPUS)})
     flips, ends = Flips(), threading.Event()
 
     def flip() -> None:
-        for pid, half in zip(itertools.cycle(pids), itertools.cycle(halves + halves[::-1])):
+        for pid, half in zip(itertools.cycle(pids), itertools.cycle(HALVES + HALVES[::-1])):
             if ends.wait(0.003):
                 return
             os.sched_setaffinity(pid, half)
@@ -140,7 +141,13 @@ def test_pinned_floating_and_restless_tasks_share(shared: Shared, record: Record
         pinned, floating = hogs.pids[:NR_CPUS], hogs.pids[NR_CPUS:]
         for cpu, pid in enumerate(pinned):
             os.sched_setaffinity(pid, {cpu})
-        time.sleep(0.3)
+        # While no CPU idles, tasks stay at the cache where they began: four at each.
+        for pid, half in zip(floating, itertools.cycle(HALVES)):
+            os.sched_setaffinity(pid, half)
+        time.sleep(0.2)
+        for pid in floating:
+            os.sched_setaffinity(pid, range(NR_CPUS))
+        time.sleep(0.1)
         shares = to_mean(used_ns(hogs.pids, 1.5))
         with flipped_affinity(floating) as flips:
             restless = to_mean(used_ns(hogs.pids, 1))
@@ -179,7 +186,7 @@ def test_every_policy_takes_over_under_load(shared: Shared, record: Record) -> N
                 used = to_mean(used_ns(hogs.pids, 0.5))
             least = min(used.values())
             found[" ".join((spec, *options))] = [totals["forwarded"], totals.user_share, least]
-            if totals["forwarded"] < 50 or totals.user_share < 0.9 or least < 0.3:
+            if totals["forwarded"] < 50 or totals.user_share < 0.9 or least < 0.2:
                 wrong.append(f"{spec} {options}: {used}, {dict(totals.counts)}")
     record(**found, totals=dict(turn.totals.counts))
     assert not wrong, "\n".join(wrong)
