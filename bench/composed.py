@@ -3,8 +3,10 @@
 
     python -m bench.composed [--policy NAME]
 
-Calls of `decide` with made-up batches, without rings. The variants take turns, and of each the
-fastest of many short runs counts: what the machine does meanwhile has little effect.
+Calls of `decide` with made-up batches, without rings, from C as the loop makes them. The variants
+take turns, and of each the fastest of many short runs counts: what the machine does meanwhile has
+little effect. In parts a batch becomes several smaller ones, and the policy itself costs more for
+these: the last column is what twelve such policies cost if nothing divides and joins.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ import argparse
 import random
 import timeit
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pyland.compose import Composed, Part
 from pyland.loading.finder import choose
@@ -45,9 +48,24 @@ def composed(policy: str, nr: int) -> type[Composed]:
     return Bench
 
 
-def call(policy: type[Policy], nr: int) -> Callable[[], None]:
-    """A function that lets the policy decide a batch of `nr` tasks that it knows."""
-    one = OfflineMachine(make_topology(cpus=_CPUS), policy).policy
+class One(Composed):
+    """One part with all tasks, for the benchmark on rings."""
+
+    parts: ClassVar = {"all": Part()}
+
+
+class Twelve(Composed):
+    """Twelve parts that share all CPUs, for the benchmark on rings."""
+
+    reads = ()
+    parts: ClassVar = {f"p{number}": Part() for number in range(12)}
+
+    def part_of(self, task: Task) -> str:
+        return f"p{task.pid % 12}"
+
+
+def tasks(nr: int) -> list[dict[str, Any]]:
+    """The fields of `nr` tasks."""
     chance = random.Random(1)
     made = []
     for number in range(nr):
@@ -56,6 +74,13 @@ def call(policy: type[Policy], nr: int) -> Callable[[], None]:
         values.update(cpu=number % _CPUS, comm=b"%d" % chance.randrange(1000))
         values.update(enqueue_ns=1_000_000_000 + number, awake_runtime_ns=1_000_000)
         made.append(values)
+    return made
+
+
+def call(policy: type[Policy], made: list[dict[str, Any]]) -> Callable[[], None]:
+    """A function that lets the policy decide a batch of tasks that it knows."""
+    one = OfflineMachine(make_topology(cpus=_CPUS), policy).policy
+    nr = len(made)
     batch = Batch(one.fields)
     batch.nr, batch.nr_runnable, batch.weight_runnable = nr, nr, 100 * nr
     batch.now_ns = 1_000_000_000
@@ -70,10 +95,27 @@ def call(policy: type[Policy], nr: int) -> Callable[[], None]:
         for values in made:
             values["state"] = flat[flat.index(values["pid"]) + 4]
     rows = view(one.fields)
+    from_c = partial(one.decide, batch)
 
     def decide() -> None:
         batch.rows = rows
-        one.decide(batch)
+        from_c()
+
+    return decide
+
+
+def apart(policy: type[Policy], nr: int) -> Callable[[], None]:
+    """The calls of as many policies as there are parts, each with its own tasks."""
+    groups: dict[int, list[dict[str, Any]]] = {}
+    for values in tasks(nr):
+        groups.setdefault(int(values["comm"]) % PARTS[-1], []).append(values)
+    calls = [call(policy, mine) for mine in groups.values()]
+    if len(calls) == 1:
+        return calls[0]
+
+    def decide() -> None:
+        for one in calls:
+            one()
 
     return decide
 
@@ -94,11 +136,13 @@ def main() -> None:
     parser.add_argument("--policy", default="deadline")
     policy = parser.parse_args().policy
     alone = choose(policy, folder=Path("/")).policy
-    print(f"| batch | `{policy}` |" + "".join(f" {nr} parts |" for nr in PARTS))
-    print("|---|---|" + "---|" * len(PARTS))
+    heads = "".join(f" {nr} part{'s' * (nr > 1)} |" for nr in PARTS)
+    print(f"| batch | `{policy}` |{heads} {PARTS[-1]} policies |")
+    print("|---|---|" + "---|" * (len(PARTS) + 1))
     for nr in SIZES:
         variants = [alone, *(composed(policy, parts) for parts in PARTS)]
-        base, *others = fastest_us([call(one, nr) for one in variants], nr)
+        calls = [call(one, tasks(nr)) for one in variants]
+        base, *others = fastest_us([*calls, apart(alone, nr)], nr)
         cells = "".join(f" {us:.2f} ({us / base - 1:+.0%}) |" for us in others)
         print(f"| {nr} | {base:.2f} |{cells}")
 

@@ -80,6 +80,14 @@ def test_cycle(benchmark: Any, rings: Rings, name: str, batch: int) -> None:
     measure(benchmark, rings, name, batch)
 
 
+@pytest.mark.parametrize("batch", [1, 8, 64])
+@pytest.mark.parametrize("name", ["bench.composed:One", "bench.composed:Twelve"])
+def test_parts(benchmark: Any, rings: Rings, name: str, batch: int) -> None:
+    """`deadline` in one part and in twelve, beside what `test_cycle` finds for it alone."""
+    measure(benchmark, rings, name, batch)
+    benchmark.extra_info["part"] = "parts"
+
+
 @pytest.mark.parametrize("queued", [10, 100, 1000, 10_000, 100_000])
 @pytest.mark.parametrize("name", POLICIES)
 def test_queued(benchmark: Any, rings: Rings, name: str, queued: int) -> None:

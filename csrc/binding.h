@@ -42,7 +42,8 @@ Py_ssize_t pack_decisions(PyObject *flat, struct pyland_decision *decisions,
 /* module.c */
 int get_rings(PyObject *pointer, void *rings);
 
-/* exchange.c */
+/* exchange.c, division_types.c */
 int add_exchange(PyObject *module);
+int add_division(PyObject *module);
 
 #endif

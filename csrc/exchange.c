@@ -35,6 +35,7 @@ struct exchange {
 	PyObject *refused;	/* the list that was refused last, for a report */
 	unsigned int max_batch;
 	struct fields fields;
+	unsigned long long quiet_until_ns;	/* without an event there is nothing to tell before */
 	long long seen[NUMBERS];	/* as the batch has them */
 };
 
@@ -156,7 +157,8 @@ static int turn(struct exchange *x, struct run *r)
 
 	if (nr < 0)
 		return nr;
-	if (r->tell != Py_None) {
+	if (r->tell != Py_None && (x->rings->batch->nr_events ||
+				   x->rings->batch->now_ns >= x->quiet_until_ns)) {
 		PyObject *told = PyObject_CallNoArgs(r->tell);
 
 		if (!told)
@@ -241,6 +243,8 @@ static PyMethodDef exchange_methods[] = {
 static PyMemberDef exchange_members[] = {
 	{ "refused", T_OBJECT, offsetof(struct exchange, refused), READONLY,
 	  "The list that was refused last, or None." },
+	{ "quiet_until_ns", T_ULONGLONG, offsetof(struct exchange, quiet_until_ns), 0,
+	  "Until then `tell` is called for events only." },
 	{}
 };
 

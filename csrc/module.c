@@ -43,7 +43,7 @@ PyMODINIT_FUNC PyInit__native(void)
 		return NULL;
 	ffi = PyObject_GetAttrString(module, "ffi");
 	rings_type = ffi ? PyObject_CallMethod(ffi, "typeof", "s", "struct pyland_rings *") : NULL;
-	if (rings_type && !add_exchange(module))
+	if (rings_type && !add_exchange(module) && !add_division(module))
 		return module;
 	Py_DECREF(module);
 	return NULL;

@@ -6,9 +6,13 @@ says why `Exchange` does not go through cffi.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, final
+from typing import Any, Generic, TypeVar, final
+
+from typing_extensions import disjoint_base
 
 from pyland.policy import Batch, Policy
+
+_Place = TypeVar("_Place", bound="DivisionPlace")
 
 ffi: Any
 lib: Any
@@ -31,6 +35,9 @@ class Exchange:
     def refused(self) -> list[int] | None:
         """The list that was refused last."""
 
+    quiet_until_ns: int
+    """Until then `tell` is called for events only."""
+
     def run(
         self,
         *,
@@ -45,8 +52,9 @@ class Exchange:
 
         `place` makes two lists, for now and for later, of decisions and those left over
         before: called when there are any, or `outgoing`, or what is no list. `tell` is
-        called after every cycle, `rows` for the rows of so many records. `cap` is how many
-        tasks the policy may hold. Raises what the policy raises, and what `cycle` raises.
+        called after each cycle that has events, and from `quiet_until_ns` on after every one;
+        `rows` for the rows of so many records. `cap` is how many tasks the policy may hold.
+        Raises what the policy raises, and what `cycle` raises.
         """
 
     def cycle(self, flat: list[int], held: int, room: int, /) -> list[tuple[Any, ...]] | None:
@@ -56,3 +64,90 @@ class Exchange:
         now. None when it is time to stop. Raises TypeError, ValueError or OverflowError when
         the list is none of decisions, and submits nothing then.
         """
+
+@disjoint_base
+class DivisionSeat:
+    """The policy of a part at work, as `Division` sees it."""
+
+    policy: Policy
+    decide: Callable[[Batch], Any]
+    batch: Batch
+    pick: tuple[int, ...] | None
+    """Where the policy's fields are in a row; None if rows come with exactly these."""
+    queue: int
+    """The place of its tasks, unless it is unusual."""
+    shift_ns: int
+    """What is added to its keys."""
+    outgoing: list[int]
+    near: dict[int, int] | None
+    """By CPU, the place of its tasks that ran there last; None: `queue`."""
+    home: frozenset[int] | None
+    """The part's own CPUs, for `away_ns` alone."""
+    nr_placed: int
+    """How many decisions were placed by `near`, and counted."""
+    nr_moved: int
+    """How many of their tasks had run on another CPU before."""
+    used_ns: int
+    """The CPU time in their records."""
+    away_ns: int
+    """The part of it on CPUs that are not in `home`."""
+    last: list[Any] | None
+    """Its last answer, if it is alone and has decided anything."""
+    is_unusual: bool
+    """True if each of its answers has to be completed."""
+    nr_held: int
+
+@disjoint_base
+class DivisionPlace:
+    """A part, as `Division` sees it."""
+
+    rows: list[tuple[Any, ...]]
+    """What its policy has not been shown yet; always this list."""
+    seat: Any
+
+@final
+class Division(Generic[_Place]):
+    """Divides batches among parts, and joins their answers."""
+
+    batch: Batch
+    """That of this call, or of the last one."""
+    pid_at: int
+    """Where a row has the pid."""
+    nr_held: int
+    """How many tasks all parts keep: while there are any, all are asked."""
+    look_due_ns: int
+    """When `look` is called next, and all answers are completed."""
+    is_alone: bool
+    """True if one part has all tasks, and its decisions are the machine's."""
+    cpu_by_pid: dict[int, int] | None
+    """Where near tasks ran last; None: they are not counted."""
+    nr_allowed: int | None
+    """A row with another number at `allowed_at` is special: answers with such are completed."""
+    cpu_at: int
+    used_at: int
+    allowed_at: int
+    """Where a row has the CPU, the CPU time, and the number of CPUs that the task may use."""
+    is_moving: bool
+    """True if all answers about near tasks are completed."""
+
+    def __new__(
+        cls,
+        *,
+        place_by_pid: dict[int, _Place],
+        newcomers: list[tuple[Any, ...]],
+        in_order: list[_Place],
+        look: Callable[[int], None],
+        sort_in: Callable[[Batch], None],
+        complete: Callable[[_Place, Any], list[int]],
+        without: Callable[[_Place, BaseException, int], list[int]],
+        is_alone: bool,
+    ) -> Division[_Place]:
+        """`newcomers` gets the rows of tasks that are not in `place_by_pid`.
+
+        `sort_in` then takes them to places. `complete` makes decisions of an answer that is not
+        a decision for any CPU for each task; `without` decides when a policy has raised.
+        Raises TypeError for places that are none.
+        """
+
+    def decide(self, batch: Batch, /) -> list[int]:
+        """The decisions of all parts. Raises what the four functions raise."""

@@ -110,7 +110,7 @@ class Machine(ABC):
 
         It appears in statistics and metrics. A name has a to z, 0 to 9 and _, begins with a
         letter, and has at most 40 characters; ValueError for other names, and for one that is a
-        counter. Of a policy's gauges and counters the first 63 are shown.
+        counter. Of a policy's gauges and counters the first 255 are shown.
         """
         self._numbers.gauge(name, value)
 

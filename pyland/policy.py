@@ -234,6 +234,12 @@ class Policy:
     def tick(self) -> None:
         """Called about every `interval_ns`."""
 
+    def resized(self) -> None:
+        """`machine.topology` has other CPUs: those of a layer come and go while it schedules.
+
+        Called for the policy of a layer alone; a policy of the whole machine is made anew.
+        """
+
     def running(self, pid: int) -> None:
         """The task was put on a CPU. Called only for policies that override it."""
 

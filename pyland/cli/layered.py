@@ -3,18 +3,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pyland.cli.parser import Parser
+from pyland.cli.parser import Parser, as_policies_run
 from pyland.cli.topologies import machine_of
+from pyland.domains import mask_of
 from pyland.errors import UsageError
 from pyland.loading.caller import rights_of_caller
-from pyland.output.printing import escape, say, show
+from pyland.output.printing import as_json, escape, say, show
+from pyland.policies.layered.clockwork import cpusets_for
 from pyland.policies.layered.example import EXAMPLE
-from pyland.policies.layered.machines import check_machine
+from pyland.policies.layered.layers import Layer
+from pyland.policies.layered.machines import about_cores, check_machine
+from pyland.policies.layered.policies import told
 from pyland.policies.layered.reading import read
-from pyland.policies.layered.showing import shown
+from pyland.policies.layered.showing import ranges, shown
+from pyland.topology import Topology
 
 
 def build_parser() -> Parser:
@@ -56,12 +63,45 @@ def command(arguments: Sequence[str]) -> int:
     topology = machine_of(options.topology)
     with rights_of_caller():
         config = read(options.check)
+        cpusets = cpusets_for(config.layers)
+    if options.topology:
+        # Of another machine the cgroups are not known, and so not their CPUs.
+        cpusets = []
+        config.layers = tuple(one._replace(cpuset=None) for one in config.layers)
     check_machine(config.layers, topology)
+    policies: dict[str, str] = {}
+    if any(layer.policy for layer in config.layers):
+        policies = json.loads(as_policies_run(lambda: _policies(config.layers)))
+    config.warnings += about_cores(config.layers, partial=options.allow_partial_core)
+    if not options.topology:
+        config.warnings += _about_cpuset(topology)
     for warning in config.warnings:
         say(f"pyland: warning: {escape(warning)}", "stderr")
-    text = shown(config, topology, partial=options.allow_partial_core)
+    text = shown(
+        config,
+        topology,
+        partial=options.allow_partial_core,
+        cpusets=cpusets,
+        policies={int(index): told for index, told in policies.items()},
+    )
     show("\n".join(map(escape, text.split("\n"))))
     return 0
+
+
+def _about_cpuset(topology: Topology) -> Iterator[str]:
+    """A warning if this process may not use all CPUs: its cgroup's tasks may not either."""
+    mine = os.sched_getaffinity(0)
+    if left := [cpu for cpu in topology.online if cpu not in mine]:
+        yield (
+            f"the layers are those of all {len(topology.cpus)} CPUs, and this process (by its "
+            f"affinity, or by the CPU set of its cgroup) may not use {ranges(mask_of(left))}: a "
+            "task that its layer's CPUs are closed to goes by its affinity"
+        )
+
+
+def _policies(layers: Sequence[Layer]) -> str:
+    """What is told of the policies that layers name: JSON, by the layers' numbers."""
+    return as_json({str(n): told(one, one.policy) for n, one in enumerate(layers) if one.policy})
 
 
 def _write(path: Path) -> None:

@@ -9,22 +9,21 @@ from functools import partial
 from itertools import count
 from typing import Any, ClassVar
 
+from pyland._native import Division
 from pyland.compose import events, sorting
 from pyland.compose.events import Events
 from pyland.compose.part import LAST_RESORT, Part, construct
 from pyland.compose.place import Place
 from pyland.compose.seat import NEAR_NS, SHARED_NEAR_NS, Row, Seat, check
-from pyland.compose.sorting import AGAIN_NS, Sorting
-from pyland.decision import DECISION_FIELDS, flat_decisions
+from pyland.compose.sorting import Sorting
+from pyland.decision import DECISION_FIELDS
 from pyland.errors import UsageError
 from pyland.options import Value
-from pyland.policy import CPU_ANY, FIELDS, Batch, Interim, Policy, Task
+from pyland.policy import FIELDS, Batch, Interim, Policy, Task
+from pyland.task import task_class
 
-# In a batch of so few tasks their parts are noted as they come; else all parts are looked at.
-_FEW = 8
 _WIDTH = len(DECISION_FIELDS)
-_CPU, _KEY = map(DECISION_FIELDS.index, ("cpu", "vtime_ns"))
-_CPUS, _KEYS = slice(_CPU, None, _WIDTH), slice(_KEY, None, _WIDTH)
+_KEY = DECISION_FIELDS.index("vtime_ns")
 _LOAD_NS = 4_000_000
 _NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 
@@ -46,6 +45,9 @@ class Composed(Events):
     Parts whose CPUs depend on the machine or on options come from `make_parts`. A part may be
     a composed policy itself.
     """
+
+    _needs: ClassVar[tuple[str, ...]] = ()
+    _often_ns: ClassVar[int] = 0
 
     parts: ClassVar[Mapping[str, Part]] = {}
     """The parts by name; a name has a to z, digits and _."""
@@ -81,16 +83,33 @@ class Composed(Events):
                 raise UsageError(f"part {name!r}: a name has a to z, 0 to 9 and _, as of a number")
             place = Place(name, part, machine, free.__next__, alone=self._alone)
             place.machine.guarded = partial(self._call, place)
+            place.swapped = self._swapped
             self._places[name] = place
         self._in_order = [*self._places.values()]
-        if self._alone:
-            self.decide = self._decide_only  # type: ignore[method-assign]
-        self._load_due_ns = self._newest_ns = 0
+        self._newest_ns = 0
+        self._hearing = {}
         self._reach_ns = SHARED_NEAR_NS if self._overlap() else NEAR_NS
-        only, *more = declared
-        rule = self.part_of if more else lambda task: only
-        self._sorting = Sorting(rule, self.reads, self._places, self._rule_failed)
+        self._sorting = Sorting(self._ruled, self.reads, self._places, self._rule_failed)
+        self._make_task = task_class(self._sorting.ruled)
+        self._division: Division[Place] = Division(
+            place_by_pid=self._sorting.place_by_pid,
+            newcomers=self._sorting.newcomers,
+            in_order=self._in_order,
+            look=self._look,
+            sort_in=self._sort_in,
+            complete=self._complete,
+            without=self._without,
+            is_alone=self._alone,
+        )
+        if type(self).decide is Composed.decide:
+            self.decide = self._division.decide  # type: ignore[assignment]
         self._settle()
+
+    def _swapped(self) -> None:
+        """A part has another policy, to which the state of its tasks means nothing."""
+        # Where one part has all tasks, it is not known otherwise which of them have such a state.
+        self._division.is_alone = False
+        self._note_hearing()
 
     def _overlap(self) -> bool:
         """True if two parts may use the same CPU."""
@@ -101,20 +120,27 @@ class Composed(Events):
             taken |= place.machine.reach
         return False
 
+    def _ruled(self, known: Row) -> str:
+        """The part of the task that has these values for `Sorting.ruled`."""
+        if len(self._in_order) == 1:
+            return self._in_order[0].name
+        return self.part_of(self._make_task(*known))
+
     def _rule_failed(self, error: BaseException) -> None:
         self.machine.part_failed("rule", self.name, error)
 
     def _settle(self) -> None:
         """Take over what the present policies of the parts need."""
         policies = [place.seat.policy for place in self._in_order]
-        wanted = {"seq", "pid", "cpu", "state"}
+        wanted = {"seq", "pid", "cpu", "state", *self._needs}
         more = {"seq", "pid", *self.reads}
         for place in self._in_order:
             wanted.update(place.seat.policy.fields, place.reserve.policy.fields)
             more.update(place.seat.policy.more_fields)
         self.fields = tuple(name for name in FIELDS if name in wanted)
         self.more_fields = tuple(name for name in FIELDS if name in more)
-        self._pid_at = self.fields.index("pid")
+        self._division.pid_at = self.fields.index("pid")
+        self._division.cpu_at = self.fields.index("cpu")
         self._sorting.reads(self.fields)
         for place in self._in_order:
             place.reads(self.fields)
@@ -123,9 +149,10 @@ class Composed(Events):
         self.margin_ns = max(one.margin_ns for one in policies)
         self.interim = _common_interim({one.interim for one in policies})
         intervals = [one.interval_ns for one in policies if one.interval_ns]
-        self.interval_ns = min([AGAIN_NS, *intervals])
+        self.interval_ns = min(filter(None, [self._often_ns, *intervals]), default=0)
         self._count_held()
-        self._load_due_ns = 0
+        self._note_hearing()
+        self._division.look_due_ns = 0
 
     def leave(self) -> None:
         """Another policy schedules: drop all parts, which refer to this, and so to each other."""
@@ -134,6 +161,7 @@ class Composed(Events):
             if isinstance(inner, Composed):
                 inner.leave()
             vars(place).clear()
+            del place.seat, place.rows
         vars(self).clear()
 
     # Live changes.
@@ -148,10 +176,15 @@ class Composed(Events):
                 names |= {f"{name}.{inner}": one for inner, one in policy.part_names().items()}
         return names
 
+    def part_name(self, name: str) -> str:
+        """The name of a part in `part_names`, from what `swap_part` takes; raises UsageError."""
+        return name
+
     def swap_part(self, name: str, policy: type[Policy], options: Mapping[str, Value]) -> str:
         """Let another policy take over in one part; returns the name of the one before.
 
-        Tasks, CPUs and policies of other parts stay as they are. `fields` and all else that
+        Tasks, CPUs and policies of other parts stay as they are. Tasks of this part are new to its
+        policy: their `state` is 0. `fields` and all else that
         BPF is told of a policy may change. Raises UsageError, and then has changed nothing.
         """
         outer, dot, inner = name.partition(".")
@@ -170,99 +203,39 @@ class Composed(Events):
         self._settle()
         return replaced
 
+    def resize_part(self, name: str, home: int, reach: int) -> None:
+        """A part with `near` has other CPUs: `home` its own, `reach` all that it may use (masks).
+
+        Its policy is told by `resized`.
+        """
+        place = self._places[name]
+        place.machine.resize(home, reach)
+        for seat in (place.seat, place.reserve):
+            seat.find_places()
+            self._call(place, seat.policy.resized)
+
     # Deciding.
+
+    def placed(self, name: str, rows: Sequence[Row], flat: list[int]) -> None:
+        """The part has decided, and its tasks have the places that `Part.near` says.
+
+        Called for parts with `near`, with rows of `fields` and the decisions, which may be changed
+        here. It is not called for a batch of usual tasks whose answer is a decision for any CPU for
+        each of them: `Division` places these, and counts them.
+        """
 
     def decide(self, batch: Batch) -> list[int]:
         """Each part decides its own tasks; what its policy leaves is decided by its reserve."""
-        now_ns = batch.now_ns
-        looks = now_ns >= self._load_due_ns
-        if looks:
-            self._look(now_ns)
-        self._batch = batch
-        at, sorting = self._pid_at, self._sorting
-        asked = self._in_order
-        if batch.nr > _FEW or self.nr_held:
-            put = sorting.put
-            for row in batch.rows:
-                put[row[at]](row)
-        else:
-            asked, places = [], sorting.place_by_pid
-            for row in batch.rows:
-                place = places.get(row[at])
-                if place is None:
-                    sorting.newcomers.append(row)
-                else:
-                    if not place.rows:
-                        asked.append(place)
-                    place.rows.append(row)
-        if sorting.newcomers:
-            for pid, token in sorting.sort_in(batch):
-                self._pass_on(token, "exited", pid)
-            asked = self._in_order
-        out: list[int] = []
-        # Most answers are a decision for each row, with a place that BPF picks. All is in line for
-        # these: a call costs as much as the whole of it, for each part in each batch.
-        for place in asked:
-            rows = place.rows
-            seat = place.seat
-            if not rows and not seat.nr_held:
-                continue
-            shown = seat.batch
-            shown.nr = nr = len(rows)
-            shown.now_ns = now_ns
-            shown.rows = rows if seat.pick is None else map(seat.pick, rows)
-            try:
-                flat = seat.decide(shown)
-                if (
-                    looks
-                    or seat.is_unusual
-                    or type(flat) is not list
-                    or len(flat) != nr * _WIDTH
-                    or (flat[_CPU] != CPU_ANY if nr == 1 else flat[_CPUS].count(CPU_ANY) != nr)
-                    or seat.outgoing
-                    or seat.policy.nr_held
-                ):
-                    flat = self._complete(place, flat)
-                else:
-                    if nr == 1:
-                        flat[_CPU] = seat.queue
-                    else:
-                        flat[_CPUS] = [seat.queue] * nr
-                    if shift_ns := seat.shift_ns:
-                        flat[_KEYS] = [max(key_ns + shift_ns, 0) for key_ns in flat[_KEYS]]
-            except BaseException as error:  # noqa: BLE001 - a policy may raise anything
-                flat = self._without(place, error, now_ns)
-            rows.clear()
-            if out:
-                out += flat
-            else:
-                out = flat
-        return out
+        return self._division.decide(batch)
 
-    def _decide_only(self, batch: Batch) -> list[int]:
-        """`decide` if there is one part with all tasks: its decisions are the machine's."""
-        (place,) = self._in_order
-        seat = place.seat
-        if seat.pick is not None:
-            place.rows += batch.rows
-            batch.rows = map(seat.pick, place.rows)
-        try:
-            answer = seat.decide(batch)
-            flat: list[int] = answer if type(answer) is list else [*flat_decisions(answer)]
-        except BaseException as error:  # noqa: BLE001 - a policy may raise anything
-            if not place.rows:
-                place.rows += batch.view(self.fields)
-            flat = self._without(place, error, batch.now_ns)
-        if place.rows:
-            place.rows.clear()
-        held = seat.policy.nr_held
-        if held != self.nr_held:
-            self.nr_held = seat.nr_held = held
-        return flat
+    def _sort_in(self, batch: Batch) -> None:
+        """There are tasks whose part is not known."""
+        for pid, token in self._sorting.sort_in(batch):
+            self._pass_on(token, pid)
 
     def _look(self, now_ns: int) -> None:
         """What has to be done again after some time."""
-        self._load_due_ns = now_ns + _LOAD_NS
+        self._division.look_due_ns = now_ns + _LOAD_NS
         for place in self._in_order:
             place.seat.load = place.machine.load()
         self._sorting.look(now_ns)
@@ -271,13 +244,19 @@ class Composed(Events):
         """Other fields of the tasks that the policy of a part is shown."""
         wanted = tuple(name for name in FIELDS if name in {"pid", *fields})
         pid_at, mine = wanted.index("pid"), [wanted.index(name) for name in fields]
-        known = {row[pid_at]: row for row in self._batch.view(wanted)}
-        found = [known[row[self._pid_at]] for row in place.rows]
+        division = self._division
+        known = {row[pid_at]: row for row in division.batch.view(wanted)}
+        if division.is_alone:
+            found = [*known.values()]
+        else:
+            found = [known[row[division.pid_at]] for row in place.rows]
         return [tuple(row[at] for at in mine) for row in found]
 
     def _complete(self, place: Place, answer: Any) -> list[int]:
         """An answer that is not of the usual kind."""
         flat = place.complete(answer, self._newest_ns, self._reach_ns)
+        if not place.machine.places_domains:
+            self.placed(place.name, place.rows, flat)
         if flat and flat[_KEY] > self._newest_ns:
             self._newest_ns = flat[_KEY]
         self._count_held()
@@ -285,14 +264,18 @@ class Composed(Events):
 
     def _without(self, place: Place, error: BaseException, now_ns: int) -> list[int]:
         """Decide the rows of a part whose policy failed."""
-        sorting, pid_at = self._sorting, self._pid_at
-        rows = [sorting.without_state(row) for row in place.rows]
+        sorting, pid_at = self._sorting, self._division.pid_at
+        mine = self._division.batch.view(self.fields) if self._division.is_alone else place.rows
+        rows = [sorting.without_state(row) for row in mine]
         # The state that they come back with is not the policy's.
         for row in rows:
             sorting.forget(row[pid_at])
         try:
             place.failed(error, now_ns)
-            return place.in_reserve(rows, now_ns, self._newest_ns, self._reach_ns)
+            flat = place.in_reserve(rows, now_ns, self._newest_ns, self._reach_ns)
+            if not place.machine.places_domains:
+                self.placed(place.name, rows, flat)
+            return flat
         except Exception as another:  # noqa: BLE001 - without memory even this fails
             self.machine.part_failed(place.name, LAST_RESORT, another)
             return []
@@ -331,8 +314,8 @@ def _common_interim(interims: set[Interim]) -> Interim:
 
 
 _METHODS: tuple[Callable[..., Any], ...] = (
-    *(Composed.decide, Composed._decide_only, Composed._complete, Composed._without),
-    *(Composed._look, Composed._part_view),
+    *(Composed.decide, Composed._sort_in, Composed._complete, Composed._without),
+    *(Composed._look, Composed._part_view, Composed._ruled),
     *(Place.complete, Place.failed, Place.in_reserve, Seat.taken, Seat.shown, check),
 )
 TRANSPORT = (*_METHODS, *events.TRANSPORT, *sorting.TRANSPORT)

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
+from pyland._native import Division
 from pyland.compose.place import Place
 from pyland.compose.sorting import Sorting
 from pyland.policy import Policy, forget
-from pyland.timers import Call
+
+_EVENTS = ("stopped", "running", "changed", "slept")
 
 
 class Events(Policy):
@@ -18,7 +19,10 @@ class Events(Policy):
 
     _in_order: list[Place]
     _sorting: Sorting
+    _division: Division[Place]
     _alone: bool
+    _hearing: dict[str, dict[int, tuple[Place, Callable[..., None]]]]
+    _token_of: Callable[[int], int]
     _newest_ns: int
     _reach_ns: int
 
@@ -40,52 +44,69 @@ class Events(Policy):
 
     def stopped(self, pid: int, ran_ns: int) -> None:
         """The part of the task is told, if it wants to be."""
-        self._pass_on(self._sorting.token(pid), "stopped", pid, ran_ns)
+        if heard := self._hearing["stopped"].get(self._token_of(pid)):
+            self._call(*heard, pid, ran_ns)
 
     def running(self, pid: int) -> None:
         """The part of the task is told, if it wants to be."""
-        self._pass_on(self._sorting.token(pid), "running", pid)
+        if heard := self._hearing["running"].get(self._token_of(pid)):
+            self._call(*heard, pid)
 
     def changed(self, pid: int) -> None:
         """The part of the task is told, if it wants to be; the task is sorted anew."""
-        self._pass_on(self._sorting.token(pid), "changed", pid)
+        if heard := self._hearing["changed"].get(self._token_of(pid)):
+            self._call(*heard, pid)
         self._sorting.unsort(pid)
 
     def slept(self, pid: int) -> None:
         """The part of the task is told, if it wants to be."""
-        self._pass_on(self._sorting.token(pid), "slept", pid)
+        if heard := self._hearing["slept"].get(self._token_of(pid)):
+            self._call(*heard, pid)
+
+    def _note_hearing(self) -> None:
+        """By event and token: which part is told, and by which method."""
+        for event in _EVENTS:
+            self._hearing[event] = {
+                seat.token: (place, getattr(seat.policy, event))
+                for place in self._in_order
+                if (seat := place.seat).hears(event)
+            }
+        # The only part has all tasks, also those that it has never decided.
+        only = self._in_order[0].seat.token
+        self._token_of = (lambda pid: only) if self._alone else self._sorting.token
 
     def exited(self, pid: int) -> None:
         """The part of the task is told, if it wants to be; the task is forgotten here."""
-        self._pass_on(self._sorting.token(pid), "exited", pid)
+        self._pass_on(self._sorting.token(pid), pid)
         self._sorting.forget(pid)
 
-    def _pass_on(self, token: int, event: str, pid: int, *more: int) -> None:
-        """Tell the policy in the seat with this token of an event."""
+    def _pass_on(self, token: int, pid: int) -> None:
+        """Tell the policy in the seat with this token that a task has left it."""
         for place in self._in_order:
             # Of a task that had no record for long it is not known which part decided it.
-            gone = event == "exited" and not token
-            if self._alone or gone or place.seat.token == token:
-                if event == "exited":
-                    forget(place.seat.policy, pid)
-                if place.seat.hears(event):
-                    self._call(place, partial(getattr(place.seat.policy, event), pid, *more))
+            if self._alone or not token or place.seat.token == token:
+                forget(place.seat.policy, pid)
+                if place.seat.hears("exited"):
+                    self._call(place, place.seat.policy.exited, pid)
 
-    def _call(self, place: Place, call: Call) -> None:
+    def _call(self, place: Place, call: Callable[..., None], *arguments: int) -> None:
         """Call a part's policy outside of `decide`, and carry out what it dispatches."""
         seat = place.seat
         try:
-            call()
-            if not self._alone:
+            call(*arguments)
+            if seat.outgoing and not self._alone:
                 self.machine.outgoing += seat.taken([], self._newest_ns, self._reach_ns, {})
+            held = seat.policy.nr_held
         except BaseException as error:  # noqa: BLE001 - a policy may raise anything
             place.failed(error, self.machine.now_ns)
             return
-        seat.nr_held = seat.policy.nr_held
-        self._count_held()
+        if held != seat.nr_held:
+            seat.nr_held = held
+            self._count_held()
 
     def _count_held(self) -> None:
         self.nr_held = sum(place.seat.nr_held for place in self._in_order)
+        self._division.nr_held = self.nr_held
 
 
 TRANSPORT: tuple[Callable[..., Any], ...] = (

@@ -37,10 +37,14 @@ class Part(NamedTuple):
     """True if its tasks that wake up may preempt those of a part with a lower rank."""
     direct: bool = True
     """False if its policy is asked also about a task that finds an idle CPU."""
-    near: Mapping[int, int] | None = None
+    near: dict[int, int] | None = None
     """For a policy that sets the machine's domains itself: by CPU, the `domain_queue` in which a
-    task waits that ran there last. It may change at any time. The domains that the part's policy
-    sets, `spill`, `rank`, `preempt` and `direct` have no effect then."""
+    task waits that ran there last. `cpus` and `spill` are what the part's policy sees until
+    `Composed.resize_part` says otherwise. The domains that the part's policy sets, `rank`,
+    `preempt` and `direct` have no effect then."""
+    whole: bool = False
+    """True if its decisions are those of the whole machine: they name its domains, and keys that
+    fit those of the other parts."""
     folder: str = "/"
     """The absolute path where a module or a relative file is looked for."""
 

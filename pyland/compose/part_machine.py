@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyland.compose.part_domains import PartDomains
@@ -26,6 +26,7 @@ class PartMachine(Machine):
     """
 
     domains: PartDomains
+    _known: Topology | None
 
     def __init__(
         self, whole: Machine, name: str, part: Part, take: Callable[[], int], *, alone: bool
@@ -35,6 +36,10 @@ class PartMachine(Machine):
         Raises UsageError for CPUs that there are not.
         """
         self._whole, self._alone, self._given = whole, alone, part.near
+        self.is_whole = alone or part.whole
+        """True if decisions of the part's policy are those of the whole machine."""
+        self.keeps_keys = part.whole
+        """True if keys of its policy fit those of the whole machine."""
         self._name = name
         self._prefix = f"{name}_"
         self._full_names: dict[str, str] = {}
@@ -55,9 +60,25 @@ class PartMachine(Machine):
         if alone:
             self.outgoing = whole.outgoing
 
+    def resize(self, home: int, reach: int) -> None:
+        """It has other CPUs: `home` are its own, `reach` all that its tasks may use, as masks."""
+        self.home, self.reach = home, home | reach
+        self._known = None
+
+    @property
+    def topology(self) -> Topology:
+        """The part's own CPUs; worked out when it is asked for after a change."""
+        if self._known is None:
+            self._known = _only(self._whole.topology, self.home)
+        return self._known
+
+    @topology.setter
+    def topology(self, topology: Topology) -> None:
+        self._known = topology
+
     def _make_domains(self) -> PartDomains:
         whole, take = self._whole.domains, self._take
-        shown = self._given is None
+        shown = self._given is None and not self.keeps_keys
         return PartDomains(self.topology, whole, take, self._own, alone=self._alone, shown=shown)
 
     def place(self, cpu: int) -> int | None:
@@ -71,7 +92,7 @@ class PartMachine(Machine):
         """True if the part's domains are its own, and not set by the policy of the whole."""
         return self._given is None
 
-    def near(self) -> Mapping[int, int]:
+    def near(self) -> dict[int, int]:
         """For each CPU of the part, where a task waits that ran there last."""
         if self._given is not None:
             return self._given

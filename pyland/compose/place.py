@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from pyland._native import DivisionPlace
 from pyland.compose.part import LAST_RESORT, Part, construct
 from pyland.compose.part_machine import PartMachine
 from pyland.compose.seat import Row, Seat
@@ -36,8 +37,10 @@ class ForgottenTasksError(Exception):
     """The policy was shown tasks, and did not decide or keep them."""
 
 
-class Place:
+class Place(DivisionPlace):
     """A part while it schedules."""
+
+    seat: Seat
 
     def __init__(
         self, name: str, part: Part, whole: Machine, take: Callable[[], int], *, alone: bool
@@ -50,6 +53,8 @@ class Place:
         self.machine = PartMachine(whole, name, part, take, alone=alone)
         self.rows: list[Row] = []
         """What its policy has not been shown yet; always this list."""
+        self.swapped: Callable[[], None] = lambda: None
+        """Called when it has another policy."""
         self._whole = whole
         self._failures: deque[int] = deque(maxlen=FAILURES_MAX)
         self._fields: tuple[str, ...] = ()
@@ -66,7 +71,7 @@ class Place:
 
     def swap(self, make: Callable[[], Policy]) -> None:
         """Another policy decides from here on; if making it raises, nothing has changed."""
-        key_ns, load = self.seat.key_ns, self.seat.load
+        key_ns, load = self.seat.front_ns, self.seat.load
         before = self.machine.set_aside()
         try:
             policy = make()
@@ -82,6 +87,7 @@ class Place:
         if set(policy.fields) <= set(self._fields):
             self.seat.reads(self._fields)
         self._failures.clear()
+        self.swapped()
 
     def complete(self, answer: Any, newest_ns: int, near_ns: int) -> list[int]:
         """An answer that is not simply a decision for each row, as decisions for the machine.
@@ -109,7 +115,7 @@ class Place:
         seat = self.reserve
         self.machine.outgoing.clear()
         seat.load = self.seat.load
-        seat.begin_at(self.seat.key_ns)
+        seat.begin_at(self.seat.front_ns)
         answer = seat.decide(seat.shown(rows, now_ns))
         return seat.taken(answer, newest_ns, near_ns, self._cpus_by_pid(rows))
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
 from typing import Any
 
+from pyland._native import DivisionSeat
 from pyland.compose.part_machine import PartMachine
 from pyland.decision import DECISION_FIELDS, KICK, flat_decisions
+from pyland.domains import cpus_of
 from pyland.policy import CPU_ANY, Batch, Policy
 
 _WIDTH = len(DECISION_FIELDS)
@@ -24,7 +25,7 @@ SHARED_NEAR_NS = 200_000_000
 Row = tuple[Any, ...]
 
 
-class Seat:
+class Seat(DivisionSeat):
     """One policy of a part. A part has two: that of its policy, and one in reserve."""
 
     def __init__(self, policy: Policy, machine: PartMachine, token: int) -> None:
@@ -39,15 +40,20 @@ class Seat:
         self.tick_due_ns = 0
         self.queue = 0
         """Where its tasks wait, if that is the same for all."""
-        self.near: Mapping[int, int] = {}
+        self.near: dict[int, int] | None = None
         """Else by the CPU where a task ran last."""
+        self.home: frozenset[int] | None = None
+        self.is_whole = machine.is_whole
+        """True if its decisions name places of the whole machine."""
+        self.keeps_keys = machine.keeps_keys
+        """True if its keys fit those of other parts."""
         self.is_checked = False
         """True after a failure: then each number of an answer is looked at."""
-        self.is_unusual = False
+        self.is_unusual = self.is_whole
         """True if each of its answers has to be completed."""
         self.find_places()
-        self.pick: Callable[[Row], Row] | None = None
-        """Makes a row of the policy's fields; None if rows come with exactly these."""
+        self.pick: tuple[int, ...] | None = None
+        """Where the policy's fields are in a row; None if rows come with exactly these."""
         self.shift_ns = 0
         """What is added to its keys."""
         self.key_ns = 0
@@ -61,9 +67,18 @@ class Seat:
         self.queue = machine.domains.places[CPU_ANY]
         if not machine.places_domains:
             self.near, self.queue = near, next(iter(near.values()))
+            self.home = frozenset(cpus_of(machine.home))
         else:
-            self.near = near if len(set(near.values())) > 1 else {}
-        self.is_unusual = self.is_unusual or bool(self.near)
+            self.near = near if len(set(near.values())) > 1 else None
+
+    @property
+    def front_ns(self) -> int:
+        """A key of its last answers; 0 if none is known."""
+        last = self.last
+        if last is not None and len(last) > _KEY and type(last[_KEY]) is int:
+            key_ns: int = last[_KEY]
+            return max(key_ns, 0)
+        return self.key_ns
 
     def begin_at(self, key_ns: int) -> None:
         """Its first key becomes this one: tasks wait that have keys of another policy."""
@@ -79,11 +94,9 @@ class Seat:
 
     def reads(self, fields: tuple[str, ...]) -> None:
         """Rows come with these fields, of which the policy's are some."""
-        places = [fields.index(name) for name in self.policy.fields]
         self.pick = None
         if self.policy.fields != fields:
-            # A slice is no faster than itemgetter for seven fields, and works for one.
-            self.pick = itemgetter(*places) if len(places) > 1 else _single(places[0])
+            self.pick = tuple(fields.index(name) for name in self.policy.fields)
 
     @property
     def load(self) -> tuple[int, int]:
@@ -98,7 +111,8 @@ class Seat:
         """The batch of these rows, in its own fields."""
         batch = self.batch
         batch.nr = len(rows)
-        batch.rows = rows if self.pick is None else map(self.pick, rows)
+        pick = self.pick
+        batch.rows = rows if pick is None else [tuple(row[at] for at in pick) for row in rows]
         batch.now_ns = now_ns
         return batch
 
@@ -122,14 +136,23 @@ class Seat:
         flat: list[int] = answer
         kicks: list[int] = []
         cpus = flat[_CPU::_WIDTH]
-        if not self.near and cpus.count(CPU_ANY) == len(cpus):
-            flat[_CPU::_WIDTH] = [self.queue] * len(cpus)
+        if self.is_whole:
+            if self.keeps_keys:
+                self.key_ns = flat[_KEY]
+                return flat
+        elif cpus.count(CPU_ANY) == len(cpus):
+            if near := self.near:
+                places = [near.get(cpus_by_pid.get(pid, -1), self.queue)
+                          for pid in flat[_PID::_WIDTH]]  # fmt: skip
+                flat[_CPU::_WIDTH] = places
+            else:
+                flat[_CPU::_WIDTH] = [self.queue] * len(cpus)
         else:
             flat, kicks = self._placed(flat, cpus_by_pid)
         if flat:
             if self.begins_at_ns:
                 self.shift_ns, self.begins_at_ns = self.begins_at_ns - flat[_KEY], 0
-                self.is_unusual = self.is_checked or bool(self.near)
+                self.is_unusual = self.is_checked or self.is_whole
             ahead_ns = flat[_KEY] + self.shift_ns - newest_ns
             if newest_ns and not -near_ns < ahead_ns < near_ns:
                 self.shift_ns = newest_ns - flat[_KEY]
@@ -153,11 +176,10 @@ class Seat:
                 if place_of(cpu) == cpu:
                     kicks += row
                 continue
-            if cpu == CPU_ANY and near:
-                row[_CPU] = near.get(cpus_by_pid.get(row[_PID], -1), queue)
-            else:
-                place = place_of(cpu)
-                row[_CPU] = queue if place is None else place
+            place = place_of(cpu) if cpu != CPU_ANY or not near else None
+            if place is None:
+                place = near.get(cpus_by_pid.get(row[_PID], -1), queue) if near else queue
+            row[_CPU] = place
             decisions += row
         return decisions, kicks
 
@@ -181,7 +203,3 @@ def check(flat: Sequence[Any]) -> None:
                     if type(value) is not int
                     else f"a decision has {name} = {value}: it takes {takes}"
                 ) from None
-
-
-def _single(place: int) -> Callable[[Row], Row]:
-    return lambda row: (row[place],)

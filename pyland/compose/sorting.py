@@ -10,8 +10,7 @@ from pyland.compose.place import Place
 from pyland.compose.seat import Row
 from pyland.output import telling
 from pyland.output.telling import PolicyTookTooLongError
-from pyland.policy import FIELDS, Batch, Task
-from pyland.task import task_class
+from pyland.policy import FIELDS, Batch
 
 AGAIN_NS = 500_000_000
 """A task is sorted anew after this time: its name or group may have changed."""
@@ -21,26 +20,26 @@ _HUNG_MAX = 2
 
 
 class Sorting:
-    """Takes rows to places. `put` and `place_by_pid` are for the loop over a batch."""
+    """Takes rows to places. `newcomers` and `place_by_pid` are for the loop over a batch."""
 
     def __init__(
         self,
-        rule: Callable[[Task], str],
+        rule: Callable[[Row], str],
         reads: Iterable[str],
         places: Mapping[str, Place],
         failed: Callable[[BaseException], None],
     ) -> None:
-        """`rule` names the place of a task by the fields `reads`; `failed` is told if it fails."""
+        """`rule` names the place of a task by its values for `ruled`; `failed` is told if it fails.
+
+        `reads` are the fields that the rule reads.
+        """
         self._rule, self._places, self._failed = rule, places, failed
         self._last = [*places.values()][-1]
         self.ruled = tuple(name for name in FIELDS if name in {"pid", *reads})
         """The fields that the rule sees, and the pid."""
-        self._make_task = task_class(self.ruled)
         self.newcomers: list[Row] = []
         """Rows of tasks that have no place yet."""
         self.place_by_pid: dict[int, Place] = {}
-        self.put = _Put(self.newcomers.append)
-        """By pid, what takes the next row of a task to its place."""
         self._pid_at = self._state_at = 0
         # By pid, the token of the seat that decided a task last, in two generations.
         self._token: dict[int, int] = {}
@@ -85,7 +84,6 @@ class Sorting:
                 if before:
                     left.append((pid, before))
             self._token[pid] = token
-            self.put[pid] = place.rows.append
             self.place_by_pid[pid] = place
             place.rows.append(row)
         return left
@@ -100,16 +98,14 @@ class Sorting:
 
     def forget(self, pid: int) -> None:
         """The task has exited, or its next record is as its first."""
-        for known in (self.put, self.place_by_pid, self._token, self._token_before):
+        for known in (self.place_by_pid, self._token, self._token_before):
             known.pop(pid, None)
 
     def unsort(self, pid: int) -> None:
         """What the rule reads of the task may have changed."""
-        self.put.pop(pid, None)
         self.place_by_pid.pop(pid, None)
 
     def _clear(self) -> None:
-        self.put.clear()
         self.place_by_pid.clear()
 
     def _place_of(self, known: Row) -> Place:
@@ -118,7 +114,7 @@ class Sorting:
             return self._last
         wrong: BaseException
         try:
-            name = self._rule(self._make_task(*known))
+            name = self._rule(known)
         except BaseException as error:  # noqa: BLE001 - the rule is foreign code
             wrong = error
             if telling.is_a(error, PolicyTookTooLongError):
@@ -129,16 +125,6 @@ class Sorting:
             wrong = ValueError(f"part_of() named {name!r}; there are {', '.join(self._places)}")
         self._failed(wrong)
         return self._last
-
-
-class _Put(dict[int, Callable[[Row], None]]):
-    """Takes the next row of each task to its place, that of an unknown one to the newcomers."""
-
-    def __init__(self, newcomer: Callable[[Row], None]) -> None:
-        self._newcomer = newcomer
-
-    def __missing__(self, pid: int) -> Callable[[Row], None]:
-        return self._newcomer
 
 
 TRANSPORT: tuple[Callable[..., Any], ...] = (Sorting.sort_in, Sorting._place_of)

@@ -25,6 +25,8 @@ class Stop(IntEnum):
     REQUEST = lib.PYLAND_STOP_REQUEST
 
 
+_NEVER_NS = (1 << 64) - 1
+
 _INTERIM = {"hold": lib.PYLAND_WANT_HOLD, "vtime": 0, "arrival": lib.PYLAND_WANT_ARRIVAL}
 
 
@@ -120,7 +122,7 @@ class DispatchLoop:
         """
         self.refused = None
         self.want()
-        exchange = self._exchange()
+        exchange = self._running = self._exchange()
         events = self._wanted & lib.PYLAND_WANT_EVENTS
         told = bool(self.policy.interval_ns or self._machine.has_timers or events)
         try:
@@ -176,6 +178,9 @@ class DispatchLoop:
             self._tick_due_ns = batch.now_ns + policy.interval_ns
             policy.tick()
         self._machine.run_timers()
+        # A timer may be made or cancelled at any time: with timers each cycle is looked at.
+        if not self._machine.has_timers:
+            self._running.quiet_until_ns = self._tick_due_ns if policy.interval_ns else _NEVER_NS
 
     def warm_up(self, policy: Policy) -> None:
         """Run the policy's code with made-up records, in batches of several sizes.

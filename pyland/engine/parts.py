@@ -73,6 +73,7 @@ class Parts:
         """
         if not isinstance(policy, Composed):
             raise UsageError(f"--layer {layer}: policy {policy.name} has no layers")
+        layer = policy.part_name(layer)
 
         def make() -> tuple[str, Choice]:
             choice = wanted.choose()

@@ -45,8 +45,12 @@ class Bpfland(Policy):
 
     def __init__(self) -> None:
         """No task has run yet."""
-        self._nr_cpus = len(self.machine.topology.online)
+        self.resized()
         self._vtime_now = _ORIGIN_NS
+
+    def resized(self) -> None:
+        """Slices follow the number of tasks that wait."""
+        self._nr_cpus = len(self.machine.topology.online)
 
     def decide(self, batch: Batch) -> list[int]:
         """Decide every task at once; its state is its virtual time."""

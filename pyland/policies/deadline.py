@@ -88,16 +88,20 @@ class Deadline(Policy):
         slices = self.machine.slices
         self._longest_ns, self._shortest_ns = slices.longest_ns, slices.shortest_ns
         self.margin_ns = 3 * slices.longest_ns // 2
-        self._nr_cpus = len(self.machine.topology.online)
+        self.resized()
         self._clock_ns = self.machine.now_ns
         self._vtime_now = _ORIGIN_NS + 100 * slices.longest_ns
-        self._nr_runnable = self._weight_runnable = 0
         if self.order == "python":
             self.interim = "hold"
         self._pool: TaskPool[Decision] | None = TaskPool() if self.order == "python" else None
         self._since_ns: dict[int, int] = {}  # when each task of the pool came, oldest first
         self._handed_out_ns = 0  # the highest key of the tasks that wait in the kernel
+
+    def resized(self) -> None:
+        """Slices and distances follow the number of CPUs."""
+        self._nr_cpus = len(self.machine.topology.online)
         self._depth = self.depth or self._nr_cpus
+        self._nr_runnable = self._weight_runnable = 0  # so that all is worked out anew
 
     def _look(self, batch: Batch) -> None:
         """The load has changed."""

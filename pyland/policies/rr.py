@@ -22,9 +22,13 @@ class RoundRobin(Policy):
 
     def __init__(self) -> None:
         """Read the machine's slices and CPUs."""
-        self._nr_cpus = len(self.machine.topology.online)
+        self.resized()
         self._longest_ns = self.slice_us * 1000
         self._shortest_ns = self.machine.slices.shortest_ns
+
+    def resized(self) -> None:
+        """Slices follow the number of tasks that wait."""
+        self._nr_cpus = len(self.machine.topology.online)
 
     def decide(self, batch: Batch) -> list[int]:
         """Decide every task at once: its key is the time of its enqueue."""

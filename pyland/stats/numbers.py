@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A policy's own gauges, counters and classes: written by the policy, read by root's processes.
 
-They travel in one page of memory, which the policy's notes about tasks follow (`notes`). The
+They travel in four pages of memory, which the policy's notes about tasks follow (`notes`). The
 policy can write anything there, so the reader checks each name, limits each number, and leaves out
 all that is wrong.
 """
@@ -23,11 +23,11 @@ from pyland.stats.notes import Note, PolicyNotes, SavedNotes
 
 _CELL = 64
 """Bytes of a number: its value, its kind and its name."""
-NAMES_MAX = 63
+NAMES_MAX = 255
 """The most numbers of a policy; further names are left out, and counted."""
-_PAGE = _CELL * (1 + NAMES_MAX)
-"""Bytes of the numbers: a page, which begins with a header."""
-SIZE = _PAGE + notes.SIZE
+_OF_NUMBERS = _CELL * (1 + NAMES_MAX)
+"""Bytes of the numbers: four pages, which begin with a header."""
+SIZE = _OF_NUMBERS + notes.SIZE
 """Bytes of the memory: the numbers, and the notes."""
 NAME_MAX = 40
 COUNT_MAX = (1 << 63) - 1
@@ -60,8 +60,8 @@ class PolicyNumbers:
 
     def _use(self, memory: mmap | bytearray) -> None:
         whole = self._whole = memoryview(memory)[:SIZE]
-        self._bytes = whole[:_PAGE]
-        self.notes = PolicyNotes(whole[_PAGE:])
+        self._bytes = whole[:_OF_NUMBERS]
+        self.notes = PolicyNotes(whole[_OF_NUMBERS:])
         # A word is written by one instruction, so the reader sees the old value or the new one.
         self._floats, self._ints = self._bytes.cast("d"), self._bytes.cast("q")
         self._gauges: dict[str, int] = {}
@@ -106,7 +106,7 @@ class PolicyNumbers:
 
     def clear(self) -> None:
         """Forget all names: another policy begins."""
-        self._bytes[:] = bytes(_PAGE)
+        self._bytes[:] = bytes(_OF_NUMBERS)
         self.notes.clear()
         self._gauges.clear()
         self._counts.clear()
@@ -209,7 +209,7 @@ NONE = Numbers({}, {})
 
 def read(memory: mmap | memoryview) -> Numbers:
     """The numbers in this memory, whatever the policy has written there; never raises."""
-    header, *entries = _ENTRY.iter_unpack(memory[:_PAGE])
+    header, *entries = _ENTRY.iter_unpack(memory[:_OF_NUMBERS])
     gauges: dict[str, float] = {}
     counts: dict[str, int] = {}
     classes: dict[int, str] = {}
@@ -239,9 +239,9 @@ def read(memory: mmap | memoryview) -> Numbers:
 
 def read_notes(memory: mmap | memoryview, after: int = 0) -> list[Note]:
     """The notes in this memory, by their number, of those above `after`; never raises."""
-    return notes.read(memory, _PAGE, after)
+    return notes.read(memory, _OF_NUMBERS, after)
 
 
 def nr_notes(memory: mmap | memoryview) -> int:
     """How many notes the policy has written since it began, whatever is in the memory."""
-    return notes.number_of(memory, _PAGE)
+    return notes.number_of(memory, _OF_NUMBERS)

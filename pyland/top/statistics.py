@@ -12,7 +12,7 @@ from pyland.errors import UsageError
 from pyland.stats.counters import TOTALS
 from pyland.stats.numbers import GAUGE_MAX
 
-_NAMES_MAX = 200
+_NAMES_MAX = 256
 _BUCKETS_MAX = 64
 _IN_TASKS = ("queue",)
 LATENCIES = (

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -13,12 +16,14 @@ from pyland.policies.layered.example import EXAMPLE
 from pyland.policies.layered.numbers import by_layer
 from pyland.stats.monitor import own_values
 from pyland.stats.places import DEFAULT_PATH
+from pyland.supervisor import control
 from tests.kernel.groups import cpu_ns
-from tests.kernel.harness import Record, swap
+from tests.kernel.harness import Record, ask, swap
 from tests.kernel.running import Running
 from tests.kernel.turns import Shared
 from tests.support.statistics import asked
-from tools.load.programs import Hogs, Sleeper
+from tools.load.programs import Game, Hogs, Sleeper
+from tools.load.scheduler import until
 
 NR_CPUS = 8
 SECONDS = 1
@@ -46,6 +51,10 @@ CONFIG = [
     },
     {"name": "rest", "matches": [[]], "kind": {"Open": {}}},
 ]
+
+
+POLICIES = Path(__file__).with_name("parts.py")
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "composed.md"
 
 
 def layers() -> dict[str, dict[str, float]]:
@@ -107,3 +116,62 @@ def test_layers_keep_their_promises(shared: Shared, record: Record) -> None:
     assert seen["confined"]["tasks"] == 4
     assert set(where["batch"]) <= cpus(example["batch"]["mask"])
     assert 1 <= example["batch"]["most"] <= NR_CPUS / 2
+
+
+@pytest.mark.unproven
+def test_layers_have_policies_of_their_own(shared: Shared, record: Record) -> None:
+    """The page's game, build and desktop; the policy of the build fails, and is swapped, alone.
+
+    It guards that the tasks of a confined layer stay on its CPUs whatever its policy is, that
+    `deadline` takes over from one that fails in this layer alone, and that the game plays on.
+    """
+    (config,) = re.findall(r"^```json\n(.*?)^```", PAGE.read_text("utf-8"), re.S | re.M)
+    used: dict[str, set[int]] = {}
+    frames = {}
+
+    def look(name: str, build: Sequence[int], seconds: float = 1) -> None:
+        with Game(seconds, helpers=3, main_us=1000, helper_us=1000) as game, Running() as running:
+            frames[name] = game.frames()
+        used[name] = set().union(*map(running.cpus_of, build))
+
+    with shared.turn("layered", f"config={config}") as turn, Hogs(600, [5] * 6 + [0] * 4) as hogs:
+        build = hogs.pids[:6]
+        time.sleep(0.8)
+        look("rr", build)
+        seen = layers()
+        before = ask("status")["options"]
+        swap(policy=f"{POLICIES}:Broken", layer="build")
+        gone_s = until(lambda: ask("status")["options"]["part build"] == "deadline", 60, 0.1)
+        assert gone_s is not None, turn.output
+        look("replaced", build, 0.5)
+        pauses_us = [
+            swap(policy=policy, layer="build")["pause_us"]
+            for policy in ("vtime", "rr", "deadline", "vtime")
+        ]
+        began = {pid: cpu_ns(pid) for pid in hogs.pids}
+        look("vtime", build)
+        used_s = {pid: (cpu_ns(pid) - began[pid]) / 1e9 for pid in hogs.pids}
+        after = ask("status")["options"]
+        refused = control.ask(
+            {"command": "swap", "policy": "rr", "layer": "desktop", "options": [], "folder": "/"}
+        )
+    output = turn.output
+    record(
+        used={name: sorted(cpus) for name, cpus in used.items()},
+        low1_fps={name: one.low1_fps for name, one in frames.items()},
+        helper_p99_us={name: one.helper_p99_us for name, one in frames.items()},
+        seen=seen,
+        pauses_us=pauses_us,
+        used_s=used_s,
+        totals=dict(turn.totals.counts),
+    )
+    confined = cpus(seen["build"]["mask"])
+    assert len(confined) == NR_CPUS / 2
+    assert used == {"rr": confined, "replaced": confined, "vtime": confined}
+    assert [one["part game"] for one in (before, after)] == ["deadline", "deadline"]
+    assert [one["part build"] for one in (before, after)] == ["rr", "vtime"]
+    assert "part build: broken failed 10 times" in output
+    assert "policy part build: broken: decide() raised RuntimeError: no idea" in output
+    assert "'desktop' names no policy in its file; those that do: game, build" in refused["error"]
+    assert min(used_s.values()) > 0
+    assert turn.totals["rescued"] == 0

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -162,3 +163,38 @@ def test_the_batch_has_the_gauges_of_its_moment(rings: Rings) -> None:
         exchange.cycle([], 0, 512)
     assert (loop._batch.nr_runnable, loop._batch.weight_runnable) == (7, 700)
     assert loop._batch.now_ns == loop._machine.now_ns > 0
+
+
+def test_a_policy_with_an_interval_is_told_when_it_has_passed(rings: Rings) -> None:
+    """And not in each cycle: a call from C costs as much as half of a decision."""
+    told: list[int] = []
+
+    class Ticking(Deadline):
+        interval_ns = 20_000_000
+        left = 2_000
+
+        def tick(self) -> None:
+            told.append(self.machine.now_ns)
+
+        def decide(self, batch: Batch) -> list[int]:
+            self.left -= batch.nr
+            if self.left <= 0:
+                rings.user.exited = 1
+            return super().decide(batch)
+
+    loop, _ = loop_over(rings, Ticking)
+    loop._max_batch = 1
+    tell, calls = loop._tell, []
+
+    def counted() -> None:
+        calls.append(1)
+        tell()
+
+    loop._tell = counted  # type: ignore[method-assign]
+    rings.user.exited = 0
+    assert rings.produce(2_000) == 2_000
+    loop.run()
+    assert told
+    assert len(calls) == len(told)
+    pairs = itertools.pairwise(told)
+    assert all(after - before >= 20_000_000 for before, after in pairs)

@@ -143,6 +143,77 @@ def test_a_hundred_swaps_leave_nothing_behind() -> None:
     assert min(used_ns) > 0.7 * max(used_ns)
 
 
+class Stamping(Policy):
+    """Leaves a state with each task, and puts it into a domain of its own."""
+
+    seen: ClassVar[list[int]] = []
+
+    def __init__(self) -> None:
+        cpus = self.machine.topology.online
+        self.machine.domains[4].set(cpus=cpus)
+
+    def enqueue(self, task: Task) -> None:
+        self.seen.append(task.state)
+        task.state = 99
+        self.dispatch(task, domain=4)
+
+
+class Only(Composed):
+    """One part with all tasks and CPUs."""
+
+    parts: ClassVar = {"all": Part(Stamping)}
+
+
+class OnlyWithin(Composed):
+    """The same as a part of another."""
+
+    parts: ClassVar = {"outer": Part(Only)}
+
+
+@pytest.mark.parametrize(("policy", "part"), [(Only, "all"), (OnlyWithin, "outer.all")])
+def test_the_only_part_is_swapped_and_old_state_is_forgotten(
+    policy: type[Composed], part: str
+) -> None:
+    machine = loaded(policy, hogs=16)
+    machine.run(600 * MS)
+    assert isinstance(machine.policy, Composed)
+    assert {task.state for task in machine.tasks.values()} == {99}
+    Stamping.seen.clear()
+    sleeper = machine.add("late", runs_ns=2 * MS, sleeps_ns=400 * MS)
+    machine.wake(sleeper)
+    machine.run(200 * MS)
+    machine.policy.swap_part(part, Vtime, {})
+    machine.run(300 * MS)
+    machine.policy.swap_part(part, Stamping, {})
+    Stamping.seen.clear()
+    machine.run(1000 * MS)
+    # Each of the 17 is new once, also that which slept meanwhile; then its state is its own.
+    assert Stamping.seen.count(0) == 17
+    assert set(Stamping.seen) == {0, 99}
+    assert not machine.part_failures
+
+
+def test_a_task_that_sleeps_through_a_swap_stays_on_the_cpus_of_its_part() -> None:
+    """The domain where the old policy has put it has the CPUs of the part all the same."""
+    machine = loaded(halves(Stamping, "vtime"), hogs=8)
+    machine.run(50 * MS)
+    tasks = [machine.add(f"a{n}", runs_ns=3 * MS, sleeps_ns=7 * MS) for n in range(20, 24)]
+    for task in tasks:
+        machine.wake(task)
+    machine.run(500 * MS)
+    # All of these are decided. From here on other CPUs idle.
+    for task in {*machine.tasks.values()} - {*tasks}:
+        machine.exit(task)
+    machine.run(100 * MS)
+    assert isinstance(machine.policy, Composed)
+    machine.policy.swap_part("left", RoundRobin, {})
+    seen = set()
+    for _ in range(100):
+        machine.run(MS // 4)
+        seen |= {task.cpu for task in tasks if task.where == "running"}
+    assert seen == {0, 1}
+
+
 class Keeping(Policy):
     """Keeps each task for a moment, and dispatches it at a tick."""
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pyland.policies.layered.layers import GROWTH_ALGORITHMS, Match
 from pyland.policies.layered.machines import check_machine
 from pyland.policies.layered.reading import Config, read, split_specs
 from pyland.testing import make_topology
+from pyland.topology import read_topology
 
 REST = {"name": "rest", "matches": [[]], "kind": {"Open": {}}}
 EVERY_COMMON = {
@@ -317,3 +319,24 @@ def test_the_command_tells_what_is_not_done(capsys: pytest.CaptureFixture[str]) 
     assert main(["layered", "--check", json.dumps([layer(kind), REST])]) == 0
     told = capsys.readouterr().err
     assert 'pyland: warning: layers[1]:1:2: layer "a": membw_gb has no effect: ' in told
+
+
+def test_the_check_tells_of_cpus_that_this_process_may_not_use(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """As in a cgroup with a CPU set; of another machine nothing is told."""
+    mine = os.sched_getaffinity(0)
+    online = read_topology().online
+    try:
+        os.sched_setaffinity(0, {online[0]})
+        assert main(["layered", "--check", json.dumps([REST])]) == 0
+        told = capfd.readouterr().err
+        assert main(["layered", "--check", json.dumps([REST]), "--topology", "cores=4"]) == 0
+        assert capfd.readouterr().err == ""
+    finally:
+        os.sched_setaffinity(0, mine)
+    if len(online) > 1:
+        assert f"of all {len(online)} CPUs, and this process" in told
+        assert f"may not use {online[1]}" in told
+    assert main(["layered", "--check", json.dumps([REST])]) == 0
+    assert "may not use" not in capfd.readouterr().err or mine != {*online}

@@ -11,12 +11,17 @@ import pytest
 
 from pyland.errors import UsageError
 from pyland.policies.layered.layers import Layer, Options
-from pyland.policies.layered.machines import flat
-from pyland.policies.layered.numbers import by_layer, columns_for, prefix
+from pyland.policies.layered.machines import about_cores, flat
+from pyland.policies.layered.numbers import COLUMNS, by_layer, prefix
+from pyland.policies.layered.order import Line, keep_near
 from pyland.policies.layered.overhead import Overhead
-from pyland.policies.layered.policy import Layered, Line, keep_near
+from pyland.policies.layered.policy import Layered
+from pyland.policies.layered.reading import read
+from pyland.policies.layered.schema import LAYERS_MAX
+from pyland.stats.numbers import NAMES_MAX
 from pyland.testing import OfflineMachine, make_topology
-from tests.support.layered import MS, REST, Loaded, Offline, layer
+from pyland.topology import Topology
+from tests.support.layered import MS, REST, Loaded, Offline, layer, used
 
 
 def test_mistakes_in_the_file_end_the_constructor() -> None:
@@ -43,7 +48,14 @@ def test_topology_can_be_left_out() -> None:
         (0, 0, (cpu,)) for cpu in range(8)
     }
     loaded = Loaded([layer("web")], topology, disable_topology=True)
-    assert loaded.work.placing.nr_domains == 3
+    # Before those of the layers there is one for each cache that the machine has all the same.
+    assert loaded.work.placing.nr_domains == 4
+    assert {loaded.machine.domains.unplaced(cpu) for cpu in range(8)} == {0, 1}
+    loaded.add("web", 8)
+    loaded.add("other", 8)
+    loaded.machine.run(500 * MS)
+    places = {task.place for task in loaded.tasks}
+    assert places == {-2 - loaded.work.placing.domain(layer, 0) for layer in (0, 1)} == {-4, -5}
 
 
 def test_another_layers_virtual_time_means_nothing() -> None:
@@ -76,11 +88,8 @@ def test_the_names_of_gauges() -> None:
     assert prefix(0, "match one container") == "l0_match_one_container_"
     assert prefix(15, "über ()") == "lf_ber_"
     assert prefix(1, "日本") == "l1_layer_"
-    for nr in range(1, 17):
-        columns = columns_for(nr)
-        assert columns[:2] == ("util", "cpus")
-        assert nr * len(columns) <= 63
-    longest = max(len(prefix(9, "x" * 99) + column) for column in columns_for(1))
+    assert LAYERS_MAX * len(COLUMNS) <= NAMES_MAX - 60
+    longest = max(len(prefix(9, "x" * 99) + column) for column in COLUMNS)
     assert longest <= 40
     gauges = {"l1_b_b_util": 1.0, "l0_a_cpus": 2.0, "l1_b_b_cpus": 3.0, "other": 4.0, "l0_a": 5.0}
     assert by_layer(gauges) == [("a", {"cpus": 2.0}), ("b_b", {"util": 1.0, "cpus": 3.0})]
@@ -122,3 +131,56 @@ def test_more_domains_than_there_are() -> None:
     loaded.machine.run(200 * MS)
     assert task.place == -2 - loaded.work.placing.domain(3, 0)
     assert max(len(loaded.machine.domains.served(cpu)) for cpu in range(64)) <= 17
+
+
+def hybrid() -> Topology:
+    """Two cores with two CPUs each, and four with one."""
+    made = make_topology(8, threads=2)
+    cpus = [
+        one if one.id < 4 else one._replace(smt_siblings=(one.id,), capacity=600)
+        for one in made.cpus
+    ]
+    return made._replace(cpus=tuple(cpus))
+
+
+@pytest.mark.parametrize(
+    ("topology", "options"),
+    [
+        (make_topology(8, threads=2), {"allow_partial_core": True}),
+        (make_topology(8, threads=2), {"disable_topology": True}),
+        (hybrid(), {"allow_partial_core": True}),
+        (hybrid(), {}),
+    ],
+)
+def test_an_exclusive_layer_has_whole_cores(topology: Topology, options: dict[str, Any]) -> None:
+    loaded = Loaded([layer("alone", exclusive=True, cpus_range=[1, 8])], topology, **options)
+    tasks = loaded.add("alone", 3)
+    others = loaded.add("other", 8)
+    loaded.machine.run(1500 * MS)
+    mine = set(loaded.ran_on(tasks, 500))
+    siblings = {one for cpu in topology.cpus if cpu.id in mine for one in cpu.smt_siblings}
+    assert len(mine) >= 2
+    assert all(len(mine & set(cpu.smt_siblings)) <= 1 for cpu in topology.cpus)
+    assert not set(loaded.ran_on(others, 500)) & siblings
+    assert min(used(loaded.machine, others, 300)) > 0
+
+
+def test_an_exclusive_layer_is_told_of_if_cores_were_to_be_shared() -> None:
+    config = [layer("alone", exclusive=True), REST]
+    layers = read([json.dumps(config)]).layers
+    assert [*about_cores(layers, partial=False)] == []
+    (told,) = about_cores(layers, partial=True)
+    assert told.endswith('layer "alone": allow_partial_core has no effect: the layer is exclusive, '
+                         "and needs whole cores")  # fmt: skip
+
+
+def test_sixteen_layers_have_all_their_gauges_and_their_policies_too() -> None:
+    many = [{**layer(f"a{n}", "Open"), "policy": "deadline"} for n in range(15)]
+    loaded = Loaded(many, make_topology(4))
+    loaded.add("a3", 2)
+    loaded.machine.run(300 * MS)
+    numbers = loaded.machine.numbers
+    found = by_layer(numbers.gauges)
+    assert len(found) == 16
+    assert all(set(columns) == set(COLUMNS) for _, columns in found)
+    assert numbers.left_out == 0

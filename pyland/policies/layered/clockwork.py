@@ -29,6 +29,12 @@ class Counted:
         """The CPUs where its tasks are at home."""
 
 
+def cpusets_for(layers: Sequence[Layer]) -> list[int]:
+    """The masks of the CPU sets of this machine's cgroups, if the layers need them."""
+    by_cpuset = any(layer.options.growth_algo.startswith("CpuSet") for layer in layers)
+    return cpusets() if by_cpuset else []
+
+
 class Clockwork:
     """Keeps the machine's domains as the layers' use and rules want them."""
 
@@ -44,9 +50,11 @@ class Clockwork:
         """The domains are set for layers that have used nothing yet."""
         self._machine, self._layers, self._cores = machine, layers, cores
         self._interval_ns = int(interval_s * 1e9)
-        by_cpuset = any(layer.options.growth_algo.startswith("CpuSet") for layer in layers)
-        self.sizer = Sizer(layers, cores, cpusets() if by_cpuset else ())
-        self.placing = Placing(self.sizer)
+        self.sizer = Sizer(layers, cores, cpusets_for(layers))
+        caches = [0] * machine.topology.nr_llcs
+        for cpu in machine.topology.cpus:
+            caches[cpu.llc] |= 1 << cpu.id
+        self.placing = Placing(self.sizer, caches)
         self.counted = [Counted() for _ in layers]
         """Of each layer; the policy adds to it."""
         self._numbers = Numbers(machine, layers)
@@ -64,8 +72,11 @@ class Clockwork:
         ours = machine.domains[: self.placing.nr_domains]
         self._used_ns = [domain.gauges.used_ns for domain in ours]
 
-    def tick(self, now_ns: int) -> None:
-        """Look at the machine; size the layers if the interval has passed."""
+    def tick(self, now_ns: int) -> bool:
+        """Look at the machine; size the layers if the interval has passed.
+
+        Returns True if layers have other CPUs than before, or may use others.
+        """
         if not self._machine.idle_mask & self._cores.mask:
             self._busy_since_ns = self._busy_since_ns or now_ns
         else:
@@ -73,9 +84,10 @@ class Clockwork:
         elapsed_s = (now_ns - self._sized_ns) / 1e9
         if elapsed_s * 1e9 >= self._interval_ns * 0.9:
             self._sized_ns = now_ns
-            self._size(elapsed_s)
+            return self._size(elapsed_s)
+        return False
 
-    def _size(self, elapsed_s: float) -> None:
+    def _size(self, elapsed_s: float) -> bool:
         gauges = [domain.gauges for domain in self._machine.domains[: self.placing.nr_domains]]
         usages = [
             self._usage(index, [gauge.used_ns for gauge in gauges], elapsed_s)
@@ -88,7 +100,8 @@ class Clockwork:
                         [gauge.head_waits_ns for gauge in gauges])
             for index in range(len(self._layers))
         ]  # fmt: skip
-        if before != (self.sizer.cpus, self.sizer.free) or states != self._states:
+        changed = before != (self.sizer.cpus, self.sizer.free) or states != self._states
+        if changed:
             self._states = states
             self.placing.refresh(states)
             self._apply()
@@ -105,10 +118,11 @@ class Clockwork:
         self._numbers.show(self, gauges)
         for counted in self.counted:
             counted.nr = counted.moved = counted.used_ns = counted.open_ns = 0
+        return changed
 
     def _cpus_at(self, number: int) -> int:
         """How many CPUs a layer has at the cache of this domain; 0 if its tasks go elsewhere."""
-        layer, llc = divmod(number - self.placing.nr_llcs, self.placing.nr_llcs)
+        layer, llc = self.placing.layer_and_llc(number)
         if self.placing.table[layer][llc] != number:
             return 0
         return self.placing.places[number].cpus.bit_count()
@@ -136,7 +150,7 @@ class Clockwork:
         part = counted.open_ns / counted.used_ns if counted.used_ns else 0.0
         used_s = total_ns / 1e9
         if layer.options.exclusive and not layer.is_open:
-            used_s *= self._cores.unit  # the task has the whole core
+            used_s *= self._cpus_of_a_core(index)  # the task has the whole core
         if self._overhead:
             if index == 0:
                 self._overhead.read()
@@ -146,6 +160,12 @@ class Clockwork:
         if not self.sizer.cpus[index]:
             part = 0.0
         return Usage(used_s * (1 - part), used_s * part)
+
+    def _cpus_of_a_core(self, index: int) -> float:
+        """How many CPUs the cores of a layer have, on average: where cores differ, so does this."""
+        own = self.sizer.cpus[index] or self._cores.mask
+        cores = sum(1 for core in self._cores.all if core.cpus & own)
+        return own.bit_count() / cores
 
     def _state(self, index: int, waiting: list[int], head_waits_ns: list[int]) -> State:
         layer = self._layers[index]

@@ -35,6 +35,10 @@ def about(layer: Layer) -> Iterator[str]:
     for name, why in _UNKNOWN_HERE.items():
         if getattr(options, name) != getattr(_DEFAULTS, name):
             yield f"{name} has no effect: {why}"
+    if layer.policy:
+        for name in ("slice_us", "min_exec_us", "fifo"):
+            if getattr(options, name) != getattr(_DEFAULTS, name):
+                yield f"{name} has no effect: the layer's policy orders its tasks"
     if options.preempt and options.disallow_open_after_us is not None:
         yield "disallow_open_after_us has no effect: the layer preempts"
     if options.exclusive and layer.is_open:

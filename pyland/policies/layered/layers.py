@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 Kind = Literal["Confined", "Grouped", "Open"]
@@ -77,6 +79,20 @@ class Options(NamedTuple):
     xnuma_threshold_delta: tuple[float, float] = (0.2, 0.3)
 
 
+class LayerPolicy(NamedTuple):
+    """The policy that orders the tasks of one layer, as the file names it."""
+
+    spec: str
+    """As `--policy` takes it."""
+    options: Mapping[str, bool | int | float | str] = MappingProxyType({})
+    folder: str = "/"
+    """The absolute path where a module or a relative file is looked for: that of the layer file."""
+    place: str = ""
+    """Where it is named."""
+    option_places: Mapping[str, str] = MappingProxyType({})
+    """Where each of the options is."""
+
+
 class Layer(NamedTuple):
     """One layer. A task belongs to the first layer that it matches."""
 
@@ -92,6 +108,8 @@ class Layer(NamedTuple):
     """Of a layer made from a template: the mask of the cgroup's CPUs."""
     place: str = ""
     """Where it is in which file."""
+    policy: LayerPolicy | None = None
+    """What orders its tasks; None: virtual time, as all layers of scx_layered."""
 
     @property
     def is_open(self) -> bool:

@@ -3,18 +3,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from pyland.domains import NR_DOMAINS
 from pyland.errors import UsageError
+from pyland.policies.layered.cores import Cores
 from pyland.policies.layered.layers import Layer
 from pyland.policies.layered.values import fail
 from pyland.topology import FULL_CAPACITY, Topology
 
 
-def check_machine(layers: Sequence[Layer], topology: Topology) -> None:
-    """Raise UsageError if a layer can have no CPU on this machine, or if domains do not suffice."""
-    wanted = (1 + len(layers)) * topology.nr_llcs
+def cores_for(layers: Sequence[Layer], topology: Topology, *, partial: bool) -> Cores:
+    """The machine's cores. A layer that is exclusive has whole ones, also with `partial`."""
+    return Cores(topology, partial=partial and not any(map(_has_whole_cores, layers)))
+
+
+def about_cores(layers: Sequence[Layer], *, partial: bool) -> Iterator[str]:
+    """What is not done as the options say."""
+    first = next(filter(_has_whole_cores, layers), None)
+    if partial and first is not None:
+        yield (
+            f'{first.place}: layer "{first.name}": allow_partial_core has no effect: '
+            "the layer is exclusive, and needs whole cores"
+        )
+
+
+def _has_whole_cores(layer: Layer) -> bool:
+    return layer.options.exclusive and not layer.is_open
+
+
+def check_machine(layers: Sequence[Layer], topology: Topology, nr_caches: int = 0) -> None:
+    """Raise UsageError if a layer can have no CPU on this machine, or if domains do not suffice.
+
+    `nr_caches` is how many last-level caches there are if `topology` leaves some out.
+    """
+    nr_caches = nr_caches or topology.nr_llcs
+    wanted = nr_caches + len(layers) * topology.nr_llcs
     if wanted > NR_DOMAINS:
         raise UsageError(
             f"{len(layers)} layers on {topology.nr_llcs} LLCs need {wanted} domains; there are "
@@ -34,10 +58,19 @@ def _check(layer: Layer, key: str, wanted: Sequence[int], there: Collection[int]
             fail(layer.place, layer.name, f'"{key}" has {number}: this machine has {has}')
 
 
-def flat(topology: Topology) -> Topology:
-    """The same CPUs, as cores of one cache and one node."""
+def flat(topology: Topology, layers: Sequence[Layer] = ()) -> Topology:
+    """The same CPUs, as cores of one cache and one node.
+
+    If a layer is exclusive, siblings stay those of one core.
+    """
+    whole = any(map(_has_whole_cores, layers))
     cpus = tuple(
-        cpu._replace(smt_siblings=(cpu.id,), llc=0, node=0, capacity=FULL_CAPACITY)
+        cpu._replace(
+            smt_siblings=cpu.smt_siblings if whole else (cpu.id,),
+            llc=0,
+            node=0,
+            capacity=FULL_CAPACITY,
+        )
         for cpu in topology.cpus
     )
     return topology._replace(cpus=cpus)

@@ -9,6 +9,7 @@ from typing import Any
 
 from pyland.policies.layered.facts import Facts
 from pyland.policies.layered.layers import Layer, Match
+from pyland.policies.layered.regexes import translated
 
 Test = Callable[[Facts], bool]
 
@@ -71,7 +72,7 @@ def _about_text(known: Callable[[Facts], str | None], holds: Callable[[str, str]
 
 
 def _regex(pattern: str) -> Test:
-    search = re.compile(pattern).search
+    search = re.compile(translated(pattern)).search
 
     def test(facts: Facts) -> bool:
         path = facts.cgroup_path

@@ -46,6 +46,10 @@ class Known:
         """The order in which its virtual time counts."""
 
 
+UNKNOWN = Known()
+"""Nothing is known of the task: to compare with, and never changed."""
+
+
 class Membership:
     """The layers of all tasks that have been seen and have not exited."""
 

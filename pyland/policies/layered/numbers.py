@@ -30,22 +30,16 @@ COLUMNS = (
     "fewest",
     "most",
 )
-"""The most important first: with many layers, those at the end find no room.
+"""Those of 16 layers are 192 numbers; the rest of the 255 is for the policies of layers.
 
 `util` is in CPUs, `open` the share of it on CPUs of others, `load` the weight of its runnable tasks
 in units of nice 0, `moved` and `asked` are per second, `wait_us` is how long the head of its queues
 has waited, `fewest` and `most` are the least and the most CPUs that it has had.
 """
-_ROOM = 63
 _NAME_MAX = 22
 MASK_CPUS = 53
 """A gauge holds the mask of so many CPUs exactly."""
 _PARTS = re.compile(rf"l([0-9a-f])_(\w+?)_({'|'.join(COLUMNS)})")
-
-
-def columns_for(nr_layers: int) -> tuple[str, ...]:
-    """The columns that find room."""
-    return COLUMNS[: _ROOM // nr_layers]
 
 
 def prefix(index: int, name: str) -> str:
@@ -71,7 +65,6 @@ class Numbers:
         """Nothing is shown yet."""
         self._machine = machine
         self._prefixes = [prefix(index, layer.name) for index, layer in enumerate(layers)]
-        self._columns = columns_for(len(layers))
         self._fewest = [1 << 30] * len(layers)
         self._most = [0] * len(layers)
         self._shown_ns = machine.now_ns
@@ -103,5 +96,5 @@ class Numbers:
                 "fewest": self._fewest[index],
                 "most": self._most[index],
             }
-            for column in self._columns:
+            for column in COLUMNS:
                 self._machine.gauge(name + column, values[column])

@@ -40,12 +40,17 @@ class State(NamedTuple):
 class Placing:
     """The domains of all layers, from the CPUs that a `Sizer` has given them."""
 
-    def __init__(self, sizer: Sizer) -> None:
-        """`places` and `table` follow `refresh`."""
+    def __init__(self, sizer: Sizer, caches: Sequence[int] = ()) -> None:
+        """`places` and `table` follow `refresh`.
+
+        `caches` are the CPUs of each cache that the machine has; by default, those of the sizer's
+        cores. A task that no decision has placed is in the domain with its cache's number.
+        """
         self._sizer = sizer
         cores = sizer.cores
         self.nr_llcs = max(cores.llc_masks, default=0) + 1
         self._llcs = [cores.llc_masks.get(llc, 0) for llc in range(self.nr_llcs)]
+        self._caches = list(caches) or self._llcs
         self._node_of = [
             next((mask for mask in cores.node_masks.values() if mask & llc), 0)
             for llc in self._llcs
@@ -57,7 +62,7 @@ class Placing:
         # of a layer that has no CPU at other caches. The number that it can serve is limited: on
         # machines with many caches some layers have one domain each, those that preempt first.
         preempting = [layer.options.preempt for layer in sizer.layers]
-        room = NR_SERVED - self.nr_llcs - self._nr_layers
+        room = NR_SERVED - len(self._caches) - self._nr_layers
         nr_whole = max(room // (self.nr_llcs - 1), 0) if self.nr_llcs > 1 else self._nr_layers
         self._as_one = [False] * self._nr_layers
         for index in sorted(range(self._nr_layers), key=lambda i: preempting[i])[nr_whole:]:
@@ -73,11 +78,15 @@ class Placing:
     @property
     def nr_domains(self) -> int:
         """How many domains the layers need."""
-        return self.nr_llcs * (1 + self._nr_layers)
+        return self.domain(self._nr_layers, 0)
 
     def domain(self, layer: int, llc: int) -> int:
         """The number of a layer's domain at a cache."""
-        return self.nr_llcs * (1 + layer) + llc
+        return len(self._caches) + self.nr_llcs * layer + llc
+
+    def layer_and_llc(self, number: int) -> tuple[int, int]:
+        """The layer and the cache of a layer's domain."""
+        return divmod(number - len(self._caches), self.nr_llcs)
 
     def reach(self, place: int) -> int:
         """The CPUs of the domain that a flat decision names: at home and where it spills to."""
@@ -123,7 +132,7 @@ class Placing:
         # that one of these, also where a layer that preempts is served.
         return [
             Place(llc & anywhere or anywhere, anywhere, _UNKNOWN_RANK, direct=self._direct)
-            for llc in self._llcs
+            for llc in self._caches
         ]
 
     def _spill(self, index: int, own: int, shared: int, state: State) -> int:

@@ -7,53 +7,19 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from pyland.policies.layered.clockwork import Clockwork
-from pyland.policies.layered.cores import Cores
 from pyland.policies.layered.facts import Proc
 from pyland.policies.layered.layers import Layer
-from pyland.policies.layered.machines import check_machine, flat
+from pyland.policies.layered.machines import about_cores, check_machine, cores_for, flat
 from pyland.policies.layered.matching import Matcher
-from pyland.policies.layered.membership import Known, Membership
+from pyland.policies.layered.membership import UNKNOWN, Membership
+from pyland.policies.layered.order import Line, Rules, keep_near
+from pyland.policies.layered.parts import OWN_FIELDS, PartsOfLayers
 from pyland.policies.layered.reading import check_whole, read, split_specs
-from pyland.policy import CPU_ANY, Batch, Interim, Policy, domain_queue, option
+from pyland.policy import CPU_ANY, Batch, Interim, domain_queue, option
 
-# V starts here, so that a state of 0 means "no state yet".
-_ORIGIN_NS = 1 << 36
 # What `domain_queue` says, for a fifth of a call's time.
 _FIRST_DOMAIN = domain_queue(0)
 _ALL = (Layer("all", "Open", ((),)),)
-_UNKNOWN = Known()
-
-
-_NEAR_NS = 10_000_000_000
-"""So far apart may the keys of two layers be."""
-
-
-class Line:
-    """The order of the tasks of one layer, or of all Open layers, which share CPUs."""
-
-    __slots__ = ("offset_ns", "vtime_now")
-
-    def __init__(self) -> None:
-        """No task has run yet."""
-        self.vtime_now = _ORIGIN_NS
-        """V: the highest virtual time with which a task of it has run."""
-        self.offset_ns = 0
-        """A key is a virtual time plus this: V is slower where more tasks share a CPU."""
-
-
-class Rules:
-    """What the hot path needs of one layer."""
-
-    __slots__ = ("debt_ns", "fifo", "line", "min_exec_ns", "slice_ns")
-
-    def __init__(self, layer: Layer, line: Line, slice_us: int, longest_ns: int) -> None:
-        """`slice_us` is that of layers which name none; `longest_ns` the longest of others."""
-        self.line = line
-        self.fifo = layer.options.fifo
-        self.min_exec_ns = layer.options.min_exec_us * 1000
-        self.slice_ns = (layer.options.slice_us or slice_us) * 1000
-        self.debt_ns = max(self.slice_ns, longest_ns)
-        """What a task uses beyond this it used while no other task waited: no debt."""
 
 
 _warned: set[str] = set()
@@ -67,51 +33,17 @@ def _warn(warnings: Iterable[str]) -> None:
             print(f"warning: {warning}")
 
 
-def keep_near(lines: Iterable[Line]) -> None:
-    """Move the keys of lines that have fallen far behind the others' up to them.
-
-    A CPU compares keys of several lines where a task is bound to it. The machine takes keys only
-    within some minutes of one another. A line moves seldom: its queued tasks stay where they are,
-    so those that come right after the move run after them.
-    """
-    lines = list(lines)
-    front_ns = max(line.vtime_now + line.offset_ns for line in lines)
-    for line in lines:
-        behind_ns = front_ns - line.vtime_now - line.offset_ns
-        if behind_ns > _NEAR_NS:
-            line.offset_ns += behind_ns
-
-
-class Layered(Policy):
+class Layered(PartsOfLayers):
     """Layers of tasks with CPUs of their own, from the JSON files of scx_layered.
 
     Ten times a second each layer gets as many CPUs as its tasks use, within its range; layers that
     want more than there are share by weight. Confined layers keep to their CPUs, Grouped layers
     go elsewhere when theirs are busy, Open layers have what is left. Within a layer tasks run by
-    virtual time. docs/layered.md has what differs from scx_layered 1.1.2.
+    virtual time, or as the policy decides that the layer names. docs/layered.md has what differs
+    from scx_layered 1.1.2.
     """
 
-    fields = (
-        "seq",
-        "pid",
-        "tgid",
-        "cpu",
-        "nr_cpus_allowed",
-        "weight",
-        "used_ns",
-        "state",
-        "comm",
-        "ppid",
-        "uid",
-        "gid",
-        "nice",
-        "kthread",
-        "pid_ns",
-        "ns_pid",
-        "leader_comm",
-        "cgroup_id",
-        "average_runtime_ns",
-    )
+    fields = OWN_FIELDS
     interim: Interim = "vtime"
     lasts_ns = 100_000_000
     interval_ns = 100_000_000
@@ -132,8 +64,6 @@ class Layered(Policy):
     def __init__(self) -> None:
         """Read the files; raises UsageError for a mistake in them."""
         topology = self.machine.topology
-        if self.disable_topology:
-            topology = flat(topology)
         specs = split_specs(self.config)
         check_whole(specs)
         self.layers: tuple[Layer, ...] = _ALL
@@ -141,8 +71,12 @@ class Layered(Policy):
             found = read(specs)
             self.layers = found.layers
             _warn(found.warnings)
-        check_machine(self.layers, topology)
-        cores = Cores(topology, partial=self.allow_partial_core)
+        nr_caches = topology.nr_llcs
+        if self.disable_topology:
+            topology = flat(topology, self.layers)
+        check_machine(self.layers, topology, nr_caches)
+        cores = cores_for(self.layers, topology, partial=self.allow_partial_core)
+        _warn(about_cores(self.layers, partial=self.allow_partial_core))
         self._work = Clockwork(
             self.machine,
             self.layers,
@@ -169,9 +103,10 @@ class Layered(Policy):
             self._llc_of[cpu.id] = cpu.llc
         self._nr_cpus = cores.nr_cpus
         self._credit_ns = self.machine.slices.longest_ns
+        self._start_parts()
 
-    def decide(self, batch: Batch) -> list[int]:
-        """Decide every task at once; its state is its virtual time."""
+    def decide_own(self, batch: Batch) -> list[int]:
+        """Decide tasks of layers that name no policy; a task's state is its virtual time."""
         now_ns, credit_ns, llc_of = batch.now_ns, self._credit_ns, self._llc_of
         tasks, matched, rules = self.membership.tasks, self.membership.of, self.rules
         moves = self._work.moves
@@ -181,7 +116,7 @@ class Layered(Policy):
             seq, pid, tgid, cpu, nr_allowed, weight, used_ns, state, comm, ppid, uid, gid, nice,
             kthread, ns, ns_pid, leader, cgroup_id, average_ns,
         ) in batch.rows:  # fmt: skip
-            known = tasks.get(pid, _UNKNOWN)
+            known = tasks.get(pid, UNKNOWN)
             key = comm, cgroup_id, nice, uid, gid, ppid, leader
             if known.key != key or now_ns >= known.again_ns:
                 row = (
@@ -234,6 +169,10 @@ class Layered(Policy):
             del self._work.moves[domain]
         return move.target
 
+    def _bound_place(self, pid: int, cpu: int, nr_allowed: int, place: int) -> int:
+        """The place alone: the policy of a layer has an order of its own."""
+        return self._bound(pid, cpu, nr_allowed, place, self._shared_line)[0]
+
     def _bound(
         self, pid: int, cpu: int, nr_allowed: int, place: int, line: Line
     ) -> tuple[int, Line]:
@@ -252,13 +191,32 @@ class Layered(Policy):
 
     def tick(self) -> None:
         """Size the layers, if it is time."""
-        self._work.tick(self.machine.now_ns)
-        keep_near({rule.line for rule in self.rules} | {self._shared_line})
+        if self._places:
+            self._take_counted()
+        if self._work.tick(self.machine.now_ns) and self._places:
+            self._follow_sizes()
+        if self._places:
+            self._division.is_moving = bool(self._work.moves)
+        super().tick()
+        lines = {rule.line for rule in self.rules} | {self._shared_line}
+        if self._places:
+            self._newest_ns = keep_near(lines, self._newest_ns, self._reach_ns)
+        else:
+            keep_near(lines)
+
+    def hears(self, event: str) -> bool:
+        """True for what changes or removes a task, and for what the policy of a layer hears."""
+        return event in ("changed", "exited") or super().hears(event)
 
     def changed(self, pid: int) -> None:
         """Look at the task anew: its affinity may be within another node."""
         self.membership.changed(pid)
+        if self._places:
+            super().changed(pid)
 
     def exited(self, pid: int) -> None:
         """Forget the task."""
         self.membership.forget(pid)
+        if self._places:
+            super().exited(pid)
+            self._cpu_by_pid.pop(pid, None)

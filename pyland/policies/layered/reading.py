@@ -13,6 +13,8 @@ from pyland.errors import UsageError
 from pyland.policies.layered import differences, schema
 from pyland.policies.layered.jsontext import TEXT_MAX, Value, parse
 from pyland.policies.layered.layers import Kind, Layer, Match, Options
+from pyland.policies.layered.policies import read_policy
+from pyland.policies.layered.regexes import translated
 from pyland.policies.layered.templates import CGROUPS, expand
 from pyland.policies.layered.values import WrongValueError, fail, nearest
 
@@ -36,8 +38,9 @@ def read(specs: Sequence[str], cgroups: Path = CGROUPS) -> Config:
     config = Config()
     layers: list[Layer] = []
     for number, spec in enumerate(specs, 1):
+        folder = _folder_of(spec)
         for item in _items(_parsed(spec, f"layers[{number}]")):
-            layers += expand(_layer(item, config.warnings), cgroups)
+            layers += expand(_layer(item, config.warnings, folder), cgroups)
     config.layers = tuple(layers)
     _check_all(config.layers)
     names = [layer.name for layer in layers]
@@ -73,6 +76,12 @@ def _path_of(spec: str) -> Path | None:
     return Path(re.sub(r"^(f|file):", "", spec))
 
 
+def _folder_of(spec: str) -> str:
+    """Where the policies that a spec's layers name are looked for."""
+    path = _path_of(spec)
+    return "/" if path is None else str(path.absolute().parent)
+
+
 def _who(layer: Layer) -> str:
     return f'layer "{layer.name}": '
 
@@ -100,7 +109,7 @@ def _items(value: Value) -> list[Value]:
     return value.data
 
 
-def _layer(value: Value, told: list[str]) -> Layer:
+def _layer(value: Value, told: list[str], folder: str) -> Layer:
     keys = value.data
     if not isinstance(keys, dict):
         fail(value.place, "", f'a layer is an object with "name", "matches" and "kind", '
@@ -128,6 +137,7 @@ def _layer(value: Value, told: list[str]) -> Layer:
         comment=comment.data if comment and isinstance(comment.data, str) else "",
         template=_template(template, name) if template and template.data is not None else None,
         place=value.place,
+        policy=read_policy(value, name, folder),
     )
 
 
@@ -227,7 +237,9 @@ def _match(value: Value, layer: str) -> Match:
         fail(argument.place, layer, f'"{name}" is {argument.what}: {error}')
     if name == "CgroupRegex":
         try:
-            re.compile(taken)
+            re.compile(translated(taken))
+        except WrongValueError as error:
+            fail(argument.place, layer, f'"CgroupRegex" is {argument.what}: {error}')
         except (re.error, OverflowError, RecursionError) as error:
             fail(argument.place, layer, f'"CgroupRegex" is no regular expression: {error}')
     return Match(name, taken)

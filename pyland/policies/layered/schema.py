@@ -38,7 +38,9 @@ _fraction = real(0, 1)
 _u32 = whole(0, U32_MAX)
 _nice = whole(-(1 << 31), (1 << 31) - 1)
 
-LAYER_KEYS = ("name", "comment", "template", "matches", "kind")
+LAYER_KEYS = ("name", "comment", "template", "matches", "kind", "policy", "options")
+"""The last two are not those of scx_layered."""
+SPEC_MAX = 4096
 
 _COMMON: dict[str, Take] = {
     "min_exec_us": whole(),

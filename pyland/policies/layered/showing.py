@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from pyland.policies.layered.cores import Cores, cpus_of
 from pyland.policies.layered.layers import Layer, Match, Options
+from pyland.policies.layered.machines import cores_for
 from pyland.policies.layered.reading import Config
 from pyland.policies.layered.sizing import Sizer
 from pyland.policies.layered.utilisation import Usage
@@ -14,6 +16,8 @@ from pyland.topology import Topology
 
 SIGNS = "0123456789ABCDEF"
 """The sign of each layer in a picture; `.` is a CPU that no layer owns."""
+
+BY_VIRTUAL_TIME = "none of its own: by virtual time"
 
 _WORDS = {
     "CgroupPrefix": "cgroup begins with {!r}",
@@ -45,13 +49,25 @@ _YES_NO = {
 }
 
 
-def shown(config: Config, topology: Topology, *, partial: bool = False) -> str:
-    """The whole text of `pyland layered --check`."""
-    cores = Cores(topology, partial=partial)
-    sizer = Sizer(config.layers, cores)
+def shown(
+    config: Config,
+    topology: Topology,
+    *,
+    partial: bool = False,
+    cpusets: Iterable[int] = (),
+    policies: Mapping[int, str] = MappingProxyType({}),
+) -> str:
+    """The whole text of `pyland layered --check`.
+
+    `cpusets` are the masks of the cgroups' CPU sets; `policies` are told of the layers with these
+    numbers.
+    """
+    cores = cores_for(config.layers, topology, partial=partial)
+    sizer = Sizer(config.layers, cores, cpusets)
     lines = [_machine(topology, cores), ""]
     for index, layer in enumerate(config.layers):
         lines += _layer(index, layer, sizer)
+        lines.append(f"   policy:  {policies.get(index, BY_VIRTUAL_TIME)}")
         lines.append("")
     lines += ["CPUs while no task runs:", *picture(sizer), ""]
     for _ in range(50):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pyland.policies.layered.layers import Layer, Match
+from pyland.policies.layered.regexes import translated
 from pyland.topology import parse_cpu_list
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -51,7 +52,7 @@ def _fits(template: Match, path: str) -> bool:
         # scx_layered compares paths without their last slash, so that a suffix such as its
         # example's `common_suffix/` never matches. Its documentation means both forms.
         return path.endswith(template.value) or path[:-1].endswith(template.value)
-    return bool(re.search(template.value, f"{CGROUPS}/{path[:-1]}"))
+    return bool(re.search(translated(template.value), f"{CGROUPS}/{path[:-1]}"))
 
 
 def _of_cgroup(layer: Layer, path: str, root: Path) -> Layer:

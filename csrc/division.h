@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the files of division.c share; that file says what it is about. */
+#ifndef PYLAND_DIVISION_H
+#define PYLAND_DIVISION_H
+
+#include "binding.h"
+
+#include <stdbool.h>
+#include <structmember.h>
+
+/* The policy of a part at work: the base of pyland.compose.seat.Seat. */
+struct seat {
+	PyObject_HEAD
+	PyObject *policy, *decide, *batch, *pick, *queue, *shift_ns, *outgoing;
+	PyObject *last;		/* its last answer, if it is alone */
+	PyObject *near;		/* by CPU, the place of a task that ran there; None: `queue` */
+	PyObject *home;		/* the CPUs that are its own, a frozenset; for `away_ns` only */
+	long long nr_placed, nr_moved, used_ns, away_ns;	/* of near tasks */
+	char is_unusual;	/* each of its answers has to be completed */
+	Py_ssize_t nr_held;
+	Py_ssize_t shown_nr;	/* as the batch has it */
+};
+
+/* A part: the base of pyland.compose.place.Place. */
+struct place {
+	PyObject_HEAD
+	PyObject *rows, *seat;
+};
+
+struct division {
+	PyObject_HEAD
+	PyObject *place_by_pid, *newcomers, *in_order;
+	PyObject *look, *sort_in, *complete, *without;
+	PyObject *batch;	/* that is divided now, or was last */
+	Py_ssize_t pid_at, nr_held;
+	long long look_due_ns;
+	PyObject *cpu_by_pid;	/* where near tasks ran last; they are counted if it is a dict */
+	PyObject *nr_allowed;	/* how many CPUs most tasks may use; others are completed */
+	Py_ssize_t cpu_at, used_at, allowed_at;	/* the last two only where tasks are counted */
+	char is_moving;		/* all answers about near tasks are completed */
+	char is_alone;		/* one part has all tasks, and its decisions are the machine's */
+};
+
+/* Any number of references; the type is given as that of a member. */
+#define VISIT_ALL(self, ...) \
+	PyObject *const all[] = { __VA_ARGS__ }; \
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) \
+		Py_VISIT(all[i])
+
+#define MEMBER(type, kind, name, doc) { #name, kind, offsetof(struct type, name), 0, doc }
+
+#define GC_FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC)
+
+/* division_types.c */
+extern PyTypeObject seat_type;
+
+/* division.c */
+PyObject *division_decide(struct division *d, PyObject *batch);
+int prepare_division(void);
+
+/* division_answers.c */
+PyObject *picked_fields(PyObject *rows, PyObject *pick);
+PyObject *placed_answer(struct division *d, struct seat *s, PyObject *flat, PyObject *rows);
+int prepare_answers(void);
+
+#endif

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a policy is shown of its part's rows, and what becomes of a usual answer: a list with a
+ * decision for any CPU for each of them.
+ */
+#include "division.h"
+
+#define PID_AT 1		/* places in DECISION_FIELDS of pyland.policy */
+#define CPU_AT 2
+#define KEY_AT 4
+
+static PyObject *zero, *cpu_any;
+
+/* The fields of the rows that the policy reads, in a new list. */
+PyObject *picked_fields(PyObject *rows, PyObject *pick)
+{
+	Py_ssize_t width = PyTuple_GET_SIZE(pick);
+	PyObject *all = PyList_New(PyList_GET_SIZE(rows));
+
+	for (Py_ssize_t i = 0; all && i < PyList_GET_SIZE(rows); i++) {
+		PyObject *from = PyList_GET_ITEM(rows, i), *row = PyTuple_New(width);
+
+		for (Py_ssize_t field = 0; row && field < width; field++) {
+			Py_ssize_t at = PyLong_AsSsize_t(PyTuple_GET_ITEM(pick, field));
+
+			if (at < 0 || at >= PyTuple_GET_SIZE(from)) {
+				PyErr_SetString(PyExc_IndexError, "a row has no such field");
+				Py_CLEAR(row);
+				break;
+			}
+			PyTuple_SET_ITEM(row, field, Py_NewRef(PyTuple_GET_ITEM(from, at)));
+		}
+		if (row)
+			PyList_SET_ITEM(all, i, row);
+		else
+			Py_CLEAR(all);
+	}
+	return all;
+}
+
+/* True if the list is a decision for each of @nr tasks, each of them for any CPU. */
+static bool is_usual(PyObject *flat, Py_ssize_t nr, bool with_keys)
+{
+	if (!PyList_CheckExact(flat) || PyList_GET_SIZE(flat) != nr * DECISION_WIDTH)
+		return false;
+	for (Py_ssize_t at = 0; at < nr * DECISION_WIDTH; at += DECISION_WIDTH) {
+		/* Small integers are one object each. */
+		if (PyList_GET_ITEM(flat, at + CPU_AT) != cpu_any)
+			return false;
+		if (with_keys && !PyLong_CheckExact(PyList_GET_ITEM(flat, at + KEY_AT)))
+			return false;
+	}
+	return true;
+}
+
+static bool are_equal(PyObject *one, PyObject *other)
+{
+	return one == other || (PyLong_CheckExact(one) && PyLong_CheckExact(other) &&
+				PyObject_RichCompareBool(one, other, Py_EQ) == 1);
+}
+
+/* True if the decisions are those of the rows, in their order, and no row is a special one. */
+static bool is_in_order(struct division *d, PyObject *flat, PyObject *rows)
+{
+	if (d->is_moving)
+		return false;
+	for (Py_ssize_t i = 0; i < PyList_GET_SIZE(rows); i++) {
+		PyObject *row = PyList_GET_ITEM(rows, i);
+		Py_ssize_t width = PyTuple_GET_SIZE(row);
+
+		if (d->cpu_at >= width || d->used_at >= width || d->allowed_at >= width)
+			return false;
+		if (!are_equal(PyList_GET_ITEM(flat, i * DECISION_WIDTH + PID_AT),
+			       PyTuple_GET_ITEM(row, d->pid_at)))
+			return false;
+		if (d->nr_allowed != Py_None && d->nr_allowed &&
+		    !are_equal(PyTuple_GET_ITEM(row, d->allowed_at), d->nr_allowed))
+			return false;
+	}
+	return true;
+}
+
+/* Counts a near task that was decided. */
+static int count_near(struct division *d, struct seat *s, PyObject *row, PyObject *cpu)
+{
+	PyObject *pid = PyTuple_GET_ITEM(row, d->pid_at);
+	PyObject *before = PyDict_GetItemWithError(d->cpu_by_pid, pid);
+	long long used_ns = PyLong_AsLongLong(PyTuple_GET_ITEM(row, d->used_at));
+	int at_home = PySet_Contains(s->home, cpu);
+
+	if (PyErr_Occurred() || at_home < 0)
+		return -1;
+	s->nr_placed++;
+	s->used_ns += used_ns;
+	if (!at_home)
+		s->away_ns += used_ns;
+	if (before && are_equal(before, cpu))
+		return 0;
+	s->nr_moved += !!before;
+	return PyDict_SetItem(d->cpu_by_pid, pid, cpu);
+}
+
+/* Gives each decision the place that is near where its task ran last. */
+static int place_near(struct division *d, struct seat *s, PyObject *flat, PyObject *rows)
+{
+	bool counts = d->cpu_by_pid && PyDict_CheckExact(d->cpu_by_pid) && s->home &&
+		      PyAnySet_Check(s->home);
+
+	for (Py_ssize_t i = 0; i < PyList_GET_SIZE(rows); i++) {
+		PyObject *row = PyList_GET_ITEM(rows, i);
+		PyObject *cpu = PyTuple_GET_ITEM(row, d->cpu_at);
+		PyObject *place = PyDict_GetItemWithError(s->near, cpu);
+
+		if (!place && PyErr_Occurred())
+			return -1;
+		PyList_SetItem(flat, i * DECISION_WIDTH + CPU_AT,
+			       Py_NewRef(place ? place : s->queue));
+		if (counts && count_near(d, s, row, cpu))
+			return -1;
+	}
+	return 0;
+}
+
+/* Gives the decisions of a usual answer their place, if it is one for all, and their keys. */
+static int place_usual(PyObject *flat, PyObject *queue, PyObject *shift_ns, bool shifts)
+{
+	for (Py_ssize_t at = 0; at < PyList_GET_SIZE(flat); at += DECISION_WIDTH) {
+		PyObject *key;
+
+		if (queue)
+			PyList_SetItem(flat, at + CPU_AT, Py_NewRef(queue));
+		if (!shifts)
+			continue;
+		key = PyNumber_Add(PyList_GET_ITEM(flat, at + KEY_AT), shift_ns);
+		if (!key)
+			return -1;
+		int negative = PyObject_RichCompareBool(key, zero, Py_LT);
+
+		if (negative)
+			Py_SETREF(key, Py_NewRef(zero));
+		PyList_SetItem(flat, at + KEY_AT, key);
+		if (negative < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/*
+ * The answer with the places and keys of its part, a new reference; None if it is not usual, and
+ * NULL with an exception set. @rows are those that the policy was asked about.
+ */
+PyObject *placed_answer(struct division *d, struct seat *s, PyObject *flat, PyObject *rows)
+{
+	bool shifts = s->shift_ns != zero, is_near = s->near && PyDict_CheckExact(s->near);
+
+	if (!is_usual(flat, PyList_GET_SIZE(rows), shifts) ||
+	    (is_near && !is_in_order(d, flat, rows)))
+		Py_RETURN_NONE;
+	if ((is_near && place_near(d, s, flat, rows)) ||
+	    place_usual(flat, is_near ? NULL : s->queue, s->shift_ns, shifts))
+		return NULL;
+	return Py_NewRef(flat);
+}
+
+int prepare_answers(void)
+{
+	zero = PyLong_FromLong(0);
+	cpu_any = PyLong_FromLong(-1);
+	return zero && cpu_any ? 0 : -1;
+}
