@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What it costs that a policy is a part: one batch with `deadline` alone, and in 1 to 12 parts.
+"""The cost of being a part: one batch with `deadline` alone, and in 1 to 12 parts.
 
     python -m bench.composed [--policy NAME]
 

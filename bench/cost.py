@@ -161,7 +161,7 @@ def _bpf_programs(pids: tuple[int, ...]) -> dict[str, tuple[int, int]]:
 
 
 def _ring_position(pid: int) -> mmap.mmap:
-    """The producer's page of the process's ring of decisions, to read."""
+    """The producer's page of the process's ring of decisions, read-only."""
     for number, about in _descriptors(pid):
         if re.search(rf"^map_type:\s+{_USER_RINGBUF}$", about, re.M):
             pidfd = os.pidfd_open(pid)

@@ -62,7 +62,7 @@ class Symbols:
 
     @classmethod
     def read(cls, kallsyms: str, maps: str) -> Symbols:
-        """From /proc/kallsyms and the process's maps; `nm` reads the mapped files."""
+        """The symbols of the kernel (/proc/kallsyms) and of the files in `maps`, read by `nm`."""
         found: list[tuple[int, int, str]] = []
         kernel = [line.split() for line in kallsyms.splitlines()]
         places = sorted((int(word[0], 16), word[2]) for word in kernel if word[1] in "tTwW")

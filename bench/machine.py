@@ -24,7 +24,7 @@ def described(command: str) -> dict[str, Any]:
             "cpus": os.cpu_count() or 1,
             "memory_mib": psutil.virtual_memory().total >> 20,
             "kernel": os.uname().release,
-            # QEMU names a processor that it emulates so.
+            # QEMU writes TCG into the model name of a processor that it emulates.
             "emulated": bool(model and "TCG" in model[1]) or "tcg" in flags,
             "clock": "instructions" if os.environ.get("PYLAND_BENCH_COUNTED") else "time",
             "kernel_arguments": Path("/proc/cmdline").read_text(encoding="utf-8").strip(),

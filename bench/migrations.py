@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Migrations per context switch, as figures of every workload: by how far a task moved."""
+"""Figures for every workload: migrations per context switch, by the distance of the move."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PARTS = {
 
 
 def names(topology: Topology) -> list[str]:
-    """The figures that say something on this machine: each once, and a part only beside others."""
+    """The figures that differ on this machine: that of all migrations, and those of its parts."""
     there = set(distances(topology))
     parts = {name: of & there for name, of in _PARTS.items()}
     different = [
@@ -44,7 +44,7 @@ def names(topology: Topology) -> list[str]:
 def per_switch(
     moved: Mapping[Distance, int], switches: int, wanted: Iterable[str]
 ) -> dict[str, float]:
-    """These figures; none of a time without a switch."""
+    """The wanted figures; empty if there was no context switch."""
     if not switches:
         return {}
     return {
@@ -54,7 +54,7 @@ def per_switch(
 
 
 def counted(workload: Workload) -> Workload:
-    """The workload with these figures after its own; both ends of its run are counted, too."""
+    """The workload with the figures of migrations after its own, from its begin to its end."""
     wanted = names(read_topology())
 
     def run(seconds: float, raw: Path) -> dict[str, float]:

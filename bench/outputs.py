@@ -20,7 +20,7 @@ def _last(pattern: str, text: str, what: str) -> str:
 
 
 def schbench(text: str) -> dict[str, float]:
-    """From schbench's last report: wakeup latencies, latencies of requests, and their rate."""
+    """Figures of schbench's last report: wakeup latencies, request latencies, and their rate."""
     tables: dict[str, dict[str, float]] = {}
     table: dict[str, float] = {}
     for line in text.splitlines():
@@ -51,7 +51,7 @@ def stress(text: str, stressor: str) -> dict[str, float]:
 
 
 def cyclictest(text: str) -> dict[str, float]:
-    """From cyclictest's JSON: latencies of all threads together, in microseconds.
+    """The figures in cyclictest's JSON: latencies of all threads together, in microseconds.
 
     A latency beyond its histogram counts as the longest.
     """

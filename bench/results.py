@@ -86,7 +86,7 @@ class Results:
     ) -> Spread | None:
         """How many times as good as the base in the same round: above 1 is better.
 
-        A round does not count if one of both failed, or if only one of both figures is 0.
+        A round does not count if one of the two runs failed, or if just one figure is 0.
         """
         mine, theirs = (self._rounds(each, workload, metric) for each in (scheduler, base))
         ratios = []

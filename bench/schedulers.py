@@ -24,7 +24,7 @@ from tools.load.scheduler import START_S, Scheduler, kernel_state, until
 POLICIES = (*BUILTINS, "deadline order=python")
 """Policies of pyland, each with its options."""
 
-# Bytes of a decision in the ring of schedulers made with scx_rustland_core (2.4: intf.h).
+# Bytes of a decision in the ring of schedulers made with scx_rustland_core (its intf.h, 2.4).
 _RUSTLAND_DECISION = 40
 _RUSTLAND = ("scx_rustland", "scx_rlfifo")
 

@@ -13,7 +13,7 @@ NONE = "-"
 
 
 def number(value: float | None) -> str:
-    """With three significant digits, and no fraction from 100 on."""
+    """The number with three significant digits, and without a fraction from 100 on."""
     if value is None:
         return NONE
     digits = 0 if abs(value) >= 100 or value == 0 else 1 if abs(value) >= 10 else 2
@@ -31,7 +31,7 @@ def factor(spread: Spread | None) -> str:
 
 
 def count(value: int) -> str:
-    """All digits; 0 stands for a number that is not known."""
+    """The number with all digits; 0 stands for one that is not known."""
     return f"{value:,}" if value else NONE
 
 

@@ -12,6 +12,7 @@
 #include "cgroup_weights.bpf.h"
 #include "classes.bpf.h"
 #include "histograms.bpf.h"
+#include "kernel_work.bpf.h"
 #include "queues.bpf.h"
 #include "quiet.bpf.h"
 #include "records.bpf.h"
@@ -78,10 +79,10 @@ static __always_inline void note_sleep(const struct task_struct *p, struct task_
 }
 
 /*
- * Notes the key of a task that its key has put on a CPU: the highest key is the measure for others.
- * BPF's own keys are no measure once tasks with keys of the policy run again. Keys of the kernel's
- * helpers are never a measure: at the least weight, 10 ms of CPU time move a key by a second, and
- * with it the keys of all tasks that are queued while user space lags.
+ * Notes the key of a task that was put on a CPU by its key: other keys are compared with the
+ * highest. BPF's own keys are no measure once tasks with keys of the policy run again. Keys of the
+ * kernel's helpers are never a measure: at the least weight, 10 ms of CPU time move a key by a
+ * second, and with it the keys of all tasks that are queued while user space lags.
  */
 static __always_inline void note_vtime(const struct task_ctx *t, u64 vtime_ns)
 {
@@ -89,7 +90,8 @@ static __always_inline void note_vtime(const struct task_ctx *t, u64 vtime_ns)
 
 	if (t->kernel_helper)
 		return;
-	if ((of_policy && shared.vtime_of_bpf) || (s64)(vtime_ns - shared.vtime_now) > (s64)VTIME_STEP_NS) {
+	if ((of_policy && shared.vtime_of_bpf) ||
+	    (s64)(vtime_ns - shared.vtime_now) > (s64)VTIME_STEP_NS) {
 		shared.vtime_now = vtime_ns;
 		shared.vtime_of_bpf = !of_policy;
 	}
@@ -133,7 +135,10 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	task_cpu->running_rank = rank_of(t);
 	if (task_cpu->idle)
 		note_idle(cpu, task_cpu, false);
-	/* Of the task's CPU: another CPU calls here when it changes the nice value or affinity. */
+	/*
+	 * The state of the task's CPU: another CPU may call here, to change the nice value or
+	 * affinity.
+	 */
 	task_cpu->running_since_ns = t->start_ns;
 	task_cpu->running_awake_ns = t->awake_runtime_ns;
 	task_cpu->running_sync_ns = t->sync_ns;
@@ -216,14 +221,14 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 		note_sleep(p, t);
 }
 
-/* What a policy may have concluded about the task holds no longer: its weight has changed. */
+/* The task's weight has changed: what the policy concluded from it may be wrong. */
 SEC("struct_ops/pyland_set_weight")
 void BPF_PROG(pyland_set_weight, struct task_struct *p, u32 weight)
 {
 	tell(PYLAND_WANT_CHANGED, PYLAND_EVENT_CHANGED, p, 0);
 }
 
-/* ... or the CPUs that it may use. */
+/* The same for the CPUs that the task may use. */
 SEC("struct_ops/pyland_set_cpumask")
 void BPF_PROG(pyland_set_cpumask, struct task_struct *p, const struct cpumask *allowed)
 {

@@ -12,7 +12,7 @@
 #define NSEC_PER_USEC	1000ULL
 #define NSEC_PER_MSEC	1000000ULL
 
-/* A policy may ask for a slice of a year or a nanosecond: limits that keep a machine usable. */
+/* Limits of a slice that keep a machine usable: a policy may ask for a year, or a nanosecond. */
 #define SLICE_FLOOR_NS	(100 * NSEC_PER_USEC)
 #define SLICE_CEIL_NS	(100 * NSEC_PER_MSEC)
 #define WEIGHT_MAX	10000ULL
@@ -86,8 +86,9 @@ static __always_inline u64 usual_slice_ns(u64 usual_ns, u64 slice_ns)
  * - if the task wakes up after the decision has ended;
  * - if slices have become shorter: fewer tasks wanted a CPU when the decision was made.
  */
-static __always_inline bool slice_continues(u64 left_ns, u64 weight, bool woke_up, bool lasts_asleep,
-					  u64 lasts_until_ns, u64 now_ns, u64 usual_ns)
+static __always_inline bool slice_continues(u64 left_ns, u64 weight, bool woke_up,
+					    bool lasts_asleep, u64 lasts_until_ns, u64 now_ns,
+					    u64 usual_ns)
 {
 	return left_ns >= SLICE_FLOOR_NS &&
 	       (!woke_up || (lasts_asleep && (s64)(lasts_until_ns - now_ns) > 0)) &&

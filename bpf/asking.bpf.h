@@ -22,8 +22,8 @@ static __always_inline u64 next_key(const struct task_struct *p, const struct ta
 #define ASK_AGAIN_NS	(100 * NSEC_PER_MSEC)
 
 /* Asks the policy about a task; false if it cannot be asked. */
-APART int ask(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_nonnull, s32 cpu, u64 now,
-	      u64 enq_flags)
+APART int ask(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_nonnull, s32 cpu,
+	      u64 now, u64 enq_flags)
 {
 	struct pyland_cpu *c = this_cpu_state();
 	bool holds = user.wanted & PYLAND_WANT_HOLD;

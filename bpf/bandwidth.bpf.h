@@ -5,8 +5,8 @@
  * period; the pass over the groups lets it go on. A running task stops at the next tick. What a
  * group has used too much is missing in its next period, so its average is right.
  *
- * No task of the kernel waits for a quota, and none that is about to exit: the memory and the locks
- * of a killed task are wanted.
+ * Tasks of the kernel do not wait for a quota. A task that is about to exit does not wait either:
+ * other tasks want its memory and its locks.
  */
 #ifndef PYLAND_BANDWIDTH_BPF_H
 #define PYLAND_BANDWIDTH_BPF_H
@@ -179,7 +179,7 @@ static __always_inline void read_quota(struct task_group *k, u64 *quota_ns, u64 
 		if (bpf_core_field_exists(k->cfs_bandwidth.burst))
 			*burst_ns = BPF_CORE_READ(k, cfs_bandwidth.burst);
 	}
-	/* A year, and more, is no quota. */
+	/* A quota of a year or more is no quota. */
 	if (*quota_ns >> 55 || *period_ns < NSEC_PER_MSEC / 2)
 		*quota_ns = 0;
 }
@@ -205,7 +205,7 @@ static __always_inline void replenish(struct group *g, u64 now)
 		return;
 	periods = (now - g->period_end_ns) / period_ns + 1;
 	g->period_end_ns += periods * period_ns;
-	/* Time of periods in which no task ran is not kept, but what is owed may be paid with it. */
+	/* Time of periods without a running task is lost, but it may pay what the group owes. */
 	if (periods > 1000)
 		periods = 1000;
 	most_ns = quota_ns + burst_ns - g->left_ns;

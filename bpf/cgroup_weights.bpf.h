@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Weights of groups. The weight of a task that BPF and the policy use is its effective one: its own,
- * times the share of its group down from the root, over the weight that is runnable in the group.
- * So two groups of the same weight share the CPU equally, however many tasks each of them has.
- *
- * The kernel's default class does the same level by level, and a group's tasks and child groups
- * compete with each other there. Here the levels are one: every task competes with every other at
+ * Weights of groups. The weight of a task that BPF and the policy use is its effective one: its
+ * own, times the share of its group down from the root, over the weight that is runnable in the
+ * group. So two groups of the same weight share the CPU equally, however many tasks each of them
+ * has. The kernel's default class does the same level by level, and there a group's tasks and child
+ * groups compete with each other. Here all levels are one: every task competes with every other at
  * its effective weight, as in scx_flatcg. The average of all effective weights is 100, so slices
  * are as long as without groups.
  */

@@ -15,12 +15,6 @@
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
 
-/* True for kernel threads that go before all tasks, because the machine may wait for them. */
-static __always_inline bool is_kernel_work(const struct task_struct *p, const struct task_ctx *t)
-{
-	return t->kernel_helper || ((p->flags & PF_KTHREAD) && p->nr_cpus_allowed == 1);
-}
-
 /*
  * Called when a runnable task stops. It has some slice left only if a higher class interrupts it.
  * The kernel reads the slice after this call, and queues the task again if none is left.
@@ -40,7 +34,7 @@ static __always_inline bool is_taken(const struct pyland_cpu *c)
 }
 
 struct find_last {
-	const struct task_struct *p;	/* that is to run there; NULL for user space, anywhere */
+	const struct task_struct *p;	/* the task; NULL: user space, which may run anywhere */
 	u64 dsq_id;
 	u64 now;
 	s64 latest_ns;
@@ -67,12 +61,11 @@ static long is_due_last(u64 cpu, void *context)
 
 /*
  * The CPU to interrupt for a task: @cpu, unless a higher class has it, or it does not look into the
- * queue @dsq_id. Then, of the CPUs that look
- * into the queue @dsq_id, it is the CPU whose task is due last; @cpu if there is none. User space
- * (@p is NULL) interrupts no CPU without ticks (nohz_full=).
+ * queue @dsq_id. Then it is the CPU whose task is due last, of those that look into that queue;
+ * @cpu if there is none. User space (@p is NULL) interrupts no CPU without ticks (nohz_full=).
  */
-APART s32 cpu_to_preempt(s32 cpu, u64 dsq_id, const struct task_struct *p __arg_trusted __arg_nullable,
-			 u64 now)
+APART s32 cpu_to_preempt(s32 cpu, u64 dsq_id,
+			 const struct task_struct *p __arg_trusted __arg_nullable, u64 now)
 {
 	struct find_last find = { .p = p, .dsq_id = dsq_id, .now = now, .cpu = -1 };
 	struct pyland_cpu *c = cpu_state(cpu);
@@ -97,8 +90,9 @@ static long has_lower_rank(u64 cpu, void *context)
 }
 
 /*
- * The CPU to interrupt for a task that woke up: as above, but for a domain whose tasks interrupt
- * others, the CPU whose task has the lowest rank below the domain's.
+ * The CPU to interrupt for a task that woke up. If its domain lets it interrupt tasks of lower
+ * rank, it is the CPU whose task has the lowest rank below the domain's. Without such a CPU, or in
+ * another domain, it is that of cpu_to_preempt.
  */
 APART s32 cpu_to_interrupt(const struct task_struct *p __arg_trusted,
 			   const struct task_ctx *t __arg_nonnull, s32 cpu, u64 now)

@@ -2,10 +2,10 @@
 /*
  * One name for each kfunc, whatever the running kernel calls it (6.12 to 7.3).
  *
- * Every declaration is weak, and which one exists is decided when the object is
- * loaded; the verifier removes the other branches. libbpf cuts the last
- * "___suffix" off a declaration before it looks the kernel's function up, so a
- * kernel function that is itself called "...___v2" needs one more suffix here.
+ * Every declaration is weak, and which one exists is decided when the object is loaded; the
+ * verifier removes the other branches. libbpf cuts the last "___suffix" off a declaration before it
+ * looks the kernel's function up, so a kernel function that is itself called "...___v2" needs one
+ * more suffix here.
  */
 #ifndef PYLAND_COMPAT_BPF_H
 #define PYLAND_COMPAT_BPF_H
@@ -19,7 +19,7 @@
 	(bpf_core_enum_value_exists(enum type, name) ?				\
 	 bpf_core_enum_value(enum type, name) : 0)
 
-/* The same from 6.12 to 7.3. */
+/* Unchanged from 6.12 to 7.3. */
 struct task_struct *bpf_task_from_pid(s32 pid) __ksym;
 void bpf_task_release(struct task_struct *p) __ksym;
 void bpf_rcu_read_lock(void) __ksym;
@@ -77,7 +77,7 @@ static __always_inline void dsq_insert(struct task_struct *p, u64 dsq_id, u64 sl
 		scx_bpf_dispatch___old(p, dsq_id, slice_ns, enq_flags);
 }
 
-/* As above; 6.19 packs the arguments. */
+/* Renamed like dsq_insert; 6.19 packs the arguments. */
 bool __scx_bpf_dsq_insert_vtime(struct task_struct *p,
 				struct scx_bpf_dsq_insert_vtime_args *args) __ksym __weak;
 void scx_bpf_dsq_insert_vtime___v1(struct task_struct *p, u64 dsq_id, u64 slice, u64 vtime,

@@ -62,7 +62,10 @@ static __always_inline void amend(struct task_struct *p, u64 slice_ns, u64 key_n
 	there->running_vtime_ns = key_ns;
 }
 
-/* Where the task of a decision goes, in picked_* of the CPU @here; @cpu as in the decision. */
+/*
+ * Chooses the queue of a decision's task, and writes it to picked_* of the CPU @here. @cpu is that
+ * of the decision.
+ */
 APART int pick_queue(struct task_struct *p __arg_trusted, const struct task_ctx *t __arg_nonnull,
 		     s32 cpu, s32 here, bool some_idle)
 {
@@ -91,7 +94,7 @@ APART int pick_queue(struct task_struct *p __arg_trusted, const struct task_ctx 
 		   scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
 		dsq_id = kick = prev_cpu;
 	} else {
-		/* A task that waits for its own CPU still does. */
+		/* A task that waits for its own CPU keeps waiting for it. */
 		dsq_id = t->dsq_id < config.nr_cpu_ids && !some_idle ? t->dsq_id :
 			 queue_at(prev_cpu);
 		if (some_idle)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Domains: sets of CPUs with a queue. Without a word of the policy there is one for each LLC, which
- * all CPUs help when they would idle. A policy can set its own (user.nr_domains, user_domains): a
+ * Domains: sets of CPUs with a queue. If the policy sets none, there is one for each LLC, and all
+ * CPUs help it when they would idle. A policy can set its own (user.nr_domains, user_domains): a
  * home, CPUs to which tasks may spill, and a rank. The policy's memory may have any value: a mask
- * only says no more than that a CPU may look into a queue, and numbers are cut to their range.
+ * says only that a CPU may look into a queue, and numbers are cut to their range.
  */
 #ifndef PYLAND_DOMAINS_BPF_H
 #define PYLAND_DOMAINS_BPF_H
@@ -12,7 +12,7 @@
 
 #define NO_DOMAIN	(~0U)
 
-/* The queue of tasks whose domain has no CPU that their affinity allows: every CPU looks into it. */
+/* The queue of tasks that may run on no CPU of their domain. Every CPU looks into it. */
 #define OUTSIDE_DSQ	(DOMAIN_DSQ + PYLAND_NR_DOMAINS)
 
 /* True if the policy has set domains. */
@@ -51,7 +51,7 @@ static __always_inline u32 domain_of_llc(s32 cpu)
 	return c ? c->llc % PYLAND_NR_DOMAINS : 0;
 }
 
-/* The domain of tasks that no decision has placed and that ran on this CPU last, or NO_DOMAIN. */
+/* The domain of a task that ran on this CPU last, while no decision has placed it; or NO_DOMAIN. */
 static __always_inline u32 domain_of(s32 cpu)
 {
 	struct pyland_user_cpu *u;
@@ -69,7 +69,7 @@ static __always_inline u64 queue_of_domain(u32 domain)
 	return domain == NO_DOMAIN ? OUTSIDE_DSQ : DOMAIN_DSQ + domain;
 }
 
-/* Where a task waits that no decision has placed and that ran on this CPU last. */
+/* Where a task that ran on this CPU last waits, while no decision has placed it. */
 static __always_inline u64 queue_at(s32 cpu)
 {
 	return queue_of_domain(domain_of(cpu));
@@ -148,8 +148,8 @@ static __always_inline struct pyland_user_domain *placed_domain(const struct tas
 }
 
 /*
- * The domain to which the task belongs: that of its last decision, its parent's while it has none;
- * else that of the CPU. NO_DOMAIN if the task's affinity allows none of its CPUs.
+ * The domain to which the task belongs: that of its last decision; while it has none, that of its
+ * parent; else that of the CPU. NO_DOMAIN if the task may run on no CPU of that domain.
  */
 static __always_inline u32 domain_of_task(const struct task_struct *p, const struct task_ctx *t,
 					  s32 cpu)

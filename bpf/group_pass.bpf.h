@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A timer goes over all groups: reads their weights and quotas, looks how much of each is runnable,
+ * A timer goes over all groups: it reads their weights and quotas and what is runnable in each,
  * computes shares, begins periods, and lets tasks go on that waited for a quota.
  *
- * It looks every few milliseconds and takes averages, where the alternative is to follow each
- * wakeup up the hierarchy: that would be a line of memory that all CPUs write, and the share of a
- * group with tasks that sleep often would change all the time. A changed weight or quota counts
- * after a pass, a task that has moved after a few.
+ * It looks every few milliseconds and takes averages. The alternative, to follow each wakeup up the
+ * hierarchy, would have all CPUs write one line of memory, and would change the share of a group
+ * all the time if its tasks sleep often. A changed weight or quota counts after one pass, and a
+ * task that has moved after a few.
  */
 #ifndef PYLAND_GROUP_PASS_BPF_H
 #define PYLAND_GROUP_PASS_BPF_H
@@ -56,7 +56,7 @@ static __noinline void release_throttled(void)
 	bpf_iter_scx_dsq_destroy(&it);
 	if (!some)
 		return;
-	/* They were not counted as runnable when this pass looked. */
+	/* They were not counted as runnable when the pass looked at their group. */
 	pass.limit_counts = 1;
 	run_scheduler_soon();
 }
@@ -70,8 +70,9 @@ static __always_inline u64 until_next_pass_ns(void)
 		return 0;
 	if (throttled || pass.limit_counts || pass.waited || some_task_waits())
 		return pass.next_ns < NSEC_PER_MSEC ? NSEC_PER_MSEC : pass.next_ns;
-	/* A kernel that does not tell of a new quota is asked. */
-	if (pass.some_active && !bpf_core_field_exists(((struct sched_ext_ops *)0)->cgroup_set_bandwidth))
+	/* Some kernels do not tell of a new quota: only a look finds it. */
+	if (pass.some_active &&
+	    !bpf_core_field_exists(((struct sched_ext_ops *)0)->cgroup_set_bandwidth))
 		return 4 * PASS_NS;
 	return SLOW_PASS_NS;
 }
@@ -92,7 +93,10 @@ static int pass_over_groups(void *map, u32 *key, struct group_timer *timer)
 	group_state.passed_ns = pass.now;
 	group_state.waited = 0;
 	group_state.some = 0;
-	/* The timer is set in init, which may sleep. To the verifier this callback may sleep, too. */
+	/*
+	 * init, which sets the timer, may sleep, so the verifier believes that this callback may,
+	 * too.
+	 */
 	bpf_rcu_read_lock();
 	share_among_groups(root);
 	if (group_state.limited != pass.limited)
@@ -112,7 +116,7 @@ static int pass_over_groups(void *map, u32 *key, struct group_timer *timer)
 		next_ns = PASS_NS;
 	group_state.armed = !!next_ns;
 	group_state.slow = next_ns > PASS_NS;
-	/* A task that is throttled from here on sets the timer itself. */
+	/* If a task is throttled after this check, it sets the timer itself. */
 	if (group_state.slow && scx_bpf_dsq_nr_queued(THROTTLED_DSQ) > 0)
 		next_ns = PASS_NS;
 	if (next_ns)

@@ -19,12 +19,12 @@
 struct group_pass {
 	u64 now;
 	u64 total;		/* runnable weight of all tasks */
-	u64 most;		/* ... of the tasks of one group */
+	u64 most;		/* the most runnable weight that the tasks of one group have */
 	u64 scale;		/* 2^16 is 1 */
-	u32 most_in;		/* that group */
+	u32 most_in;		/* the group of `most` */
 	u32 dominant;		/* + 1: its tasks keep their own weight; 0: no group's do */
 	u64 next_ns;
-	s64 sum;		/* of one group's counts */
+	s64 sum;		/* of the counts of `group` on all CPUs */
 	u32 group;
 	u32 depth;
 	u32 deepest;
@@ -33,7 +33,7 @@ struct group_pass {
 	u32 limited;
 	u32 limit_counts;	/* a group with a quota has a runnable task */
 	u32 some_active;
-	u32 waited;		/* what group_state had of the time before */
+	u32 waited;		/* group_state.waited, as it was before the pass */
 	u32 throttled;		/* tasks wait for the quota of their group */
 };
 
@@ -49,7 +49,7 @@ static long add_count(u64 cpu, void *context)
 	return !count;
 }
 
-/* The average of two, or the new value where the old one is of long ago. */
+/* The average of both values. It is the new value if the old one is unknown or from long ago. */
 static __always_inline u64 halfway(const struct group *g, u64 old,
 				   u64 new)
 {
@@ -159,8 +159,8 @@ static long add_level(u64 i, void *context)
 }
 
 /*
- * The share of a group, of its parent's: as if the group were active all the time, because the
- * share matters only while a task of it is runnable.
+ * The part of its parent's share that a group gets. It is computed as if the group were active all
+ * the time, because it matters only while a task of the group is runnable.
  */
 static long share_parents(u64 number, void *context)
 {
@@ -220,7 +220,8 @@ static long publish(u64 number, void *context)
 /*
  * The factor for all shares: the average effective weight is that of the tasks' own. If nearly all
  * that is runnable is in one group, its tasks have exactly their own weight, and the others are
- * weighed beside them: most programs run in one session, and a policy is quicker with equal weights.
+ * weighed beside them: most programs run in one session, and a policy is quicker with equal
+ * weights.
  */
 static __always_inline void find_scale(const struct group *root)
 {

@@ -26,21 +26,21 @@
 struct group {
 	/* Read at each enqueue. */
 	u64 tg;			/* the address of its struct task_group; 0: the number is free */
-	u64 share;		/* effective weight of all its tasks together, 2^16 is weight 1; 0: their own */
-	u64 load;		/* runnable weight in it: own tasks and children, 2^16 is weight 1 */
+	u64 share;		/* effective weight of its tasks, 2^16 is weight 1; 0: their own */
+	u64 load;		/* runnable in it: own tasks and children, 2^16 is weight 1 */
 	u32 parent;
 	u32 limited_by;		/* the nearest group with a quota, itself or above it; 0: none */
 	u64 pad[4];
 	/* Only the pass over all groups (group_pass.bpf.h) reads and writes these. */
 	u64 parent_tg;
 	u64 weight;		/* among its siblings, 2^16 is weight 1 */
-	u64 own;		/* average runnable weight of its own tasks, as above */
+	u64 own;		/* average runnable weight of its own tasks, in the same unit */
 	u64 children;		/* weight of its children, each as far as it is active */
 	u64 numerator;		/* share before all shares are scaled */
 	u64 seen_ns;		/* when it last had a runnable task or a child */
 	u32 depth;
-	u32 active;		/* some task in it or below it is runnable: average, 1024 is always */
-	u32 is_active;		/* ... at the moment */
+	u32 active;		/* average time with a runnable task in it or below, of 1024 */
+	u32 is_active;		/* a task in it or below it is runnable */
 	u32 known;		/* it has been through a pass: averages have a past */
 	/* Written by each CPU that runs tasks of a group with a quota. */
 	s64 left_ns __attribute__((aligned(64)));	/* of the quota in this period */
@@ -85,7 +85,7 @@ struct group_state {
 	u32 used;		/* every number in use is below this; 0: no group but the root */
 	u32 limited;		/* some group has a quota */
 	u32 armed;		/* the timer of the pass is set */
-	u32 slow;		/* ... for a time when no task waits */
+	u32 slow;		/* ... and waits long, because no task waits for a CPU */
 	u32 waited;		/* a task waited for a CPU since the last pass */
 	u32 looks_left;		/* of a look through throttled tasks */
 	u32 some;		/* some group besides the root has a number */
@@ -251,7 +251,9 @@ static __noinline void change_group(struct task_ctx *t, u64 tg)
 {
 	count_in_group(t, 0);
 	t->tg = tg;
-	/* Through memory: to the verifier it is a number then, and no longer a kernel pointer. */
+	/*
+	 * Through memory: from there the verifier takes it for a number, not for a kernel pointer.
+	 */
 	t->group = find_group(READ_ONCE(t->tg));
 	if (!t->group)
 		return;
@@ -266,7 +268,7 @@ static __always_inline bool has_moved(const struct task_struct *p, const struct 
 	return bpf_core_field_exists(p->sched_task_group) && t->tg != (u64)p->sched_task_group;
 }
 
-/* A task has been queued, and waits: shares and quotas have an effect now. */
+/* Called when a task was queued and waits: shares and quotas begin to have an effect. */
 static __always_inline void note_group_waits(void)
 {
 	if (!group_state.some)

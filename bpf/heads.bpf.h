@@ -69,7 +69,9 @@ static __always_inline bool take_from_far(s32 cpu, u64 domain_dsq, struct pyland
 	if (dsq_id == domain_dsq || !head_vtime(dsq_id, &far_ns))
 		return false;
 	if (!head_vtime(domain_dsq, &near_ns)) {
-		/* Only the task that ran here wants this CPU: then it is still noted. */
+		/*
+		 * No task waits here. The task that ran last wants this CPU, if it is noted still.
+		 */
 		if (!c->running_since_ns)
 			return false;
 		near_ns = c->running_vtime_ns + now - c->running_since_ns;

@@ -21,7 +21,10 @@ static __noinline void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now,
 	if (scx_bpf_dsq_nr_queued(dsq_id) <= 0)
 		return;
 	if (!bpf_iter_scx_dsq_new(&it, dsq_id, kernel_enum(scx_dsq_iter_flags, SCX_DSQ_ITER_REV))) {
-		/* Counts moves and not looks: tasks with high keys and new decisions hide no other. */
+		/*
+		 * Counts moves, not looks: tasks with high keys and new decisions must hide no
+		 * other.
+		 */
 		shared.rescues_left = RESCUE_MAX;
 		while ((p = bpf_iter_scx_dsq_next(&it))) {
 			if (!shared.rescues_left)
@@ -35,7 +38,7 @@ static __noinline void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now,
 			if (!hold_again(&it, p, t))
 				continue;
 			shared.rescues_left--;
-			/* The key was too high, and the decision has ended. */
+			/* It starved because of its key, which was too high: the decision ends. */
 			t->queue = QUEUE_RESCUED;
 			t->left_ns = 0;
 			c->rescued++;
@@ -75,7 +78,10 @@ static __always_inline bool put_to_policy(struct bpf_iter_scx_dsq *it, struct ta
 	forget_other_policies(t);
 	t->asked = 0;
 	t->queue = QUEUE_HELD;
-	/* Also if it cannot be asked: then it has no record, and its wait begins at this time. */
+	/*
+	 * Set before the question: without room to ask there is no record, and the wait begins
+	 * here.
+	 */
 	t->enqueue_ns = now_ns();
 	t->record_pos = 0;
 	return ask(p, t, scx_bpf_task_cpu(p), now_ns(), 0);
@@ -88,8 +94,8 @@ static __always_inline bool is_left_out(const struct task_ctx *t)
 }
 
 /*
- * Tells a new policy of the tasks in a queue: those that the old one decided wait for
- * a decision again.
+ * Tells a new policy of the tasks in a queue: those that the old policy decided wait for a decision
+ * again.
  */
 static __noinline void hand_over_queue(u64 dsq_id, bool decided, struct pyland_cpu *c)
 {
@@ -138,7 +144,7 @@ static long hand_over_domain(u64 domain, void *context)
 	return !c;
 }
 
-/* Once after a swap: the queued tasks were decided by the old policy. */
+/* Tells a new policy of all queued tasks, once after a swap: the old one decided them. */
 static __always_inline void hand_over(struct pyland_cpu *c)
 {
 	u32 generation = user.generation;
@@ -178,7 +184,7 @@ static long is_idle_in(u64 cpu, void *context)
 	return 1;
 }
 
-/* A CPU may have gone idle just before a task was placed in its domain, and no other looks there. */
+/* Wakes a CPU that went idle just before a task was put into its domain: no other looks there. */
 static __noinline void wake_cpu_of_domain(u32 domain)
 {
 	if (domain < PYLAND_NR_DOMAINS && some_cpu_idles() &&
@@ -233,7 +239,10 @@ static int beat(void *map, u32 *key, struct heartbeat *h)
 	struct pyland_cpu *c = this_cpu_state();
 	u64 now = now_ns();
 
-	/* The timer is set in init, which may sleep. To the verifier this callback may sleep, too. */
+	/*
+	 * init, which sets the timer, may sleep, so the verifier believes that this callback may,
+	 * too.
+	 */
 	bpf_rcu_read_lock();
 	if (c) {
 		c->heartbeats++;

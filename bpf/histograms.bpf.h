@@ -125,7 +125,7 @@ APART int keep(const struct task_struct *p __arg_trusted, const struct task_ctx 
 		__builtin_memcpy(comm, p->comm, sizeof(comm));
 		keep_of(PYLAND_BY_COMM, comm[0], comm[1], place, value);
 	}
-	/* The time on a CPU is of no queue. */
+	/* The time on a CPU belongs to no queue. */
 	if (wanted & 2 << PYLAND_BY_QUEUE && hist != PYLAND_HIST_RUN)
 		keep_of(PYLAND_BY_QUEUE, queue_key(t), 0, place, value);
 	return 0;
@@ -137,13 +137,14 @@ static __noinline void keep_run(const struct task_struct *p, const struct task_c
 
 	if (ready_ns == t->wakeup_ns)
 		keep(p, t, PYLAND_HIST_WAKEUP, t->start_ns - ready_ns);
-	/* It was asked about after it began to wait, and has the answer. */
+	/* The policy was asked about the task after its wait began, and has answered. */
 	if (!t->asked && t->queue != QUEUE_NONE && (s64)(t->asked_ns - ready_ns) >= 0 &&
 	    (s64)(t->decided_ns - t->asked_ns) > 0 && decided_ns >= 0)
 		keep(p, t, PYLAND_HIST_DECIDED, decided_ns);
 }
 
-static __noinline void note_migration(struct pyland_cpu *c, const struct pyland_cpu *to, s32 from_cpu)
+static __noinline void note_migration(struct pyland_cpu *c, const struct pyland_cpu *to,
+				      s32 from_cpu)
 {
 	const struct pyland_cpu *from = cpu_state(from_cpu);
 
@@ -170,7 +171,7 @@ static __always_inline void note_run(const struct task_struct *p, struct task_ct
 			note_migration(c, task_cpu, t->ran_on - 1);
 		t->ran_on = cpu + 1;
 	}
-	/* A change of the nice value lets a task begin that did not wait. */
+	/* After a change of its nice value, a task begins to run without a wait. */
 	if (!ready_ns || (s64)(t->start_ns - ready_ns) < 0)
 		return;
 	t->ready_ns = 0;
@@ -191,7 +192,8 @@ static __always_inline void note_stop(const struct task_struct *p, const struct 
 }
 
 /* A decision has come for the task. */
-static __always_inline void note_decision(const struct task_struct *p, struct task_ctx *t, u64 flags)
+static __always_inline void note_decision(const struct task_struct *p, struct task_ctx *t,
+					  u64 flags)
 {
 	u32 class = (flags & PYLAND_DECISION_CLASS) >> PYLAND_CLASS_SHIFT;
 	s64 delay_ns = t->decided_ns - t->asked_ns;

@@ -13,14 +13,14 @@
 enum lag {
 	LAG_NONE,
 	LAG_USER_SPACE,		/* user space has had no chance to decide it */
-	LAG_UNDECIDED,		/* ... or the policy left it undecided */
+	LAG_UNDECIDED,		/* the policy left it undecided */
 	LAG_RESCUED,		/* it is decided, and to be taken next */
 };
 
 /* How many held tasks a CPU looks at to find one that it may take. */
 #define HELD_LOOK_MAX	8
 
-/* The same where domains, too, keep tasks from a CPU. */
+/* How many it looks at if also the domains keep tasks from a CPU. */
 #define ADMITTED_LOOK_MAX	64
 
 /*
@@ -113,7 +113,10 @@ APART int find_oldest_held(s32 cpu, struct held *held)
 					continue;
 				if (sets_domains())
 					break;
-				/* A task behind these may be as old; the policy is not blamed for it. */
+				/*
+				 * A task further back may be as old; the policy is not blamed for
+				 * it.
+				 */
 				if (t)
 					held->enqueue_ns = t->enqueue_ns;
 				break;
@@ -155,7 +158,9 @@ APART int held_too_long(s32 cpu, u64 now, bool hogs, u64 asked_pos)
 		return LAG_UNDECIDED;
 	if (is_known(&held, asked_pos))
 		return LAG_USER_SPACE;
-	/* User space has begun no cycle since the enqueue, and has not waited for long: it runs next. */
+	/*
+	 * User space began no cycle after the enqueue, and has not waited for long: it runs next.
+	 */
 	if (scheduler_waits() && !hogs && !shared.lagging &&
 	    (s64)(shared.cycle_begin_ns - held.enqueue_ns) <= 0 &&
 	    (s64)(now - shared.clock_ns) <= 4 * (s64)config.lag_ns)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Which idle CPU a task gets. Every function that returns one has taken it from the kernel's mask of
- * idle CPUs: the caller must give it a task or kick it.
+ * Which idle CPU a task gets. Every function that returns an idle CPU has taken it from the
+ * kernel's mask of idle CPUs: the caller must give the CPU a task or kick it.
  */
 #ifndef PYLAND_IDLE_BPF_H
 #define PYLAND_IDLE_BPF_H
@@ -26,7 +26,7 @@ static __always_inline s32 pick_idle(const struct cpumask *from, s32 near_cpu, u
 	return scx_bpf_pick_idle_cpu_node(from, node, flags);
 }
 
-/* Any idle CPU of these; negative when none. */
+/* Any idle CPU of these; negative if there is none. */
 static __noinline s32 pick_idle_cpu(const struct cpumask *allowed, s32 near_cpu)
 {
 	return pick_idle(allowed, near_cpu, 0);
@@ -162,8 +162,8 @@ static __always_inline bool is_asked_first(const struct task_ctx *t, s32 cpu, u6
  * True if a task that runs alone, slice after slice, is queued again, because the policy is to be
  * asked about it.
  */
-static __always_inline bool leaves_cpu(const struct task_struct *p, const struct task_ctx *t, s32 cpu,
-				       u64 now)
+static __always_inline bool leaves_cpu(const struct task_struct *p, const struct task_ctx *t,
+				       s32 cpu, u64 now)
 {
 	return t && !is_migration_disabled(p) &&
 	       is_asked_first(t, cpu, now);

@@ -7,7 +7,7 @@
 
 #include "state.bpf.h"
 
-/* True if a CPU may idle. A CPU that idles is never overlooked; one that has just got work may be seen. */
+/* True if some CPU may idle. No idle CPU is overlooked; one that just got work may still count. */
 static __always_inline bool some_cpu_idles(void)
 {
 	return READ_ONCE(shared.idle_llcs) != 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The kernel's types as far as pyland reads them. CO-RE moves every access to
- * where the running kernel has the field, so a field list this short keeps the
- * object's BTF small and the object independent of any one kernel.
+ * The kernel's types as far as pyland reads them. CO-RE moves every access to where the running
+ * kernel has the field, so a field list this short keeps the object's BTF small and the object
+ * independent of any one kernel.
  */
 #ifndef PYLAND_KERNEL_BPF_H
 #define PYLAND_KERNEL_BPF_H

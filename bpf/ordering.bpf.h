@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where a task waits that wants a CPU, and in which order.
+ * Where a task that wants a CPU waits, and in which order.
  *
  * The task enters a queue at once, and the policy's decision moves it there later. Until then its
- * key follows from its last decision: that key and the CPU time since, as far before the keys that
- * run as the policy put it when it last woke up. So a decision refines an order that is good
- * already, and a late one costs little. Only for a policy that says so (`interim = "hold"`) a task
- * is held until its decision comes.
+ * key follows from its last decision: that key and the CPU time after it, as far before the keys
+ * that run as the policy put it when it last woke up. So a decision refines an order that is good
+ * already, and a late one costs little. A task is held until its decision comes only if the policy
+ * says so (`interim = "hold"`).
  *
- * A decision lasts: a task that comes back with some of its slice left continues with that rest,
- * at its key, and the policy is not asked again. The kernel's own EEVDF also keeps a deadline until
+ * A decision lasts: a task that comes back with some of its slice left continues with that rest, at
+ * its key, and the policy is not asked again. The kernel's own EEVDF also keeps a deadline until
  * the slice is used up. A task that sleeps and wakes up every few microseconds costs one decision
  * for each slice, not one for each wakeup.
  */
@@ -18,39 +18,11 @@
 
 #include "asking.bpf.h"
 #include "classes.bpf.h"
+#include "grants.bpf.h"
+#include "interim.bpf.h"
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
 #include "traced.bpf.h"
-
-/* A key that BPF works out is at most this many longest slices from the keys that run. */
-#define INTERIM_SLICES	4
-
-/* Notes a decision with this slice; with a slice of 0 the decision ends when the task stops. */
-static __always_inline void note_grant(const struct task_struct *p, struct task_ctx *t, u64 slice_ns)
-{
-	u64 usual_ns;
-
-	t->left_ns = slice_ns;
-	t->lasts_until_ns = t->decided_ns + user.lasts_ns;
-	t->lasts_asleep = t->woke_up;
-	usual_ns = usual_slice_ns(shared.usual_ns, slice_at_weight_100(slice_ns, weight_of(p, t)));
-	if (usual_ns != shared.usual_ns)
-		shared.usual_ns = usual_ns;
-}
-
-/*
- * True if the task's decision still lasts. A decision of an earlier policy does not. A task that a
- * higher class interrupted continues even if decisions of the policy do not last: its turn is not
- * over.
- */
-static __always_inline bool still_lasts(const struct task_struct *p, const struct task_ctx *t,
-					u64 now)
-{
-	return (user.lasts_ns || t->interrupted) && t->generation == user.generation &&
-	       shared.handed_over == user.generation &&
-	       slice_continues(t->left_ns, weight_of(p, t), t->woke_up, t->lasts_asleep,
-			     t->lasts_until_ns, now, shared.usual_ns);
-}
 
 /* The highest key in a queue; false when the queue is empty. */
 static __always_inline bool last_key(u64 dsq_id, u64 *key_ns)
@@ -67,7 +39,7 @@ static __always_inline bool last_key(u64 dsq_id, u64 *key_ns)
 	return p;
 }
 
-/* A task that yields goes behind all that are queued. */
+/* The key of a task; if it yields, a key behind all that are queued. */
 static __always_inline u64 key_if_yielded(const struct task_ctx *t, u64 dsq_id, u64 key_ns)
 {
 	u64 last_ns;
@@ -127,53 +99,6 @@ static __always_inline u64 queue_of(const struct task_struct *p, const struct ta
 	if ((s64)(now - shared.own_queued_ns) > (s64)NSEC_PER_MSEC)
 		shared.own_queued_ns = now;
 	return cpu;
-}
-
-/* The key of a task until its decision comes. */
-static __noinline u64 interim_key(const struct task_struct *p, const struct task_ctx *t, u64 now)
-{
-	u64 newest_ns = vtime_now(), least_ns, most_ns, key_ns;
-
-	/* No key of a new policy has run: a task goes first, and is asked about in any case. */
-	if (shared.handed_over != user.generation)
-		return 0;
-	if (user.wanted & PYLAND_WANT_ARRIVAL)
-		return now;
-	if (!t->vtime_known)
-		return newest_ns - shared.lead_ns;
-	key_ns = next_key(p, t);
-	/*
-	 * A task that wakes up has the lead of its last decision. While user space lags there is no
-	 * next one: the CPU time that the task has used orders it alone.
-	 */
-	least_ns = newest_ns - (t->woke_up && !shared.lagging ? t->lead_ns :
-							       INTERIM_SLICES * config.longest_ns);
-	if ((s64)(key_ns - least_ns) < 0)
-		return least_ns;
-	/*
-	 * At the least weight, 10 ms move a key by a second. A task that slept does not wait behind
-	 * the keys that run, whatever its last key was.
-	 */
-	most_ns = newest_ns + (t->woke_up ? 0 : INTERIM_SLICES * config.longest_ns);
-	return (s64)(key_ns - most_ns) > 0 ? most_ns : key_ns;
-}
-
-/* How far before the keys that run the policy has put a task. */
-static __always_inline u64 lead_of(u64 key_ns)
-{
-	s64 lead_ns = vtime_now() - key_ns, most_ns = INTERIM_SLICES * config.longest_ns;
-
-	if (lead_ns < 0)
-		return 0;
-	return lead_ns < most_ns ? lead_ns : most_ns;
-}
-
-/* The slice of a task until its decision comes. */
-static __always_inline u64 interim_slice(const struct task_struct *p, const struct task_ctx *t)
-{
-	u64 usual_ns = shared.usual_ns;
-
-	return weighted_slice(p, t, t->of_bpf || !usual_ns ? config.shortest_ns : usual_ns);
 }
 
 /*
@@ -283,7 +208,7 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 		wake_user_space();
 }
 
-/* Where a task waits that no decision has placed. */
+/* Where a task waits while no decision has placed it. */
 static __always_inline u64 queue_unplaced(const struct task_struct *p, const struct task_ctx *t,
 					  s32 cpu)
 {

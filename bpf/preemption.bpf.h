@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * When a task that wakes up interrupts the one that runs.
- */
+/* When a task that wakes up interrupts a running task. */
 #ifndef PYLAND_PREEMPTION_BPF_H
 #define PYLAND_PREEMPTION_BPF_H
 
@@ -9,10 +7,13 @@
 #include "userspace.bpf.h"
 
 /*
- * Interrupts the task that runs there for a task @t with this key, if it is due later by more than
- * the policy's margin, or if the rank of its domain is lower and that of @t may interrupt it. A task that does not compute first runs for a moment: else tasks that send
- * each other messages would be interrupted at each message. A waker that says that it is about to
- * sleep (@sync) has a shortest slice to do so: some wakers never sleep.
+ * Interrupts the task that runs on @cpu for the task @t with this key, if the running task is due
+ * later by more than the policy's margin. It does so too if the running task's domain has a lower
+ * rank, and the domain of @t may interrupt such tasks.
+ *
+ * A task that does not compute first runs for a moment: else tasks that send each other messages
+ * would be interrupted at each message. A waker that says that it is about to sleep (@sync) has a
+ * shortest slice to do so: some wakers never sleep.
  */
 APART int preempt_for(const struct task_ctx *t __arg_nonnull, u64 vtime_ns, s32 cpu, u64 now,
 		      bool sync)
@@ -46,8 +47,9 @@ APART int takes_from(s32 cpu, u64 dsq_id, const struct task_struct *p __arg_trus
 		return false;
 	if (dsq_id == (u64)cpu)
 		return true;
-	return dsq_id == OUTSIDE_DSQ || (dsq_id >= DOMAIN_DSQ && dsq_id < DOMAIN_DSQ + PYLAND_NR_DOMAINS &&
-	       serves(cpu, dsq_id - DOMAIN_DSQ));
+	return dsq_id == OUTSIDE_DSQ ||
+	       (dsq_id >= DOMAIN_DSQ && dsq_id < DOMAIN_DSQ + PYLAND_NR_DOMAINS &&
+		serves(cpu, dsq_id - DOMAIN_DSQ));
 }
 
 #endif

@@ -8,11 +8,14 @@
 #include "ordering.bpf.h"
 
 /*
- * Puts a task that wakes up next on this CPU, where it ran last, if its waker is about to sleep, its
- * decision lasts, and no other task waits here. Pairs of tasks that wake each other stay together in
- * this way, and a switch has two calls into BPF less and no queue (8 pairs on 8 CPUs: 0.70 and 0.83
- * of the default scheduler's switches). Some wakers say that they are about to sleep and never are:
- * only one that has slept soon each time is believed. False if the task has to be queued.
+ * Puts a task that wakes up in the next place on this CPU, where it ran last. This is done if its
+ * waker is about to sleep, its decision lasts, and no other task waits here. False if the task has
+ * to be queued.
+ *
+ * Pairs of tasks that wake each other stay together in this way, and a switch has two calls into
+ * BPF less and no queue (8 pairs on 8 CPUs: 0.70 and 0.83 of the default scheduler's switches).
+ * Some wakers say that they are about to sleep and do not: a waker is believed only if it has slept
+ * soon each time.
  */
 static __always_inline bool put_next(struct task_struct *p, struct task_ctx *t, s32 cpu,
 				     struct pyland_cpu *c, u64 now)

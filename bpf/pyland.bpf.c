@@ -4,9 +4,9 @@
  * callbacks are in the order in which a task meets them. Callbacks that only count are in
  * accounting.bpf.h; the begin and the end of a task are in setup.bpf.h.
  *
- * A forwarded task is never only in user space: it waits in a holding DSQ while
- * its record travels, and a decision moves it on. Whatever happens to user space,
- * any CPU can take the holding DSQ's head, so no task is lost and none starves.
+ * A forwarded task is never only in user space: it waits in a holding DSQ while its record travels,
+ * and a decision moves it on. Whatever happens to user space, any CPU can take the holding DSQ's
+ * head, so no task is lost and none starves.
  */
 #include <linux/bpf.h>
 #include "accounting.bpf.h"
@@ -15,6 +15,7 @@
 #include "heartbeat.bpf.h"
 #include "histograms.bpf.h"
 #include "holding.bpf.h"
+#include "kernel_work.bpf.h"
 #include "ordering.bpf.h"
 #include "performance.bpf.h"
 #include "put_next.bpf.h"
@@ -77,24 +78,6 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	return cpu;
 }
 
-/*
- * The kernel's own work goes first: user space itself may wait for it. But khugepaged may run for
- * seconds, so after its first slice a kernel helper is queued like other tasks.
- */
-static __always_inline void enqueue_kernel_work(struct task_struct *p, struct task_ctx *t, s32 cpu,
-						u64 now, u64 enq_flags)
-{
-	if (t->kernel_helper && !t->woke_up) {
-		queue_unasked(p, t, cpu, now, enq_flags);
-		return;
-	}
-	if (t->woke_up)
-		enq_flags |= kernel_enum(scx_enq_flags, SCX_ENQ_PREEMPT);
-	dsq_insert(p, kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL),
-		   weighted_slice(p, t, config.longest_ns), enq_flags);
-	traced(traced_task(p, t, PYLAND_TRACED_KERNEL), cpu, 0, 0, config.longest_ns);
-}
-
 SEC("struct_ops/pyland_enqueue")
 void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 {
@@ -122,9 +105,9 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		note_not_runnable(t);
 		return;
 	}
-	/* A CPU that its domain has left since; dispatch has not let it go on. */
+	/* True if its domain has left this CPU; dispatch has ended its turn for that. */
 	leaves = t && sets_domains() && !wakes_up && !is_admitted(p, cpu);
-	/* SCX_ENQ_LAST: a task that dispatch puts on its CPU again, so that the ticks stop. */
+	/* True if dispatch puts the task on its CPU again, so that the ticks stop. */
 	last = enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_LAST);
 	leaves = leaves || (last && leaves_cpu(p, t, cpu, now));
 	/* The kernel believes that nothing follows, and would let the CPU idle. */
@@ -286,9 +269,9 @@ bool BPF_PROG(pyland_yield, struct task_struct *from, struct task_struct *to)
 }
 
 /*
- * A task can be queued between a CPU's last look and its idle bit. The kernel sets
- * the bit before it calls here (6.13 on), so either the CPU that queues the task sees the
- * bit, or this sees the task.
+ * A task can be queued between a CPU's last look and its idle bit. The kernel sets the bit before
+ * it calls here (6.13 on), so either the CPU that queues the task sees the bit, or this function
+ * sees the task.
  */
 SEC("struct_ops/pyland_update_idle")
 void BPF_PROG(pyland_update_idle, s32 cpu, bool idle)

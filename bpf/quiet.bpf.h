@@ -51,7 +51,7 @@ static __noinline void wake_heart(u64 now)
 		bpf_loop(config.nr_cpu_ids, time_tickless, &now, 0);
 }
 
-/* A task has been queued. */
+/* Called when a task was queued: ends the quiet state. */
 static __always_inline void end_quiet(u64 now)
 {
 	if (shared.quiet)

@@ -95,7 +95,7 @@ static __always_inline void fill_extras(struct pyland_queued *r, struct task_str
 	r->average_runtime_ns = t->average_runtime_ns;
 }
 
-/* Writes the task's record; false when the ring has no room. */
+/* Writes the task's record; false if the ring has no room. */
 APART int forward(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_nonnull, s32 cpu,
 		  u64 enq_flags)
 {
@@ -116,7 +116,7 @@ APART int forward(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_
 		fill_base(r, p, t, cpu, enq_flags);
 	}
 	t->reported_runtime_ns = t->total_runtime_ns;
-	/* No wakeup: user space never sleeps in the kernel, dispatch runs it. */
+	/* Wakes no process: user space never sleeps in the kernel, and dispatch runs it. */
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 	t->record_pos = bpf_ringbuf_query(&queued, BPF_RB_PROD_POS);
 	return true;

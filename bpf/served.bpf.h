@@ -8,7 +8,10 @@
 
 #include "heads.bpf.h"
 
-/* The served domain whose head goes first: of the highest rank with tasks, the lowest key. */
+/*
+ * The search for the served domain whose head goes first: that with the lowest key, of the domains
+ * with tasks that have the highest rank.
+ */
 struct find_served {
 	s32 cpu;
 	u32 domain;

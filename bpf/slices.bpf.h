@@ -68,8 +68,9 @@ static __always_inline bool is_timed(s32 cpu, const struct pyland_cpu *c)
 }
 
 /*
- * True if the timer is set, and soon enough. For a slice of usual length it is: it expires once in a
- * shortest slice. To set it costs more than a switch, so only the slice of a light task moves it.
+ * True if the timer is set, and soon enough. That is so for a slice of usual length: the timer
+ * expires once in a shortest slice. To set it costs more than a switch, so only the slice of a
+ * light task moves it.
  */
 static __always_inline bool is_timed_in_time(s32 cpu, const struct pyland_cpu *c)
 {

@@ -7,8 +7,10 @@
 
 #include "compat.bpf.h"
 #include "arithmetic.bpf.h"
+#include "histograms_intf.h"
 #include "intf.h"
 #include "queue_ids.h"
+#include "shared_state.h"
 
 /* For slices this long, ticks are exact enough. A rest below the slack is not worth a timer. */
 #define SLICE_TIMED_NS	(10 * NSEC_PER_MSEC)
@@ -93,26 +95,26 @@ struct task_ctx {
 	u64 sleep_interval_ns;
 	u64 waker_interval_ns;
 	u64 average_runtime_ns;
-	u64 sync_ns;			/* between a wakeup after which it says it sleeps, and that */
+	u64 sync_ns;			/* from a sync wakeup of another task to its own sleep */
 	u32 generation;			/* of the policy that state and vtime are of */
 	u32 vtime_known;
 	s32 waker_pid;
 	u32 weight_counted;		/* in a CPU's gauges, while it is runnable; else 0 */
 	u32 queue;
-	u32 of_bpf;			/* its key is BPF's, and the policy's keys may be of another kind */
+	u32 of_bpf;			/* its key is BPF's; the policy's may be of another kind */
 	s32 place;			/* of its last decision: a CPU, a domain or any */
 	u32 kernel_helper;
 	u32 woke_up;			/* its last enqueue was a wakeup */
 	u32 waker_noted;		/* select_cpu has noted what wakes it up */
-	u32 sync_cpu;			/* where a waker that is about to sleep woke it, + 1; 0: none */
-	u32 lasts_asleep;		/* its last decision was for a wakeup, and lasts for more */
+	u32 sync_cpu;			/* CPU of a waker that is about to sleep, + 1; 0: none */
+	u32 lasts_asleep;		/* its last decision was for a wakeup, and lasts longer */
 	u32 yielded;			/* it gives way to all that are queued, once */
 	u32 interrupted;		/* by a higher class, and not queued since */
-	u64 tg;				/* its group when it was last looked up: an address, never read */
+	u64 tg;				/* its group at the last look: an address, never read */
 	u64 charged_ns;			/* its group has paid for its CPU time up to here */
 	u64 counted_ns;			/* its domain's gauge has its CPU time up to here */
 	u32 group;			/* the number of that group */
-	u32 group_counted;		/* its own weight, in the group's count while it is runnable */
+	u32 group_counted;		/* its weight in the count of its group; else 0 */
 	u32 weight;			/* effective: of its own weight and its group's share */
 	u32 ran_on;			/* the CPU + 1; 0: none */
 	u32 class;			/* of the policy's, for histograms */
@@ -279,8 +281,8 @@ APART u64 clamp_vtime(u64 vtime_ns)
 }
 
 /*
- * 6.12 and 6.13 show BPF tasks that must not leave their CPU for the moment; later
- * kernels keep those to themselves. There the BPF prologue counts one for the
+ * True for a task that must not leave its CPU for the moment. 6.12 and 6.13 show such tasks to BPF;
+ * later kernels keep them to themselves. In 6.12 and 6.13 the BPF prologue counts one for the
  * current task.
  */
 static __always_inline bool is_migration_disabled(const struct task_struct *p)

@@ -100,7 +100,7 @@ int BPF_PROG(on_switch, bool preempt, struct task_struct *prev, struct task_stru
 	return 0;
 }
 
-/* The kernel's preempt_count, which says whether an interrupt wakes the task; 0 if it is unknown. */
+/* The kernel's preempt_count, which says if an interrupt wakes the task; 0 if it is unknown. */
 static __always_inline u32 context(void)
 {
 	if (bpf_ksym_exists(&__preempt_count))

@@ -11,7 +11,7 @@
 enum pyland_trace_kind {
 	PYLAND_TRACE_SWITCH = 1,
 	PYLAND_TRACE_WAKING = 2,
-	PYLAND_TRACE_QUEUE = 3,		/* a task was queued or decided; PYLAND_TRACE_REST follows */
+	PYLAND_TRACE_QUEUE = 3,		/* queued or decided; PYLAND_TRACE_REST follows */
 	PYLAND_TRACE_REST = 4,
 	PYLAND_TRACE_TASK = 5,		/* a new task */
 	PYLAND_TRACE_NAME = 6,		/* a task has another name */
@@ -25,7 +25,7 @@ enum pyland_traced {
 	PYLAND_TRACED_CONTINUED = 4,	/* its last decision lasts */
 	PYLAND_TRACED_ASKED = 5,	/* queued by the interim order; the policy was asked */
 	PYLAND_TRACED_HELD = 6,		/* it waits for the decision */
-	PYLAND_TRACED_UNASKED = 7,	/* queued by the interim order; the policy cannot be asked */
+	PYLAND_TRACED_UNASKED = 7,	/* queued by the interim order, without a question */
 	PYLAND_TRACED_DECIDED = 8,	/* the decision has put it into its queue */
 	PYLAND_TRACED_AMENDED = 9,	/* it had left its queue: the decision holds for the turn */
 	PYLAND_TRACED_LATE = 10,	/* the decision was dropped */
@@ -51,8 +51,9 @@ struct pyland_trace_event {
 	unsigned char kind;
 	unsigned char what;		/* QUEUE: PYLAND_TRACED_* */
 	unsigned short bits;		/* QUEUE: PYLAND_TRACED_FOR; else the priority */
-	unsigned long long a;		/* SWITCH: the previous task and its state. WAKING: its CPU, in */
-					/* which context. QUEUE: the key. REST: the queue's number */
+	unsigned long long a;		/* SWITCH: the previous task and its state. */
+					/* WAKING: its CPU, in which context. */
+					/* QUEUE: the key. REST: the queue's number */
 	unsigned long long b;		/* QUEUE: the question's number */
 };
 

@@ -49,9 +49,9 @@ static __always_inline u64 pause_ns(void)
 }
 
 /*
- * True if this CPU may run user space, which stays on its last CPU for as long as no task waits for
- * a decision: there its cache is warm (32 tasks that compute on 8 CPUs: two of three migrations were
- * its own). After another pause any CPU may.
+ * True if this CPU may run user space. While no task waits for a decision, user space stays on its
+ * last CPU, where its cache is warm (32 tasks that compute on 8 CPUs: without this, two of three
+ * migrations were those of user space). After another pause any CPU may run it.
  */
 static __always_inline bool may_run_user_space(s32 cpu, u64 now)
 {
@@ -177,7 +177,10 @@ static __always_inline void scheduler_pauses(u64 now, bool goes_on)
 	if (ran_ns > 0)
 		shared.cycle_ran_ns += ran_ns;
 	if (user.cycles == shared.cycles_seen) {
-		/* It has not: tasks of its batch wait. If it sleeps, it is no sooner due than usual. */
+		/*
+		 * It has ended none: tasks of its batch wait. If it sleeps, it is due no sooner
+		 * than usual.
+		 */
 		if (goes_on)
 			shared.due_ns = DUE_AT_ONCE;
 		else if (due_ns == NOT_DUE)

@@ -16,7 +16,7 @@
 
 struct field {
 	unsigned int offset;
-	char code;		/* as struct has it: i, I, Q, or s for 16 bytes */
+	char code;		/* as the struct module has it */
 };
 
 /* Which fields of a record the policy reads. */

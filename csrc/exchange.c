@@ -31,7 +31,7 @@ static PyObject *names[NAMES];
 struct exchange {
 	PyObject_HEAD
 	struct pyland_rings *rings;
-	PyObject *batch;	/* the pyland.policy.Batch that the policy sees */
+	PyObject *batch;	/* the pyland.batch.Batch that the policy sees */
 	PyObject *refused;	/* the list that was refused last, for a report */
 	unsigned int max_batch;
 	struct fields fields;

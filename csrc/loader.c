@@ -48,7 +48,7 @@ static void *ops_member(struct pyland_object *o, const char *name)
 	return value && offset >= 0 ? value + offset : NULL;
 }
 
-/* Takes back the callbacks that the running kernel does not have. */
+/* Removes the callbacks that the running kernel does not have. */
 static int drop_unknown_ops(struct pyland_object *o, const struct btf *btf)
 {
 	static const char *const newer[] = { "cgroup_set_weight", "cgroup_set_bandwidth" };
@@ -85,7 +85,9 @@ static int set_ops(struct pyland_object *o, const struct pyland_load_options *op
 	*flags = pyland_enumerator(btf, ops, "SCX_OPS_ENQ_LAST") |
 		 pyland_enumerator(btf, ops, "SCX_OPS_KEEP_BUILTIN_IDLE") |
 		 pyland_enumerator(btf, ops, "SCX_OPS_ALLOW_QUEUED_WAKEUP");
-	/* Without it early kernels warn that cpu.weight counts for nothing; later ones warn of it. */
+	/*
+	 * Early kernels warn without this flag that cpu.weight has no effect; later ones, with it.
+	 */
 	if (pyland_member_offset(btf, "sched_ext_ops", "cgroup_set_bandwidth") < 0)
 		*flags |= pyland_enumerator(btf, ops, "SCX_OPS_HAS_CGROUP_WEIGHT");
 	if (options->partial)

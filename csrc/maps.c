@@ -36,9 +36,9 @@ static void unmap(void *memory, size_t size)
 }
 
 /*
- * A ring's pages lie at two offsets: the side that user space writes, and the side
- * that the kernel writes. In the queued ring user space owns the consumer's page,
- * in the dispatched ring the producer's page and the data.
+ * A ring's pages lie at two offsets: the side that user space writes, and the side that the kernel
+ * writes. In the queued ring user space owns the consumer's page, in the dispatched ring the
+ * producer's page and the data.
  */
 static int map_ring(struct pyland_ring *ring, int fd, unsigned int size, const char *name,
 		    int produces)
@@ -185,8 +185,8 @@ void pyland_unmap_state(struct pyland_state *s)
 }
 
 /*
- * From here on this process can only read the state, because it is about to talk to strangers. What
- * it can write is the wish for histograms.
+ * Makes the state read-only for this process, which is about to answer clients of any user. It can
+ * still write the wish for histograms.
  */
 int pyland_protect_state(struct pyland_state *s)
 {

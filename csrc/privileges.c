@@ -50,7 +50,9 @@ int pyland_drop_privileges(unsigned int uid, unsigned int gid)
 		return pyland_fail(-errno, "prctl(PR_SET_NO_NEW_PRIVS): %s", strerror(errno));
 	for (int cap = 0; !prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); cap++)
 		;
-	/* Without CAP_SETPCAP it fails, but then no right is left that a change of user could keep. */
+	/*
+	 * This fails without CAP_SETPCAP. Then no right is left that a change of user could keep.
+	 */
 	prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
 	      SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED, 0, 0, 0);
 	if (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))

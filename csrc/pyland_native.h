@@ -9,7 +9,9 @@
 #include <signal.h>
 #include <stddef.h>
 
+#include "histograms_intf.h"
 #include "intf.h"
+#include "shared_state.h"
 
 /* cffi: begin */
 
@@ -26,7 +28,7 @@ struct pyland_load_options {
 	unsigned int dispatched_bytes;
 	int partial;			/* only SCHED_EXT tasks */
 	int verbose;			/* libbpf's and the verifier's log to stderr */
-	unsigned long long hotplug_seq;	/* the kernel wants a restart if CPUs came or went after it */
+	unsigned long long hotplug_seq;	/* CPUs that come or go later require a restart */
 };
 
 /* What the process that decides needs to map its memory: descriptors and sizes. */

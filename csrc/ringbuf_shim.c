@@ -31,9 +31,9 @@ struct pyland_queued *pyland_record(struct pyland_rings *r, unsigned int i)
 }
 
 /*
- * Tells BPF what the policy needs: what to collect (PYLAND_WANT_*), how long its decisions
- * hold, by how much a task must be due before the task that it interrupts, and how often the
- * policy wants to run.
+ * Tells BPF what the policy needs: what to collect (PYLAND_WANT_*), how long its decisions last, by
+ * how much a task must be due before the task that it interrupts, and how often the policy wants to
+ * run.
  */
 void pyland_want(struct pyland_rings *r, unsigned int wanted, unsigned long long lasts_ns,
 		 unsigned long long margin_ns, unsigned long long interval_ns)
@@ -172,7 +172,7 @@ static int is_sound(const struct pyland_ring *ring)
 }
 
 /*
- * Makes the memory right that a policy may have written over, for the policy after it. Records that
+ * Repairs the memory that a policy may have written over, for the policy after it. Records that
  * cannot be found are lost: BPF tells the new policy of all queued tasks.
  */
 void pyland_mend(struct pyland_rings *r)
@@ -183,7 +183,7 @@ void pyland_mend(struct pyland_rings *r)
 		__atomic_store_n(ring->consumer_pos,
 				 __atomic_load_n(ring->producer_pos, __ATOMIC_ACQUIRE),
 				 __ATOMIC_RELEASE);
-	/* BPF writes the clock when it next gives user space a CPU, which is before the next drain. */
+	/* BPF writes the clock when it next gives user space a CPU: before the next drain. */
 	r->batch->now_ns = 0;
 	r->gauges_ns = 0;
 }
@@ -222,7 +222,9 @@ int pyland_drain(struct pyland_rings *r, unsigned int max_records)
 			if (nr == max_records)
 				break;
 			copy_record(r, nr, header + 1, size);
-			/* Each CPU has a clock of its own: the last record need not be the latest. */
+			/*
+			 * Each CPU has a clock of its own: the last record may not be the latest.
+			 */
 			if ((long long)(pyland_record(r, nr)->enqueue_ns - now_ns) > 0)
 				now_ns = pyland_record(r, nr)->enqueue_ns;
 			nr++;

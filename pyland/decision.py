@@ -30,7 +30,7 @@ def domain_queue(domain: int) -> int:
 
 
 def class_flags(task_class: int) -> int:
-    """What a decision's flags have for a task of this class (0 to `NR_CLASSES` - 1)."""
+    """The part of a decision's flags that stands for this class, 0 to `NR_CLASSES` - 1."""
     return task_class << 8
 
 

@@ -98,7 +98,7 @@ class Task:
 
     @property
     def is_wakeup(self) -> bool:
-        """True if it has just woken up; False if it was preempted, used up its slice, or is new."""
+        """True if the task has just woken up, False if its slice was over or it is new."""
         return bool(self.enq_flags & WAKEUP)
 
     def __repr__(self) -> str:

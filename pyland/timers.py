@@ -28,7 +28,7 @@ class Timer:
         """True if it does not come again."""
 
     def cancel(self) -> None:
-        """It does not come again; no effect on one that has been cancelled, or is over."""
+        """Cancel the call; no effect on a call that was cancelled before, or is over."""
         self._timers._cancel(self)
 
 
@@ -36,7 +36,7 @@ class Timers:
     """All planned calls of a policy, the next one first."""
 
     def __init__(self) -> None:
-        """None."""
+        """No call is planned."""
         self._heap: list[tuple[int, int, Timer]] = []
         self._numbers = count()
         self.due_ns = NEVER

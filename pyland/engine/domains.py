@@ -41,7 +41,7 @@ class KernelDomains(Domains):
             self._set(self._domain(domain), settings)
 
     def reset(self) -> None:
-        """As at the start of a policy."""
+        """Bring the domains into the state that a new policy finds."""
         self._user.nr_domains = 0
         self._begin()
 

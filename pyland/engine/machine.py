@@ -60,7 +60,7 @@ class KernelMachine(Machine):
         return bool(self._cpus[cpu].idle)
 
     def cpu(self, cpu: int) -> CpuState:
-        """As BPF noted it when a task was last put on it."""
+        """See `Machine`. BPF wrote the figures when a task was last put on the CPU."""
         self._check_cpu(cpu)
         noted = self._cpus[cpu]
         return CpuState(
@@ -88,7 +88,7 @@ class KernelMachine(Machine):
             self._timers.run(now_ns)
 
     def set_performance(self, cpu: int, target: int) -> None:
-        """Takes effect when the CPU next looks for a task."""
+        """See `Machine`. It has its effect when the CPU next looks for a task."""
         self._check_cpu(cpu)
         self._check_performance(target)
         self._cpus[cpu].performance = target + 1

@@ -32,12 +32,12 @@ class Parts:
         self._choices: dict[str, Choice] = {}
 
     def start_anew(self) -> None:
-        """Another policy schedules."""
+        """Begin with another policy, which schedules from here on."""
         self._failures.clear()
         self._choices.clear()
 
     def leave(self, policy: Policy) -> None:
-        """The policy schedules no more: free what it has at once."""
+        """End with the policy: free at once what it has."""
         if isinstance(policy, Composed):
             policy.leave()
 

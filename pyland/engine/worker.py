@@ -83,7 +83,7 @@ class Worker:
         """Do all that needs root, and then give up the rights of this process for good."""
         if lib.pyland_die_with_parent() or lib.pyland_catch_signals():
             raise UsageError("signals cannot be set up")
-        signal.set_wakeup_fd(-1)  # it was the supervisor's descriptor, which is closed below
+        signal.set_wakeup_fd(-1)  # the old one is the supervisor's, closed below
         guard.interrupt_policies()
         scheduler.join()
         limits.allow_locked_memory()

@@ -26,7 +26,7 @@ def remember_trusted_users() -> None:
 
 
 def trusted_users() -> frozenset[int] | None:
-    """Root and the calling user, if code would run with more than that user's rights.
+    """Root and the calling user, if code would run with more rights than that user has.
 
     None for an ordinary user, who may run any code anyway. Under sudo and the like it is a
     set, also after the process has become the calling user. Raises UsageError.

@@ -66,7 +66,7 @@ def slice_continues(
     now_ns: int,
     usual_ns: int,
 ) -> bool:
-    """True if a decision that leaves `left_ns` is good for the task's next turn."""
+    """True if a decision with `left_ns` of its slice left also holds for the next turn."""
     return (
         left_ns >= SLICE_FLOOR_NS
         and (not woke_up or (lasts_asleep and _signed(lasts_until_ns - now_ns) > 0))

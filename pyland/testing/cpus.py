@@ -15,7 +15,7 @@ class Cpu:
     """One CPU."""
 
     def __init__(self, number: int) -> None:
-        """It idles."""
+        """A CPU that idles."""
         self.number = number
         self.performance: int | None = None
         self.task: OfflineTask | None = None
@@ -31,7 +31,7 @@ class Cpus:
     """All CPUs. They know tasks and time, and nothing of queues or policies."""
 
     def __init__(self, topology: Topology, clock: Clock, turn_ends: Callable[[Cpu], None]) -> None:
-        """All idle. `turn_ends` is called when a slice is used up, or a task wants to sleep."""
+        """All CPUs idle. `turn_ends` is called when a slice is over, or a task wants to sleep."""
         self._clock, self._turn_ends = clock, turn_ends
         self._cpus = {cpu.id: Cpu(cpu.id) for cpu in topology.cpus}
         self._siblings = {

@@ -15,17 +15,17 @@ from pyland.topology import Topology
 
 
 class OfflineDomains(Domains):
-    """As of a kernel, gauges are of tasks that were decided for the domain."""
+    """Domains whose gauges count the tasks that were decided for them, as on a kernel."""
 
     def __init__(self, topology: Topology) -> None:
-        """As at the start of a policy."""
+        """The domains as a new policy finds them."""
         self._tasks: Mapping[int, OfflineTask] = {}
         super().__init__(topology)
 
     def watch(
         self, tasks: Mapping[int, OfflineTask], cpus: Cpus, queues: Queues, clock: Clock
     ) -> None:
-        """Where the gauges come from; until then all are 0."""
+        """Take the gauges from these objects; until this call all gauges are 0."""
         self._tasks, self._cpus, self._queues, self._clock = tasks, cpus, queues, clock
 
     def _gauges(self, number: int) -> DomainGauges:

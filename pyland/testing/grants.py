@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What earlier decisions still grant on an offline machine, as in bpf/ordering.bpf.h."""
+"""What earlier decisions still grant on an offline machine, as in bpf/grants.bpf.h."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Grants:
     """The decisions of one policy that last, by task."""
 
     def __init__(self, policy: Policy, longest_ns: int) -> None:
-        """No decision yet."""
+        """It begins without a decision."""
         self._lasts_ns, self._longest_ns = policy.lasts_ns, longest_ns
         self._usual_ns = 0  # slices of the latest decisions, at weight 100
         self._by_pid: dict[int, _Grant] = {}
 
     def note(self, task: OfflineTask, cpu: int, now_ns: int) -> None:
-        """`task` was decided just now for `cpu`, with the slice that it has."""
+        """Note that `task` was decided just now for `cpu`, with the slice that it has."""
         self._by_pid.pop(task.pid, None)
         if cpu >= 0 or not self._lasts_ns:
             return
@@ -52,7 +52,7 @@ class Grants:
         self._by_pid[task.pid] = _Grant(until_ns, task.slice_left_ns, asleep, so_far_ns, so_far_ns)
 
     def lasts(self, task: OfflineTask, now_ns: int) -> bool:
-        """True if the task's last decision was made not longer ago than decisions last."""
+        """True if the task's last decision still lasts at this time."""
         grant = self._by_pid.get(task.pid)
         return grant is not None and now_ns < grant.until_ns
 

@@ -16,6 +16,7 @@ from pyland.testing.checks import checked_slice_ns, weighted_slice_ns
 from pyland.testing.cpus import Cpu
 from pyland.testing.grants import Grants
 from pyland.testing.placement import Placement
+from pyland.testing.preemption import Preemption
 from pyland.testing.questions import Questions
 from pyland.testing.queues import cpu_queue
 from pyland.testing.task import OfflineTask
@@ -55,7 +56,9 @@ class OfflineMachine(OfflineView):
         """`direct`, `forwarded`, `decided`, `continued`, `fallback`, `late`, `bounced` and
         `bad_decisions`: how often each happened."""
         self.policy = policy.create(self, **options)
-        self._margin_ns = self.policy.margin_ns
+        self._preemption = Preemption(
+            self._cpus, self._placement, self.policy.margin_ns, self.slices.longest_ns
+        )
         self._questions = Questions(self.policy)
         self._grants = Grants(self.policy, self.slices.longest_ns)
         if self.policy.interval_ns:
@@ -168,11 +171,11 @@ class OfflineMachine(OfflineView):
             self._cpus.extend(cpu, task, longest_ns)
 
     def _is_asked_anew(self, task: OfflineTask) -> bool:
-        """True if its domain wants it decided, and its decision does not last any more."""
+        """True if its domain wants it decided, and its last decision is over."""
         return self._placement.asks_first(task) and not self._grants.lasts(task, self.now_ns)
 
     def _leave(self, task: OfflineTask) -> None:
-        """Take a task that is not runnable any more off its CPU, or out of its queue."""
+        """Take a task that stops being runnable off its CPU, or out of its queue."""
         self._questions.count(task, -1)
         if task.where == "running":
             self._stop(self._cpus[task.cpu])
@@ -182,7 +185,7 @@ class OfflineMachine(OfflineView):
     # Between CPUs.
 
     def _enqueue(self, task: OfflineTask) -> None:
-        """Into a queue if the task continues an earlier decision; else hold it and ask."""
+        """Queue the task if it continues an earlier decision; else hold it and ask."""
         if not self._grants.renew(task, self.now_ns):
             self._forward(task)
             return
@@ -321,21 +324,10 @@ class OfflineMachine(OfflineView):
             self._preempt_for(task, cpu if queue == cpu_queue(cpu) else task.cpu)
 
     def _preempt_for(self, task: OfflineTask, number: int) -> None:
-        """A task that woke up preempts one of lower rank, or due later by more than the margin."""
-        lower = self._placement.of_lower_rank(task)
-        if lower is not None:
-            self._kick(lower, True)
-            return
-        running = self._cpus[number].task
-        if running is None or number not in task.cpus or self._placement.outranks(running, task):
-            return
-        ran_ns = self.now_ns - running.start_ns
-        due_ns = running.vtime_ns
-        if due_ns is None:  # it found an idle CPU and has no key: it is due after all that wait
-            due_ns = self._cpus.vtime_now_ns + self.slices.longest_ns
-        assert task.vtime_ns is not None
-        if ran_ns > 0 and arithmetic.is_due_later(due_ns, ran_ns, task.vtime_ns, self._margin_ns):
-            self._kick(number, True)
+        """Let a task that woke up preempt another one, on the CPU `number` or by rank."""
+        cpu = self._preemption.cpu_for(task, number, self.now_ns)
+        if cpu is not None:
+            self._kick(cpu, True)
 
     def _kick(self, number: int, preempt: bool) -> None:
         if number not in self._cpus:

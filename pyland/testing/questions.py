@@ -14,7 +14,7 @@ class Questions:
     """Records that the policy has not seen yet."""
 
     def __init__(self, policy: Policy) -> None:
-        """No record yet."""
+        """It begins without a record."""
         self._policy = policy
         self._records: list[dict[str, Any]] = []
         self._nr_runnable = self._weight_runnable = 0
@@ -23,16 +23,16 @@ class Questions:
         """Records that are added while the policy decides come with its next batch."""
 
     def add(self, record: dict[str, Any]) -> None:
-        """One more record, for the next batch."""
+        """Add a record to the next batch."""
         self._records.append(record)
 
     def count(self, task: OfflineTask, by: int) -> None:
-        """The task became runnable (1), or is not any more (-1)."""
+        """Count a task that became runnable (1), or stopped being runnable (-1)."""
         self._nr_runnable += by
         self._weight_runnable += by * task.weight
 
     def forget(self, pid: int) -> None:
-        """A task is gone."""
+        """Drop the records of a task that is gone."""
         self._records = [record for record in self._records if record["pid"] != pid]
 
     def answers(self, *, held: bool = False) -> Iterator[Any]:

@@ -23,11 +23,11 @@ class Queues:
     """One queue for each CPU and one for each domain, by vtime."""
 
     def __init__(self) -> None:
-        """All empty."""
+        """All queues are empty."""
         self._queues: defaultdict[str, TaskPool[OfflineTask]] = defaultdict(TaskPool)
 
     def put(self, queue: str, task: OfflineTask) -> None:
-        """Behind the tasks with the same or a lower vtime."""
+        """Put a task behind the tasks with the same or a lower vtime."""
         self._queues[queue].add(task, task.vtime_ns or 0)
 
     def nr_in(self, queue: str) -> int:
@@ -39,12 +39,12 @@ class Queues:
         return list(self._queues[queue])
 
     def drop(self, task: OfflineTask) -> None:
-        """Out of the queue where it waits."""
+        """Take a task out of the queue where it waits."""
         for queue in self._queues.values():
             queue.remove(task.pid)
 
     def first(self, cpu: int, names: list[str]) -> OfflineTask | None:
-        """Of the tasks at the head of these queues, the one with the lowest vtime.
+        """The task with the lowest vtime, of those at the heads of these queues.
 
         A task that this CPU may not run hides no other.
         """

@@ -60,7 +60,7 @@ class OfflineTask:
         return self.where in ("held", "queued", "running")
 
     def woken(self, now_ns: int) -> None:
-        """It wakes up."""
+        """Note that the task wakes up."""
         if self.wakeup_ns:
             self.wakeup_interval_ns = average(self.wakeup_interval_ns, now_ns - self.wakeup_ns)
         self.wakeup_ns, self.awake_runtime_ns = now_ns, 0
@@ -68,7 +68,7 @@ class OfflineTask:
         self.awake_left_ns = self.runs_ns
 
     def asleep(self, now_ns: int) -> None:
-        """It falls asleep."""
+        """Note that the task falls asleep."""
         if self.slept_ns:
             self.sleep_interval_ns = average(self.sleep_interval_ns, now_ns - self.slept_ns)
         self.slept_ns = now_ns
@@ -76,7 +76,7 @@ class OfflineTask:
         self.where = "asleep"
 
     def ran(self, ran_ns: int) -> None:
-        """It had a CPU for this time."""
+        """Add this time, in which the task had a CPU."""
         self.total_runtime_ns += ran_ns
         self.awake_runtime_ns += ran_ns
         self.slice_left_ns -= ran_ns

@@ -27,7 +27,7 @@ class Trace:
     """All events in their order; `print` shows a line for each."""
 
     def __init__(self) -> None:
-        """No event yet."""
+        """It begins without an event."""
         self._lines: list[tuple[int, str]] = []
 
     def note(self, time_ns: int, text: str) -> None:

@@ -24,7 +24,7 @@ class OfflineView(Machine):
     domains: OfflineDomains
 
     def __init__(self, topology: Topology, slices: Slices | None, seed: int) -> None:
-        """All CPUs idle."""
+        """A view of CPUs that idle."""
         super().__init__(topology, slices, seed)
         self._queues = Queues()
         self.tasks: dict[int, OfflineTask] = {}
@@ -54,7 +54,7 @@ class OfflineView(Machine):
         return self._cpus[cpu].task is None
 
     def cpu(self, cpu: int) -> CpuState:
-        """Exact: nothing happens meanwhile."""
+        """What runs and waits on a CPU. It is exact, because time does not pass meanwhile."""
         self._check_cpu(cpu)
         found = self._cpus[cpu]
         nr_waiting = self._nr_waiting(cpu)
@@ -68,7 +68,7 @@ class OfflineView(Machine):
         """Tasks in the CPU's own queue."""
 
     def set_performance(self, cpu: int, target: int) -> None:
-        """Only noted: see `performance`."""
+        """Note the target, for `performance`; it has no effect."""
         self._check_cpu(cpu)
         self._check_performance(target)
         self._cpus[cpu].performance = target
@@ -78,11 +78,11 @@ class OfflineView(Machine):
         return self._cpus[cpu].performance
 
     def part_failed(self, part: str, policy: str, error: BaseException) -> None:
-        """Only noted."""
+        """Note it in `part_failures`."""
         self.part_failures.append((part, policy, error))
 
     def part_replaced(self, part: str, failed: str, why: str, policy: str) -> None:
-        """Only noted."""
+        """Note it in `parts_replaced`."""
         self.parts_replaced.append((part, failed, policy))
 
     @property

@@ -57,7 +57,7 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(autouse=True, scope="session")
 def _as_the_owner_of_this_tree() -> Iterator[None]:
-    """As if the owner of the tree had called sudo: root without sudo may not run their policies."""
+    """Set the variables of sudo for the owner of the tree: root alone may not run its policies."""
     owner = build.ROOT.stat()
     with pytest.MonkeyPatch.context() as environment:
         if owner.st_uid:

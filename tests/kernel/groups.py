@@ -44,7 +44,7 @@ class Group:
         return Group(self.folder / name)
 
     def remove(self) -> None:
-        """Remove it and those in it; waits for their last tasks to be gone."""
+        """Remove the group and those in it; waits until their last tasks are gone."""
         for folder in self.folder.iterdir():
             if folder.is_dir():
                 Group.at(folder).remove()
@@ -103,7 +103,7 @@ def shares_of(used: dict[str, float]) -> dict[str, float]:
 
 
 def near(got: float, wanted: float, also: float = 0) -> bool:
-    """True if it is within 10 % of what is wanted."""
+    """True if the part is within 10 % of the wanted one."""
     return abs(got - wanted) <= wanted * 0.1 + also
 
 

@@ -29,14 +29,14 @@ class Desk(Composed):
 
 
 class Broken(RoundRobin):
-    """It raises at each call."""
+    """A policy that raises at each call."""
 
     def decide(self, batch: Batch) -> list[int]:
         raise RuntimeError("no idea")
 
 
 class Hanging(RoundRobin):
-    """It does not return."""
+    """A policy that does not return."""
 
     def decide(self, batch: Batch) -> list[int]:
         while True:
@@ -44,7 +44,7 @@ class Hanging(RoundRobin):
 
 
 class Nonsense(RoundRobin):
-    """It decides with what is no number."""
+    """A policy whose decisions are no numbers."""
 
     def decide(self, batch: Batch) -> list[int]:
         return [None if number == 0 else number for number in super().decide(batch)]  # type: ignore[misc]

@@ -43,7 +43,7 @@ def test_hackbench_gets_to_its_end(shared: Shared, record: Record) -> None:
 
 @pytest.mark.parametrize("run", [False, True], ids=["fork", "exec"])
 def test_short_lived_processes_all_run(shared: Shared, record: Record, run: bool) -> None:
-    """As in a build: each process is new to the scheduler, and ends at once."""
+    """Short-lived processes, as in a build: each is new to the scheduler, and ends at once."""
     with shared.turn("deadline") as turn, Spawner(scaled(20), 500, run) as spawner:
         spawned = spawner.spawned()
     record(spawned=figures(spawned), totals=dict(turn.totals.counts))
@@ -53,7 +53,7 @@ def test_short_lived_processes_all_run(shared: Shared, record: Record, run: bool
 
 
 def test_running_tasks_move_between_cpus(shared: Shared, record: Record) -> None:
-    """Their allowed CPUs change at random, also between their record and the decision."""
+    """The CPUs that tasks may use change at random, also between a record and its decision."""
     chance = random.Random(1)
     cpus = sorted(os.sched_getaffinity(0))
     sets = [{cpu} for cpu in cpus] + [set(cpus)]
@@ -76,7 +76,7 @@ def test_running_tasks_move_between_cpus(shared: Shared, record: Record) -> None
 
 @pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
 def test_tasks_change_while_they_wait(shared: Shared) -> None:
-    """They exit, execute another program, change class and nice value between the queues."""
+    """Tasks exit, execute other programs, and change class and nice value in the queues."""
     options = "--zombie 1 --exec 1 --schedpolicy 1 --nice 1 --switch 1 --yield 1"
     with shared.turn("deadline"), Stress(options, scaled(30)) as stress:
         status = stress.wait(scaled(30) + 180)

@@ -44,7 +44,7 @@ def test_a_second_instance_leaves_the_first_alone(start: Start) -> None:
     ids=" ".join,
 )
 def test_a_bad_value_changes_nothing(options: tuple[str, ...]) -> None:
-    """It says which, and the kernel is not asked."""
+    """The message names it, and the kernel is not asked."""
     before = kernel_state("enable_seq")
     assert options[0] in _refused(*options)
     assert kernel_state("enable_seq") == before

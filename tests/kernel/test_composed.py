@@ -39,7 +39,7 @@ def cpus_while(seconds: float, pids: Sequence[int]) -> set[int]:
 
 
 def test_parts_keep_to_their_cpus_and_are_swapped_alone(shared: Shared, record: Record) -> None:
-    """A confined build beside other tasks: its policy raises, talks nonsense, and is swapped.
+    """A confined build beside other tasks: its policy raises, returns nonsense, and is swapped.
 
     It guards that a part's tasks run on its CPUs only, whichever policy decides, that `deadline`
     takes over from one that fails in this part alone, and that the others stay as they are.

@@ -90,7 +90,7 @@ def test_keys_far_from_all_others(shared: Shared) -> None:
 
 
 def test_threads_of_a_policy_keep_no_task_waiting(shared: Shared) -> None:
-    """They compute, and hold the interpreter as long as Python lets them."""
+    """The threads compute, and hold the interpreter for as long as Python lets them."""
     with shared.turn(f"{HOSTILE}:Threads", right=False), loaded(600) as (hogs, sleeper):
         decided = ask("status")["counters"]["user_dispatched"]
         time.sleep(4)
@@ -102,7 +102,7 @@ def test_threads_of_a_policy_keep_no_task_waiting(shared: Shared) -> None:
 
 
 def test_strict_ends_with_the_first_failure(start: Start) -> None:
-    """With exit code 1 and the reason; the default scheduler is back."""
+    """pyland ends with exit code 1 and the reason; the default scheduler is back."""
     # A policy that fails at once may end before its start is seen.
     scheduler = start("--strict", "--policy", f"{HOSTILE}:RaisesAtHogs")
     with Hogs(600, [0] * 6):

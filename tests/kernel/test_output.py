@@ -121,7 +121,7 @@ def full_pipe() -> tuple[int, int]:
 
 
 def test_a_full_pipe(record: Record) -> None:
-    """For both streams, with rows all the time; and the process that prints is killed."""
+    """Both streams are full and rows come all the time; then the process that prints is killed."""
     reading, writing = full_pipe()
     with pyland("--stats", "0.1", "-v", stdout=writing, stderr=writing) as run:
         before = run.children()

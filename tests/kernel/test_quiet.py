@@ -105,7 +105,7 @@ def test_a_quiet_machine_gets_its_default_back(start: Start, record: Record) -> 
     reason="CPU 1 keeps its ticks: boot with nohz_full=1",
 )
 def test_a_tickless_cpu_has_no_ticks(start: Start, record: Record) -> None:
-    """While one task computes there. Two tasks both get CPU time."""
+    """No ticks come while one task computes there. Two tasks both get CPU time."""
     scheduler = start()
     with undisturbed(scheduler):
         with Hogs(600, [0], cpu=1):

@@ -21,6 +21,7 @@ from tests.kernel.harness import Start, ask, ended_well, folder_for_policies, sw
 from tools.load.programs import Hogs, Sleeper
 from tools.load.scheduler import PYLAND, kernel_state, until
 
+ATTACKS = Path(__file__).with_name("attacks.py")
 ESCAPES = Path(__file__).with_name("escapes.py")
 STOPS = Path(__file__).with_name("stops.py")
 _SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
@@ -129,7 +130,7 @@ def test_nonsense_and_noise_reach_nothing(start: Start) -> None:
     scheduler = start()
     with undisturbed(scheduler), Hogs(600, [0] * 4) as hogs, Sleeper(600) as sleeper:
         for kind in ("Lies", "Scribbles", "Floods"):
-            swap(policy=f"{ESCAPES}:{kind}")
+            swap(policy=f"{ATTACKS}:{kind}")
             time.sleep(5)
             assert ask("status")["policy"] == kind.lower()
             answer = swap(policy="deadline")
@@ -157,7 +158,7 @@ def decides_again() -> bool:
 @pytest.mark.unproven
 def test_lies_before_a_restart_are_not_taken_for_the_worker(start: Start) -> None:
     """The channel is full of lies, also of `Ready`, when a CPU goes and comes back."""
-    scheduler = start("--policy", f"{ESCAPES}:Lies")
+    scheduler = start("--policy", f"{ATTACKS}:Lies")
     cpu = Path("/sys/devices/system/cpu/cpu1/online")
     with Hogs(600, [0] * 4):
         assert until(lambda: decisions() > 1000, 60) is not None, scheduler.about()
@@ -173,7 +174,7 @@ def test_lies_before_a_restart_are_not_taken_for_the_worker(start: Start) -> Non
 
 def test_a_policy_that_keeps_orders_away_is_ended(start: Start) -> None:
     """The swap is not done, and pyland says why it ends."""
-    scheduler = start("--policy", f"{ESCAPES}:Deaf")
+    scheduler = start("--policy", f"{ATTACKS}:Deaf")
     with Hogs(600, [0] * 4):
         assert until(lambda: decisions() > 1000, 60) is not None, scheduler.about()
         with pytest.raises(AssertionError, match="pyland is not scheduling now"):
@@ -203,7 +204,7 @@ def test_a_lie_about_the_end_ends_the_liar(
     start: Start, options: tuple[str, ...], reason: str
 ) -> None:
     """pyland ends with 1 and blames the policy: the supervisor trusts the kernel's state only."""
-    scheduler = start("--policy", f"{ESCAPES}:{options[0]}", *options[1:])
+    scheduler = start("--policy", f"{ATTACKS}:{options[0]}", *options[1:])
     with Hogs(600, [0] * 4):
         assert scheduler.wait(60) == 1, scheduler.about()
     assert f"pyland: ended: {reason}" in scheduler.output
@@ -214,7 +215,7 @@ def test_a_lie_about_the_end_ends_the_liar(
 def test_what_it_starts_ends_with_it(start: Start) -> None:
     """Processes that a policy was allowed to start end after Ctrl-C, and after a SIGKILL too."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        scheduler = start("--allow-processes", "--policy", f"{ESCAPES}:Spawns")
+        scheduler = start("--allow-processes", "--policy", f"{ATTACKS}:Spawns")
         with Hogs(600, [0] * 4):
             assert until(lambda: len(_sleeping()) >= 3, 60) is not None, scheduler.about()
             assert until(partial(_no_zombies, scheduler.pid), 10) is not None

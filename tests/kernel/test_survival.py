@@ -17,7 +17,7 @@ pytestmark = pytest.mark.unproven
 
 
 def test_a_stopped_scheduler_costs_no_task_its_turn(start: Start, record: Record) -> None:
-    """It is stopped for longer than the kernel's watchdog lets a task wait; then Python decides."""
+    """A stop outlasts the time that the kernel's watchdog lets a task wait; then Python decides."""
     scheduler = start("--stats", "1")
     with undisturbed(scheduler), Hogs(600, [0] * 6) as hogs, Sleeper(600) as sleeper:
         time.sleep(5)

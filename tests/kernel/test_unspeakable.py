@@ -29,7 +29,7 @@ TOLD = {
 
 
 def test_it_is_told_and_the_policy_is_replaced(start: Start, record: Record) -> None:
-    """Within seconds; the same worker schedules all the time."""
+    """The report comes within seconds; the same worker schedules all the time."""
     scheduler = start()
     worker = ask("status")["process"]["pid"]
     failed = []

@@ -51,7 +51,7 @@ class Keeps(Policy):
 
 
 def test_an_array_of_records_outlives_a_restart(rings: Rings) -> None:
-    """It has the records of the batches then, as it has within one start."""
+    """The array has the records of later batches, as within a single start."""
     machine = rings.machine()
     policy = Keeps.create(machine)
     assert isinstance(policy, Keeps)

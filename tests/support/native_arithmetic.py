@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cffi import FFI
+
+from tests.support.native import compiled
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = ROOT / "bpf" / "arithmetic.bpf.h"
@@ -34,9 +35,8 @@ def native() -> Any:
     functions, constants = _FUNCTION.findall(text), _CONSTANT.findall(text)
     assert len(functions) == text.count("static __always_inline"), "a function is not understood"
     name = f"arithmetic_{hashlib.sha256((text + _BEFORE).encode()).hexdigest()[:16]}"
-    library = next(BUILD.glob(f"{name}.*so"), None)
-    if library is None:
-        ffi = FFI()
+
+    def declare(ffi: FFI) -> None:
         ffi.cdef(_TYPES)
         ffi.cdef("".join(f"{function};\n" for function in functions))
         ffi.cdef("".join(f"#define {constant} ...\n" for constant in constants))
@@ -45,11 +45,5 @@ def native() -> Any:
             f'{_BEFORE}#include "{HEADER}"\n',
             extra_compile_args=["-O2", "-Wextra", "-Werror"],
         )
-        BUILD.mkdir(parents=True, exist_ok=True)
-        library = Path(ffi.compile(tmpdir=str(BUILD)))
-    spec = importlib.util.spec_from_file_location(name, library)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.lib
+
+    return compiled(BUILD, name, declare)

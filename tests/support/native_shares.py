@@ -7,12 +7,13 @@ The code is that of bpf/group_shares.bpf.h, and of bpf/bandwidth.bpf.h as far as
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cffi import FFI
+
+from tests.support.native import compiled
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "shares"
@@ -164,16 +165,9 @@ def native() -> Any:
         (_BEFORE, text["arithmetic"], struct, _BETWEEN, quotas, text["group_shares"], _AFTER)
     ).replace('#include "bandwidth.bpf.h"', "")
     name = f"shares_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
-    library = next(BUILD.glob(f"{name}.*so"), None)
-    if library is None:
-        ffi = FFI()
+
+    def declare(ffi: FFI) -> None:
         ffi.cdef(_INTERFACE)
         ffi.set_source(name, source, extra_compile_args=["-O2"])
-        BUILD.mkdir(parents=True, exist_ok=True)
-        library = Path(ffi.compile(tmpdir=str(BUILD)))
-    spec = importlib.util.spec_from_file_location(name, library)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.lib
+
+    return compiled(BUILD, name, declare)

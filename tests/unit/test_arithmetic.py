@@ -186,7 +186,7 @@ def test_a_timer_never_rings_at_once(since_ns: int, slice_ns: int, ran_ns: int) 
 
 @given(st.integers(1, 10_000 << 16), st.integers(0, 10**6 << 16), weights)
 def test_an_effective_weight_is_a_part_of_the_share(share: int, load: int, weight: int) -> None:
-    """In 256ths of a weight, never below 1, and no more than all of the group's share."""
+    """The weight is in 256ths, at least 1, and at most all of the group's share."""
     got = lib.weight_in_group(share, load, weight)
     wanted = share * weight / max(load, weight << 16) * 256
     assert 256 <= got <= 10_000 << 8
@@ -196,7 +196,7 @@ def test_an_effective_weight_is_a_part_of_the_share(share: int, load: int, weigh
 
 @given(st.integers(256, 64 << 8))
 def test_rounding_a_weight_keeps_what_cpu_time_counts(weight: int) -> None:
-    """A key grows by 1/weight, so that average is the right one."""
+    """The average of 1/weight has to be right, because a key grows by that."""
     samples = range(0, 1 << 16, 61)
     whole = weight >> 8
     grown = sum(1 / (whole + lib.rounds_up(weight, random)) for random in samples)

@@ -82,7 +82,7 @@ def runs_at_once(margin_ns: int | None, behind_ns: int, later_ns: int | None = N
 
 @pytest.mark.parametrize("margin_ns", [None, 0, 7, 5 * MS])
 def test_the_margin_is_the_policys_and_by_default_the_shortest_slice(margin_ns: int | None) -> None:
-    """`tests/rings/test_rings.py` has the same table for what BPF gets."""
+    """`tests/rings/test_loop.py` has the same table for what BPF gets."""
     wanted_ns = MS if margin_ns is None else margin_ns
     # The hog has run for 1 ns, which counts.
     assert not runs_at_once(margin_ns, wanted_ns - 1)

@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +13,7 @@ import pytest
 from bench import kernel, report, results
 from bench.figures import PYLAND
 from bench.verdicts import verdicts
+from tests.support.commands import load_command
 from tools.lab import topology
 
 COMMAND = Path(__file__).resolve().parents[2] / "tools" / "bench"
@@ -141,14 +139,7 @@ def test_a_bad_file_of_eight_cpus_is_named(tmp_path: Path) -> None:
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """tools/bench as a module."""
-    loader = SourceFileLoader("bench_command", str(COMMAND))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    # Its bytecode would lie beside the command.
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    loader.exec_module(module)
-    return module
+    return load_command(COMMAND, monkeypatch)
 
 
 def test_each_machine_has_its_file(command: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,12 @@ import pytest
 from pyland._native import ffi
 
 LINE = 64
-INTF = Path(__file__).resolve().parents[2] / "bpf" / "intf.h"
+SOURCE = Path(__file__).resolve().parents[2] / "bpf" / "shared_state.h"
 
 
 def blocks(struct: str) -> list[list[str]]:
-    """The members of a struct of intf.h, block by block: a comment of its own begins one."""
-    text = INTF.read_text(encoding="utf-8")
+    """The members of a struct, block by block: a comment of its own begins one."""
+    text = SOURCE.read_text(encoding="utf-8")
     body = text[text.index(f"struct {struct} {{") :]
     body = body[: body.index("\n};")]
     found = [

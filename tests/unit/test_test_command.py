@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import time
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from tests.support.commands import load_command
 from tools.checks import running
 
 COMMAND = Path(__file__).resolve().parents[2] / "tools" / "test"
@@ -29,13 +28,7 @@ def _own_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """tools/test as a module."""
-    loader = SourceFileLoader("test_command", str(COMMAND))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    # Its bytecode would lie beside the command.
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    loader.exec_module(module)
+    module = load_command(COMMAND, monkeypatch)
     monkeypatch.setattr(module, "ROOT", Path.cwd())
     return module
 

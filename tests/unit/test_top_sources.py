@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What `pyland top` reads: tasks and CPUs of /proc, real and made up, and the server."""
+"""What `pyland top` reads: the real /proc, a made-up one, and the statistics server."""
 
 from __future__ import annotations
 

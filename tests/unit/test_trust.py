@@ -134,6 +134,6 @@ def test_an_ordinary_user_runs_what_that_user_may(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     (folder / "mine.py").chmod(0o666)
     assert choose("mine", folder=folder).policy.name == "mine"
-    # After sudo it has the rights of the user, and what is at stake is the machine.
+    # After sudo the process has the user's rights, but its code decides for the machine.
     monkeypatch.setenv("SUDO_UID", str(os.getuid()))
     assert "not trusted" in refusal("mine", folder)

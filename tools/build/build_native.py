@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The cffi builder of ``pyland._native``, the one extension module of the package.
 
-Python sees exactly the declarations between the cffi marks of ``bpf/intf.h`` and
-``csrc/pyland_native.h``. The builder reads them from the headers themselves, so a record cannot
-have one layout in BPF and another in Python. setup.py adds the path of libbpf when it compiles:
-an sdist is made on machines without libbpf too, and that reads this file.
+Python sees exactly the declarations between the cffi marks of `HEADERS`. The builder reads them
+from the headers themselves, so a record cannot have one layout in BPF and another in Python.
+setup.py adds the path of libbpf when it compiles: an sdist is made on machines without libbpf
+too, and that reads this file.
 """
 
 from pathlib import Path
@@ -15,7 +15,14 @@ from tools.build import toolchain
 
 BEGIN = "/* cffi: begin */"
 END = "/* cffi: end */"
-HEADERS = ("bpf/intf.h", "csrc/pyland_native.h", "bpf/trace_intf.h", "csrc/pyland_trace.h")
+HEADERS = (
+    "bpf/intf.h",
+    "bpf/histograms_intf.h",
+    "bpf/shared_state.h",
+    "csrc/pyland_native.h",
+    "bpf/trace_intf.h",
+    "csrc/pyland_trace.h",
+)
 
 # csrc/module.c defines the module's real init function and calls cffi's under another name.
 PREAMBLE = """

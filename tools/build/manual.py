@@ -56,7 +56,7 @@ def tree() -> argparse.ArgumentParser:
             name,
             help=_first_sentence(about or ""),
             description=about,
-            # The parser of `run` is the whole's own; its options are not told twice.
+            # The parser of `run` is that of the whole command: do not list its options twice.
             parents=[] if name == "run" else [own],
             add_help=name == "run",
         )
@@ -68,7 +68,7 @@ def page() -> str:
     """The manual page, in the language of man(7)."""
     from argparse_manpage.manpage import Manpage  # type: ignore[import-untyped]
 
-    # Else the day of the build would be in the page.
+    # Without this the page would contain the day of the build.
     os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
     made = Manpage(tree(), format="pretty")
     made.manual, made.section, made.source = "pyland", 1, "pyland"

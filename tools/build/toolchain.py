@@ -23,7 +23,7 @@ CLANG_MIN = 16  # weak kfuncs and BTF declaration tags as the object uses them
 LIBBPF_MIN = (1, 4)  # the first with `.struct_ops.link` and optional struct_ops members
 CLANG_NEWEST_TRIED = 40
 
-# Names of architectures in __TARGET_ARCH_* of bpf_tracing.h.
+# The names that bpf_tracing.h has for architectures, in __TARGET_ARCH_*.
 BPF_ARCHITECTURES = {
     "x86_64": "x86",
     "aarch64": "arm64",
@@ -36,6 +36,8 @@ BPF_ARCHITECTURES = {
 # All that BPF, C and Python share; the layout number depends on it.
 LAYOUT_SOURCES = (
     "bpf/intf.h",
+    "bpf/histograms_intf.h",
+    "bpf/shared_state.h",
     "bpf/trace_intf.h",
     "csrc/pyland_native.h",
     "csrc/pyland_trace.h",
@@ -151,7 +153,7 @@ def cache_prefix() -> Path:
 
 
 def find_libbpf() -> Libbpf:
-    """That in PYLAND_LIBBPF_PREFIX, or else the system's, or else the one of `make setup`."""
+    """The libbpf in PYLAND_LIBBPF_PREFIX, or else the system's, or else that of `make setup`."""
     prefix = os.environ.get("PYLAND_LIBBPF_PREFIX")
     seen = []
     if prefix:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does a kernel describe its functions as BPF programs may call them?
+"""Tells whether a kernel describes its functions in the form in which BPF programs call them.
 
 From 7.0 on some functions of sched_ext take a last argument, `aux`, that the verifier fills in.
 BTF must show them without it, and the full form under the name with `_impl`. A kernel whose BTF

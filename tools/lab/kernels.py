@@ -51,7 +51,7 @@ def cache() -> Path:
 
 
 def number(version: str) -> tuple[int, ...]:
-    """For sorting: the numbers of `7.3.4+deb13-amd64` or `6.12.117`."""
+    """A key for sorting: the numbers of `7.3.4+deb13-amd64` or `6.12.117`."""
     return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0]))
 
 

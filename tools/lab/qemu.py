@@ -39,7 +39,7 @@ class Qemu:
 
 
 def version(program: str) -> tuple[int, ...]:
-    """Such as (7, 2, 22); () if the program does not run."""
+    """The version, such as (7, 2, 22); () if the program does not run."""
     try:
         text = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

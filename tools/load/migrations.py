@@ -95,7 +95,7 @@ class Migrations:
 
     @property
     def far(self) -> int:
-        """Those between CPUs with different last-level caches."""
+        """The migrations between CPUs with different last-level caches."""
         return sum(self.moved[each] for each in FAR)
 
     def __enter__(self) -> Self:

@@ -165,7 +165,7 @@ class Scheduler(Command):
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A signal first: a killed pyland cannot put back the setting that it changed.
+        # Try a signal first: a killed pyland cannot restore the setting of the kernel.
         if self.running:
             with contextlib.suppress(ProcessLookupError, TimeoutError):
                 os.killpg(self.pid, signal.SIGCONT)

@@ -19,10 +19,10 @@
 #include "load.h"
 #include "options.h"
 
-/* Limits the processes at one time: the rate falls instead. */
+/* The most processes at one time. With so many the rate falls. */
 #define MAX_ALIVE	512
 
-/* A process that is later than this is skipped: no burst makes up for a rate too high. */
+/* A process that is later than this is skipped, so no burst makes up for a rate too high. */
 #define MAX_BEHIND_NS	(100 * NSEC_PER_MSEC)
 
 struct child {

@@ -118,7 +118,7 @@ class Move(NamedTuple):
 
 
 class DomainLoad(NamedTuple):
-    """What the balancer is told of a domain."""
+    """The facts about a domain from which the balancer starts."""
 
     load: float
     nr_cpus: int

@@ -46,7 +46,7 @@ class RustyOptions(Policy):
     perf: int = option(0, "performance that CPUs are set to, 0 is left alone", least=0, most=1024)
 
     def check_options(self) -> None:
-        """Raise UsageError for what cannot be had here, or not together."""
+        """Raise UsageError for options that pyland lacks, or that exclude each other."""
         if self.cpumasks.strip() and self.cache_level != 3:
             raise UsageError(
                 "--policy-opt cache_level: cpumasks says already what a domain is; give one of them"

@@ -129,7 +129,7 @@ class Rusty(RustyOptions):
             seen.allowed = self._everywhere
             seen.fixed = comm.startswith(b"kworker/") and self.balanced_kworkers
             self._tasks.add(pid, seen)
-            # What state it has is of a domain that is not known any more.
+            # Its state is of a domain that rusty has forgotten.
             seen.moved = True
         return seen
 
@@ -185,9 +185,9 @@ class Rusty(RustyOptions):
         self.machine.gauge("cpu_busy", 100 * total / self._nr_cpus)
 
     def _unplaced(self) -> list[int]:
-        """How many tasks run in each domain that had an idle CPU whenever they became runnable.
+        """For each domain, how many tasks run there that were never decided.
 
-        Nothing was ever decided about them, so the gauges do not count them.
+        Such a task found an idle CPU whenever it became runnable. The gauges do not count it.
         """
         nr = [0] * len(self.homes)
         for cpu, number in self._home_of.items():

@@ -56,7 +56,7 @@ class Generations:
     """The tasks by pid."""
 
     def __init__(self) -> None:
-        """None yet."""
+        """No task is known."""
         self.young: dict[int, Seen] = {}
         self._old: dict[int, Seen] = {}
 
@@ -68,14 +68,14 @@ class Generations:
         return pid in self.young or pid in self._old
 
     def find(self, pid: int) -> Seen | None:
-        """A task that is not in the young generation, and is from here on; None if unknown."""
+        """Move a task of the old generation into the young one; None if it is in neither."""
         seen = self._old.pop(pid, None)
         if seen is not None:
             self.young[pid] = seen
         return seen
 
     def add(self, pid: int, seen: Seen) -> None:
-        """A task that was not known."""
+        """Add a task that was not known."""
         if len(self.young) >= SEEN_MAX:
             self.age()
         self._old.pop(pid, None)
@@ -83,6 +83,6 @@ class Generations:
 
     def age(self) -> None:
         """A generation ends: tasks of the old one are forgotten, and the young is the old one."""
-        # In place: `decide` has the young dictionary at hand while this is called.
+        # In place, because `decide` may have the young dictionary in use during this call.
         self._old = dict(self.young)
         self.young.clear()

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The key and the slice of a task until its decision comes.
+ */
+#ifndef PYLAND_INTERIM_BPF_H
+#define PYLAND_INTERIM_BPF_H
+
+#include "asking.bpf.h"
+
+/* A key that BPF works out is at most this many longest slices from the keys that run. */
+#define INTERIM_SLICES	4
+
+/* The key of a task until its decision comes. */
+static __noinline u64 interim_key(const struct task_struct *p, const struct task_ctx *t, u64 now)
+{
+	u64 newest_ns = vtime_now(), least_ns, most_ns, key_ns;
+
+	/* No key of a new policy has run: a task goes first, and is asked about in any case. */
+	if (shared.handed_over != user.generation)
+		return 0;
+	if (user.wanted & PYLAND_WANT_ARRIVAL)
+		return now;
+	if (!t->vtime_known)
+		return newest_ns - shared.lead_ns;
+	key_ns = next_key(p, t);
+	/*
+	 * A task that wakes up has the lead of its last decision. While user space lags there is no
+	 * next one: the CPU time that the task has used orders it alone.
+	 */
+	least_ns = newest_ns - (t->woke_up && !shared.lagging ? t->lead_ns :
+							       INTERIM_SLICES * config.longest_ns);
+	if ((s64)(key_ns - least_ns) < 0)
+		return least_ns;
+	/*
+	 * At the least weight, 10 ms move a key by a second. A task that slept does not wait behind
+	 * the keys that run, whatever its last key was.
+	 */
+	most_ns = newest_ns + (t->woke_up ? 0 : INTERIM_SLICES * config.longest_ns);
+	return (s64)(key_ns - most_ns) > 0 ? most_ns : key_ns;
+}
+
+/* How far the policy has put a task before the keys that run. */
+static __always_inline u64 lead_of(u64 key_ns)
+{
+	s64 lead_ns = vtime_now() - key_ns, most_ns = INTERIM_SLICES * config.longest_ns;
+
+	if (lead_ns < 0)
+		return 0;
+	return lead_ns < most_ns ? lead_ns : most_ns;
+}
+
+/* The slice of a task until its decision comes. */
+static __always_inline u64 interim_slice(const struct task_struct *p, const struct task_ctx *t)
+{
+	u64 usual_ns = shared.usual_ns;
+
+	return weighted_slice(p, t, t->of_bpf || !usual_ns ? config.shortest_ns : usual_ns);
+}
+
+#endif
