@@ -133,7 +133,7 @@ def test_tasks_that_compute_stay_near_their_cache(shared: Shared, record: Record
 def test_pinned_floating_and_restless_tasks_share(shared: Shared, record: Record) -> None:
     """Eight hogs pinned to a CPU each and eight floating ones; then these lose halves of the CPUs.
 
-    It guards that pinned tasks at the head of a queue hide nobody behind them and are not put off:
+    It guards that pinned tasks at the head of a queue hide no task behind them and are not put off:
     each hog has half a CPU. And that a task whose affinity changes every few ms while it is queued
     or runs goes on.
     """

@@ -49,7 +49,7 @@ def named(cell: str) -> set[str]:
 def test_every_test_that_a_table_names_exists(heading: str) -> None:
     modules, functions = known()
     for row in tables()[heading]:
-        assert row[-1], f"{row[0]} {row[1]}: it says neither a test nor why there is none"
+        assert row[-1], f"{row[0]} {row[1]}: it has no test, and does not say why"
         unknown = named(row[-1]) - modules - functions
         assert not unknown, f"{row[0]}: {unknown}"
 
