@@ -48,7 +48,7 @@ def ask(
                     break
                 data += more
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
-            raise UsageError(f"pyland does not run here: nobody listens at {path}") from None
+            raise UsageError(f"pyland does not run here: no process listens at {path}") from None
         except PermissionError:
             raise UsageError(f"not allowed: {ONLY}") from None
         except TimeoutError:

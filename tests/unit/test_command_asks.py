@@ -40,7 +40,7 @@ def test_without_a_running_pyland_that_is_told(
     assert main(command) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err == f"pyland: pyland does not run here: nobody listens at {absent}\n"
+    assert printed.err == f"pyland: pyland does not run here: no process listens at {absent}\n"
 
 
 def test_a_swap_says_what_took_over(

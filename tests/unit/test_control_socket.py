@@ -199,7 +199,7 @@ def test_a_client_does_not_wait_for_ever(tmp_path: Path) -> None:
 
 
 def test_no_pyland_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="pyland does not run here: nobody listens at"):
+    with pytest.raises(UsageError, match="pyland does not run here: no process listens at"):
         ask({"command": "status"}, path=tmp_path / "absent/s")
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "dead"))
