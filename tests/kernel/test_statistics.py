@@ -221,6 +221,7 @@ def _harmful_clients() -> Iterator[None]:
             client.close()
 
 
+@pytest.mark.long
 def test_harmful_clients_cost_the_scheduler_nothing(start: Start, record: Record) -> None:
     """Decisions go on as before, and a client that behaves has its answer."""
     scheduler = start("--stats", "1")
