@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import pytest
 
 from pyland.stats import scx_stats
 from pyland.stats.places import DEFAULT_PATH
