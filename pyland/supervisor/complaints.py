@@ -10,6 +10,8 @@ Counts = Mapping[str, int]
 # A good policy causes a few of each, too: tasks move on while it decides.
 _SOME = 100
 _DISTRUSTED = 16
+# No more tasks than the rings take can wait for the policy's answer.
+_ON_THEIR_WAY = 4096
 
 
 def _bounced(counts: Counts) -> int:
@@ -28,7 +30,11 @@ def _many(wrong: int, counts: Counts) -> int:
 
 def _undecided(counts: Counts) -> int:
     # After this many in a second, BPF does not ask the policy for a while (bpf/trust.bpf.h).
-    return counts["undecided"] if counts["undecided"] >= _DISTRUSTED else 0
+    if counts["undecided"] >= _DISTRUSTED:
+        return counts["undecided"]
+    # Of a policy that decides nothing the tasks go to CPUs that would idle, and none waits long.
+    missing = counts["forwarded"] - counts["user_dispatched"] - counts["late"]
+    return missing if missing > max(_ON_THEIR_WAY, counts["forwarded"] // 2) else 0
 
 
 _RULES: dict[str, tuple[Callable[[Counts], int], str]] = {
