@@ -49,11 +49,11 @@ MEASURES = (
     Measure("run", "us", "on a CPU, from one switch to the next", "on_cpu_seconds"),
     Measure("queue", "tasks", "that wait in the queue which a task enters", "queue_length"),
 )
-"""In the order in which BPF keeps them (bpf/intf.h)."""
+"""In the order in which BPF keeps them (bpf/histograms_intf.h)."""
 
 
 class By(Enum):
-    """What a histogram can be kept for each of, in the order of bpf/intf.h."""
+    """What a histogram can be kept for each of, in the order of bpf/histograms_intf.h."""
 
     CLASS = "class"
     CGROUP = "cgroup"
