@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.harness import GAP_S, Record, Start, ask, scaled, swap
+from tests.kernel.harness import GAP_S, Record, Start, ask, scaled, swap, undisturbed
 from tests.kernel.turns import Shared, Turn
 from tools.load.programs import Hogs, Sleeper, Wakeups
 from tools.load.scheduler import Scheduler, kernel_state, until
@@ -94,9 +94,11 @@ def test_keys_far_from_all_others(shared: Shared) -> None:
     assert turn.totals["user_dispatched"] > 100
 
 
-def test_threads_of_a_policy_keep_no_task_waiting(shared: Shared) -> None:
+def test_threads_of_a_policy_keep_no_task_waiting(start: Start) -> None:
     """The threads compute, and hold the interpreter for as long as Python lets them."""
-    with shared.turn(f"{HOSTILE}:Threads", right=False), loaded(600) as (hogs, sleeper):
+    # Not the shared one: after a policy that has eaten the memory no thread can be started.
+    scheduler = start("--policy", f"{HOSTILE}:Threads")
+    with undisturbed(scheduler), loaded(600) as (hogs, sleeper):
         decided = ask("status")["counters"]["user_dispatched"]
         time.sleep(4)
         assert ask("status")["counters"]["user_dispatched"] > decided
