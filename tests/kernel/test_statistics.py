@@ -140,7 +140,7 @@ def test_monitor_as_a_plain_user(start: Start) -> None:
     """It prints JSON, and goes on when pyland is started again."""
     first = start("--stats-mode", "666")
     with (
-        Hogs(200, [0] * 4),
+        Hogs(200, [19] * 4),  # nice, so that the second start soon ends
         subprocess.Popen(
             [PYLAND, "monitor", "--json", "--interval", "1"],
             stdout=subprocess.PIPE, text=True, user=65534, group=65534, extra_groups=[],
@@ -164,7 +164,7 @@ def test_monitor_as_a_plain_user(start: Start) -> None:
 
 def test_a_policys_own_numbers(start: Start) -> None:
     """They follow a swap, and a hostile policy can show nothing that is not a number."""
-    with folder_for_policies() as folder, Hogs(240, [0] * 4):
+    with folder_for_policies() as folder, Hogs(240, [19] * 4):
         (folder / "counting.py").write_text(COUNTING)
         (folder / "hostile.py").write_text(HOSTILE)
         scheduler = start(
