@@ -176,7 +176,7 @@ def test_histograms_agree_with_the_load(start: Start, record: Record) -> None:
         sleeper=figures(wakeups),
     )
     # The tracer also sees wakeups of a task that has not left its CPU yet.
-    assert abs(of_sleeper["count"] - len(traced_us)) <= 5
+    assert abs(of_sleeper["count"] - len(traced_us)) <= 5 + 0.05 * len(traced_us)
     assert abs(of_sleeper["count"] - wakeups.periods) <= 10
     for percent, us in traced.items():
         assert _same_bucket(of_sleeper[f"p{percent}"], us), percent
