@@ -112,6 +112,42 @@ def test_every_stage_runs_and_the_totals_come_last(
     assert capsys.readouterr().out.splitlines()[-1] == f"4 passed, {failed} failed, 2 skipped"
 
 
+def test_the_tests_that_failed_are_known_by_their_ids() -> None:
+    write(
+        "tests",
+        "def test_a(): pass\n"
+        "@pytest.mark.parametrize('n', ['1 2', 'x'])\n"
+        "def test_b(n): assert n == 'x'\n"
+        "@pytest.fixture\n"
+        "def broken(): assert 0\n"
+        "def test_c(broken): pass\n",
+    )
+    assert running.pytest("it", "tests", "-o", "junit_family=xunit1").failed == 2
+    wrong = running.failures("it")
+    assert wrong == ["tests/test_it.py::test_b[1 2]", "tests/test_it.py::test_c"]
+    again = running.pytest("again", "tests", "-o", "junit_family=xunit1", files=wrong)
+    assert (again.passed, again.failed) == (0, 2)
+    assert running.failures("nothing") == []
+
+
+@pytest.mark.parametrize("second", [running.Outcome(passed=1), running.Outcome(failed=1)])
+@pytest.mark.parametrize("name", ["kernel", "kernel-many"])
+def test_what_fails_by_the_clock_is_tried_once_more(
+    command: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str, second: running.Outcome
+) -> None:
+    Path("tools").mkdir()
+    Path("tools/vm").touch()
+    monkeypatch.setattr(command, "failures", lambda _: ["tests/kernel/test_it.py::test_a"])
+    outcomes = [running.Outcome(passed=7, failed=1), second]
+    monkeypatch.setattr(command, "pytest", lambda *_, **__: outcomes.pop(0))
+    (stage,) = (one for one in command.in_the_lab(long=False) if one.name == name)
+    outcome = stage.run()
+    repeated = name == "kernel" and second.passed
+    assert (outcome.passed, outcome.failed) == ((8, 0) if repeated else (7, 1))
+    assert ("test_a" in outcome.note) == bool(repeated)
+    assert len(outcomes) == (1 if name == "kernel-many" else 0)
+
+
 @pytest.mark.parametrize(
     ("program", "outcome"),
     [

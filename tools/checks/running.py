@@ -119,6 +119,19 @@ def all_of(*commands: Sequence[str | Path]) -> Outcome:
     return Outcome(failed=1, note=f"{', '.join(wrong)} failed") if wrong else Outcome()
 
 
+def failures(name: str) -> list[str]:
+    """The tests of a stage that failed, by their ids; empty if there are no results."""
+    try:
+        cases = list(ET.parse(RESULTS / f"{name}.xml").getroot().iter("testcase"))
+    except (OSError, ET.ParseError):
+        return []
+    return [
+        f"{case.get('file')}::{case.get('name')}"
+        for case in cases
+        if case.find("failure") is not None or case.find("error") is not None
+    ]
+
+
 def pytest(
     name: str,
     folder: str,
