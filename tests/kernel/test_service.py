@@ -102,7 +102,7 @@ def _is_watched(manager: ServiceManager) -> None:
     )
 
 
-@pytest.mark.unproven
+@pytest.mark.long
 def test_the_service(manager: ServiceManager) -> None:
     manager.write(FILE, MINE)
     manager.write(
@@ -140,7 +140,7 @@ def test_the_service(manager: ServiceManager) -> None:
     assert manager.journal("pyland")[-1] == (3, "pyland: --slice-us 1: it takes 100 to 1000000")
 
 
-@pytest.mark.unproven
+@pytest.mark.long
 def test_it_starts_as_other_schedulers_of_scx_do(manager: ServiceManager) -> None:
     """By scx.service it schedules; where it could not leave root it says so."""
     manager.write("/run/systemd/system/loader.service", LOADER)
