@@ -10,15 +10,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import pytest
-
 from pyland._native import lib
 from tests.kernel.harness import Start, ask, ended_well, folder_for_policies, swap
 from tools.load.build import ROOT
 from tools.load.programs import Hogs
 from tools.load.scheduler import PYLAND, Scheduler, kernel_state
-
-pytestmark = pytest.mark.unproven
 
 PACKAGE = ROOT / "pyland"
 OBJECT = PACKAGE / "pyland.bpf.o"
