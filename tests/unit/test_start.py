@@ -44,7 +44,7 @@ def _imported(code: str, *arguments: str) -> set[str]:
 
 
 def test_a_start_imports_nothing_dear() -> None:
-    """Neither the supervisor, until it loads the object, nor the process that decides."""
+    """The supervisor imports none of them before it loads the object; the worker imports none."""
     found = _imported(START)
     assert {"pyland.engine.worker", "pyland.policies.layered.policy", "traceback"} <= found
     assert not DEAR & found
