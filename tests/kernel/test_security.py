@@ -111,7 +111,8 @@ def decides_again() -> bool:
     return until(lambda: decisions() > before + 100, 30, step_s=0.5) is not None
 
 
-@pytest.mark.unproven
+@pytest.mark.counted
+@pytest.mark.long
 def test_lies_before_a_restart_are_not_taken_for_the_worker(start: Start) -> None:
     """The channel is full of lies, also of `Ready`, when a CPU goes and comes back."""
     scheduler = start("--policy", f"{ATTACKS}:Lies")
@@ -209,7 +210,8 @@ def test_a_user_that_cannot_be(user: str, reason: str) -> None:
     assert kernel_state() == "disabled"
 
 
-@pytest.mark.unproven
+@pytest.mark.counted
+@pytest.mark.long
 def test_the_policy_runs_as_the_user_that_was_named(start: Start) -> None:
     """The user is given by name; root may still ask at the control socket."""
     scheduler = start("--user", "daemon")
