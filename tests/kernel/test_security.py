@@ -168,7 +168,8 @@ def test_a_lie_about_the_end_ends_the_liar(
     assert kernel_state() == "disabled"
 
 
-@pytest.mark.unproven
+@pytest.mark.counted
+@pytest.mark.long
 def test_what_it_starts_ends_with_it(start: Start) -> None:
     """Processes that a policy was allowed to start end after Ctrl-C, and after a SIGKILL too."""
     for number in (signal.SIGINT, signal.SIGTERM):
