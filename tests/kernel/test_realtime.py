@@ -72,7 +72,8 @@ def test_a_task_that_is_interrupted_goes_on_elsewhere(start: Start, record: Reco
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one CPU here")
-@pytest.mark.unproven
+@pytest.mark.counted
+@pytest.mark.long
 def test_what_waits_behind_a_real_time_task_is_rescued(start: Start, record: Record) -> None:
     """The policy sends all hogs to a CPU that a real-time task has."""
     scheduler = start("--policy", f"{HOSTILE}:OnOneCpu", "--policy-opt", "cpu=1")
