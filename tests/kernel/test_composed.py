@@ -82,7 +82,7 @@ def replaced(policy: str, build: Sequence[int]) -> set[int]:
 @pytest.mark.unproven
 @pytest.mark.long
 def test_a_part_that_hangs_is_replaced_alone(shared: Shared, record: Record) -> None:
-    """The build's policy does not return, again and again; then its part is swapped a hundred times.
+    """The build's policy does not return, again and again; then 100 swaps of its part.
 
     It guards that tasks go on meanwhile, also the game's, whose part has the same process, and that
     a swap of one part, or of one that there is not, harms no other.
