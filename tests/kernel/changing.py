@@ -21,7 +21,7 @@ NR_TASKS = 4
 KINDS = ("changes", "named", "changes", "moved", "changes", "free")
 MISSED_S = 1.0
 """A task may be taken for what it was for so long."""
-PAUSE_S = 0.0003
+PAUSE_S = 0.0001
 PR_SET_NAME = 15
 
 _libc = ctypes.CDLL(None)
@@ -34,7 +34,7 @@ class Changing:
         """It has no name yet and is in no group."""
         self._number, self._seconds, self._folder = number, seconds, folder
         self._fresh = ""
-        self.changes = 0
+        self.names = self.moves = 0
         self.ran_on: dict[str, Counter[int]] = {kind: Counter() for kind in KINDS[1::2]}
 
     def live(self, begin_s: float) -> None:
@@ -52,15 +52,16 @@ class Changing:
 
     def _move(self, group: str) -> None:
         (self._folder / group / "cgroup.procs").write_text("0")
+        self.moves += 1
 
     def _change(self, until_s: float) -> None:
         while time.monotonic() < until_s:
-            self._name(f"{('left', 'other')[self.changes % 2]}{self.changes}")
-            if self.changes % 8 == self._number:
+            self._name(f"{('left', 'other')[self.names % 2]}{self.names}")
+            if self.names % 32 == 0:
                 self._into_a_new_group()
-            else:
-                self._move(("left", "right")[self.changes // 2 % 2])
-            self.changes += 1
+            elif self.names % 4 == 0:
+                self._move(("left", "right")[self.names // 4 % 2])
+            self.names += 1
             go_on_s = time.monotonic() + PAUSE_S
             while time.monotonic() < go_on_s:
                 pass
@@ -70,7 +71,7 @@ class Changing:
     def _into_a_new_group(self) -> None:
         self._move("right")
         self._leave_the_new_group()
-        self._fresh = f"{self._number}-{self.changes}"
+        self._fresh = f"{self._number}-{self.names}"
         (self._folder / self._fresh).mkdir()
         self._move(self._fresh)
 
@@ -96,7 +97,7 @@ def main() -> None:
         if os.fork() == 0:
             task = Changing(number, seconds, folder)
             task.live(begin_s)
-            told = {"changes": task.changes, "ran_on": task.ran_on}
+            told = {"names": task.names, "moves": task.moves, "ran_on": task.ran_on}
             os.write(1, (json.dumps(told) + "\n").encode())
             os._exit(0)
     for _ in range(NR_TASKS):
