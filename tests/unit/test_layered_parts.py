@@ -130,7 +130,8 @@ def test_more_domains_than_there_are() -> None:
     task = loaded.add("a3", runs_ns=MS, sleeps_ns=MS)[0]
     loaded.machine.run(200 * MS)
     assert task.place == -2 - loaded.work.placing.domain(3, 0)
-    assert max(len(loaded.machine.domains.served(cpu)) for cpu in range(64)) <= 17
+    # One of the unknown, one of each layer, and one for tasks of each of 15 layers that compute.
+    assert max(len(loaded.machine.domains.served(cpu)) for cpu in range(64)) <= 32
 
 
 def hybrid() -> Topology:

@@ -199,7 +199,7 @@ def test_without_a_file_all_tasks_are_in_one_open_layer() -> None:
 
 
 def test_a_task_that_never_sleeps_runs_for_long() -> None:
-    """By average runtime: a new task is of the middle, short runs and long ones are known in time."""
+    """By average runtime: a new task is of the middle; short and long runs show in time."""
     bounds = {"short": [0, 1_000], "mid": [1_000, 10_000], "long": [10_000, 1_000_000]}
     layers = [
         {

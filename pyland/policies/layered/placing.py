@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pyland.domains import NR_SERVED
+from pyland.domains import NR_DOMAINS, NR_SERVED
 from pyland.policies.layered.cores import lowest
 from pyland.policies.layered.sizing import Sizer
 
@@ -31,12 +31,12 @@ class State(NamedTuple):
 
     kept_off: bool = False
     """All CPUs have been busy for so long that it has to keep to its own and to free ones."""
-    guarded: bool = False
-    """All CPUs have been busy for so long that only tasks which wake up may take a CPU of it."""
     saturated: bool = False
     """None of its CPUs idles, and tasks of it wait."""
     may_cross: Sequence[bool] = ()
     """Of each cache: tasks wait there long enough to move to another one (xllc_mig_min_us)."""
+    guarded: bool = False
+    """All CPUs have been busy for so long that only tasks which wake up may take a CPU of it."""
 
 
 class Placing:
@@ -70,6 +70,10 @@ class Placing:
             if layer.options.preempt and layer.kind != "Confined" and self._nr_layers > 1
         ]
         """Layers with domains for tasks that compute, which preempt none, behind all others."""
+        nr_groups = self._nr_layers + len(self._patient)
+        served = len(self._caches) + nr_groups
+        if served > NR_SERVED or self.domain(nr_groups, 0) > NR_DOMAINS:
+            self._patient = []
         room = NR_SERVED - len(self._caches) - self._nr_layers - len(self._patient)
         each = 2 if self._patient else 1
         nr_whole = self._nr_layers
