@@ -29,6 +29,7 @@ SETTLED_S = 0.8
 pytestmark = [
     pytest.mark.many,
     pytest.mark.long,
+    pytest.mark.unproven,
     pytest.mark.skipif(os.cpu_count() != NR_CPUS, reason="needs a machine with eight CPUs"),
 ]
 
