@@ -37,6 +37,8 @@ class State(NamedTuple):
     """Of each cache: tasks wait there long enough to move to another one (xllc_mig_min_us)."""
     guarded: bool = False
     """All CPUs have been busy for so long that only tasks which wake up may take a CPU of it."""
+    deprived: bool = False
+    """Its tasks have waited for so long that layers with policies may not take a CPU of it."""
 
 
 class Placing:
@@ -67,7 +69,10 @@ class Placing:
         self._patient = [
             index
             for index, layer in enumerate(sizer.layers)
-            if layer.options.preempt and layer.kind != "Confined" and self._nr_layers > 1
+            if layer.options.preempt
+            and layer.kind != "Confined"
+            and not layer.policy
+            and self._nr_layers > 1
         ]
         """Layers with domains for tasks that compute, which preempt none, behind all others."""
         nr_groups = self._nr_layers + len(self._patient)
@@ -130,6 +135,13 @@ class Placing:
         for index, state in enumerate(states):
             own = self.homes[index]
             spill = self._spill(index, own, shared, state)
+            if sizer.layers[index].policy and sizer.layers[index].options.preempt:
+                # It is not known which of its tasks compute, so all of them make room.
+                spill &= ~sum(
+                    mask
+                    for other, mask in enumerate(sizer.cpus)
+                    if other != index and states[other].deprived
+                )
             self.places += [
                 self._place(index, llc, own, spill, state) for llc in range(self.nr_llcs)
             ]
