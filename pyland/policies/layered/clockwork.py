@@ -16,7 +16,6 @@ from pyland.policies.layered.sizing import Sizer
 from pyland.policies.layered.templates import cpusets
 from pyland.policies.layered.utilisation import Usage, compensation
 
-
 _SPARED_NS = 1_000_000_000
 """So long a layer whose tasks have waited keeps its CPUs from layers that preempt by a policy."""
 
