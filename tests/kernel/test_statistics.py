@@ -78,6 +78,7 @@ FLOOD = """
 import socket, sys
 client = socket.socket(socket.AF_UNIX)
 client.connect(sys.argv[1])
+print("connected", flush=True)
 while True:
     client.sendall(b'{"req":"stats"}\\n' * 20)
     client.recv(1 << 20)
@@ -233,6 +234,7 @@ def _harmful_clients() -> Iterator[None]:
 
 
 @pytest.mark.long
+@pytest.mark.unproven  # with a thousand clients; it was seen to pass with two hundred
 def test_harmful_clients_cost_the_scheduler_nothing(start: Start, record: Record) -> None:
     """Decisions go on as before, and a client that behaves has its answer."""
     scheduler = start("--stats", "1")
