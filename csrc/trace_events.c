@@ -12,17 +12,32 @@ static unsigned long long flow_of(int pid, unsigned long long question)
 	return (unsigned long long)(pid + 1) << 40 | (question & ((1ULL << 40) - 1));
 }
 
+/* The names of reasons and queues are kept: to look for one takes as long as half an event. */
 static unsigned int why(struct pyland_trace_writer *w, unsigned int bits)
 {
-	const char *text = "its slice ended";
+	static const char *const texts[REASONS_MAX] = {
+		"its slice ended", "it woke up", "it yielded", "a higher class has its CPU",
+	};
+	unsigned int reason = bits & PYLAND_TRACED_INTERRUPTED ? 3 :
+			      bits & PYLAND_TRACED_YIELDED ? 2 :
+			      bits & PYLAND_TRACED_WOKE_UP ? 1 : 0;
 
-	if (bits & PYLAND_TRACED_INTERRUPTED)
-		text = "a higher class has its CPU";
-	else if (bits & PYLAND_TRACED_YIELDED)
-		text = "it yielded";
-	else if (bits & PYLAND_TRACED_WOKE_UP)
-		text = "it woke up";
-	return name_of_bytes(w, text, NAME_TEXT);
+	if (!w->reasons[reason])
+		w->reasons[reason] = name_of_bytes(w, texts[reason], NAME_TEXT);
+	return w->reasons[reason];
+}
+
+static unsigned int name_of_queue(struct pyland_trace_writer *w, unsigned long long id)
+{
+	unsigned int at = (id ^ id >> 18) % QUEUES_KEPT;
+	char text[QUEUE_NAME_LEN];
+
+	if (!w->queues[at].name || w->queues[at].id != id) {
+		queue_name(text, id);
+		w->queues[at].name = name_of_bytes(w, text, sizeof(text));
+		w->queues[at].id = id;
+	}
+	return w->queues[at].name;
 }
 
 /* Follows the question from here to its answer, and from the answer to the next run. */
@@ -74,7 +89,6 @@ void event_queue(struct pyland_trace_writer *w, unsigned int cpu,
 		.track = TRACK_CPU + cpu,
 	};
 	struct thread *t = thread_of(w, e->pid);
-	char queue[QUEUE_NAME_LEN];
 
 	if (!t || !e->what || e->what >= PYLAND_TRACED_KINDS)
 		return;
@@ -82,8 +96,7 @@ void event_queue(struct pyland_trace_writer *w, unsigned int cpu,
 	add_text(&event, ARG_TASK, name_of_thread(w, e->pid));
 	add_number(&event, ARG_PID, e->pid);
 	if (e->what != PYLAND_TRACED_LATE) {
-		queue_name(queue, rest->a);
-		add_text(&event, ARG_QUEUE, name_of_bytes(w, queue, sizeof(queue)));
+		add_text(&event, ARG_QUEUE, name_of_queue(w, rest->a));
 		add_text(&event, ARG_WHY, why(w, e->bits));
 	}
 	if (e->a)

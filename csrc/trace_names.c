@@ -133,42 +133,109 @@ static void put_new_texts(struct pyland_trace_writer *w, const struct event *e)
 		put_message_end(b, data, 2);
 }
 
+/* An event has at most so many bytes besides new texts: one note, and numbers. */
+#define EVENT_BYTES (PYLAND_TRACE_NOTE + 256)
+
+static void make_room(struct buffer *b)
+{
+	if (b->capacity - b->length < EVENT_BYTES)
+		buffer_grow(b, EVENT_BYTES);
+}
+
+/*
+ * These write where there is room, without a look at the buffer for each byte: most of a trace is
+ * events, and most of its cost.
+ */
+static inline unsigned char *add_varint(unsigned char *at, uint64_t value)
+{
+	for (; value >= 0x80; value >>= 7)
+		*at++ = value | 0x80;
+	*at++ = value;
+	return at;
+}
+
+static inline unsigned char *add_field(unsigned char *at, unsigned int field, uint64_t value)
+{
+	return add_varint(add_varint(at, field << 3 | WIRE_VARINT), value);
+}
+
+/* Begins a message whose length has two bytes; where its content begins. */
+static inline unsigned char *add_message(unsigned char *at, unsigned int field)
+{
+	*at++ = field << 3 | WIRE_BYTES;
+	return at + 2;
+}
+
+static inline void end_message(unsigned char *content, const unsigned char *end)
+{
+	content[-2] = ((end - content) & 0x7f) | 0x80;
+	content[-1] = (end - content) >> 7;
+}
+
+/* What the event says of one thing, in a message whose length has one byte. */
+static inline unsigned char *add_arg(unsigned char *at, unsigned int arg, unsigned int field,
+				     uint64_t value)
+{
+	unsigned char *content = at + 2;
+
+	*at++ = 4 << 3 | WIRE_BYTES;
+	at = add_field(add_field(content, 1, arg), field, value);
+	content[-1] = at - content;
+	return at;
+}
+
+static unsigned char *add_note(unsigned char *at, const char *note)
+{
+	unsigned char *content = add_message(at, 4);
+	size_t length = strlen(note);
+
+	at = add_field(content, 1, ARG_NOTE);
+	*at++ = 6 << 3 | WIRE_BYTES;
+	at = add_varint(at, length);
+	memcpy(at, note, length);
+	end_message(content, at + length);
+	return at + length;
+}
+
+static unsigned char *add_event(unsigned char *at, const struct event *e)
+{
+	unsigned char *content = add_message(at, 11);
+
+	at = add_field(content, 9, e->type);
+	at = add_field(at, 11, e->track);
+	if (e->name)
+		at = add_field(at, 10, e->name);
+	if (e->flow) {
+		at = add_varint(at, (e->flow_ends ? 48 : 47) << 3 | WIRE_FIXED64);
+		memcpy(at, &e->flow, sizeof(e->flow));
+		at += sizeof(e->flow);
+	}
+	for (unsigned int i = 0; i < e->nr_texts; i++)
+		at = add_arg(at, e->texts[i].arg, 17, TEXTS + e->texts[i].text);
+	if (e->note)
+		at = add_note(at, e->note);
+	for (unsigned int i = 0; i < e->nr_numbers; i++)
+		at = add_arg(at, e->numbers[i].arg, 3, e->numbers[i].value);
+	end_message(content, at);
+	return at;
+}
+
 void put_event(struct pyland_trace_writer *w, const struct event *e)
 {
 	struct buffer *b = w->out;
-	size_t packet, event, arg;
+	unsigned char *at;
+	size_t packet;
 
 	put_names(w);
-	packet = put_message(b, 1, 2);
-	put_number(b, 8, e->time_ns);
-	put_number(b, 10, SEQUENCE);
-	put_number(b, 13, STATE_NEEDED);
+	make_room(b);
+	at = add_message(b->data + b->length, 1);
+	packet = at - b->data;
+	at = add_field(at, 8, e->time_ns);
+	at = add_field(at, 10, SEQUENCE);
+	at = add_field(at, 13, STATE_NEEDED);
+	b->length = at - b->data;
 	put_new_texts(w, e);
-	event = put_message(b, 11, 2);
-	put_number(b, 9, e->type);
-	put_number(b, 11, e->track);
-	if (e->name)
-		put_number(b, 10, e->name);
-	if (e->flow)
-		put_fixed64(b, e->flow_ends ? 48 : 47, e->flow);
-	for (unsigned int i = 0; i < e->nr_texts; i++) {
-		arg = put_message(b, 4, 1);
-		put_number(b, 1, e->texts[i].arg);
-		put_number(b, 17, TEXTS + e->texts[i].text);
-		put_message_end(b, arg, 1);
-	}
-	if (e->note) {
-		arg = put_message(b, 4, 2);
-		put_number(b, 1, ARG_NOTE);
-		put_text(b, 6, e->note);
-		put_message_end(b, arg, 2);
-	}
-	for (unsigned int i = 0; i < e->nr_numbers; i++) {
-		arg = put_message(b, 4, 1);
-		put_number(b, 1, e->numbers[i].arg);
-		put_number(b, 3, e->numbers[i].value);
-		put_message_end(b, arg, 1);
-	}
-	put_message_end(b, event, 2);
+	make_room(b);
+	b->length = add_event(b->data + b->length, e) - b->data;
 	put_message_end(b, packet, 2);
 }

@@ -16,6 +16,8 @@
 #define NAME_TEXT 64		/* of an escaped name: 15 bytes of four characters each */
 #define COUNTERS_MAX 768
 #define POLICIES_MAX 64
+#define REASONS_MAX 4		/* why a task is queued */
+#define QUEUES_KEPT 64		/* queues whose names are kept, a power of two */
 #define SEGMENTS 16
 
 /* Packets that tracks belong to, and the tracks. */
@@ -105,6 +107,8 @@ struct pyland_trace_writer {
 	unsigned int nr_counters;
 	char policies[POLICIES_MAX][NAME_TEXT];
 	unsigned int nr_policies, policies_interned;
+	unsigned int reasons[REASONS_MAX];	/* names, or 0 */
+	struct { unsigned long long id; unsigned int name; } queues[QUEUES_KEPT];
 	struct latency latency;
 	struct pyland_trace_totals totals;
 };

@@ -22,6 +22,8 @@ from pyland.stats.notes import NOTES_MAX, PID_MAX
 
 INTERVAL_S = 0.25
 """Seconds between two questions."""
+QUIET_S = 1.0
+"""The same for a policy that has no numbers and no notes: an answer costs the machine 1 ms."""
 _AGAIN_S = 1.0
 """Seconds between two tries to reach a server."""
 _SILENT_S = 10.0
@@ -69,6 +71,7 @@ class OwnNumbers:
         self._after, self._policy = 0, ""
         self._looked_ns = clock_ns()
         self._next_ns = 0
+        self._quiet = True
 
     def look(self) -> Own | None:
         """Ask if it is time, and take an answer that has come; None if there is none."""
@@ -88,8 +91,10 @@ class OwnNumbers:
                 self.close()
             return None
         first, second, self._received = self._received.split(b"\n", 2)
-        self._next_ns, self._asked_ns = self._asked_ns + int(INTERVAL_S * 1e9), 0
-        return self._own(_answer(first), _answer(second), now_ns)
+        own = self._own(_answer(first), _answer(second), now_ns)
+        self._next_ns = self._asked_ns + int((QUIET_S if self._quiet else INTERVAL_S) * 1e9)
+        self._asked_ns = 0
+        return own
 
     def close(self) -> None:
         """End the connection; the next `look` begins anew, after a while."""
@@ -146,6 +151,7 @@ class OwnNumbers:
         gauges = own_values(statistics.get("policy_gauges"), "policy_gauge")
         notes = tuple(self._notes(noted.get("notes"), now_ns))
         total, policy = statistics.get("policy_notes"), str(noted.get("policy"))
+        self._quiet = not (gauges or counts or total)
         if self._policy not in ("", policy) or (type(total) is int and total < self._after):
             # Another policy has begun to number its notes; the next answer has all of them.
             self._after = 0

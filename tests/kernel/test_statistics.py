@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -77,6 +78,7 @@ FLOOD = """
 import socket, sys
 client = socket.socket(socket.AF_UNIX)
 client.connect(sys.argv[1])
+print("connected", flush=True)
 while True:
     client.sendall(b'{"req":"stats"}\\n' * 20)
     client.recv(1 << 20)
@@ -199,20 +201,28 @@ def test_a_policys_own_numbers(start: Start) -> None:
 
 @contextlib.contextmanager
 def _harmful_clients() -> Iterator[None]:
-    """Two hundred clients, of which one never reads, one sends a line without end, one floods."""
-    clients = [Talker(DEFAULT_PATH, 60) for _ in range(198)]
+    """A thousand: one never reads, one is stopped, one sends a line without end, one floods."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    clients = [Talker(DEFAULT_PATH, 60) for _ in range(997)]
     for client in clients:
         client.socket.setblocking(False)
     processes = [
-        subprocess.Popen(["python3", "-c", program, str(DEFAULT_PATH)])
-        for program in (ENDLESS, FLOOD)
+        subprocess.Popen(
+            ["python3", "-c", program, str(DEFAULT_PATH)], stdout=subprocess.PIPE, text=True
+        )
+        for program in (ENDLESS, FLOOD, FLOOD)
     ]
+    stopped = processes[-1]
     try:
         for client in clients:
             client.socket.send(b'{"req":"stats"}\n')
         with contextlib.suppress(BlockingIOError):
             while True:  # the first client reads nothing
                 clients[0].socket.send(b'{"req":"stats_meta"}\n' * 100)
+        assert stopped.stdout is not None
+        stopped.stdout.readline()
+        stopped.send_signal(signal.SIGSTOP)
         yield
     finally:
         for process in processes:
@@ -220,9 +230,11 @@ def _harmful_clients() -> Iterator[None]:
             process.wait()
         for client in clients:
             client.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.long
+@pytest.mark.unproven  # with a thousand clients; it was seen to pass with two hundred
 def test_harmful_clients_cost_the_scheduler_nothing(start: Start, record: Record) -> None:
     """Decisions go on as before, and a client that behaves has its answer."""
     scheduler = start("--stats", "1")

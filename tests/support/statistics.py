@@ -48,7 +48,7 @@ class Kernel:
         self.user = ffi.cast("struct pyland_user *", user)
         self._state = ffi.new("struct pyland_state *")
         self._state.cpus, self._state.user, self._state.nr_cpus = self.cpus, self.user, NR_CPUS
-        self._state.shared = ffi.cast("struct pyland_shared *", shared)
+        self.shared = self._state.shared = ffi.cast("struct pyland_shared *", shared)
         self.watch = self._state.watch = ffi.cast("struct pyland_watch *", watch)
         self.histograms = ffi.cast("struct pyland_cpu_histograms *", histograms)
         self.slots = ffi.cast("struct pyland_slot *", slots)
@@ -97,11 +97,11 @@ def _add(histogram: Any, number: int, bucket: int, times: int) -> None:
 
 @contextmanager
 def serving(
-    kernel: Kernel, path: Path | str = "none", metrics: str = ""
+    kernel: Kernel, path: Path | str = "none", metrics: str = "", *, histograms: bool = False
 ) -> Iterator[StatisticsProcess]:
-    """A process that serves these counters."""
+    """A process that serves these counters; with `histograms` also those, all the time."""
     listening = Listening.at(Places(str(path), metrics=metrics))
-    process = StatisticsProcess(listening, kernel.source(), ffi.NULL)
+    process = StatisticsProcess(listening, kernel.source(histograms=histograms), ffi.NULL)
     process.start()
     try:
         yield process

@@ -8,21 +8,27 @@ need it are skipped.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pyland._native import ffi
 from pyland.stats import openmetrics
+from pyland.stats.counters import COUNTERS
+from pyland.stats.distribution import By
 from tests.support.statistics import Kernel, parsed_metrics, serving
 from tools.lab import debian
 
@@ -37,12 +43,24 @@ def _expressions() -> list[str]:
     return queries + [target["expr"] for panel in panels for target in panel["targets"]]
 
 
-def _exported() -> set[str]:
-    """The names of all samples, also of those that need a policy's own numbers."""
-    kernel = Kernel()
-    kernel.own.gauge("waiting", 2)
+def _grow(kernel: Kernel) -> None:
+    """As if all that pyland counts had happened once more."""
+    names = {name for name, _ in ffi.typeof("struct pyland_cpu").fields or ()}
+    kernel.add(**{one.name: 20_000 for one in COUNTERS if one.name in names})
+    kernel.add(forwarded=100_000)  # more than all answers, so some tasks are held
+    kernel.user.cycles += 20_000
+    kernel.cpus[0].nr_running, kernel.shared.groups = 2, 3
+    kernel.own.gauge("waiting", 2.5)
     kernel.own.count("boosts", 1)
-    found = parsed_metrics(openmetrics.text(kernel.source().snapshot(), {"version": "1"}))
+    kernel.keep_of(By.CLASS, 0, "wakeup", 5)
+
+
+def _exported() -> set[str]:
+    """The names of all samples, also of a policy's own numbers and of `--histograms`."""
+    kernel = Kernel()
+    source = kernel.source(histograms=True)
+    _grow(kernel)
+    found = parsed_metrics(openmetrics.text(source.snapshot(), {"version": "1"}))
     return {sample.name for family in found for sample in family.samples}
 
 
@@ -122,21 +140,19 @@ def _free_port() -> int:
     return port
 
 
-@pytest.fixture
-def scraping(prometheus: Path, tmp_path: Path) -> Iterator[Server]:
-    """A Prometheus with the project's configuration, which scrapes ten tasks and grows."""
-    kernel, port, own = Kernel(), _free_port(), _free_port()
-    kernel.add(forwarded=10, user_dispatched=4, delay_ns=2_500_000_000)
-    kernel.own.gauge("waiting", 2.5)
+@contextmanager
+def _scraping(prometheus: Path, folder: Path, kernel: Kernel) -> Iterator[Server]:
+    """A Prometheus with the project's configuration, which scrapes these numbers each second."""
+    port, own = _free_port(), _free_port()
     text = (SERVICE / "prometheus.yml").read_text(encoding="utf-8")
     assert text.count("127.0.0.1:9190") == 1
     text = text.replace("127.0.0.1:9190", f"127.0.0.1:{port}").replace(": 5s", ": 1s")
-    (tmp_path / "prometheus.yml").write_text(text, encoding="utf-8")
-    command: list[str | Path] = [prometheus, f"--config.file={tmp_path}/prometheus.yml"]
-    command += [f"--storage.tsdb.path={tmp_path}/data", f"--web.listen-address=127.0.0.1:{own}"]
+    (folder / "prometheus.yml").write_text(text, encoding="utf-8")
+    command: list[str | Path] = [prometheus, f"--config.file={folder}/prometheus.yml"]
+    command += [f"--storage.tsdb.path={folder}/data", f"--web.listen-address=127.0.0.1:{own}"]
     with (
-        serving(kernel, "none", metrics=str(port)),
-        (tmp_path / "log").open("w") as log,
+        serving(kernel, "none", metrics=str(port), histograms=True),
+        (folder / "log").open("w") as log,
         subprocess.Popen(command, stdout=log, stderr=log) as process,
     ):
         try:
@@ -145,25 +161,67 @@ def scraping(prometheus: Path, tmp_path: Path) -> Iterator[Server]:
             process.terminate()
 
 
-def test_prometheus_scrapes_it_and_answers_the_dashboard(scraping: Server) -> None:
-    target = scraping.target()
-    assert (target["health"], target["lastError"]) == ("up", "")
-    labels = target["labels"]
-    assert labels["job"] == "pyland"
+@contextmanager
+def _growing(kernel: Kernel) -> Iterator[None]:
+    """All numbers grow, ten times in a second."""
+    ended = threading.Event()
 
-    def value(query: str) -> list[Any]:
-        found = scraping.get("query", query=query)["result"]
-        return [one["value"][1] for one in found]
+    def grow() -> None:
+        while not ended.wait(0.1):
+            _grow(kernel)
 
-    assert value("pyland_forwarded_total") == ["10"]
-    assert value("pyland_delay_seconds_total") == ["2.5"]
-    assert value('pyland_policy_gauge{name="waiting",policy="deadline"}') == ["2.5"]
-    metadata = scraping.get("metadata", metric="pyland_forwarded_total")
-    kinds = {one["type"] for found in metadata.values() for one in found}
-    # Prometheus before 3 files a counter of OpenMetrics under its name without _total.
-    metadata = scraping.get("metadata", metric="pyland_forwarded")
-    kinds |= {one["type"] for found in metadata.values() for one in found}
-    assert kinds == {"counter"}
-    for expression in _expressions()[2:]:
-        query = expression.replace("$job", "pyland").replace("$instance", labels["instance"])
-        scraping.get("query", query=query.replace("$__rate_interval", "30s"))  # no error of syntax
+    thread = threading.Thread(target=grow)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_prometheus_scrapes_it_and_answers_the_dashboard(prometheus: Path, tmp_path: Path) -> None:
+    """Each of its queries has an answer from a machine on which all that is counted happens."""
+    kernel = Kernel()
+    kernel.add(forwarded=10, user_dispatched=4, delay_ns=2_500_000_000)
+    kernel.own.gauge("waiting", 2.5)
+    with _scraping(prometheus, tmp_path, kernel) as server:
+        target = server.target()
+        assert (target["health"], target["lastError"]) == ("up", "")
+        labels = target["labels"]
+        assert labels["job"] == "pyland"
+
+        def values(query: str) -> list[str]:
+            found = server.get("query", query=query)["result"]
+            return [one["value"][1] for one in found]
+
+        assert values("pyland_forwarded_total") == ["10"]
+        assert values("pyland_delay_seconds_total") == ["2.5"]
+        assert values('pyland_policy_gauge{name="waiting",policy="deadline"}') == ["2.5"]
+        metadata = server.get("metadata", metric="pyland_forwarded_total")
+        kinds = {one["type"] for found in metadata.values() for one in found}
+        # Prometheus before 3 files a counter of OpenMetrics under its name without _total.
+        metadata = server.get("metadata", metric="pyland_forwarded")
+        kinds |= {one["type"] for found in metadata.values() for one in found}
+        assert kinds == {"counter"}
+        queries = {
+            expression.replace("$job", "pyland")
+            .replace("$instance", labels["instance"])
+            .replace("$__rate_interval", "30s")
+            for expression in _expressions()[2:]
+        }
+        with _growing(kernel):
+            until_s = time.monotonic() + 60
+            while time.monotonic() < until_s:
+                found = {query: values(query) for query in queries}
+                # A rate needs two scrapes, and what did not grow between them is no number.
+                if all(found.values()) and not any("NaN" in one for one in found.values()):
+                    break
+                time.sleep(0.5)
+    for query, one in found.items():
+        assert one, query
+        assert all(math.isfinite(float(value)) for value in one), query
+        assert any(float(value) > 0 for value in one), query
+    # As many on one CPU as happened ten times in a second, and the bucket of 16 to 32 us.
+    quantiles = [float(one[0]) for query, one in found.items() if "histogram_quantile" in query]
+    assert len(quantiles) == 4
+    assert all(16e-6 <= value <= 32e-6 for value in quantiles)

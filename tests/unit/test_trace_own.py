@@ -70,6 +70,33 @@ def test_numbers_and_notes_come_from_the_server(tmp_path: Path) -> None:
             assert 9 in {one.pid for one in until(own, lambda found: found.notes).notes}
 
 
+def test_a_policy_that_says_nothing_is_asked_less_often(tmp_path: Path) -> None:
+    kernel, path, now_ns = Kernel(), tmp_path / "stats", SECOND_NS
+
+    def asked_after(passed_ns: int) -> bool:
+        """Whether a question is sent when this time has passed since the last one."""
+        nonlocal now_ns
+        now_ns += passed_ns
+        own.look()
+        asked = bool(own._asked_ns)
+        if asked:
+            until(own, lambda _: True)
+        return asked
+
+    with serving(kernel, path), closing(OwnNumbers(path, lambda: now_ns)) as own:
+        assert asked_after(SECOND_NS)
+        assert not asked_after(int(0.9 * SECOND_NS))
+        kernel.own.gauge("waiting", 1)
+        assert asked_after(int(0.2 * SECOND_NS))
+        assert asked_after(int(INTERVAL_S * SECOND_NS))
+        kernel.own.clear()
+        assert asked_after(int(INTERVAL_S * SECOND_NS))
+        assert not asked_after(int(0.9 * SECOND_NS))
+        kernel.own.note(5, "noted", 1)
+        assert asked_after(int(0.2 * SECOND_NS))
+        assert asked_after(int(INTERVAL_S * SECOND_NS))
+
+
 def test_a_server_that_says_nonsense(tmp_path: Path) -> None:
     path = tmp_path / "stats"
     program = f"""
