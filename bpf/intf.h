@@ -6,7 +6,6 @@
  * and pyland starts only if the three numbers are equal.
  *
  * histograms_intf.h has the histograms, trace_intf.h the traces, shared_state.h the state of BPF.
- *
  * Every time is in nanoseconds, on the kernel's scheduler clock.
  */
 #ifndef PYLAND_INTF_H
@@ -46,7 +45,6 @@ enum pyland_wanted {
 	PYLAND_WANT_RUNNING = 64,
 	PYLAND_WANT_CHANGED = 128,
 	PYLAND_WANT_EVENTS = 206,	/* any of the five events */
-
 	/* How a task is ordered until its decision comes; without a bit, by its last key. */
 	PYLAND_WANT_HOLD = 16,		/* not at all: it waits for the decision */
 	PYLAND_WANT_ARRIVAL = 32,	/* by the time of its enqueue */
