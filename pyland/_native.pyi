@@ -50,10 +50,11 @@ class Exchange:
     ) -> int:
         """Repeat a cycle and a call of `policy.decide` until a cycle ends it: `pyland_cycle_end`.
 
-        `place` makes two lists, for now and for later, of decisions and those left over
-        before: called when there are any, or `outgoing`, or what is no list. `tell` is
-        called after each cycle that has events, and from `quiet_until_ns` on after every one;
-        `rows` for the rows of so many records. `cap` is how many tasks the policy may hold.
+        `place` gets an answer of the policy and the decisions left over from before, and returns
+        two lists of decisions, to submit now and later. It is called only if decisions are left
+        over, if there is something in `outgoing`, or if the answer is no list. `tell` is called
+        after each cycle that has events, and after every cycle from `quiet_until_ns` on. `rows`
+        makes rows of a number of records. `cap` is how many tasks the policy may hold.
         Raises what the policy raises, and what `cycle` raises.
         """
 

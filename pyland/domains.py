@@ -88,9 +88,9 @@ class Domain:
         """`Machine.domains` makes them."""
         self._domains = domains
         self.number = number
-        """What a decision names it by."""
+        """The number by which a decision names it."""
         self.settings = settings
-        """What `set` was given last."""
+        """The last arguments of `set`."""
 
     def __repr__(self) -> str:
         return f"Domain({self.number}, {self.settings})"

@@ -114,7 +114,7 @@ def number_of(memory: mmap | memoryview, begin: int) -> int:
 def read(memory: mmap | memoryview, begin: int, after: int = 0) -> list[Note]:
     """The notes with a number above `after`, by number; never raises.
 
-    Of a note that is being written just now only the next reading has something.
+    A note that is being written at this moment is left to the next reading.
     """
     if number_of(memory, begin) == 0:
         return []

@@ -43,13 +43,13 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """What the policy says of itself at a moment."""
+    """The gauges, rates and notes of the policy at one time."""
 
     time_ns: int
     """CLOCK_BOOTTIME."""
     gauges: dict[str, float] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
-    """What its counters have grown, per second."""
+    """The growth of its counters per second."""
     notes: tuple[Noted, ...] = ()
 
 
