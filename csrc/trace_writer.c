@@ -55,7 +55,7 @@ struct pyland_trace_writer *pyland_trace_writer(int file, unsigned int nr_cpus,
 		w->memory = memory;
 		w->keeps_past = memory != 0;
 		w->segment = 1;
-		/* Without chance, names are only slower to find. */
+		/* Without random numbers, names are only slower to find. */
 		(void)!getrandom(w->hash_key, sizeof(w->hash_key), GRND_NONBLOCK);
 		w->topology = topology ? strdup(topology) : NULL;
 		w->out = memory ? &w->past[0].packets : &w->stream;

@@ -61,9 +61,9 @@ class Exchange:
     def cycle(self, flat: list[int], held: int, room: int, /) -> list[tuple[Any, ...]] | None:
         """Submit the decisions, yield, drain up to `room` records: a tuple for each.
 
-        Sets `nr`, `nr_runnable`, `weight_runnable` and `now_ns` of the batch to what they are
-        now. None when it is time to stop. Raises TypeError, ValueError or OverflowError when
-        the list is none of decisions, and submits nothing then.
+        Sets `nr`, `nr_runnable`, `weight_runnable` and `now_ns` of the batch to their present
+        values. None when it is time to stop. If the list is no list of decisions it submits
+        nothing, and raises TypeError, ValueError or OverflowError.
         """
 
 @disjoint_base
@@ -147,7 +147,7 @@ class Division(Generic[_Place]):
 
         `sort_in` then takes them to places. `complete` makes decisions of an answer that is not
         a decision for any CPU for each task; `without` decides when a policy has raised.
-        Raises TypeError for places that are none.
+        Raises TypeError if a place is no `DivisionPlace`.
         """
 
     def decide(self, batch: Batch, /) -> list[int]:

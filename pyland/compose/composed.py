@@ -147,7 +147,7 @@ class Composed(Events):
         self._division.look_due_ns = 0
 
     def leave(self) -> None:
-        """Another policy schedules: drop all parts, which refer to this policy and to each other."""
+        """Another policy schedules: drop all parts, which refer to this and to each other."""
         for place in self._in_order:
             inner = place.seat.policy
             if isinstance(inner, Composed):

@@ -171,7 +171,7 @@ class OwnNumbers:
 
 
 def _answer(line: bytes) -> dict[str, Any]:
-    """The value of an answer; empty if it has an error, or is none."""
+    """The value of an answer; empty if it has an error, or is not valid."""
     with suppress(ValueError, TypeError, KeyError, RecursionError):
         found = json.loads(line)["args"]["resp"]
         if isinstance(found, dict):
