@@ -2,11 +2,15 @@
 """The cost of being a part: one batch with `deadline` alone, and in 1 to 12 parts.
 
     python -m bench.composed [--policy NAME]
+    valgrind --tool=callgrind python -m bench.composed --calls 2000 --size 8 --parts 12
 
 Calls of `decide` with made-up batches, without rings, from C as the loop makes them. The variants
 take turns, and of each the fastest of many short runs counts: what the machine does meanwhile has
 little effect. In parts a batch becomes several smaller ones, and the policy itself costs more for
 these: the last column is what twelve such policies cost if nothing divides and joins.
+
+With `--calls` it only makes so many calls, for a tool that counts instructions: the difference
+between two numbers of calls is what these cost. `--parts 0` is the policy alone.
 """
 
 from __future__ import annotations
@@ -134,8 +138,18 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--policy", default="deadline")
-    policy = parser.parse_args().policy
+    parser.add_argument("--calls", type=int)
+    parser.add_argument("--size", type=int, default=8)
+    parser.add_argument("--parts", type=int, default=PARTS[-1])
+    given = parser.parse_args()
+    policy = given.policy
     alone = choose(policy, folder=Path("/")).policy
+    if given.calls is not None:
+        chosen = composed(policy, given.parts) if given.parts else alone
+        decide = call(chosen, tasks(given.size))
+        for _ in range(given.calls):
+            decide()
+        return
     heads = "".join(f" {nr} part{'s' * (nr > 1)} |" for nr in PARTS)
     print(f"| batch | `{policy}` |{heads} {PARTS[-1]} policies |")
     print("|---|---|" + "---|" * (len(PARTS) + 1))

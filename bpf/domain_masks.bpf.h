@@ -27,9 +27,12 @@ struct domain_masks {
 	u32 version;
 };
 
+/* Behind the domains: where capacities differ, the CPUs that are not little. */
+#define BIG_CPUS	PYLAND_NR_DOMAINS
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, PYLAND_NR_DOMAINS);
+	__uint(max_entries, PYLAND_NR_DOMAINS + 1);
 	__type(key, u32);
 	__type(value, struct domain_masks);
 } domain_masks SEC(".maps");
@@ -100,14 +103,49 @@ APART int copy_masks(u32 domain)
 	return true;
 }
 
+static long copy_big_cpu(u64 cpu, void *context)
+{
+	u32 key = BIG_CPUS;
+	struct domain_masks *masks = bpf_map_lookup_elem(&domain_masks, &key);
+	struct pyland_cpu *c = cpu_state(cpu);
+	struct bpf_cpumask *home;
+
+	if (!masks || !c)
+		return 1;
+	home = masks->home;
+	if (!home)
+		return 1;
+	if (!c->little && is_online(cpu))
+		bpf_cpumask_set_cpu(cpu, home);
+	return 0;
+}
+
+/* The mask of the CPUs that are not little; a CPU that goes or comes means another start. */
+APART int make_big_cpus(void)
+{
+	u32 key = BIG_CPUS;
+	struct domain_masks *masks = bpf_map_lookup_elem(&domain_masks, &key);
+
+	if (!masks || (!masks->home && !make_mask(&masks->home)))
+		return false;
+	bpf_loop(config.nr_cpu_ids, copy_big_cpu, NULL, 0);
+	masks->version = 1;
+	return true;
+}
+
 /* The domain's masks as they are at this moment. */
 static __always_inline struct domain_masks *masks_of(u32 domain)
 {
 	u32 key = domain;
 	struct domain_masks *masks = bpf_map_lookup_elem(&domain_masks, &key);
-	struct pyland_user_domain *d = user_domain(domain);
+	struct pyland_user_domain *d;
 
-	if (!masks || !d)
+	if (!masks)
+		return NULL;
+	if (domain == BIG_CPUS)
+		return masks->version || make_big_cpus() ? masks : NULL;
+	d = user_domain(domain);
+	if (!d)
 		return NULL;
 	if (masks->version == READ_ONCE(d->version) && masks->home && masks->spill)
 		return masks;

@@ -84,6 +84,35 @@ APART s32 pick_in_mask(const struct task_struct *p __arg_trusted, u32 domain, bo
 	return pick_idle(from, prev_cpu, 0);
 }
 
+/* True if the task computes, and capacities differ: then it belongs on a CPU that is not little. */
+static __always_inline bool wants_big_cpu(const struct task_ctx *t)
+{
+	return config.hybrid && !sets_domains() && t->awake_runtime_ns > config.shortest_ns;
+}
+
+/* True if the task computes on a little CPU while another one idles that is not little. */
+APART int leaves_little_cpu(const struct task_struct *p __arg_trusted,
+			    const struct task_ctx *t __arg_nonnull, s32 cpu)
+{
+	struct pyland_cpu *c = cpu_state(cpu);
+	const struct cpumask *idle, *big;
+	struct domain_masks *masks;
+	bool found = false;
+
+	if (!c || !c->little || config.idle_per_node || !wants_big_cpu(t) || !some_cpu_idles())
+		return false;
+	masks = masks_of(BIG_CPUS);
+	if (!masks)
+		return false;
+	big = (const struct cpumask *)masks->home;
+	if (!big || !bpf_cpumask_intersects(p->cpus_ptr, big))
+		return false;
+	idle = scx_bpf_get_idle_cpumask();
+	found = bpf_cpumask_intersects(idle, big);
+	scx_bpf_put_idle_cpumask(idle);
+	return found;
+}
+
 /* An idle CPU for a task of this domain; by affinity alone with NO_DOMAIN. Negative when none. */
 APART s32 pick_in_domain(const struct task_struct *p __arg_trusted, u32 domain, s32 prev_cpu)
 {
@@ -98,11 +127,17 @@ APART s32 pick_in_domain(const struct task_struct *p __arg_trusted, u32 domain, 
 }
 
 /* An idle CPU for a task that wakes up, near its previous one; negative when none. */
-static __always_inline s32 select_near(struct task_struct *p, s32 prev_cpu, u64 wake_flags)
+static __always_inline s32 select_near(struct task_struct *p, const struct task_ctx *t,
+				       s32 prev_cpu, u64 wake_flags)
 {
 	u64 in_node = 0;
 	s32 cpu;
 
+	if (wants_big_cpu(t)) {
+		cpu = pick_in_mask(p, BIG_CPUS, false, prev_cpu);
+		if (cpu >= 0)
+			return cpu;
+	}
 	if (config.numa_local && config.idle_per_node)
 		in_node = kernel_enum(scx_pick_idle_cpu_flags, SCX_PICK_IDLE_IN_NODE);
 	cpu = select_idle_cpu(p, prev_cpu, wake_flags, in_node);
@@ -115,9 +150,16 @@ static __always_inline s32 select_near(struct task_struct *p, s32 prev_cpu, u64 
 static __always_inline s32 pick_for_task(const struct task_struct *p, const struct task_ctx *t,
 					 s32 prev_cpu)
 {
-	if (!sets_domains())
-		return pick_idle_cpu(p->cpus_ptr, prev_cpu);
-	return pick_in_domain(p, domain_of_task(p, t, prev_cpu), prev_cpu);
+	s32 cpu;
+
+	if (sets_domains())
+		return pick_in_domain(p, domain_of_task(p, t, prev_cpu), prev_cpu);
+	if (wants_big_cpu(t)) {
+		cpu = pick_in_mask(p, BIG_CPUS, false, prev_cpu);
+		if (cpu >= 0)
+			return cpu;
+	}
+	return pick_idle_cpu(p->cpus_ptr, prev_cpu);
 }
 
 /* True if the task's domain lets this CPU run it; a task without a domain goes by affinity. */
@@ -159,14 +201,15 @@ static __always_inline bool is_asked_first(const struct task_ctx *t, s32 cpu, u6
 }
 
 /*
- * True if a task that runs alone, slice after slice, is queued again, because the policy is to be
- * asked about it.
+ * True if a task that runs alone, slice after slice, is queued again: the policy is to be asked
+ * about it, or a faster CPU idles.
  */
 static __always_inline bool leaves_cpu(const struct task_struct *p, const struct task_ctx *t,
 				       s32 cpu, u64 now)
 {
 	return t && !is_migration_disabled(p) &&
-	       is_asked_first(t, cpu, now);
+	       (is_asked_first(t, cpu, now) ||
+		(config.hybrid && leaves_little_cpu(p, t, cpu)));
 }
 
 #endif

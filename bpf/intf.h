@@ -158,6 +158,8 @@ struct pyland_cpu {
 	unsigned int node;		/* as the kernel numbers it */
 	unsigned int nohz_full;		/* the kernel can stop its ticks while one task runs */
 	unsigned int core;		/* the first CPU of its core */
+	unsigned int little;		/* its core computes much less than the machine's fastest */
+	unsigned int pad_set;
 
 	/* BPF's own. */
 	unsigned int idle;
@@ -188,7 +190,7 @@ struct pyland_cpu {
 	unsigned long long picked_dsq;	/* the queue of the decision that this CPU applies */
 	int picked_cpu;
 	int picked_kick;
-	unsigned long long pad_cache_line[5];
+	unsigned long long pad_cache_line[4];
 };
 
 /*
@@ -248,6 +250,8 @@ struct pyland_config {
 	unsigned int some_nohz_full;		/* some CPU has nohz_full */
 	unsigned int cgroup_weights;		/* weights of groups count */
 	unsigned int partial;			/* only tasks of SCHED_EXT are scheduled */
+	unsigned int hybrid;			/* some CPUs are little, and some are not */
+	unsigned int pad;
 };
 
 /*

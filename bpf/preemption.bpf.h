@@ -35,8 +35,15 @@ APART int preempt_for(const struct task_ctx *t __arg_nonnull, u64 vtime_ns, s32 
 		return false;
 	if (ran_ns < (s64)pause_ns() && c->running_awake_ns + ran_ns <= config.longest_ns)
 		return false;
-	preempt_soon(cpu, c, now, ran_ns < (s64)least_ns ? least_ns - ran_ns : 0);
 	mine->preemptions++;
+	/*
+	 * A task that has computed for longer than a slice is not about to sleep, whatever it wakes
+	 * (futex, where the waker spins meanwhile: 14,400 and 17,800 wakeups a second).
+	 */
+	if (!sync && c->running_awake_ns + ran_ns > config.longest_ns)
+		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
+	else
+		preempt_soon(cpu, c, now, ran_ns < (s64)least_ns ? least_ns - ran_ns : 0);
 	return true;
 }
 

@@ -23,9 +23,12 @@ static __always_inline bool put_next(struct task_struct *p, struct task_ctx *t, 
 	u64 here = kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | cpu;
 
 	c->woke_sync_ns = now;
-	if (config.partial || c->nohz_full || shared.places || t->asked || scheduler_is_due(now) ||
-	    !c->running_sync_ns || c->running_sync_ns > pause_ns() || !is_free_soon(c, now) ||
+	if (config.partial || c->nohz_full || shared.places || t->asked || !c->running_sync_ns ||
+	    c->running_sync_ns > pause_ns() || !is_free_soon(c, now) ||
 	    !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+		return false;
+	/* It is due all the time in which it has nothing to decide (a quarter of the switches). */
+	if (scheduler_is_due(now) && scheduler_has_work(false))
 		return false;
 	t->woke_up = 1;
 	if (!still_lasts(p, t, now) || scx_bpf_dsq_nr_queued(here) > 0 ||

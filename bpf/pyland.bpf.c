@@ -61,7 +61,7 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 			cpu = is_asked_first(t, prev_cpu, now_ns()) ? -1 :
 								     pick_for_task(p, t, prev_cpu);
 		else
-			cpu = select_near(p, prev_cpu, wake_flags);
+			cpu = select_near(p, t, prev_cpu, wake_flags);
 	}
 	if (cpu < 0) {
 		t->sync_cpu = sync ? bpf_get_smp_processor_id() + 1 : 0;

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 _SYSFS = Path("/sys/devices/system")
 FULL_CAPACITY = 1024
+# The fast cores of one machine differ by a tenth at most, its slow ones by a third at least.
+_LITTLE_BELOW = FULL_CAPACITY * 3 // 4
 
 
 class Cpu(NamedTuple):
@@ -34,6 +36,11 @@ class Topology(NamedTuple):
     def online(self) -> tuple[int, ...]:
         """The numbers of the online CPUs."""
         return tuple(cpu.id for cpu in self.cpus)
+
+    @property
+    def little(self) -> tuple[int, ...]:
+        """The CPUs that compute much less than the fastest one: below three quarters."""
+        return tuple(cpu.id for cpu in self.cpus if cpu.capacity < _LITTLE_BELOW)
 
     @property
     def nr_llcs(self) -> int:

@@ -23,8 +23,13 @@ first slice is never seen again, and an endless stream of such tasks would let a
 computes wait for ever. V never advances slower than by a twentieth of the time (shortest over
 longest slice). If a task is ahead of V, V follows it by that task's part of the machine only:
 newcomers begin at V, and must not wait because one task ran alone for long. Such a task is at
-most two longest slices ahead. CPU time beyond one longest slice since the last record was used
-while no other task waited, so it is no debt.
+most two longest slices ahead. V is too fast where tasks do not get all CPUs: they may be bound
+to one of them, or higher classes and user space have a part. Then all tasks would be as far
+behind V as they may be, which makes them equal, and a light one among them would have too much
+(weights of 1 to 100 with slices of 100 us: 0.017 of two CPUs, and not 0.010). So V is held
+back by the part of each task that is further behind than one longest slice although it did not
+sleep. CPU time beyond one longest slice since the last record was used while no other task
+waited, so it is no debt.
 
 In a crowd of more than 16 tasks for each CPU, all these distances from V shrink with the
 number, so that the debts to all tasks never take longer than 16 longest slices to pay: 20 ms
@@ -146,7 +151,18 @@ class Deadline(Policy):
                 if ahead_ns > far_ns:
                     ahead_ns = far_ns
             elif ahead_ns < behind_ns:
-                ahead_ns = behind_ns if state else 0
+                if state and 0 < awake_ns >= used_ns:
+                    # It has not slept since its last record, so V was too fast: it advances less.
+                    late_ns = behind_ns - ahead_ns
+                    held_ns = late_ns * pull >> _RATE_SHIFT
+                    if weight != 100:
+                        held_ns = min(held_ns * weight // 100, late_ns)
+                    least_ns = self._vtime_now + passed_ns * self._shortest_ns // longest_ns
+                    held_ns = min(held_ns, max(vtime_now - least_ns, 0))
+                    vtime_now -= held_ns
+                    ahead_ns = max(ahead_ns + held_ns, -far_ns)
+                else:
+                    ahead_ns = behind_ns if state else 0
             if awake_ns:
                 key_ns = awake_ns if awake_ns < reach_ns else reach_ns
             else:

@@ -79,12 +79,15 @@ class LoadedScheduler:
             options.hotplug_seq = int((SCHED_EXT / "hotplug_seq").read_text())
         self._dump_len = config.exit_dump_len
         config.some_nohz_full = bool(topology.nohz_full)
+        little = topology.little
+        config.hybrid = bool(little)
         cpus = ffi.new("struct pyland_cpu[]", topology.nr_cpu_ids)
         node_of = node_ids()
         for cpu in topology.cpus:
             cpus[cpu.id].llc, cpus[cpu.id].node = cpu.llc, node_of.get(cpu.id, 0)
             cpus[cpu.id].core = min(cpu.smt_siblings)
             cpus[cpu.id].nohz_full = cpu.id in topology.nohz_full
+            cpus[cpu.id].little = cpu.id in little
         self._object = lib.pyland_load(_OBJECT, len(_OBJECT), options, cpus)
         if not self._object:
             raise UsageError(load_problem(error()))

@@ -73,5 +73,15 @@ def trial(
 
 
 def needs_trial(wanted: Wanted) -> bool:
-    """True if code of users is run: that of the policy itself, or that its layer files name."""
-    return wanted.spec not in BUILTINS or wanted.spec == "layered"
+    """True if code of users may be run: that of the policy itself, or that its layer files name.
+
+    Whether they name any is not looked at here: root reads no files of users.
+    """
+    if wanted.spec == "layered":
+        return any(_names_layers(text) for text in wanted.given)
+    return wanted.spec not in BUILTINS
+
+
+def _names_layers(text: str) -> bool:
+    name, _, value = text.partition("=")
+    return name.strip() == "config" and bool(value.strip())

@@ -22,8 +22,6 @@ from tests.kernel.harness import Record, Unchanged, ask, folder_for_policies, sw
 from tools.load.programs import Hogs
 from tools.load.scheduler import PYLAND, START_S, enabled, kernel_state, until
 
-pytestmark = pytest.mark.unproven
-
 PWNED = "\x1b]0;pwned\x07\n"
 CONTROLS = {*range(32), 127, *range(0x80, 0xA0)} - {ord("\n")}
 
@@ -120,6 +118,8 @@ def full_pipe() -> tuple[int, int]:
     return reading, writing
 
 
+@pytest.mark.counted
+@pytest.mark.long
 def test_a_full_pipe(record: Record) -> None:
     """Both streams are full and rows come all the time; then the process that prints is killed."""
     reading, writing = full_pipe()
@@ -132,6 +132,7 @@ def test_a_full_pipe(record: Record) -> None:
     os.close(writing)
 
 
+@pytest.mark.unproven
 def test_a_stopped_terminal(record: Record) -> None:
     """Ctrl-S in the session of the terminal; Ctrl-Q shows the output from before."""
     ours, its = pty.openpty()
@@ -143,6 +144,7 @@ def test_a_stopped_terminal(record: Record) -> None:
     os.close(its)
 
 
+@pytest.mark.unproven
 @pytest.mark.parametrize("closed", ["<&- >&- 2>&-"])
 def test_closed_streams(record: Record, closed: str) -> None:
     """No file, map or socket of pyland's becomes one of them."""
@@ -154,6 +156,7 @@ def test_closed_streams(record: Record, closed: str) -> None:
         works(run, record)
 
 
+@pytest.mark.unproven
 def test_a_full_disk(record: Record, tmp_path: Path) -> None:
     """The text that fits is kept, the rest is lost."""
     disk = tmp_path / "disk"
@@ -169,6 +172,7 @@ def test_a_full_disk(record: Record, tmp_path: Path) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.unproven
 def test_a_reader_that_has_left_and_then_all_is_killed(record: Record) -> None:
     """`| head -1`; then all processes are killed, and the kernel's setting is put back."""
     unchanged = Unchanged.at("1")
@@ -189,6 +193,7 @@ def test_a_reader_that_has_left_and_then_all_is_killed(record: Record) -> None:
     record(restored_s=restored_s)
 
 
+@pytest.mark.unproven
 def test_nohup(record: Record, tmp_path: Path) -> None:
     """The terminal closes, and pyland continues."""
     ours, its = pty.openpty()
@@ -244,6 +249,7 @@ def harmless(data: bytes, encoding: str) -> str:
     return text
 
 
+@pytest.mark.unproven
 def test_names_of_tasks_in_every_locale(tmp_path: Path, record: Record) -> None:
     """A policy's failure names a task, and that name is an escape sequence and a newline."""
     shown = {"utf-8": "漢ä", "ascii": r"\u6f22\xe4", "latin-1": r"\u6f22ä", "euc-jp": "漢ä"}

@@ -16,7 +16,8 @@ from tools.load.programs import Hogs, RealTime, figures
 HOSTILE = Path(__file__).with_name("hostile.py")
 
 
-@pytest.mark.unproven
+@pytest.mark.counted
+@pytest.mark.long
 def test_what_a_real_time_task_wakes_does_not_wait_for_a_slice(
     start: Start, record: Record
 ) -> None:
@@ -40,7 +41,8 @@ def test_what_a_real_time_task_wakes_does_not_wait_for_a_slice(
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one CPU here")
 @pytest.mark.compat
-@pytest.mark.unproven
+@pytest.mark.counted
+@pytest.mark.long
 def test_a_task_that_is_interrupted_goes_on_elsewhere(start: Start, record: Record) -> None:
     """A real-time task uses nearly all of one CPU: the hogs share the others, and Python decides.
 
@@ -70,7 +72,8 @@ def test_a_task_that_is_interrupted_goes_on_elsewhere(start: Start, record: Reco
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one CPU here")
-@pytest.mark.unproven
+@pytest.mark.counted
+@pytest.mark.long
 def test_what_waits_behind_a_real_time_task_is_rescued(start: Start, record: Record) -> None:
     """The policy sends all hogs to a CPU that a real-time task has."""
     scheduler = start("--policy", f"{HOSTILE}:OnOneCpu", "--policy-opt", "cpu=1")

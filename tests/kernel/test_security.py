@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,15 +16,13 @@ import psutil
 import pytest
 
 from tests.kernel.harness import Start, ask, ended_well, folder_for_policies, swap, undisturbed
+from tests.kernel.watcher import CALLERS, Watcher
 from tools.load.programs import Hogs, Sleeper
 from tools.load.scheduler import PYLAND, kernel_state, until
 
 ATTACKS = Path(__file__).with_name("attacks.py")
 ESCAPES = Path(__file__).with_name("escapes.py")
 STOPS = Path(__file__).with_name("stops.py")
-_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-# The variables of sudo for the user `daemon`, and none, as for root without sudo.
-CALLERS = {"sudo": ("env", "SUDO_UID=1", "SUDO_GID=1", PYLAND), "root": (PYLAND,)}
 
 
 @contextmanager
@@ -35,46 +31,6 @@ def reports() -> Iterator[Path]:
     with folder_for_policies() as folder:
         folder.chmod(0o1777)
         yield folder
-
-
-class Watcher(threading.Thread):
-    """Inspects each child of pyland that stops itself, and continues it."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(daemon=True)
-        self._children = Path(f"/proc/{pid}/task/{pid}/children")
-        self._over = threading.Event()
-        self.looked_at: list[int] = []
-        self.wrong: list[str] = []
-
-    def run(self) -> None:
-        while not self._over.wait(0.05):
-            for pid in map(int, self._children.read_text().split()):
-                try:
-                    if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-                        continue
-                    self._look(pid)
-                    os.kill(pid, signal.SIGCONT)
-                except OSError:  # it is gone
-                    continue
-
-    def end(self) -> None:
-        self._over.set()
-        self.join()
-
-    def _look(self, pid: int) -> None:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            status = (task / "status").read_text()
-            fields = dict(re.findall(r"^(\w+):\s*(.*)$", status, re.MULTILINE))
-            ids = [*fields["Uid"].split(), *fields["Gid"].split(), *fields["Groups"].split()]
-            rights = [name for name in _SETS if fields[name].strip("0")]
-            if "0" in ids or rights or fields["NoNewPrivs"] != "1" or fields["Seccomp"] != "2":
-                self.wrong.append(status)
-            self.looked_at.append(int(task.name))
-        # Two rings, the user memory, the CPUs' and the domains' settings: no more may be writable.
-        maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
-        if sum("bpf-map" in line and " rw" in line for line in maps) > 5:
-            self.wrong.append("\n".join(maps))
 
 
 @pytest.mark.parametrize("caller", CALLERS)
@@ -155,7 +111,8 @@ def decides_again() -> bool:
     return until(lambda: decisions() > before + 100, 30, step_s=0.5) is not None
 
 
-@pytest.mark.unproven
+@pytest.mark.counted
+@pytest.mark.long
 def test_lies_before_a_restart_are_not_taken_for_the_worker(start: Start) -> None:
     """The channel is full of lies, also of `Ready`, when a CPU goes and comes back."""
     scheduler = start("--policy", f"{ATTACKS}:Lies")
@@ -211,7 +168,8 @@ def test_a_lie_about_the_end_ends_the_liar(
     assert kernel_state() == "disabled"
 
 
-@pytest.mark.unproven
+@pytest.mark.counted
+@pytest.mark.long
 def test_what_it_starts_ends_with_it(start: Start) -> None:
     """Processes that a policy was allowed to start end after Ctrl-C, and after a SIGKILL too."""
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -253,7 +211,8 @@ def test_a_user_that_cannot_be(user: str, reason: str) -> None:
     assert kernel_state() == "disabled"
 
 
-@pytest.mark.unproven
+@pytest.mark.counted
+@pytest.mark.long
 def test_the_policy_runs_as_the_user_that_was_named(start: Start) -> None:
     """The user is given by name; root may still ask at the control socket."""
     scheduler = start("--user", "daemon")

@@ -40,7 +40,7 @@ class Mine(Policy):
 """
 
 
-@pytest.mark.unproven  # a swap to `layered` tries it first, which took over 20 s beside six hogs
+@pytest.mark.unproven
 def test_two_hundred_swaps_lose_no_task(start: Start, record: Record) -> None:
     """Between all built-in policies, under load: never disabled, and every task keeps running."""
     scheduler = start()

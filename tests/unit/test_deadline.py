@@ -82,6 +82,21 @@ def test_weights_hold_although_slices_end_on_the_tick() -> None:
     assert 0.9 < ratio / (100 / 33) < 1.1
 
 
+def test_weights_hold_where_tasks_have_one_cpu_of_two() -> None:
+    """V is twice as fast as they can follow; a light task must not profit from that."""
+    machine = OfflineMachine(make_topology(cpus=2), Deadline)
+    weights = (297, 297, 3, 3, 1, 1)
+    hogs = [machine.add(f"of {weight}", weight=weight, cpus=(0,)) for weight in weights]
+    for hog in hogs:
+        machine.wake(hog)
+    machine.run(1_000 * MS)
+    before = [hog.total_runtime_ns for hog in hogs]
+    machine.run(10_000 * MS)
+    for hog, weight, at_first_ns in zip(hogs, weights, before, strict=True):
+        part = (hog.total_runtime_ns - at_first_ns) / (10_000 * MS)
+        assert part == pytest.approx(weight / sum(weights), rel=0.05)
+
+
 def test_a_task_that_sleeps_goes_before_those_that_compute() -> None:
     policy = deadline()
     hog, sleeper = decide(
@@ -99,6 +114,20 @@ def test_sleep_earns_one_longest_slice_and_no_more() -> None:
         decide(policy, task(1, used=20 * MS), nr_runnable=1)
     late, newcomer = decide(policy, task(2, state=1), task(3), nr_runnable=2)
     assert newcomer.state - late.state == Slices().longest_ns
+
+
+def test_a_task_that_slept_after_its_last_record_holds_v_back_no_more() -> None:
+    """It comes back one longest slice behind, also if it is asked about later, in its slice."""
+    policy = deadline()
+    state = decide(policy, task(1), nr_runnable=2)[0].state
+    pass_time(policy, 20 * MS)
+    for _ in range(5):
+        decide(policy, task(2, used=20 * MS, awake=20 * MS), nr_runnable=2)
+        pass_time(policy, 20 * MS)
+    slept, newcomer = decide(
+        policy, task(1, used=2 * MS, awake=MS, state=state), task(3), nr_runnable=2
+    )
+    assert newcomer.state - slept.state == Slices().longest_ns - 2 * MS
 
 
 def test_time_used_alone_is_no_debt_to_later_tasks() -> None:
@@ -154,19 +183,25 @@ def test_one_task_ahead_of_all_does_not_take_the_queue_with_it() -> None:
 def test_in_a_crowd_no_task_is_far_from_the_others() -> None:
     """Distances of 10,000 tasks add up to no more time than those of 32 tasks on 2 CPUs."""
 
-    def distances_ns(nr_runnable: int) -> tuple[int, int, int]:
+    def distances_ns(nr_runnable: int) -> tuple[int, int, int, int]:
         policy = deadline(2)
-        late, newcomer = decide(policy, task(1, awake=1, state=1), task(2), nr_runnable=nr_runnable)
+        slept, late, newcomer = decide(
+            policy, task(1, state=1), task(2, awake=1, state=1), task(3), nr_runnable=nr_runnable
+        )
         far_ns = newcomer.state + 80 * MS
         ahead, other = decide(
-            policy, task(3, awake=40 * MS, state=far_ns), task(4), nr_runnable=nr_runnable
+            policy, task(4, awake=40 * MS, state=far_ns), task(5), nr_runnable=nr_runnable
         )
-        behind_ns, ahead_ns = newcomer.state - late.state, ahead.state - other.state
-        return behind_ns, ahead_ns, ahead.vtime_ns - ahead.state
+        return (
+            newcomer.state - slept.state,
+            newcomer.state - late.state,
+            ahead.state - other.state,
+            ahead.vtime_ns - ahead.state,
+        )
 
-    assert distances_ns(32) == (20 * MS, 40 * MS, 20 * MS)
+    assert distances_ns(32) == (20 * MS, 40 * MS, 40 * MS, 20 * MS)
     few_ns = 20 * MS * 32 // 10_000
-    assert distances_ns(10_000) == (few_ns, 2 * few_ns, few_ns)
+    assert distances_ns(10_000) == (few_ns, 2 * few_ns, 2 * few_ns, few_ns)
 
 
 def test_percpu_local_keeps_the_cpu() -> None:

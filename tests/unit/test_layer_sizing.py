@@ -224,6 +224,9 @@ def test_targets_by_hand() -> None:
     assert target(one, 2.0, 2.0, 0, 8) == 3
     assert target(one, 0.0, 0.0, 8, 8) == 4  # half of the way
     assert target(one, 0.0, 0.0, 1, 8) == 0
+    assert target(one, 0.0, 0.0, 8, 8, unit=2) == 4
+    assert target(one, 0.0, 0.0, 2, 8, unit=2) == 0  # half of it is less than a core
+    assert target(one, 1.7, 1.7, 4, 8, unit=2) == 3  # two CPUs would be too few
     assert target(layer(cpus_range=(5, 5)), 0, 0, 0, 4) == 4
     assert compensation(0.1, [0, 0.05]) == pytest.approx(1.5)
     assert compensation(0.1, [0.1]) == 20

@@ -130,7 +130,8 @@ def test_more_domains_than_there_are() -> None:
     task = loaded.add("a3", runs_ns=MS, sleeps_ns=MS)[0]
     loaded.machine.run(200 * MS)
     assert task.place == -2 - loaded.work.placing.domain(3, 0)
-    assert max(len(loaded.machine.domains.served(cpu)) for cpu in range(64)) <= 17
+    # One of the unknown, one of each layer, and one for tasks of each of 15 layers that compute.
+    assert max(len(loaded.machine.domains.served(cpu)) for cpu in range(64)) <= 32
 
 
 def hybrid() -> Topology:
@@ -184,3 +185,15 @@ def test_sixteen_layers_have_all_their_gauges_and_their_policies_too() -> None:
     assert len(found) == 16
     assert all(set(columns) == set(COLUMNS) for _, columns in found)
     assert numbers.left_out == 0
+
+
+def test_a_preempting_policy_makes_room_for_tasks_that_wait() -> None:
+    """A game that computes on all CPUs, and a build: the build has most of its own CPUs' time."""
+    game = layer("game", "Grouped", preempt=True, cpus_range=[4, 4]) | {"policy": "deadline"}
+    build = layer("build", cpus_range=[2, 4]) | {"policy": "rr"}
+    loaded = Loaded([game, build], make_topology(8, llcs=2))
+    loaded.add("game", 8)
+    builders = loaded.add("build", 6)
+    loaded.machine.run(1_000 * MS)
+    assert len(loaded.cpus(1)) == 4
+    assert sum(used(loaded.machine, builders, 1_200)) > 4 * 1_000 * MS

@@ -196,3 +196,46 @@ def test_without_a_file_all_tasks_are_in_one_open_layer() -> None:
     shares = [task.total_runtime_ns for task in tasks]
     assert max(shares) < 1.1 * min(shares)
     assert [name for name, _ in by_layer(machine.numbers.gauges)] == ["all"]
+
+
+def test_a_task_that_never_sleeps_runs_for_long() -> None:
+    """By average runtime: a new task is of the middle; short and long runs show in time."""
+    bounds = {"short": [0, 1_000], "mid": [1_000, 10_000], "long": [10_000, 1_000_000]}
+    layers = [
+        {
+            "name": name,
+            "matches": [[{"AvgRuntime": span}]],
+            "kind": {"Confined": {"util_range": [0.4, 0.8], "cpus_range": [2, 2]}},
+        }
+        for name, span in bounds.items()
+    ]
+    loaded = Loaded(layers, make_topology(8), layer_refresh_ms_avgruntime=100)
+    short = loaded.add("a", 1, runs_ns=MS // 10, sleeps_ns=MS)
+    usual = loaded.add("b", 1, runs_ns=3 * MS, sleeps_ns=3 * MS)
+    hog = loaded.add("c", 2)
+    of = loaded.policy.membership.tasks
+    assert {of[task.pid].layer for task in loaded.tasks if task.pid in of} == {1}
+    loaded.machine.run(500 * MS)
+    assert [of[task.pid].layer for task in (*short, *usual, *hog)] == [0, 1, 2, 2]
+    assert set(loaded.ran_on(hog)) <= loaded.cpus(2)
+
+
+def test_what_preempts_leaves_other_layers_their_cpus() -> None:
+    """Six hogs in a layer that preempts and six in one that does not: each has its four CPUs."""
+    loaded = Loaded(
+        [
+            layer("first", "Grouped", preempt=True, slice_us=1000),
+            layer("other", slice_us=500),
+        ],
+        make_topology(8, nodes=2),
+    )
+    first, other = loaded.add("first", 6), loaded.add("other", 6)
+    soon = loaded.add("first", 1, runs_ns=MS, sleeps_ns=7 * MS + 300_000)[0]
+    loaded.machine.run(1_000 * MS)
+    soon.longest_wait_ns = 0
+    assert len(loaded.cpus(0)) == len(loaded.cpus(1)) == 4
+    assert set(loaded.ran_on(first)) == loaded.cpus(0)
+    shares = [sum(used(loaded.machine, tasks, 500)) for tasks in (first, other)]
+    assert min(shares) > 1_700 * MS
+    # It still takes a CPU of the other layer at once.
+    assert soon.longest_wait_ns == 0

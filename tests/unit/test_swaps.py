@@ -14,6 +14,7 @@ from pyland.supervisor.messages import Swapped, SwapRefused
 from pyland.supervisor.orders import SwapOrder
 from pyland.supervisor.protocol import SwapRequest
 from pyland.supervisor.swaps import REPEAT_AFTER_S, REPEATED_MAX, Swaps
+from pyland.supervisor.trial import needs_trial
 
 
 class Worker:
@@ -127,3 +128,20 @@ def test_a_swap_of_a_layer_says_so_in_its_order_and_afterwards() -> None:
     [order] = case.worker.orders
     assert order.layer == "build"
     assert case.swaps.swapped(Swapped(order.number, "rr", "fifo", {}, 7)) == asked
+
+
+@pytest.mark.parametrize(
+    ("wanted", "tried"),
+    [
+        (Wanted("deadline"), False),
+        (Wanted("layered"), False),
+        (Wanted("layered", ("slice_us=500", "config=")), False),
+        (Wanted("layered", ("slice_us=500", "config=/a.json")), True),
+        (Wanted("layered", (" config = [{}]",)), True),
+        (Wanted("./config.py:Mine"), True),
+        (Wanted("someones"), True),
+    ],
+)
+def test_only_what_may_run_code_of_users_is_tried(wanted: Wanted, tried: bool) -> None:
+    """On a busy machine a trial takes seconds; without layer files `layered` is as any built-in."""
+    assert needs_trial(wanted) is tried

@@ -186,11 +186,8 @@ def test_each_kernel_test_runs_with_or_without_long(
     assert all(stage.run() == running.Outcome(passed=1) for stage in stages)
     half = len(stages) // 2
     short, long = selected[:half], selected[half:]
-    assert {stage.name for stage in stages[half:]} >= {
-        "kernel-counted",
-        "kernel-many",
-        "kernel-6.12",
-    }
+    names = {stage.name for stage in stages[half:]}
+    assert names >= {"kernel-counted", "kernel-many", "kernel-6.12"}
     assert all(" and not long" in each for each in short)
     assert long == [each.replace(" and not long", " and long") for each in short]
     assert files[:4] == [(), [], ["tests/kernel/test_it.py"], []]

@@ -63,7 +63,17 @@ def test_capacity_is_relative_to_the_fastest(tmp_path: Path) -> None:
     write(tmp_path / "cpu/online", "0-1")
     write(tmp_path / "cpu/cpu0/acpi_cppc/highest_perf", "200")
     write(tmp_path / "cpu/cpu1/acpi_cppc/highest_perf", "100")
-    assert [cpu.capacity for cpu in read_topology(tmp_path).cpus] == [1024, 512]
+    topology = read_topology(tmp_path)
+    assert [cpu.capacity for cpu in topology.cpus] == [1024, 512]
+    assert topology.little == (1,)
+
+
+def test_cores_that_differ_by_a_little_are_all_fast(tmp_path: Path) -> None:
+    """The firmware says of single cores of the fast kind that they are the best."""
+    write(tmp_path / "cpu/possible", "0-2")
+    for cpu, perf in enumerate(("70", "65", "71")):
+        write(tmp_path / f"cpu/cpu{cpu}/acpi_cppc/highest_perf", perf)
+    assert read_topology(tmp_path).little == ()
 
 
 def test_this_machine_can_be_read() -> None:

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -45,6 +47,22 @@ def program(name: str) -> Path:
         raise RuntimeError(f"{name} did not compile:\n{compiler.stderr}")
     unfinished.replace(target)
     return target
+
+
+def alias(name: str, other: str) -> Path:
+    """Path of a compiled program under another name, which its tasks then have."""
+    target = _aliases() / other
+    if not target.exists():
+        shutil.copy(program(name), target)
+    return target
+
+
+@functools.cache
+def _aliases() -> Path:
+    made = Path(tempfile.mkdtemp(prefix="pyland-load-"))
+    made.chmod(0o755)  # other users run them, too
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return made
 
 
 if __name__ == "__main__":

@@ -20,14 +20,27 @@ from tools.load.command import PATIENCE, Command
 class _Program(Command):
     """One of the programs of this folder; its last line is a JSON object."""
 
-    def __init__(self, name: str, seconds: float, *words: str, **options: int | None) -> None:
-        """The options that are not None are passed on, as `--run-us` for `run_us`."""
+    def __init__(
+        self,
+        name: str,
+        seconds: float,
+        *words: str,
+        alias: str | None = None,
+        uid: int | None = None,
+        **options: int | None,
+    ) -> None:
+        """The options that are not None are passed on, as `--run-us` for `run_us`.
+
+        `alias` is the name that its tasks have instead; `uid` is the user that they run as.
+        """
         self._seconds = max(1, round(seconds))
         given = {"seconds": self._seconds, **options}
         for option, value in given.items():
             if value is not None:
                 words += (f"--{option.replace('_', '-')}", str(value))
-        super().__init__(build.program(name), *words)
+        program = build.program(name) if alias is None else build.alias(name, alias)
+        user = () if uid is None else ("setpriv", "--reuid", str(uid), "--clear-groups")
+        super().__init__(*user, program, *words)
 
     def _measured(self, early: bool = False) -> Any:
         status = self.stop() if early else self.wait(self._seconds + PATIENCE)
@@ -108,9 +121,11 @@ class Hogs(_Announced):
         *,
         cpu: int | None = None,
         policy: int | None = None,
+        alias: str | None = None,
+        uid: int | None = None,
     ) -> None:
         words = [part for value in nice for part in ("--nice", str(value))]
-        super().__init__("hogs", seconds, *words, cpu=cpu, policy=policy)
+        super().__init__("hogs", seconds, *words, alias=alias, uid=uid, cpu=cpu, policy=policy)
         self.pids: tuple[int, ...] = ()
 
     def __enter__(self) -> Self:
@@ -152,10 +167,21 @@ class Wakeups:
 
 
 class Sleeper(_Program):
-    """A task that sleeps 10 ms and runs 1 ms, again and again; with `cpu` on that CPU only."""
+    """A task that sleeps and runs, again and again; with `cpu` on that CPU only."""
 
-    def __init__(self, seconds: float, *, cpu: int | None = None) -> None:
-        super().__init__("sleeper", seconds, cpu=cpu)
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        cpu: int | None = None,
+        sleep_us: int = 10_000,
+        run_us: int = 1_000,
+        alias: str | None = None,
+        uid: int | None = None,
+    ) -> None:
+        super().__init__(
+            "sleeper", seconds, alias=alias, uid=uid, cpu=cpu, sleep_us=sleep_us, run_us=run_us
+        )
 
     def wakeups(self, early: bool = False) -> Wakeups:
         """The figures at the end; with `early` the program ends now."""

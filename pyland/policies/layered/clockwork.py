@@ -16,6 +16,9 @@ from pyland.policies.layered.sizing import Sizer
 from pyland.policies.layered.templates import cpusets
 from pyland.policies.layered.utilisation import Usage, compensation
 
+_SPARED_NS = 1_000_000_000
+"""So long a layer whose tasks have waited keeps its CPUs from layers that preempt by a policy."""
+
 
 class Counted:
     """What records have told about one layer since the last sizing."""
@@ -64,6 +67,7 @@ class Clockwork:
         self.moves: dict[int, balance.Move] = {}
         """By domain: where some of the next tasks that are decided for it go instead."""
         self._states = [State()] * len(layers)
+        self._deprived_until_ns = [0] * len(layers)
         self._performance: dict[int, int] = {}
         self._owners: dict[int, int] = {}
         self._set: list[Place] = [Place()] * self.placing.nr_domains
@@ -131,10 +135,9 @@ class Clockwork:
         """The layer that owns this CPU; None for a CPU that no layer owns."""
         return self._owners.get(cpu)
 
-    def own_domains(self, index: int) -> range:
+    def own_domains(self, index: int) -> list[int]:
         """The numbers of a layer's domains."""
-        first = self.placing.domain(index, 0)
-        return range(first, first + self.placing.nr_llcs)
+        return self.placing.own_domains(index)
 
     def _usage(self, index: int, used_ns: list[int], elapsed_s: float) -> Usage:
         """What the layer's tasks used since the last sizing.
@@ -170,15 +173,22 @@ class Clockwork:
     def _state(self, index: int, waiting: list[int], head_waits_ns: list[int]) -> State:
         layer = self._layers[index]
         own = self.own_domains(index)
-        kept_off = False
-        if layer.open_after_ns is not None and self._busy_since_ns is not None:
-            kept_off = self._sized_ns - self._busy_since_ns >= layer.open_after_ns
+        kept_off = guarded = False
+        if self._busy_since_ns is not None:
+            busy_ns = self._sized_ns - self._busy_since_ns
+            kept_off = layer.open_after_ns is not None and busy_ns >= layer.open_after_ns
+            guarded = layer.preempt_after_ns is not None and busy_ns >= layer.preempt_after_ns
+        waits_ns = max(head_waits_ns[number] for number in own)
+        if layer.preempt_after_ns is not None and waits_ns > layer.preempt_after_ns:
+            self._deprived_until_ns[index] = self._sized_ns + _SPARED_NS
         idle = self._machine.idle_mask & self.placing.homes[index]
         least_ns = layer.options.xllc_mig_min_us * 1000
         return State(
             kept_off=kept_off,
+            guarded=guarded,
+            deprived=self._sized_ns < self._deprived_until_ns[index],
             saturated=not idle and any(waiting[number] for number in own),
-            may_cross=tuple(head_waits_ns[number] >= least_ns for number in own)
+            may_cross=tuple(head_waits_ns[n] >= least_ns for n in own[: self.placing.nr_llcs])
             if least_ns
             else (),
         )

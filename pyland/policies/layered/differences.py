@@ -23,7 +23,6 @@ _UNKNOWN_HERE = {
     "prev_over_idle_core": "the kernel side looks for a whole idle core first",
     "preempt_first": "a task preempts when no CPU idles, and does not try its previous CPU before",
     "member_expire_ms": "a task stays in its layer until what its matches read has changed",
-    "disallow_preempt_after_us": "only layers with preempt interrupt others",
     "placement": "tasks look at their previous CPU first, whatever the placement",
 }
 """Options that have no effect if they differ from their default, and why that is bearable."""
@@ -41,6 +40,9 @@ def about(layer: Layer) -> Iterator[str]:
                 yield f"{name} has no effect: the layer's policy orders its tasks"
     if options.preempt and options.disallow_open_after_us is not None:
         yield "disallow_open_after_us has no effect: the layer preempts"
+    if options.disallow_preempt_after_us is not None and layer.preempt_after_ns is None:
+        why = "the layer preempts" if options.preempt else "an Open layer has no CPUs of its own"
+        yield f"disallow_preempt_after_us has no effect: {why}"
     if options.exclusive and layer.is_open:
         yield "exclusive has no effect: an Open layer has no cores of its own"
     if options.util_peak_half_life_ms and layer.is_open:

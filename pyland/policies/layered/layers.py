@@ -32,6 +32,7 @@ GROWTH_ALGORITHMS = (
 PLACEMENTS = ("Standard", "Sticky", "Floating")
 DEFAULT_WEIGHT, LEAST_WEIGHT, MOST_WEIGHT = 100, 1, 10_000
 DISALLOW_OPEN_US = 40_000
+DISALLOW_PREEMPT_US = 80_000
 """What `disallow_open_after_us` is without a value."""
 
 
@@ -128,6 +129,16 @@ class Layer(NamedTuple):
             return None
         after_us = self.options.disallow_open_after_us
         return (DISALLOW_OPEN_US if after_us is None else after_us) * 1000
+
+    @property
+    def preempt_after_ns(self) -> int | None:
+        """How long all CPUs must be busy before tasks of preempting layers that compute are kept
+        off its CPUs; None: never.
+        """
+        if self.options.preempt or self.is_open:
+            return None
+        after_us = self.options.disallow_preempt_after_us
+        return (DISALLOW_PREEMPT_US if after_us is None else after_us) * 1000
 
     def cpus_range(self, nr_cpus: int) -> tuple[int, int]:
         """The fewest and the most CPUs that it has on a machine with this many."""

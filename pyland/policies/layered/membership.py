@@ -30,6 +30,16 @@ FIELDS = (
 """What is asked of a record, in the order of `Membership.of`."""
 
 
+def usual_run_ns(average_ns: int, awake_ns: int, slice_ns: int) -> int:
+    """How long a task runs for at a time, for `AvgRuntime`.
+
+    `average_ns` is its average from a wakeup to the next sleep, 0 before the first sleep: then it
+    is a quarter of a slice, as in scx_layered. `awake_ns` is what it has run since it last woke
+    up. It counts up to one slice: a task that computes never sleeps, so it has no average.
+    """
+    return max(average_ns or slice_ns // 4, min(awake_ns, slice_ns))
+
+
 class Known:
     """What is known of one task."""
 

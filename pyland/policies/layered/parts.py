@@ -12,7 +12,7 @@ from pyland.decision import DECISION_FIELDS, domain_queue
 from pyland.domains import cpus_of
 from pyland.errors import UsageError
 from pyland.options import Value
-from pyland.policies.layered.membership import UNKNOWN, Membership
+from pyland.policies.layered.membership import UNKNOWN, Membership, usual_run_ns
 from pyland.policies.layered.policies import OWN, found, part_names
 from pyland.policy import Batch, Interim, Policy
 
@@ -29,6 +29,7 @@ OWN_FIELDS = (
     "nr_cpus_allowed",
     "weight",
     "used_ns",
+    "awake_runtime_ns",
     "state",
     "comm",
     "ppid",
@@ -69,7 +70,7 @@ class PartsOfLayers(Composed):
 
     reads: ClassVar = (
         *("pid", "tgid", "comm", "ppid", "uid", "gid", "nice", "kthread", "pid_ns", "ns_pid"),
-        *("leader_comm", "cgroup_id", "average_runtime_ns"),
+        *("leader_comm", "cgroup_id", "average_runtime_ns", "awake_runtime_ns"),
     )
     _needs: ClassVar = ("nr_cpus_allowed", "used_ns")
     _often_ns: ClassVar = 100_000_000
@@ -79,6 +80,7 @@ class PartsOfLayers(Composed):
     _work: Clockwork
     _llc_of: list[int]
     _nr_cpus: int
+    _credit_ns: int
 
     if TYPE_CHECKING:  # `Layered` has them
 
@@ -167,13 +169,14 @@ class PartsOfLayers(Composed):
                 self.resize_part(self._names[index], home, reach)
 
     def _ruled(self, known: Row) -> str:
-        (pid, tgid, comm, ppid, uid, gid, nice, kthread, ns, ns_pid, leader, cgroup_id,
+        (pid, tgid, awake_ns, comm, ppid, uid, gid, nice, kthread, ns, ns_pid, leader, cgroup_id,
          average_ns) = known  # fmt: skip
         key = comm, cgroup_id, nice, uid, gid, ppid, leader
         now_ns = self._division.batch.now_ns
         task = self.membership.tasks.get(pid, UNKNOWN)
         if task.key != key or now_ns >= task.again_ns:
-            row = (pid, tgid, comm, ppid, uid, gid, nice, cgroup_id, average_ns, kthread, ns,
+            run_ns = usual_run_ns(average_ns, awake_ns, self._credit_ns)
+            row = (pid, tgid, comm, ppid, uid, gid, nice, cgroup_id, run_ns, kthread, ns,
                    ns_pid, leader)  # fmt: skip
             task = self.membership.of(now_ns, key, row)
         return self._part_of_layer[task.layer]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pyland.domains import NR_SERVED
+from pyland.domains import NR_DOMAINS, NR_SERVED
 from pyland.policies.layered.cores import lowest
 from pyland.policies.layered.sizing import Sizer
 
@@ -35,6 +35,10 @@ class State(NamedTuple):
     """None of its CPUs idles, and tasks of it wait."""
     may_cross: Sequence[bool] = ()
     """Of each cache: tasks wait there long enough to move to another one (xllc_mig_min_us)."""
+    guarded: bool = False
+    """All CPUs have been busy for so long that only tasks which wake up may take a CPU of it."""
+    deprived: bool = False
+    """Its tasks have waited for so long that layers with policies may not take a CPU of it."""
 
 
 class Placing:
@@ -62,8 +66,24 @@ class Placing:
         # of a layer that has no CPU at other caches. The number that it can serve is limited: on
         # machines with many caches some layers have one domain each, those that preempt first.
         preempting = [layer.options.preempt for layer in sizer.layers]
-        room = NR_SERVED - len(self._caches) - self._nr_layers
-        nr_whole = max(room // (self.nr_llcs - 1), 0) if self.nr_llcs > 1 else self._nr_layers
+        self._patient = [
+            index
+            for index, layer in enumerate(sizer.layers)
+            if layer.options.preempt
+            and layer.kind != "Confined"
+            and not layer.policy
+            and self._nr_layers > 1
+        ]
+        """Layers with domains for tasks that compute, which preempt none, behind all others."""
+        nr_groups = self._nr_layers + len(self._patient)
+        served = len(self._caches) + nr_groups
+        if served > NR_SERVED or self.domain(nr_groups, 0) > NR_DOMAINS:
+            self._patient = []
+        room = NR_SERVED - len(self._caches) - self._nr_layers - len(self._patient)
+        each = 2 if self._patient else 1
+        nr_whole = self._nr_layers
+        if self.nr_llcs > 1:
+            nr_whole = max(room // (self.nr_llcs - 1) // each, 0)
         self._as_one = [False] * self._nr_layers
         for index in sorted(range(self._nr_layers), key=lambda i: preempting[i])[nr_whole:]:
             self._as_one[index] = True
@@ -71,6 +91,8 @@ class Placing:
         """The settings of each domain."""
         self.table: list[list[int]] = []
         """Of each layer and cache: the domain for its tasks that ran near this cache."""
+        self.patient_table: list[list[int]] = []
+        """The same for tasks that compute; `table` itself if no layer preempts."""
         self.homes: list[int] = []
         """Of each layer: the CPUs where its tasks are at home."""
         self.refresh([State()] * self._nr_layers)
@@ -78,7 +100,7 @@ class Placing:
     @property
     def nr_domains(self) -> int:
         """How many domains the layers need."""
-        return self.domain(self._nr_layers, 0)
+        return self.domain(self._nr_layers + len(self._patient), 0)
 
     def domain(self, layer: int, llc: int) -> int:
         """The number of a layer's domain at a cache."""
@@ -86,7 +108,16 @@ class Placing:
 
     def layer_and_llc(self, number: int) -> tuple[int, int]:
         """The layer and the cache of a layer's domain."""
-        return divmod(number - len(self._caches), self.nr_llcs)
+        layer, llc = divmod(number - len(self._caches), self.nr_llcs)
+        return (layer if layer < self._nr_layers else self._patient[layer - self._nr_layers]), llc
+
+    def own_domains(self, layer: int) -> list[int]:
+        """The numbers of a layer's domains, first those of `table`."""
+        groups = [
+            layer,
+            *(self._nr_layers + at for at, one in enumerate(self._patient) if one == layer),
+        ]
+        return [self.domain(group, llc) for group in groups for llc in range(self.nr_llcs)]
 
     def reach(self, place: int) -> int:
         """The CPUs of the domain that a flat decision names: at home and where it spills to."""
@@ -104,10 +135,24 @@ class Placing:
         for index, state in enumerate(states):
             own = self.homes[index]
             spill = self._spill(index, own, shared, state)
+            if sizer.layers[index].policy and sizer.layers[index].options.preempt:
+                # It is not known which of its tasks compute, so all of them make room.
+                spill &= ~sum(
+                    mask
+                    for other, mask in enumerate(sizer.cpus)
+                    if other != index and states[other].deprived
+                )
             self.places += [
                 self._place(index, llc, own, spill, state) for llc in range(self.nr_llcs)
             ]
             self.table.append([self._nearest(index, llc) for llc in range(self.nr_llcs)])
+        self.patient_table = self.table[:]
+        for at, index in enumerate(self._patient):
+            self.places += self._of_patient(index, shared, states)
+            shift = self.domain(self._nr_layers + at, 0) - self.domain(index, 0)
+            self.patient_table[index] = [number + shift for number in self.table[index]]
+        if not self._patient:
+            self.patient_table = self.table
 
     def _siblings(self, index: int) -> int:
         """The CPUs that stay idle beside an exclusive layer: all but the first of its cores."""
@@ -148,6 +193,18 @@ class Placing:
         if state.kept_off:
             return own | free
         return own | (shared & sizer.allowed(index))
+
+    def _of_patient(self, index: int, shared: int, states: Sequence[State]) -> list[Place]:
+        """For tasks of a preempting layer that compute: they go where a CPU would idle."""
+        own = self.homes[index]
+        guarded = sum(
+            mask
+            for other, mask in enumerate(self._sizer.cpus)
+            if other != index and states[other].guarded
+        )
+        spill = self._spill(index, own, shared & ~guarded, states[index])
+        places = [self._place(index, llc, own, spill, states[index]) for llc in range(self.nr_llcs)]
+        return [place._replace(preempt=False) for place in places]
 
     def _place(self, index: int, llc: int, own: int, spill: int, state: State) -> Place:
         layer = self._sizer.layers[index]

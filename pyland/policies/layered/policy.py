@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from pyland.policies.layered.clockwork import Clockwork
 from pyland.policies.layered.facts import Proc
-from pyland.policies.layered.layers import Layer
+from pyland.policies.layered.layers import DISALLOW_PREEMPT_US, Layer
 from pyland.policies.layered.machines import about_cores, check_machine, cores_for, flat
 from pyland.policies.layered.matching import Matcher
-from pyland.policies.layered.membership import UNKNOWN, Membership
+from pyland.policies.layered.membership import UNKNOWN, Membership, usual_run_ns
 from pyland.policies.layered.order import Line, Rules, keep_near
 from pyland.policies.layered.parts import OWN_FIELDS, PartsOfLayers
 from pyland.policies.layered.reading import check_whole, read, split_specs
@@ -20,6 +20,9 @@ from pyland.policy import CPU_ANY, Batch, Interim, domain_queue, option
 # What `domain_queue` says, for a fifth of a call's time.
 _FIRST_DOMAIN = domain_queue(0)
 _ALL = (Layer("all", "Open", ((),)),)
+_NEVER_NS = 1 << 62
+_PATIENT_NS = DISALLOW_PREEMPT_US * 1000
+"""A task of a preempting layer that has not slept for so much CPU time preempts none."""
 
 
 _warned: set[str] = set()
@@ -103,6 +106,9 @@ class Layered(PartsOfLayers):
             self._llc_of[cpu.id] = cpu.llc
         self._nr_cpus = cores.nr_cpus
         self._credit_ns = self.machine.slices.longest_ns
+        if any(layer.options.preempt for layer in self.layers):
+            # Else wakeups of the layers that do not preempt would be as fast as theirs.
+            self.margin_ns = _NEVER_NS
         self._start_parts()
 
     def decide_own(self, batch: Batch) -> list[int]:
@@ -110,24 +116,26 @@ class Layered(PartsOfLayers):
         now_ns, credit_ns, llc_of = batch.now_ns, self._credit_ns, self._llc_of
         tasks, matched, rules = self.membership.tasks, self.membership.of, self.rules
         moves = self._work.moves
-        table, counted, nr_cpus = self._work.placing.table, self._work.counted, self._nr_cpus
+        placing, counted, nr_cpus = self._work.placing, self._work.counted, self._nr_cpus
+        table, patient = placing.table, placing.patient_table
         out: list[int] = []
         for (
-            seq, pid, tgid, cpu, nr_allowed, weight, used_ns, state, comm, ppid, uid, gid, nice,
-            kthread, ns, ns_pid, leader, cgroup_id, average_ns,
+            seq, pid, tgid, cpu, nr_allowed, weight, used_ns, awake_ns, state, comm, ppid, uid, gid,
+            nice, kthread, ns, ns_pid, leader, cgroup_id, average_ns,
         ) in batch.rows:  # fmt: skip
             known = tasks.get(pid, UNKNOWN)
             key = comm, cgroup_id, nice, uid, gid, ppid, leader
             if known.key != key or now_ns >= known.again_ns:
+                run_ns = usual_run_ns(average_ns, awake_ns, credit_ns)
                 row = (
-                    pid, tgid, comm, ppid, uid, gid, nice, cgroup_id, average_ns, kthread, ns,
+                    pid, tgid, comm, ppid, uid, gid, nice, cgroup_id, run_ns, kthread, ns,
                     ns_pid, leader,
                 )  # fmt: skip
                 known = matched(now_ns, key, row)
             number = known.layer
             rule = rules[number]
             line = rule.line
-            domain = table[number][llc_of[cpu]]
+            domain = (patient if awake_ns > _PATIENT_NS else table)[number][llc_of[cpu]]
             if moves and domain in moves:
                 domain = self._moved(domain)
             place = _FIRST_DOMAIN - domain

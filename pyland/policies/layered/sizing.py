@@ -85,7 +85,8 @@ class Sizer:
     def _target(self, index: int, elapsed_s: float) -> int:
         nr_now = self.cpus[index].bit_count()
         util, peak = self.utilisation[index].wanted(nr_now, elapsed_s)
-        return target(self.layers[index], util, peak, nr_now, self.cores.nr_cpus)
+        layer, cores = self.layers[index], self.cores
+        return target(layer, util, peak, nr_now, cores.nr_cpus, cores.unit)
 
     def _demand(self, index: int) -> Demand:
         layer, unit = self.layers[index], self.cores.unit

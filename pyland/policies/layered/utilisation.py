@@ -71,10 +71,11 @@ def target_range(util: float, peak: float, util_range: tuple[float, float]) -> t
     return low, max(floor(round(max(util, peak) / util_range[0], 9)), low)
 
 
-def target(layer: Layer, util: float, peak: float, nr_now: int, nr_all: int) -> int:
+def target(layer: Layer, util: float, peak: float, nr_now: int, nr_all: int, unit: int = 1) -> int:
     """How many CPUs a layer should have that has `nr_now`, on a machine with `nr_all`.
 
-    It keeps its number while that is in the range. It shrinks by half of the way.
+    It keeps its number while that is in the range. It shrinks by half of the way, but at least by
+    a core of `unit` CPUs where it can: half of what is left may be less than a core for ever.
     """
     assert layer.options.util_range
     least, most = layer.cpus_range(nr_all)
@@ -82,7 +83,8 @@ def target(layer: Layer, util: float, peak: float, nr_now: int, nr_all: int) -> 
     wanted = min(max(nr_now, low), high)
     wanted = int(min(max(wanted, least), most, nr_all))
     if wanted < nr_now:
-        wanted = max(nr_now - ceil((nr_now - wanted) / 2), min(least, nr_all))
+        half = nr_now - ceil((nr_now - wanted) / 2)
+        wanted = max(half // unit * unit, wanted)
     return wanted
 
 
