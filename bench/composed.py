@@ -36,7 +36,7 @@ _PASSES = 1500
 
 
 def composed(policy: str, nr: int) -> type[Composed]:
-    """`nr` parts with this policy; a task is in that of its number."""
+    """`nr` parts with this policy; the number of a task says in which part it is."""
 
     class Bench(Composed):
         def make_parts(self) -> dict[str, Part]:

@@ -69,7 +69,7 @@ class Meter:
         self._position = _ring_position(dispatcher)
 
     def read(self) -> _Snapshot:
-        """All counters, now."""
+        """The present values of all counters."""
         everyone = (self._dispatcher, *self._others)
         bpf = _bpf_programs(everyone)
         return _Snapshot(

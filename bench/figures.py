@@ -147,13 +147,13 @@ class Workload:
 
     @property
     def migrations(self) -> list[str]:
-        """The names of the migrations per switch, all of them first; empty if not counted."""
+        """The names of the figures of migrations, the total first; empty if not counted."""
         return [name for name in self.metrics if name.endswith(MIGRATIONS)]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run: of a workload, at a load, or with a number of tasks on a number of CPUs."""
+    """One run of a scheduler: with a workload, a load, or a number of tasks and CPUs."""
 
     scheduler: str
     workload: str = ""

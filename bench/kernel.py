@@ -45,7 +45,7 @@ def chosen(names: Sequence[str], among: Sequence[Any], what: str) -> list[Any]:
 
 
 def rotated(schedulers: Sequence[Contender], round_: int) -> list[Contender]:
-    """The order of a round: each begins with another scheduler, every second one is reversed."""
+    """The order of a round: each begins with another scheduler, every second round is reversed."""
     at = round_ * (len(schedulers) // 2 + 1) % len(schedulers)
     order = [*schedulers[at:], *schedulers[:at]]
     return order[::-1] if round_ % 2 else order

@@ -16,7 +16,7 @@
 #include "queues.bpf.h"
 #include "quiet.bpf.h"
 #include "records.bpf.h"
-#include "slices.bpf.h"
+#include "slice_timers.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 /* Called when a task is queued or goes to a CPU at once; its weight may differ from last time. */

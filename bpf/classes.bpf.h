@@ -61,8 +61,8 @@ static long is_due_last(u64 cpu, void *context)
 
 /*
  * The CPU to interrupt for a task: @cpu, unless a higher class has it, or it does not look into the
- * queue @dsq_id. Then it is the CPU whose task is due last, of those that look into that queue;
- * @cpu if there is none. User space (@p is NULL) interrupts no CPU without ticks (nohz_full=).
+ * queue @dsq_id. Then it is the CPU whose task is due last among the CPUs that look into that queue;
+ * @cpu if no CPU does. User space (@p is NULL) interrupts no CPU without ticks (nohz_full=).
  */
 APART s32 cpu_to_preempt(s32 cpu, u64 dsq_id,
 			 const struct task_struct *p __arg_trusted __arg_nullable, u64 now)

@@ -20,7 +20,7 @@ struct group_pass {
 	u64 now;
 	u64 total;		/* runnable weight of all tasks */
 	u64 most;		/* the most runnable weight that the tasks of one group have */
-	u64 scale;		/* 2^16 is 1 */
+	u64 scale;		/* a factor in 2^16ths */
 	u32 most_in;		/* the group of `most` */
 	u32 dominant;		/* + 1: its tasks keep their own weight; 0: no group's do */
 	u64 next_ns;

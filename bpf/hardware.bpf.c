@@ -89,7 +89,7 @@ static __always_inline void end(struct pyland_hardware_cpu *c, u32 cpu, struct t
 			continue;
 		if (!read_event(cpu, i, &now[i]))
 			return;
-		/* A counter that is shared with other programs has counted a part of the time only. */
+		/* A counter that is shared with other programs counts during a part of the time. */
 		if (now[i].enabled - c->begin[i].enabled != now[i].running - c->begin[i].running)
 			whole = false;
 	}

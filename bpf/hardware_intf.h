@@ -10,7 +10,7 @@ enum pyland_hardware_limits {
 	PYLAND_HARDWARE_CLASSES = 32,	/* those of a policy */
 };
 
-/* Of the samples of a class. A sample is a run of a task, from one switch to the next. */
+/* The sums of the samples of a class. A sample is a run of a task, from one switch to the next. */
 struct pyland_hardware_sum {
 	unsigned long long samples;
 	unsigned long long counts[PYLAND_HARDWARE_EVENTS];

@@ -6,6 +6,7 @@
 #define PYLAND_INTERIM_BPF_H
 
 #include "asking.bpf.h"
+#include "slices.bpf.h"
 
 /* A key that BPF works out is at most this many longest slices from the keys that run. */
 #define INTERIM_SLICES	4

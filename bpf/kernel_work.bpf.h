@@ -6,6 +6,7 @@
 #define PYLAND_KERNEL_WORK_BPF_H
 
 #include "ordering.bpf.h"
+#include "slices.bpf.h"
 #include "traced.bpf.h"
 
 /* True for kernel threads that go before all tasks, because the machine may wait for them. */

@@ -22,6 +22,7 @@
 #include "interim.bpf.h"
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
+#include "slices.bpf.h"
 #include "traced.bpf.h"
 
 /* The highest key in a queue; false when the queue is empty. */

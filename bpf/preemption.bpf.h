@@ -3,7 +3,7 @@
 #ifndef PYLAND_PREEMPTION_BPF_H
 #define PYLAND_PREEMPTION_BPF_H
 
-#include "slices.bpf.h"
+#include "slice_timers.bpf.h"
 #include "userspace.bpf.h"
 
 /*

@@ -2,7 +2,8 @@
 /*
  * pyland's kernel side: forwards runnable tasks to user space and carries its decisions out. The
  * callbacks are in the order in which a task meets them. Callbacks that only count are in
- * accounting.bpf.h; the begin and the end of a task are in setup.bpf.h.
+ * accounting.bpf.h, the callback of a CPU that goes idle in going_idle.bpf.h, the begin and the end
+ * of a task in setup.bpf.h.
  *
  * A forwarded task is never only in user space: it waits in a holding DSQ while its record travels,
  * and a decision moves it on. Whatever happens to user space, any CPU can take the holding DSQ's
@@ -11,6 +12,8 @@
 #include <linux/bpf.h>
 #include "accounting.bpf.h"
 #include "decisions.bpf.h"
+#include "fallback.bpf.h"
+#include "going_idle.bpf.h"
 #include "group_pass.bpf.h"
 #include "heartbeat.bpf.h"
 #include "histograms.bpf.h"
@@ -21,6 +24,7 @@
 #include "put_next.bpf.h"
 #include "queues.bpf.h"
 #include "setup.bpf.h"
+#include "slices.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 char _license[] SEC("license") = "GPL";
@@ -266,22 +270,6 @@ bool BPF_PROG(pyland_yield, struct task_struct *from, struct task_struct *to)
 		t->yielded = 1;
 	task_set_slice(from, 0);
 	return true;
-}
-
-/*
- * A task can be queued between a CPU's last look and its idle bit. The kernel sets the bit before
- * it calls here (6.13 on), so either the CPU that queues the task sees the bit, or this function
- * sees the task.
- */
-SEC("struct_ops/pyland_update_idle")
-void BPF_PROG(pyland_update_idle, s32 cpu, bool idle)
-{
-	struct pyland_cpu *c = cpu_state(cpu);
-
-	if (c)
-		note_idle(cpu, c, idle);
-	if (idle && c && work_for_idle_cpu(cpu, c->llc))
-		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 }
 
 SEC(".struct_ops.link")

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The queues: which task a CPU takes next.
+ * The queues in which tasks wait, and which task a CPU takes next. ordering.bpf.h puts tasks there,
+ * holding.bpf.h has the tasks that wait for a decision.
  */
 #ifndef PYLAND_QUEUES_BPF_H
 #define PYLAND_QUEUES_BPF_H

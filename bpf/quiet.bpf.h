@@ -8,7 +8,7 @@
 #define PYLAND_QUIET_BPF_H
 
 #include "bandwidth.bpf.h"
-#include "slices.bpf.h"
+#include "slice_timers.bpf.h"
 
 static __always_inline bool some_task_waits(void)
 {

@@ -9,7 +9,7 @@
 #include <linux/bpf.h>
 #include "group_pass.bpf.h"
 #include "heartbeat.bpf.h"
-#include "slices.bpf.h"
+#include "slice_timers.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 static long create_cpu_dsq(u64 cpu, void *context)

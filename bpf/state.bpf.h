@@ -249,21 +249,10 @@ static __always_inline bool is_scheduler(const struct task_struct *p)
 	return p->tgid == (int)shared.sched_tgid;
 }
 
-APART u64 clamp_slice(u64 slice_ns)
-{
-	return slice_within(slice_ns, config.longest_ns);
-}
-
 /* The task's effective weight; its own before its first enqueue. */
 static __always_inline u32 weight_of(const struct task_struct *p, const struct task_ctx *t)
 {
 	return t && t->weight ? t->weight : p->scx.weight;
-}
-
-static __always_inline u64 weighted_slice(const struct task_struct *p, const struct task_ctx *t,
-					  u64 slice_ns)
-{
-	return clamp_slice(slice_of_weight(slice_ns, weight_of(p, t)));
 }
 
 /*

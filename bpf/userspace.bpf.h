@@ -8,7 +8,7 @@
 
 #include "domains.bpf.h"
 
-/* Values of shared.due_ns: as soon as possible; and while a cycle runs and no other is needed. */
+/* Values of shared.due_ns: a cycle is due at once; no cycle is due after the one that runs. */
 #define DUE_AT_ONCE	0
 #define NOT_DUE		(~0ULL >> 1)
 

@@ -31,7 +31,7 @@ unsigned long long pyland_enumerator(const struct btf *btf, const char *type, co
 	return 0;
 }
 
-/* Where a struct has its member, in bytes; -ENOENT where it has none of this name. */
+/* The offset of a member of a struct, in bytes; -ENOENT if it has no such member. */
 int pyland_member_offset(const struct btf *btf, const char *type, const char *name)
 {
 	int id = btf__find_by_name_kind(btf, type, BTF_KIND_STRUCT);

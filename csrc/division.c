@@ -85,7 +85,7 @@ static PyObject *raised(void)
 #endif
 }
 
-/* What is decided about the part's tasks when its policy has raised this. */
+/* The decisions for the part's tasks after its policy has raised @error. */
 static PyObject *without(struct division *d, struct place *p, PyObject *error, PyObject *now_ns)
 {
 	return PyObject_CallFunctionObjArgs(d->without, p, error, now_ns, NULL);

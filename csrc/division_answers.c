@@ -121,7 +121,7 @@ static int place_near(struct division *d, struct seat *s, PyObject *flat, PyObje
 	return 0;
 }
 
-/* Gives the decisions of a usual answer their place, if it is one for all, and their keys. */
+/* Gives the decisions of a usual answer their keys, and their place if all have the same. */
 static int place_usual(PyObject *flat, PyObject *queue, PyObject *shift_ns, bool shifts)
 {
 	for (Py_ssize_t at = 0; at < PyList_GET_SIZE(flat); at += DECISION_WIDTH) {

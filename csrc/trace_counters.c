@@ -13,10 +13,10 @@
 #include "queue_ids.h"
 #include "trace_counters.h"
 
-/* Rates are of at least this long. */
+/* A rate is the average over at least this time. */
 #define RATE_NS 100000000ULL
 
-/* How often it is looked which queues there are. */
+/* The time between two looks at the list of queues. */
 #define QUEUES_NS 1000000000ULL
 
 /* A queue's name by its number, as in queue_ids.h. */

@@ -56,8 +56,8 @@ void latency_add(struct latency *l, unsigned long long time_ns, unsigned long lo
 }
 
 /*
- * What @share of the wakeups of the last second waited at most, in ns: 0.99 for the p99, 1 for the
- * longest. 3 % exact, never too high; 0 without a wakeup.
+ * The latency in ns that @share of the wakeups of the last second did not exceed: 0.99 for the p99,
+ * 1 for the longest. It is up to 3 % too low and never too high; 0 without a wakeup.
  */
 unsigned long long pyland_trace_latency(struct pyland_trace_writer *w, double share)
 {

@@ -16,6 +16,7 @@
 #include "pyland_native.h"
 #include "pyland_trace.h"
 #include "trace_counters.h"
+#include "trace_object.h"
 #include "trace_running.h"
 
 /* An event is in its ring this long after its time at the latest, unless the host pauses a CPU. */
@@ -36,48 +37,6 @@ struct pyland_trace_source {
 	struct counters counters;
 };
 
-static int is_hook(const struct bpf_program *program)
-{
-	return !strncmp(bpf_program__section_name(program), "fentry", 6);
-}
-
-/* Opens the object with only one kind of its programs. */
-static struct bpf_object *open_part(struct pyland_trace_source *s, int hooks)
-{
-	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "pyland_trace");
-	struct bpf_object *object = bpf_object__open_mem(s->object, s->size, &options);
-	struct pyland_trace_config *config;
-	struct bpf_program *program;
-	struct bpf_map *rodata;
-	size_t size = 0;
-
-	if (!object) {
-		pyland_fail_libbpf(-errno, "the BPF object trace.bpf.o");
-		return NULL;
-	}
-	bpf_object__for_each_program(program, object)
-		bpf_program__set_autoload(program, is_hook(program) == hooks);
-	rodata = bpf_object__find_map_by_name(object, ".rodata");
-	config = rodata ? bpf_map__initial_value(rodata, &size) : NULL;
-	if (config && size >= sizeof(*config) && config->layout == PYLAND_LAYOUT) {
-		config->slots = s->slots;
-		return object;
-	}
-	pyland_fail(-EINVAL, "the BPF object trace.bpf.o is of another build than the rest of "
-		    "pyland: install pyland again");
-	bpf_object__close(object);
-	return NULL;
-}
-
-static struct bpf_map *find_map(struct bpf_object *object, const char *name)
-{
-	struct bpf_map *map = bpf_object__find_map_by_name(object, name);
-
-	if (!map)
-		pyland_fail(-ENOENT, "trace.bpf.o has no map %s", name);
-	return map;
-}
-
 /* Loads the programs that see the kernel, with one of the two for wakeups. */
 static int load_with(struct pyland_trace_source *s, const char *without)
 {
@@ -86,10 +45,10 @@ static int load_with(struct pyland_trace_source *s, const char *without)
 	int ret;
 
 	pyland_forget_warning();
-	s->kernel = open_part(s, 0);
+	s->kernel = trace_object_open(s->object, s->size, s->slots, 0);
 	if (!s->kernel)
 		return -EINVAL;
-	rings = find_map(s->kernel, "rings");
+	rings = trace_object_map(s->kernel, "rings");
 	program = bpf_object__find_program_by_name(s->kernel, without);
 	if (!rings || !program || bpf_program__set_autoload(program, false) ||
 	    bpf_map__set_max_entries(rings, s->rings.nr_cpus) ||
@@ -110,7 +69,7 @@ static int load_kernel_part(struct pyland_trace_source *s)
 	}
 	if (ret)
 		return ret;
-	rings = find_map(s->kernel, "rings");
+	rings = trace_object_map(s->kernel, "rings");
 	s->rings.memory = mmap(NULL, s->rings.stride * s->rings.nr_cpus, PROT_READ | PROT_WRITE,
 			       MAP_SHARED, bpf_map__fd(rings), 0);
 	if (s->rings.memory != MAP_FAILED)
@@ -133,7 +92,7 @@ static int attach_kernel_part(struct pyland_trace_source *s)
 {
 	static const char *const programs[] = { "on_new_task", "on_rename", "on_waking",
 						"on_waking_somehow", "on_switch" };
-	struct bpf_map *tasks = find_map(s->kernel, "tasks_seen");
+	struct bpf_map *tasks = trace_object_map(s->kernel, "tasks_seen");
 
 	s->tasks = tasks ? ring_buffer__new(bpf_map__fd(tasks), take_task, s, NULL) : NULL;
 	if (!s->tasks)
@@ -197,15 +156,15 @@ static int hook(struct pyland_trace_source *s)
 		[IN_DISPATCH] = "in_dispatch",
 	};
 	static const char *const unused[] = { "tasks_seen", "lengths" };
-	struct bpf_map *rings = find_map(s->kernel, "rings"), *here;
+	struct bpf_map *rings = trace_object_map(s->kernel, "rings"), *here;
 	int ret;
 
-	s->hooks = open_part(s, 1);
-	here = s->hooks ? find_map(s->hooks, "rings") : NULL;
+	s->hooks = trace_object_open(s->object, s->size, s->slots, 1);
+	here = s->hooks ? trace_object_map(s->hooks, "rings") : NULL;
 	if (!here || bpf_map__reuse_fd(here, bpf_map__fd(rings)))
 		return pyland_fail(-EINVAL, "the rings of the trace cannot be used again");
 	for (unsigned int i = 0; i < NR(unused); i++) {
-		here = find_map(s->hooks, unused[i]);
+		here = trace_object_map(s->hooks, unused[i]);
 		if (!here || bpf_map__set_autocreate(here, false))
 			return -EINVAL;
 	}

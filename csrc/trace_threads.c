@@ -13,7 +13,7 @@
 
 #include "trace_writer.h"
 
-/* NULL for a number that is no thread's. */
+/* The thread with this number; NULL if no thread can have it. */
 struct thread *thread_of(struct pyland_trace_writer *w, int pid)
 {
 	return pid >= 0 && pid < PIDS_MAX ? &w->threads[pid] : NULL;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The file of a trace: when it is written, and what happens when it takes no more. With memory for
+ * The begin and the end of a trace, and when its file is written (trace_file.c). With memory for
  * the past the packets stay there, the oldest make room, and nothing is written until asked for.
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -18,9 +17,6 @@
 /* How much is written at once, and how long the file may be behind. */
 #define WRITE_BYTES (256 * 1024)
 #define WRITE_NS 1000000000ULL
-
-/* Room for what the file ends with. */
-#define END_BYTES 16384
 
 static int make_tables(struct pyland_trace_writer *w)
 {
@@ -59,7 +55,7 @@ struct pyland_trace_writer *pyland_trace_writer(int file, unsigned int nr_cpus,
 		w->memory = memory;
 		w->keeps_past = memory != 0;
 		w->segment = 1;
-		/* Without chance, names are only slower to find. */
+		/* Without random numbers, names are only slower to find. */
 		(void)!getrandom(w->hash_key, sizeof(w->hash_key), GRND_NONBLOCK);
 		w->topology = topology ? strdup(topology) : NULL;
 		w->out = memory ? &w->past[0].packets : &w->stream;
@@ -115,82 +111,6 @@ int pyland_trace_task(struct pyland_trace_writer *w, const struct pyland_trace_t
 	t->name = name_of_bytes(w, task->comm, sizeof(task->comm));
 	if (!writer_begins(w, task->time_ns))
 		put_task(w, task);
-	return 0;
-}
-
-/* How many of the first @length bytes are whole packets. */
-static size_t whole_packets(const struct buffer *b, size_t length)
-{
-	size_t end = 0;
-
-	for (;;) {
-		size_t at = end + 1, packet = 0;
-		unsigned int shift = 0;
-
-		do {
-			if (at >= length)
-				return end;
-			packet |= (size_t)(b->data[at] & 0x7f) << shift;
-			shift += 7;
-		} while (b->data[at++] & 0x80);
-		if (packet > length - at)
-			return end;
-		end = at + packet;
-	}
-}
-
-/*
- * Of what was to be written only @written bytes were. Cuts the file after a whole packet, with
- * room for its end, and takes no more.
- */
-static int broken(struct pyland_trace_writer *w, int error, size_t written)
-{
-	if (!w->stream.failed && written > END_BYTES) {
-		w->last_bytes = w->totals.bytes;
-		w->totals.bytes += whole_packets(&w->stream, written - END_BYTES);
-	}
-	w->broken = error;
-	w->stream.length = 0;
-	/* A device or a pipe cannot be cut. */
-	if (ftruncate(w->file, w->totals.bytes))
-		return -error;
-	lseek(w->file, 0, SEEK_END);
-	return -error;
-}
-
-/* The reader of a pipe that takes nothing for so long ends the trace. */
-#define READER_WAIT_MS	2000
-
-static int write_out(struct pyland_trace_writer *w)
-{
-	const unsigned char *data = w->stream.data;
-	size_t left = w->stream.length;
-
-	if (w->stream.failed)
-		return broken(w, ENOMEM, 0);
-	while (left) {
-		ssize_t nr = write(w->file, data, left);
-
-		if (nr < 0 && errno == EINTR)
-			continue;
-		if (nr < 0 && errno == EAGAIN) {
-			struct pollfd reader = { .fd = w->file, .events = POLLOUT };
-
-			/* The process hears no signal while it waits here. */
-			if (poll(&reader, 1, READER_WAIT_MS) > 0)
-				continue;
-			errno = ETIMEDOUT;
-		}
-		if (nr < 0)
-			return broken(w, errno, data - w->stream.data);
-		data += nr;
-		left -= nr;
-	}
-	if (w->stream.length)
-		w->last_bytes = w->totals.bytes;
-	w->totals.bytes += w->stream.length;
-	w->stream.length = 0;
-	w->last_write_ns = w->totals.end_ns;
 	return 0;
 }
 
@@ -260,7 +180,7 @@ int pyland_trace_flush(struct pyland_trace_writer *w)
 		return fail(w);
 	for (unsigned int cpu = 0; cpu < w->nr_cpus; cpu++)
 		lane_flush(w, cpu);
-	return !w->keeps_past && write_out(w) ? fail(w) : 0;
+	return !w->keeps_past && file_write(w) ? fail(w) : 0;
 }
 
 /* Writes the past, and from here on everything. */
@@ -283,7 +203,7 @@ int pyland_trace_write_past(struct pyland_trace_writer *w)
 		if (!packets->failed)
 			put_bytes(&w->stream, packets->data, packets->length);
 		buffer_end(packets);
-		if (write_out(w))
+		if (file_write(w))
 			return fail(w);
 	}
 	w->segment++;	/* the past has begun the names anew */
@@ -310,13 +230,13 @@ int pyland_trace_end(struct pyland_trace_writer *w, const char *why)
 	w->broken = 0;
 	put_ftrace_stats(w, 1);
 	event_trace_ends(w, w->totals.end_ns, why);
-	if (write_out(w)) {
+	if (file_write(w)) {
 		error = error ? error : w->broken;
 		w->totals.bytes = w->last_bytes;
-		broken(w, error, 0);
+		file_breaks(w, error, 0);
 		put_ftrace_stats(w, 1);
 		event_trace_ends(w, w->totals.end_ns, why);
-		write_out(w);
+		file_write(w);
 	}
 	w->broken = error;
 	return error ? fail(w) : 0;

@@ -141,6 +141,10 @@ void event_trace_ends(struct pyland_trace_writer *w, unsigned long long time_ns,
 void put_preamble(struct pyland_trace_writer *w, unsigned long long time_ns);
 void put_ftrace_stats(struct pyland_trace_writer *w, int at_end);
 
+/* trace_file.c */
+int file_breaks(struct pyland_trace_writer *w, int error, size_t written);
+int file_write(struct pyland_trace_writer *w);
+
 /* trace_writer.c */
 int writer_begins(struct pyland_trace_writer *w, unsigned long long time_ns);
 int writer_turn(struct pyland_trace_writer *w);

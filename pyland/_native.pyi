@@ -50,19 +50,20 @@ class Exchange:
     ) -> int:
         """Repeat a cycle and a call of `policy.decide` until a cycle ends it: `pyland_cycle_end`.
 
-        `place` makes two lists, for now and for later, of decisions and those left over
-        before: called when there are any, or `outgoing`, or what is no list. `tell` is
-        called after each cycle that has events, and from `quiet_until_ns` on after every one;
-        `rows` for the rows of so many records. `cap` is how many tasks the policy may hold.
+        `place` gets an answer of the policy and the decisions left over from before, and returns
+        two lists of decisions, to submit now and later. It is called only if decisions are left
+        over, if there is something in `outgoing`, or if the answer is no list. `tell` is called
+        after each cycle that has events, and after every cycle from `quiet_until_ns` on. `rows`
+        makes rows of a number of records. `cap` is how many tasks the policy may hold.
         Raises what the policy raises, and what `cycle` raises.
         """
 
     def cycle(self, flat: list[int], held: int, room: int, /) -> list[tuple[Any, ...]] | None:
         """Submit the decisions, yield, drain up to `room` records: a tuple for each.
 
-        Sets `nr`, `nr_runnable`, `weight_runnable` and `now_ns` of the batch to what they are
-        now. None when it is time to stop. Raises TypeError, ValueError or OverflowError when
-        the list is none of decisions, and submits nothing then.
+        Sets `nr`, `nr_runnable`, `weight_runnable` and `now_ns` of the batch to their present
+        values. None when it is time to stop. If the list is no list of decisions it submits
+        nothing, and raises TypeError, ValueError or OverflowError.
         """
 
 @disjoint_base
@@ -146,7 +147,7 @@ class Division(Generic[_Place]):
 
         `sort_in` then takes them to places. `complete` makes decisions of an answer that is not
         a decision for any CPU for each task; `without` decides when a policy has raised.
-        Raises TypeError for places that are none.
+        Raises TypeError if a place is no `DivisionPlace`.
         """
 
     def decide(self, batch: Batch, /) -> list[int]:

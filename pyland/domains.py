@@ -88,9 +88,9 @@ class Domain:
         """`Machine.domains` makes them."""
         self._domains = domains
         self.number = number
-        """What a decision names it by."""
+        """The number by which a decision names it."""
         self.settings = settings
-        """What `set` was given last."""
+        """The last arguments of `set`."""
 
     def __repr__(self) -> str:
         return f"Domain({self.number}, {self.settings})"
@@ -148,7 +148,7 @@ class Domains(Sequence[Domain]):
 
     def _begin(self) -> None:
         every = mask_of(self._topology.online)
-        # The same objects: a policy keeps those that it has asked for.
+        # The objects stay the same: a policy may keep a domain that it has asked for.
         for domain in self._all:
             domain.settings = DomainSettings()
         self._serving: dict[int, set[int]] = {cpu: set() for cpu in self._topology.online}
@@ -194,8 +194,8 @@ class Domains(Sequence[Domain]):
     def unplaced(self, cpu: int) -> int | None:
         """The domain of tasks that no decision has placed, and that ran on this CPU last.
 
-        It is that of the CPU's last-level cache while the CPU is at its home, else that of the
-        lowest rank of those whose home has the CPU; None if there is none.
+        It is the domain of the CPU's last-level cache if the CPU is at home there. Else it is the
+        domain with the lowest rank of all whose home has the CPU; None if no home has it.
         """
         llc = self._llc_of.get(cpu, NR_DOMAINS)
         at_home = [n for n in self._serving.get(cpu, ()) if self._all[n].settings.cpus >> cpu & 1]
@@ -224,7 +224,7 @@ class Domains(Sequence[Domain]):
         for cpu in cpus_of(after & ~before):
             self._serving.setdefault(cpu, set()).add(domain.number)
         if not self.nr:
-            # The first: from here on the machine goes by what is set, also for the LLCs' domains.
+            # This is the first setting: from here on those of the LLCs' domains count, too.
             self.nr = max(domain.number + 1, min(self._topology.nr_llcs, NR_DOMAINS))
             self._write_all()
             return

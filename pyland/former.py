@@ -27,7 +27,7 @@ class FormerName:
 def take_former_name(cls: type, former: FormerName) -> None:
     """Let a new class have both names, if it or a class above it has set the former one.
 
-    The nearest of both counts, also in a class above that does not know of the present name.
+    If both are set, the name that is set in the nearer class counts.
     """
     for base in cls.__mro__:
         if former.present in vars(base):

@@ -33,14 +33,7 @@ from pyland.former import FormerName, take_former_name
 from pyland.machine import Machine, Slices
 from pyland.options import Option, declared_options, option
 from pyland.pool import TaskPool
-from pyland.task import (
-    BASE_FIELDS,
-    DECIDE_FIELDS,
-    ENQUEUE_FIELDS,
-    EXTRA_FIELDS,
-    FIELDS,
-    Task,
-)
+from pyland.task import BASE_FIELDS, EXTRA_FIELDS, FIELDS, Task, check_fields
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -292,22 +285,12 @@ class Policy:
 
 
 def _check_fields(policy: type[Policy]) -> None:
-    """Raise TypeError for fields that do not exist, are out of order, or are missing."""
-    what = f"{policy.__name__}.fields"
-    for name in policy.fields:
-        if name not in FIELDS:
-            raise TypeError(f"{what}: there is no {name!r}; there are {', '.join(FIELDS)}")
-    order = tuple(name for name in FIELDS if name in policy.fields)
-    if policy.fields != order:
-        raise TypeError(f"{what}: the order is {order}")
-    needed: dict[str, tuple[str, ...]] = {}
+    method = ""
     if policy.decide is not Policy.decide:
-        needed["decide"] = () if policy.uses_numpy else DECIDE_FIELDS
+        method = "" if policy.uses_numpy else "decide"
     elif policy.enqueue is not Policy.enqueue:
-        needed["enqueue"] = ENQUEUE_FIELDS
-    for method, names in needed.items():
-        if missing := [name for name in names if name not in policy.fields]:
-            raise TypeError(f"{what}: {method}() needs {', '.join(map(repr, missing))} too")
+        method = "enqueue"
+    check_fields(f"{policy.__name__}.fields", policy.fields, method)
 
 
 def forget(policy: Policy, pid: int) -> None:

@@ -127,3 +127,20 @@ def task_class(fields: tuple[str, ...]) -> type[Task]:
     namespace: dict[str, object] = {}
     exec("\n".join(lines), namespace)
     return type("Task", (Task,), {"__slots__": fields, "__init__": namespace["__init__"]})
+
+
+def check_fields(what: str, fields: tuple[str, ...], method: str) -> None:
+    """Raise TypeError for fields that do not exist, are out of order, or are missing.
+
+    `method` is the one that the policy has, `decide` or `enqueue`, which needs some of them; empty
+    for neither. `what` names the fields in the error.
+    """
+    for name in fields:
+        if name not in FIELDS:
+            raise TypeError(f"{what}: there is no {name!r}; there are {', '.join(FIELDS)}")
+    order = tuple(name for name in FIELDS if name in fields)
+    if fields != order:
+        raise TypeError(f"{what}: the order is {order}")
+    needed = {"decide": DECIDE_FIELDS, "enqueue": ENQUEUE_FIELDS}.get(method, ())
+    if missing := [name for name in needed if name not in fields]:
+        raise TypeError(f"{what}: {method}() needs {', '.join(map(repr, missing))} too")

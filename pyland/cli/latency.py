@@ -5,13 +5,13 @@ import argparse
 import os
 from collections.abc import Sequence
 
+from pyland.cli.arguments import add_json, add_stats_socket, stats_path
 from pyland.cli.parser import Parser
-from pyland.cli.stats_socket import add_stats_socket
 from pyland.errors import UsageError
 from pyland.output.printing import say, show
 from pyland.stats.distribution import MEASURES, By
 from pyland.stats.latency import Latency
-from pyland.stats.places import DEFAULT_PATH, Places
+from pyland.stats.places import Places
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="|".join(one.name for one in MEASURES),
         help="show only this histogram (default: all; with --by, wakeup)",
     )
-    add("--json", action="store_true", help="for programs: a JSON object with all of them")
+    add_json(parser, "a JSON object with all of them")
     add(
         "--hardware",
         action="store_true",
@@ -72,7 +72,7 @@ def _hardware(latency: Latency) -> str:
 def command(arguments: Sequence[str]) -> int:
     """Look for some seconds, and print the histograms; returns the exit code."""
     options = build_parser().parse_args(arguments)
-    path = Places(options.stats_socket).stats_path or DEFAULT_PATH
+    path = stats_path(Places(options.stats_socket))
     latency = Latency(
         seconds=options.seconds,
         by=By(options.by) if options.by else None,

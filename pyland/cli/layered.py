@@ -65,7 +65,7 @@ def command(arguments: Sequence[str]) -> int:
         config = read(options.check)
         cpusets = cpusets_for(config.layers)
     if options.topology:
-        # Of another machine the cgroups are not known, and so not their CPUs.
+        # The cgroups of another machine are not known, so their CPUs are not known either.
         cpusets = []
         config.layers = tuple(one._replace(cpuset=None) for one in config.layers)
     check_machine(config.layers, topology)

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pyland.cli.arguments import add_interval, add_json, add_stats_socket, stats_path
 from pyland.cli.monitor import follow
 from pyland.cli.parser import Parser
-from pyland.cli.stats_socket import add_stats_socket
 from pyland.output.printing import say, show
 from pyland.stats.layers import LayersMonitor
-from pyland.stats.places import DEFAULT_PATH, Places
+from pyland.stats.places import Places
 
 
 def build_parser() -> Parser:
@@ -23,15 +23,9 @@ def build_parser() -> Parser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add(
-        "--interval",
-        type=float,
-        default=1.0,
-        metavar="SECONDS",
-        help="the time between two blocks (default %(default)g)",
-    )
+    add_interval(parser, "blocks")
     add("--once", action="store_true", help="end after one block")
-    add("--json", action="store_true", help="for programs: a JSON object a line")
+    add_json(parser, "a JSON object a line")
     add_stats_socket(parser)
     return parser
 
@@ -41,7 +35,7 @@ def command(arguments: Sequence[str]) -> int:
     options = build_parser().parse_args(arguments)
     monitor = LayersMonitor(
         interval_s=options.interval,
-        path=Places(options.stats_socket).stats_path or DEFAULT_PATH,
+        path=stats_path(Places(options.stats_socket)),
         json=options.json,
     )
     if options.once:

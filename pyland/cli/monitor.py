@@ -4,11 +4,11 @@
 import argparse
 from collections.abc import Sequence
 
+from pyland.cli.arguments import add_interval, add_json, add_stats_socket, stats_path
 from pyland.cli.parser import Parser
-from pyland.cli.stats_socket import add_stats_socket
 from pyland.output.printing import say, show
 from pyland.stats.monitor import Monitor
-from pyland.stats.places import DEFAULT_PATH, Places
+from pyland.stats.places import Places
 from pyland.stats.table import COLUMNS
 
 
@@ -29,14 +29,8 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add(
-        "--interval",
-        type=float,
-        default=1.0,
-        metavar="SECONDS",
-        help="the time between two rows (default %(default)g)",
-    )
-    add("--json", action="store_true", help="for programs: a JSON object a line, with all fields")
+    add_interval(parser, "rows")
+    add_json(parser, "a JSON object a line, with all fields")
     add(
         "--policy-numbers",
         action="store_true",
@@ -52,7 +46,7 @@ def command(arguments: Sequence[str]) -> int:
     follow(
         Monitor(
             interval_s=options.interval,
-            path=Places(options.stats_socket).stats_path or DEFAULT_PATH,
+            path=stats_path(Places(options.stats_socket)),
             json=options.json,
             policy_numbers=options.policy_numbers,
         )

@@ -20,18 +20,6 @@ class Parser(argparse.ArgumentParser):
         printing.show(message.rstrip("\n"))
 
 
-def add_policy(parser: argparse.ArgumentParser, default: str | None, text: str) -> None:
-    """Add --policy and --policy-opt."""
-    parser.add_argument("--policy", metavar="POLICY", default=default, help=text)
-    parser.add_argument(
-        "--policy-opt",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="set an option of the policy; can be given several times",
-    )
-
-
 def as_policies_run(function: Callable[[], str]) -> str:
     """The result of a function that runs code of policies: never with root's rights.
 

@@ -5,6 +5,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from pyland.cli.arguments import add_json
 from pyland.cli.parser import Parser, as_policies_run, shown
 from pyland.loading.finder import available
 from pyland.loading.folder import current_folder
@@ -18,7 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="List the built-in policies and those that installed packages offer.",
         allow_abbrev=False,
     )
-    parser.add_argument("--json", action="store_true", help="for programs: a JSON array")
+    add_json(parser, "a JSON array")
     return parser
 
 

@@ -4,7 +4,8 @@
 import argparse
 from collections.abc import Mapping, Sequence
 
-from pyland.cli.parser import Parser, add_policy, as_policies_run, shown
+from pyland.cli.arguments import add_policy, stats_path
+from pyland.cli.parser import Parser, as_policies_run, shown
 from pyland.errors import ScheduleError
 from pyland.loading.folder import current_folder
 from pyland.loading.wanted import Wanted
@@ -180,18 +181,18 @@ def command(arguments: Sequence[str]) -> int:
     """Schedule, or show the version or the policy; returns the exit code."""
     options = build_parser().parse_args(arguments)
     if options.version:
-        # Imported only here: the build makes the manual from this file before it writes that one.
+        # Imported only here: the build makes the manual from this file before `_layout` exists.
         from pyland._layout import VERSION
 
         printing.show(f"pyland {VERSION}")
         return 0
     places = Places(options.stats_socket, options.stats_mode, options.stats_group, options.metrics)
     if options.monitor is not None:
-        # A command of its own under another name; a start needs none of it.
+        # `pyland monitor` under another name; a start needs none of it.
         from pyland.cli.monitor import follow
         from pyland.stats.monitor import Monitor
 
-        path = places.stats_path or DEFAULT_PATH
+        path = stats_path(places)
         numbers = options.policy_numbers
         follow(Monitor(options.monitor, path, policy_numbers=numbers, option="--monitor"))
         return 0
@@ -222,7 +223,7 @@ def command(arguments: Sequence[str]) -> int:
 
 
 def _help_policy(wanted: Wanted) -> int:
-    # As dear as all else of a start, which does not need it.
+    # Imported only here: it takes as long as all other imports of a start, which needs none of it.
     import inspect
 
     def described() -> str:

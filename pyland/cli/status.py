@@ -4,6 +4,7 @@
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 
+from pyland.cli.arguments import add_json
 from pyland.cli.parser import Parser, shown
 from pyland.errors import UsageError
 from pyland.output.printing import as_json, show
@@ -17,7 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Show what the running pyland does.",
         allow_abbrev=False,
     )
-    parser.add_argument("--json", action="store_true", help="for programs: a JSON object")
+    add_json(parser, "a JSON object")
     return parser
 
 

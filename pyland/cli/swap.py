@@ -4,7 +4,8 @@
 import argparse
 from collections.abc import Mapping, Sequence
 
-from pyland.cli.parser import Parser, add_policy, shown
+from pyland.cli.arguments import add_policy
+from pyland.cli.parser import Parser, shown
 from pyland.errors import UsageError
 from pyland.loading.folder import current_folder
 from pyland.output.printing import say

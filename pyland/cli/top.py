@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 
+from pyland.cli.arguments import add_interval, add_stats_socket, stats_path
 from pyland.cli.parser import Parser
-from pyland.cli.stats_socket import add_stats_socket
 from pyland.errors import UsageError
 from pyland.stats.client import Client, NoServerError
-from pyland.stats.places import DEFAULT_PATH, Places
+from pyland.stats.places import Places
 
 INTERVAL_MIN_S, INTERVAL_MAX_S = 0.5, 60.0
 
@@ -27,13 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add(
-        "--interval",
-        type=float,
-        default=1.0,
-        metavar="SECONDS",
-        help="the time between two frames (default %(default)g)",
-    )
+    add_interval(parser, "frames")
     add(
         "--sort",
         choices=SORTS,
@@ -61,7 +55,7 @@ def command(arguments: Sequence[str]) -> int:
             f"--interval {options.interval:g}: it takes {INTERVAL_MIN_S:g} to {INTERVAL_MAX_S:g} "
             "seconds"
         )
-    path = Places(options.stats_socket).stats_path or DEFAULT_PATH
+    path = stats_path(Places(options.stats_socket))
     terminal.check(os.environ.get("TERM", ""))
     with suppress(NoServerError):  # the screen says so, and waits for one
         Client(path, timeout_s=1).close()

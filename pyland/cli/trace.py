@@ -5,11 +5,11 @@ import argparse
 import os
 from collections.abc import Sequence
 
+from pyland.cli.arguments import add_stats_socket, stats_path
 from pyland.cli.parser import Parser
-from pyland.cli.stats_socket import add_stats_socket
 from pyland.errors import ScheduleError, UsageError
 from pyland.output.printing import say
-from pyland.stats.places import DEFAULT_PATH, Places
+from pyland.stats.places import Places
 from pyland.trace.options import RING_BYTES, Options, When, parse_size
 
 
@@ -57,7 +57,7 @@ def command(arguments: Sequence[str]) -> int:
         seconds=options.seconds,
         ring_bytes=parse_size(options.ring) if options.ring else RING_BYTES,
         when=When.parse(options.when) if options.when else None,
-        stats_path=Places(options.stats_socket).stats_path or DEFAULT_PATH,
+        stats_path=stats_path(Places(options.stats_socket)),
     )
     if os.geteuid():
         raise UsageError("a trace shows all users' tasks, and needs root: run it with sudo")

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from pyland._native import Division
 from pyland.compose import events, sorting
 from pyland.compose.events import Events
+from pyland.compose.needs import needs_of
 from pyland.compose.part import LAST_RESORT, Part, construct
 from pyland.compose.place import Place
 from pyland.compose.seat import NEAR_NS, SHARED_NEAR_NS, Row, Seat, check
@@ -19,7 +20,7 @@ from pyland.compose.sorting import Sorting
 from pyland.decision import DECISION_FIELDS
 from pyland.errors import UsageError
 from pyland.options import Value
-from pyland.policy import FIELDS, Batch, Interim, Policy, Task
+from pyland.policy import FIELDS, Batch, Policy, Task
 from pyland.task import task_class
 
 _WIDTH = len(DECISION_FIELDS)
@@ -107,7 +108,7 @@ class Composed(Events):
 
     def _swapped(self) -> None:
         """A part has another policy, to which the state of its tasks means nothing."""
-        # Where one part has all tasks, it is not known otherwise which of them have such a state.
+        # A single part does not note its tasks. From here on it does: old states do not count.
         self._division.is_alone = False
         self._note_hearing()
 
@@ -131,31 +132,22 @@ class Composed(Events):
 
     def _settle(self) -> None:
         """Take over what the present policies of the parts need."""
-        policies = [place.seat.policy for place in self._in_order]
-        wanted = {"seq", "pid", "cpu", "state", *self._needs}
-        more = {"seq", "pid", *self.reads}
-        for place in self._in_order:
-            wanted.update(place.seat.policy.fields, place.reserve.policy.fields)
-            more.update(place.seat.policy.more_fields)
-        self.fields = tuple(name for name in FIELDS if name in wanted)
-        self.more_fields = tuple(name for name in FIELDS if name in more)
+        needs = needs_of(self._in_order, self._needs, self.reads, self._often_ns)
+        self.fields, self.more_fields = needs.fields, needs.more_fields
+        self.lasts_ns, self.margin_ns = needs.lasts_ns, needs.margin_ns
+        self.interim, self.interval_ns = needs.interim, needs.interval_ns
         self._division.pid_at = self.fields.index("pid")
         self._division.cpu_at = self.fields.index("cpu")
         self._sorting.reads(self.fields)
         for place in self._in_order:
             place.reads(self.fields)
             place.seat.batch.view = partial(self._part_view, place)
-        self.lasts_ns = min(one.lasts_ns for one in policies)
-        self.margin_ns = max(one.margin_ns for one in policies)
-        self.interim = _common_interim({one.interim for one in policies})
-        intervals = [one.interval_ns for one in policies if one.interval_ns]
-        self.interval_ns = min(filter(None, [self._often_ns, *intervals]), default=0)
         self._count_held()
         self._note_hearing()
         self._division.look_due_ns = 0
 
     def leave(self) -> None:
-        """Another policy schedules: drop all parts, which refer to this, and so to each other."""
+        """Another policy schedules: drop all parts, which refer to this and to each other."""
         for place in self._in_order:
             inner = place.seat.policy
             if isinstance(inner, Composed):
@@ -184,12 +176,11 @@ class Composed(Events):
         """Let another policy take over in one part; returns the name of the one before.
 
         Tasks, CPUs and policies of other parts stay as they are. Tasks of this part are new to its
-        policy: their `state` is 0. `fields` and all else that
-        BPF is told of a policy may change. Raises UsageError, and then has changed nothing.
+        policy: their `state` is 0. `fields` and all else that BPF is told of a policy may change.
+        Raises UsageError, and then has changed nothing.
         """
         outer, dot, inner = name.partition(".")
-        place = self._places.get(outer)
-        if place is None:
+        if (place := self._places.get(outer)) is None:
             has = ", ".join(self.part_names())
             raise UsageError(f"policy {self.name} has no part {outer!r}; it has: {has}")
         before = place.seat.policy
@@ -234,7 +225,7 @@ class Composed(Events):
             self._pass_on(token, pid)
 
     def _look(self, now_ns: int) -> None:
-        """What has to be done again after some time."""
+        """Read the load of the parts anew, and sort tasks again whose part may have changed."""
         self._division.look_due_ns = now_ns + _LOAD_NS
         for place in self._in_order:
             place.seat.load = place.machine.load()
@@ -246,10 +237,8 @@ class Composed(Events):
         pid_at, mine = wanted.index("pid"), [wanted.index(name) for name in fields]
         division = self._division
         known = {row[pid_at]: row for row in division.batch.view(wanted)}
-        if division.is_alone:
-            found = [*known.values()]
-        else:
-            found = [known[row[division.pid_at]] for row in place.rows]
+        mine_only = (known[row[division.pid_at]] for row in place.rows)
+        found = known.values() if division.is_alone else mine_only
         return [tuple(row[at] for at in mine) for row in found]
 
     def _complete(self, place: Place, answer: Any) -> list[int]:
@@ -267,7 +256,7 @@ class Composed(Events):
         sorting, pid_at = self._sorting, self._division.pid_at
         mine = self._division.batch.view(self.fields) if self._division.is_alone else place.rows
         rows = [sorting.without_state(row) for row in mine]
-        # The state that they come back with is not the policy's.
+        # Their next records have a state that is not this policy's.
         for row in rows:
             sorting.forget(row[pid_at])
         try:
@@ -281,10 +270,10 @@ class Composed(Events):
             return []
 
     def blame(self, refused: Sequence[Any]) -> bool:
-        """Find the part that returned what is no decision; True if one is found.
+        """Find the part whose answer is no list of decisions; True if one is found.
 
-        The numbers of an answer are looked at only after a failure of its part: here is the
-        first.
+        The numbers of an answer are checked only after a failure of its part; this may be the
+        first failure.
         """
         found = False
         for place in self._in_order:
@@ -300,17 +289,6 @@ class Composed(Events):
                 found = True
                 place.failed(error, self.machine.now_ns)
         return found
-
-
-def _common_interim(interims: set[Interim]) -> Interim:
-    """How tasks of all parts are ordered until their decisions come.
-
-    If a part has to be asked first, all have to. Fair parts and parts that go by arrival are
-    ordered by the time that their tasks had, for a task keeps its place among others by that.
-    """
-    if "hold" in interims:
-        return "hold"
-    return "arrival" if interims == {"arrival"} else "vtime"
 
 
 _METHODS: tuple[Callable[..., Any], ...] = (

@@ -83,7 +83,7 @@ class Events(Policy):
     def _pass_on(self, token: int, pid: int) -> None:
         """Tell the policy in the seat with this token that a task has left it."""
         for place in self._in_order:
-            # Of a task that had no record for long it is not known which part decided it.
+            # The part that decided a task is forgotten when the task has had no record for long.
             if self._alone or not token or place.seat.token == token:
                 forget(place.seat.policy, pid)
                 if place.seat.hears("exited"):

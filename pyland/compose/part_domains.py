@@ -84,7 +84,7 @@ class PartDomains(Domains):
             return
         mine, own = self._all[number].settings, self._own
         if not self.nr:
-            # Nothing is set yet: those of the caches spill to wherever the part may go.
+            # Nothing is set yet: the domains of the caches spill to all CPUs that the part may use.
             mine = mine._replace(spill=own.spill, preempt=own.preempt, direct=own.direct)
         at = self._numbers.get(number)
         if at is None:

@@ -165,7 +165,7 @@ class PartMachine(Machine):
         return self._noted(self._whole.every(interval_ns, lambda: self.guarded(call)))
 
     def at(self, time_ns: int, call: Call) -> Timer:
-        """The same once."""
+        """The same for a call that is made once."""
         return self._noted(self._whole.at(time_ns, lambda: self.guarded(call)))
 
     def _noted(self, timer: Timer) -> Timer:

@@ -18,7 +18,7 @@ _PID, _CPU, _KEY, _FLAGS = map(DECISION_FIELDS.index, ("pid", "cpu", "vtime_ns",
 _KINDS = "QiiQQQQ"
 
 NEAR_NS = 1 << 38
-"""How far keys of two parts may be from each other: BPF takes keys for near within 1,100 s."""
+"""The most by which keys of two parts may differ; BPF compares keys within 1,100 s."""
 SHARED_NEAR_NS = 200_000_000
 """The same if the parts share CPUs: these take the task with the lowest key first."""
 
@@ -39,9 +39,9 @@ class Seat(DivisionSeat):
         self.nr_held = 0
         self.tick_due_ns = 0
         self.queue = 0
-        """Where its tasks wait, if that is the same for all."""
+        """The place of its tasks, if all have the same; else 0."""
         self.near: dict[int, int] | None = None
-        """Else by the CPU where a task ran last."""
+        """Else the place of a task, by the CPU where it ran last."""
         self.home: frozenset[int] | None = None
         self.is_whole = machine.is_whole
         """True if its decisions name places of the whole machine."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The records of bpf/intf.h as struct formats.
+"""The records of bpf/records_intf.h as struct formats.
 
 Nothing about the layout is written down a second time: names, offsets and sizes are
 those that the C compiler used for the shim.

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import faulthandler
 import gc
-import io
 import os
 import signal
 import socket
@@ -35,13 +34,12 @@ from pyland.loading.finder import Choice
 from pyland.loading.imports import edited_file
 from pyland.loading.wanted import LAST_RESORT, Wanted
 from pyland.output import telling
-from pyland.output.outlet import Lossy
+from pyland.output.outlet import lossy_text
 from pyland.stats.numbers import PolicyNumbers
 from pyland.supervisor import messages, privileges
 from pyland.supervisor.confined import keep_only
 from pyland.supervisor.loader import LoadedScheduler, map_rings
 from pyland.supervisor.settings import Settings
-from pyland.topology import Topology
 
 _DELIVER_S = 0.1
 
@@ -91,12 +89,7 @@ class Worker:
         for standard in (1, 2):
             os.dup2(output, standard)
         # Write each line at once. Python has no stdout if the caller had closed it, so make one.
-        sys.stdout = sys.stderr = io.TextIOWrapper(
-            io.BufferedWriter(Lossy(1)),
-            encoding="utf-8",
-            errors="backslashreplace",
-            line_buffering=True,
-        )
+        sys.stdout = sys.stderr = lossy_text(1)
         privileges.drop(self._user_to_be)
         privileges.leave_surroundings()
         self.confined = not lib.pyland_confine(self._settings.allow_processes)
@@ -121,10 +114,9 @@ class Worker:
             os.close(descriptor)
         self._user = self._rings.user
         self._rings_order: str = values["number"]
-        topology: Topology = values["topology"]
         self._machine = KernelMachine(
             self._rings,
-            topology,
+            values["topology"],
             self._settings.slices,
             time.time_ns(),
             PolicyNumbers(self._own),
@@ -230,8 +222,7 @@ class Worker:
         except PartFailedError:
             return False
         name = self._loop.policy.name
-        report = self._failures.note(error, time.monotonic())
-        if report:
+        if report := self._failures.note(error, time.monotonic()):
             self._channel.tell(messages.Failure(name, report))
         if self._settings.strict:
             return False
@@ -297,7 +288,7 @@ class Worker:
         lib.pyland_mend(self._rings)
         # Old classes and modules are in reference cycles. They are few, so this is short.
         gc.collect()
-        # Before the generation: a key of the old policy's kind would be a measure for the new one.
+        # Before the generation changes: keys of the new policy must not be compared with old ones.
         loop.want()
         self._user.generation = (self._user.generation + 1) & 0xFFFFFFFF
 

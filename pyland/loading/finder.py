@@ -97,7 +97,7 @@ def available(folder: Path) -> list[Listing]:
 
 
 def _summary(policy: type[Policy]) -> str:
-    # As dear as all else that this file imports, and only a list of the policies needs it.
+    # Imported only here: it takes as long as all other imports, and only a list needs it.
     import inspect
 
     return inspect.cleandoc(policy.__doc__ or "").partition("\n")[0]

@@ -133,3 +133,13 @@ class Lossy(io.RawIOBase):
         with suppress(OSError):
             os.write(self._fd, data)
         return memoryview(data).nbytes
+
+
+def lossy_text(fd: int) -> io.TextIOWrapper:
+    """A non-blocking descriptor as a text file: each line is written at once, or in part lost."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(Lossy(fd)),
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+    )

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 PATIENCE_S = 1.0
 """How long foreign code may take to describe itself."""
 _AGAIN_S = 0.1
-"""After that, the time for each further piece of it."""
+"""How long each further description may take after the first has used up that time."""
 TEXT_MAX = 2000
 """Characters of one text; a longer text is cut."""
 _NOTES_MAX = 10

@@ -33,7 +33,7 @@ class Measure(NamedTuple):
 
     @property
     def title(self) -> str:
-        """The name with the unit, as a map of bpftrace would be called."""
+        """The name with the unit, as bpftrace would print it."""
         return f"{self.name}_us" if self.in_time else f"{self.name}_length"
 
 

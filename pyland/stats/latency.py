@@ -175,7 +175,7 @@ class Latency:
 def _added(answers: Sequence[Any]) -> Any:
     """One answer of several: the values of each histogram together.
 
-    Raises nothing: of answers that are none the first is returned.
+    Raises nothing: if one of the answers is not valid, the first is returned.
     """
     if not answers:
         return {"all": {one.name: {"total": 0, "buckets": []} for one in MEASURES}, "keys": []}
@@ -202,7 +202,7 @@ def _add(to: dict[str, Any], kept: Mapping[str, Any]) -> None:
 
 
 def _kept(found: Any) -> dict[str, Distribution]:
-    """Raises TypeError, KeyError or ValueError for what is none."""
+    """Raises TypeError, KeyError or ValueError if these are no histograms."""
     kept = {}
     for measure in MEASURES:
         one = found[measure.name]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Sockets to listen at: none of a live server is taken away, and that of a dead one is replaced."""
+"""Sockets to listen at. A live server keeps its socket; the socket of a dead server is replaced."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a policy notes about tasks: written by the policy, read by processes that trust nothing.
 
-The notes are in two pages of memory behind those of the policy's numbers, which see. The policy can
-write anything there, so the reader limits each number, and every program that shows a text escapes
-it.
+The notes are in two pages of memory behind those of the policy's numbers (numbers.py). The policy
+can write anything there, so the reader limits each number, and every program that shows a text
+escapes it.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def number_of(memory: mmap | memoryview, begin: int) -> int:
 def read(memory: mmap | memoryview, begin: int, after: int = 0) -> list[Note]:
     """The notes with a number above `after`, by number; never raises.
 
-    Of a note that is being written just now only the next reading has something.
+    A note that is being written at this moment is left to the next reading.
     """
     if number_of(memory, begin) == 0:
         return []

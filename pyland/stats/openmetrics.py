@@ -34,7 +34,7 @@ _NS = "_ns"
 
 
 def build_labels() -> dict[str, str]:
-    """What `pyland_build_info` has."""
+    """The labels of `pyland_build_info`."""
     python = sys.version.partition(" ")[0]
     return {"version": VERSION, "python": python, "kernel": os.uname().release}
 

@@ -8,9 +8,10 @@ supervisor asks the kernel itself.
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from pyland.output import telling
+from pyland.output.printing import block, escape
 
 MESSAGE_MAX = 60_000
 """The most bytes of a worker's message; longer texts are cut."""
@@ -122,22 +123,16 @@ WorkerMessage = (
     | Edited
 )
 
-_KINDS: dict[str, type[WorkerMessage]] = {
-    one.__name__: one
-    for one in (
-        *(Ready, Refused, Broken, Failure, Replaced, PartReplaced),
-        *(Swapped, SwapRefused, Stopped, GaveUp, Edited),
-    )
-}
+_KINDS: dict[str, type[WorkerMessage]] = {one.__name__: one for one in get_args(WorkerMessage)}
 
 
 def encode(message: WorkerMessage) -> bytes:
     """The message as bytes; texts are cut so that it has at most `MESSAGE_MAX` bytes."""
     values = {name: _cut(getattr(message, name)) for name in message._fields}
-    text = json.dumps({"kind": type(message).__name__, **values})
+    values["kind"] = type(message).__name__
+    text = json.dumps(values)
     if len(text) > MESSAGE_MAX:
-        values = {name: {} if isinstance(value, dict) else value for name, value in values.items()}
-        text = json.dumps({"kind": type(message).__name__, **values})
+        text = json.dumps({name: {} if isinstance(v, dict) else v for name, v in values.items()})
     return text.encode()
 
 
@@ -193,3 +188,20 @@ def _fits_option(value: object) -> bool:
     if isinstance(value, str):
         return len(value) <= _OPTION_MAX
     return isinstance(value, float) or (isinstance(value, int) and abs(value) <= 2**64)
+
+
+def told(message: Failure | Replaced | PartReplaced | Edited, policy: str) -> str:
+    """The message for the user, safe for a terminal; `policy` is the name of the one that runs."""
+    match message:
+        case Failure():
+            return f"pyland: policy {escape(message.policy)}: {block(message.report)}"
+        case Edited():
+            return (
+                f"pyland: policy {escape(message.policy)}: {escape(message.file)} is not what it "
+                "was; what was loaded goes on (`pyland swap --reload` takes the file)"
+            )
+    replaced = f"{escape(message.failed)} {escape(message.why)}: going on with"
+    if isinstance(message, Replaced):
+        return f"pyland: policy {replaced} {policy}"
+    part = escape(message.part)
+    return f"pyland: policy {policy}, part {part}: {replaced} {escape(message.policy)} there"

@@ -35,7 +35,7 @@ class SwapOrder(NamedTuple):
 
 
 def decode(data: bytes) -> SwapOrder:
-    """The order in these bytes, which root has written; raises ValueError if they are none."""
+    """The order in these bytes, which root has written; raises ValueError if they have none."""
     try:
         values = json.loads(data)
         wanted = values["wanted"]

@@ -32,12 +32,13 @@ from pyland.stats.snapshot import Source
 from pyland.supervisor import descendants
 from pyland.supervisor.confined import ConfinedCall
 from pyland.supervisor.control import ControlServer
+from pyland.supervisor.ending import Ended
 from pyland.supervisor.loader import QUEUE_CAP, LoadedScheduler, check_layout, ring_capacities
 from pyland.supervisor.reporter import Reporter
 from pyland.supervisor.service import Service
 from pyland.supervisor.settings import Settings
 from pyland.supervisor.signals import Signals
-from pyland.supervisor.supervisor import Ended, Supervisor
+from pyland.supervisor.supervisor import Supervisor
 from pyland.supervisor.trial import START_WITHIN_S, SWAP_WITHIN_S, needs_trial, trial
 from pyland.supervisor.worker_process import WorkerProcess
 from pyland.topology import read_topology

@@ -7,24 +7,24 @@ example, it reads from memory that only BPF writes whether the kernel has ended 
 
 from __future__ import annotations
 
-import os
 import select
 import signal
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from pyland.engine import guard, memory
 from pyland.errors import ScheduleError, UsageError
 from pyland.host.affinity import Confinement
 from pyland.loading.wanted import LAST_RESORT, Wanted
-from pyland.output.printing import INFO, WARNING, block, escape
+from pyland.output.printing import INFO, WARNING, escape
 from pyland.stats.counters import TOTALS, Counters
 from pyland.stats.process import StatisticsProcess
 from pyland.supervisor import descendants, messages, privileges
 from pyland.supervisor.complaints import Complaints
 from pyland.supervisor.confined import ConfinedCall
 from pyland.supervisor.control import ControlServer, Request, StatusRequest, SwapRequest
+from pyland.supervisor.ending import Ended, how_ended
 from pyland.supervisor.loader import LoadedScheduler
 from pyland.supervisor.progress import LOOK_EVERY_S, LOOK_WHEN_QUIET_S, Progress
 from pyland.supervisor.reporter import Reporter
@@ -41,17 +41,8 @@ _KILLED_WITHIN_S = 1.0
 _START_WITHIN_S = 60.0
 _GIVE_UP_S = 5.0
 """Seconds after which pyland ends if interrupts do not end the call, for example in C code."""
-_SIGNAL_WITHIN_S = 0.2
-"""A signal for the whole process group reaches the worker so much earlier at most."""
 _SAID_EACH_SECOND = 50
 """The most lines that a policy may cause in a second; further lines are dropped."""
-
-
-class Ended(NamedTuple):
-    """How an attachment ended without an error; with `again` the object has to be loaded again."""
-
-    reason: str
-    again: bool = False
 
 
 class Supervisor:
@@ -88,10 +79,9 @@ class Supervisor:
         self._policy = ""
         self._attached = False
         self._options: messages.Options = {}
-        self._failures = 0
+        self._failures = self._said = 0
         self._begin_s = time.monotonic()
         self._stop_by_s = self._look_s = self._complain_s = 0.0
-        self._said = 0
         self._last_words: messages.WorkerMessage | None = None
 
     @property
@@ -106,7 +96,6 @@ class Supervisor:
         polled: list[int] = []
         # Most turns find nothing ready, so each line of such a turn adds to pyland's cost.
         while True:
-            now_s = time.monotonic()
             sources = own + self._worker_sources() + control.sources() + self._swaps.sources()
             if sources != polled:
                 polled, poll = sources, select.poll()
@@ -123,7 +112,7 @@ class Supervisor:
                 worker.signal(signal.SIGTERM)
             if not ready.isdisjoint((worker.channel.fileno(), worker.output, worker.pidfd)):
                 self._hear()
-            if (ended := self._ended(signals, died=worker.pidfd in ready)) is not None:
+            if ended := self._ended(signals, died=worker.pidfd in ready):
                 return ended
             if self._stop_by_s and now_s > self._stop_by_s + _KILLED_WITHIN_S:
                 return Ended("stopped by a signal")
@@ -188,35 +177,23 @@ class Supervisor:
                     self._attach(message)
             case messages.Failure():
                 self._failures += 1
-                self._say(f"pyland: policy {escape(message.policy)}: {block(message.report)}")
+                self._say(messages.told(message, self._policy))
             case messages.Replaced():
                 self._changed(message.policy, message.options)
                 self.wanted = LAST_RESORT
-                self._say(
-                    f"pyland: policy {escape(message.failed)} {escape(message.why)}: going on with "
-                    f"{self._policy}"
-                )
+                self._say(messages.told(message, self._policy))
             case messages.PartReplaced():
                 # Only a name that there is: the policy's process could send any number of others.
                 if (name := f"part {message.part}") in self._options:
                     self._options[name] = message.policy
-                self._say(
-                    f"pyland: policy {self._policy}, part {escape(message.part)}: "
-                    f"{escape(message.failed)} {escape(message.why)}: going on with "
-                    f"{escape(message.policy)} there"
-                )
+                self._say(messages.told(message, self._policy))
             case messages.Edited():
-                name, file = escape(message.policy), escape(message.file)
-                self._say(
-                    f"pyland: policy {name}: {file} is not what it was; what was loaded goes on "
-                    "(`pyland swap --reload` takes the file)"
-                )
+                self._say(messages.told(message, self._policy))
             case messages.Swapped():
-                if (made := self._swaps.swapped(message)) is None:
-                    pass
-                elif made.layer:
+                made = self._swaps.swapped(message)
+                if made and made.layer:
                     self._options = message.options
-                elif made.wanted is not None:
+                elif made and made.wanted is not None:
                     self.wanted = made.wanted
                     self._changed(message.policy, message.options)
             case messages.SwapRefused():
@@ -236,9 +213,7 @@ class Supervisor:
         self._counters.start_counting_faults()
         self._statistics.start()
         locked = memory.locked_mib(self._worker.pid)
-        self._reporter.started(
-            f"pyland: scheduling with {self._policy} {self._started}, {locked:.0f} MiB locked"
-        )
+        self._reporter.started(f"pyland: {self._doing} {self._started}, {locked:.0f} MiB locked")
         if not ready.confined:
             self._reporter.say("pyland: the kernel filters no system calls: the policy may use all")
 
@@ -253,36 +228,8 @@ class Supervisor:
         self._complaints.start_anew(self._counters.counts())
 
     def _ended(self, signals: Signals, *, died: bool) -> Ended | None:
-        """How the attachment ended; None while it goes on."""
-        words, state = self._last_words, self._state.shared
-        if state.exited:
-            end = self._scheduler.exit()
-            if end.wants_restart and not signals.got and not died:
-                return Ended(str(end), again=True)
-            if end.was_asked:
-                return Ended(f"the kernel ended it: {end}")
-            if not end.wants_restart:
-                raise ScheduleError(f"the kernel ended it: {end}", end.dump)
-        elif state.drain_error:
-            broken = os.strerror(state.drain_error)
-            raise ScheduleError(f"the ring of decisions is broken: {broken}")
-        elif words is None and not died:
-            return None
-        if isinstance(words, messages.Refused | messages.Broken) and not self._attached:
-            raise UsageError(words.error)
-        if isinstance(words, messages.Refused | messages.Broken):
-            raise ScheduleError(f"policy {self._policy}: {words.error}")
-        if isinstance(words, messages.GaveUp):
-            raise ScheduleError(f"policy {words.policy} failed, and --strict was given")
-        stopped = isinstance(words, messages.Stopped) and words.how == "SIGNAL"
-        # What the worker says of a signal counts only if one has come here as well.
-        if signals.got or (stopped and signals.come_within(_SIGNAL_WITHIN_S)):
-            return Ended("stopped by a signal")
-        if died:
-            raise ScheduleError(
-                f"policy {self._policy or self.wanted.spec}: the process that runs it died"
-            )
-        raise ScheduleError(f"policy {self._policy}: the process that runs it stopped scheduling")
+        name, words, attached = self._policy or self.wanted.spec, self._last_words, self._attached
+        return how_ended(self._scheduler, words, signals, name, attached=attached, died=died)
 
     def _look(self, now_s: float) -> None:
         """Look for what no message says: a worker that does not end, start, or return."""
@@ -339,12 +286,11 @@ class Supervisor:
     def status(self) -> dict[str, Any]:
         """The state that `pyland status` shows."""
         counts = self._counters.read()
-        pid = self._worker.pid
         return {
             "policy": self._policy,
             "as": self.wanted.spec,
             "options": self._options,
-            "process": {"pid": pid, **privileges.described(pid)},
+            "process": {"pid": self._worker.pid, **privileges.described(self._worker.pid)},
             "scheduling": f"{time.monotonic() - self._begin_s:.0f} s",
             "failures reported": self._failures,
             "swaps": self.swaps,

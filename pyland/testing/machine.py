@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 from pyland.decision import KICK, PREEMPT, Decision, flat_decisions
 from pyland.machine import Slices
-from pyland.policy import FIELDS, Policy, forget
+from pyland.policy import Policy, forget
 from pyland.task import WAKEUP
 from pyland.testing import arithmetic
 from pyland.testing.checks import checked_slice_ns, weighted_slice_ns
@@ -22,7 +21,6 @@ from pyland.testing.queues import cpu_queue
 from pyland.testing.task import OfflineTask
 from pyland.testing.trace import Decided, Trace
 from pyland.testing.view import OfflineView
-from pyland.timers import NEVER, Timer
 from pyland.topology import Topology
 
 
@@ -49,7 +47,6 @@ class OfflineMachine(OfflineView):
         self._placement = Placement(self._cpus, self.domains, self._queues)
         self._held: dict[int, OfflineTask] = {}
         self._lag_ns = lag_ns
-        self._timers_run_ns = NEVER
         self.decisions: list[Decided] = []
         self.trace = Trace()
         self.counters: Counter[str] = Counter()
@@ -64,30 +61,6 @@ class OfflineMachine(OfflineView):
         if self.policy.interval_ns:
             self._clock.after(self.policy.interval_ns, self._tick)
 
-    def add(
-        self,
-        name: str,
-        *,
-        weight: int = 100,
-        cpus: Iterable[int] = (),
-        runs_ns: int | None = None,
-        sleeps_ns: int | None = None,
-        **known: Any,
-    ) -> OfflineTask:
-        """A new task, asleep. `cpus` is its affinity, `known` sets fields such as `uid`.
-
-        With `runs_ns` it sleeps after this much CPU time, with `sleeps_ns` it wakes up by
-        itself after this time.
-        """
-        allowed = frozenset(cpus or self.topology.online)
-        wrong = [*(set(known) - set(FIELDS)), *(n for n in allowed if n not in self._cpus)]
-        if wrong:
-            raise ValueError(f"{name}: there is no {min(map(str, wrong))}")
-        pid = 100 + len(self.tasks)
-        task = OfflineTask(name, pid, weight, allowed, runs_ns, sleeps_ns, known, min(allowed))
-        self.tasks[pid] = task
-        return task
-
     def wake(self, task: OfflineTask) -> None:
         """Wake a task up; no effect on a task that is awake or gone."""
         if task.where != "asleep":
@@ -95,8 +68,7 @@ class OfflineMachine(OfflineView):
         self._log(f"{task.name} wakes up")
         task.woken(self.now_ns)
         self._questions.count(task, 1)
-        idle = self._placement.idle_for(task)
-        if idle is not None:
+        if (idle := self._placement.idle_for(task)) is not None:
             task.slice_left_ns = weighted_slice_ns(self.slices.longest_ns, task, self.slices)
             self.counters["direct"] += 1
             self._start(idle, task)
@@ -245,37 +217,21 @@ class OfflineMachine(OfflineView):
                 task = self._placement.take(cpu.number)
         return task
 
-    def _nr_waiting(self, cpu: int) -> int:
-        return self._queues.nr_in(cpu_queue(cpu))
-
     # The policy.
 
-    def _planned(self, timer: Timer) -> Timer:
-        self._plan_timers()
-        return timer
-
-    def _plan_timers(self) -> None:
-        if self._timers.due_ns < self._timers_run_ns:
-            self._timers_run_ns = self._timers.due_ns
-            self._clock.after(max(self._timers.due_ns - self.now_ns, 1), self._run_timers)
-
-    def _run_timers(self) -> None:
-        self._timers_run_ns = NEVER
-        self._timers.run(self.now_ns)
-        self._plan_timers()
+    def _act(self) -> None:
         self._carry_out([])
         self._fill()
+
+    def _tick(self) -> None:
+        self._clock.after(self.policy.interval_ns, self._tick)
+        self.policy.tick()
+        self._act()
 
     def _tell(self, method: str, pid: int, *more: int) -> None:
         if self.policy.hears(method):
             getattr(self.policy, method)(pid, *more)
             self._carry_out([])
-
-    def _tick(self) -> None:
-        self._clock.after(self.policy.interval_ns, self._tick)
-        self.policy.tick()
-        self._carry_out([])
-        self._fill()
 
     def _ask(self, *, held: bool = False) -> None:
         """Show the policy the tasks that became runnable, and carry out its decisions.
@@ -339,7 +295,6 @@ class OfflineMachine(OfflineView):
             self._log(f"{task.name} makes room on CPU {number}")
             self._stop(cpu)
             self._enqueue(task)
-            taken = self._placement.take(cpu.number)
-            if taken:
+            if taken := self._placement.take(cpu.number):
                 self._start(cpu, taken)
             self._ask()

@@ -27,6 +27,6 @@ class Seen:
     trouble: str = ""
     """Why there are no statistics."""
     scheduler: str = ""
-    """The scheduler that the kernel has loaded, if there are none; empty for the kernel's own."""
+    """Without statistics, the scheduler that the kernel has loaded; empty for the kernel's own."""
     knows_all: bool = False
     """True if there was time to read each task once."""

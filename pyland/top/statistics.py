@@ -108,7 +108,7 @@ def _is_count(value: object) -> TypeGuard[int]:
 
 
 def _own(found: object, name: str) -> dict[str, float]:
-    """The policy's own numbers; those that are none are left out."""
+    """The policy's own numbers; values that are not valid are left out."""
     if not isinstance(found, dict):
         return {}
     return {
@@ -121,7 +121,7 @@ def _own(found: object, name: str) -> dict[str, float]:
 
 
 def histograms(found: object) -> tuple[Histogram, ...]:
-    """The histograms of all tasks in an answer; those that are none are left out."""
+    """The histograms of all tasks in an answer; those that are not valid are left out."""
     kept = found.get("all") if isinstance(found, dict) else None
     if not isinstance(kept, dict):
         return ()

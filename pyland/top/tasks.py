@@ -27,8 +27,8 @@ _FIRST_LOOK = 4
 """The first look has so many times the budget: the sooner a task is known, the sooner it has rates.
 """
 _BUSIEST, _ACTIVE_LEAST, _ROUND_LEAST = 8, 12, 8
-"""The tasks that a look reads at least, whatever that takes: the busiest, the active ones with
-these, and those of the round. On a virtual machine the host may take the whole budget away before
+"""How many tasks a look reads even without time: the busiest, the active ones (the busiest among
+them), and those of the round. On a virtual machine the host may take the whole budget away before
 the first task is read."""
 _COOLS_AFTER = 3
 """Looks without a run after which a sleeping task waits for its turn in the round."""

@@ -66,7 +66,7 @@ def _read_some(proc: Path, pids: list[int], found: dict[int, bytes], until_s: fl
             nr_done += 1
     os.close(reads)
     os.kill(child, signal.SIGKILL)
-    # One that even this signal does not end is left to the end of this process.
+    # A child that even this signal does not end is left until this process ends.
     end_s = time.monotonic() + 1
     while os.waitpid(child, os.WNOHANG) == (0, 0) and time.monotonic() < end_s:
         time.sleep(0.001)

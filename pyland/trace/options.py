@@ -30,7 +30,7 @@ class When:
 
     text: str
     share: float
-    """Of the wakeups: 0.99 for the p99, 1 for the longest."""
+    """The share of wakeups that are no longer: 0.99 for the p99, 1 for the longest."""
     limit_ns: int
 
     @classmethod

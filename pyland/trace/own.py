@@ -45,13 +45,13 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """What the policy says of itself at a moment."""
+    """The gauges, rates and notes of the policy at one time."""
 
     time_ns: int
     """CLOCK_BOOTTIME."""
     gauges: dict[str, float] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
-    """What its counters have grown, per second."""
+    """The growth of its counters per second."""
     notes: tuple[Noted, ...] = ()
 
 
@@ -177,7 +177,7 @@ class OwnNumbers:
 
 
 def _answer(line: bytes) -> dict[str, Any]:
-    """The value of an answer; empty if it has an error, or is none."""
+    """The value of an answer; empty if it has an error, or is not valid."""
     with suppress(ValueError, TypeError, KeyError, RecursionError):
         found = json.loads(line)["args"]["resp"]
         if isinstance(found, dict):

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Folders with policies, a control socket, and an environment without sudo's variables."""
+"""Folders with policies, a control socket, writers of traces, no variables of sudo."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from pyland.loading.caller import VARIABLES
 from tests.support.policy_files import MINE, write
 from tests.support.served import Served
+from tests.support.trace_files import Writer
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +56,17 @@ def served(tmp_path: Path) -> Iterator[Served]:
     served = Served(tmp_path / "run/c.sock", os.getuid())
     yield served
     served.server.close()
+
+
+@pytest.fixture
+def new_writer(tmp_path: Path) -> Iterator[Callable[..., Writer]]:
+    """Makes writers of traces."""
+    writers: list[Writer] = []
+
+    def make(path: Path = tmp_path / "a.pftrace", **options: int) -> Writer:
+        writers.append(Writer(path, **options))
+        return writers[-1]
+
+    yield make
+    for one in writers:
+        one.close()

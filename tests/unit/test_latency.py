@@ -6,24 +6,20 @@ from __future__ import annotations
 import functools
 import json
 import re
-import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pyland.stats.distribution import MEASURES, By
+from pyland.stats.distribution import By
 from pyland.stats.histograms import QUEUES, WATCHERS_MAX
-from pyland.stats.server import Server
+from tests.support.latency import ROOT, run_latency
 from tests.support.statistics import NR_SLOTS, Kernel, Talker, serving
 
-ROOT = Path(__file__).parents[2]
 TOTAL, BY_COMM = 1, 2 << list(By).index(By.COMM)
 
 
@@ -36,14 +32,6 @@ def kernel() -> Kernel:
 def path(kernel: Kernel, tmp_path: Path) -> Iterator[Path]:
     with serving(kernel, tmp_path / "stats"):
         yield tmp_path / "stats"
-
-
-def _run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    program = "import sys; from pyland.cli import main; sys.exit(main.main(sys.argv[1:]))"
-    return subprocess.run(
-        [sys.executable, "-c", program, "latency", "--stats-socket", str(path), *arguments],
-        capture_output=True, text=True, cwd=ROOT, timeout=60, check=False,
-    )  # fmt: skip
 
 
 def _until(is_true: Callable[[], bool]) -> None:
@@ -78,7 +66,7 @@ def test_values_of_the_time_of_the_look_only(kernel: Kernel, path: Path) -> None
         kernel.keep("queue", 1, 4)
 
     with _as_bpf(kernel, keep):
-        done = _run(path, "--seconds", "1.5")
+        done = run_latency(path, "--seconds", "1.5")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         "@wakeup_us:",
@@ -101,7 +89,7 @@ def test_a_look_goes_on_with_the_pyland_that_is_loaded_anew(tmp_path: Path) -> N
     path = tmp_path / "stats"
     done: list[subprocess.CompletedProcess[str]] = []
     look = threading.Thread(
-        target=lambda: done.append(_run(path, "--seconds", "8", "--by", "comm", "--json"))
+        target=lambda: done.append(run_latency(path, "--seconds", "8", "--by", "comm", "--json"))
     )
     for turn in (1, 2):
         kernel = Kernel()
@@ -134,14 +122,14 @@ def test_by_comm_with_names_that_do_harm(kernel: Kernel, path: Path) -> None:
         kernel.keep_of(By.COMM, b"", "wakeup", 9, 9, slot=NR_SLOTS - 1)
 
     with _as_bpf(kernel, keep):
-        done = _run(path, "--seconds", "1.5", "--by", "comm")
+        done = run_latency(path, "--seconds", "1.5", "--by", "comm")
     assert done.stdout.replace("\n", "").isprintable()
     titles = re.findall(r"^@wakeup_us\[(.*)\]:$", done.stdout, re.MULTILINE)
     assert titles == [r"\x1b[2Jx\xff\n]: y", "sixteen-bytes-ab", "(others)"]
     assert len(done.stdout.splitlines()) == 3 * 3 + 2
 
     with _as_bpf(kernel, keep):
-        done = _run(path, "--seconds", "1.5", "--by", "comm", "--json")
+        done = run_latency(path, "--seconds", "1.5", "--by", "comm", "--json")
     found = json.loads(done.stdout)
     assert found["by"] == "comm"
     by_key = {(one["key"], one["name"]): one for one in found["histograms"]}
@@ -159,7 +147,7 @@ def test_classes_have_the_policys_names(kernel: Kernel, path: Path) -> None:
         kernel.keep_of(By.CLASS, 5, "wakeup", 4, 2, slot=1)
 
     with _as_bpf(kernel, keep):
-        done = _run(path, "--seconds", "1.5", "--by", "class")
+        done = run_latency(path, "--seconds", "1.5", "--by", "class")
     assert re.findall(r"\[(\w+)\]:$", done.stdout, re.MULTILINE) == ["game", "5"]
 
 
@@ -181,7 +169,7 @@ def test_queues_and_cgroups_have_names(kernel: Kernel, path: Path) -> None:
         ("cgroup", ["/", f"cgroup {1 << 50}, which is gone"]),
     ):
         with _as_bpf(kernel, keep):
-            done = _run(path, "--seconds", "1.5", "--by", by)
+            done = run_latency(path, "--seconds", "1.5", "--by", by)
         assert re.findall(r"^@wakeup_us\[(.*)\]:$", done.stdout, re.MULTILINE) == names
 
 
@@ -248,63 +236,7 @@ def test_requests_that_are_refused(path: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
-    done = _run(tmp_path / "none", *arguments)
+    done = run_latency(tmp_path / "none", *arguments)
     assert done.returncode == 2
     assert told in done.stderr
     assert len(done.stderr.splitlines()) == 1
-
-
-class _Wrong:
-    """Another scheduler's server, which answers each request with the same line."""
-
-    ends = False
-    received_max = 4096
-
-    def __init__(self, answer: Any) -> None:
-        self._answer = json.dumps({"errno": 0, "args": {"resp": answer}}).encode() + b"\n"
-
-    def take(self, received: bytearray) -> bytes | None:
-        if not received:
-            return None
-        received.clear()
-        return self._answer
-
-    def close(self) -> None:
-        pass
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {"nr_cpus": 2},
-        {"all": {one.name: {"total": -1, "buckets": []} for one in MEASURES}, "keys": []},
-        {"all": {one.name: {"total": 1, "buckets": [0] * 33} for one in MEASURES}, "keys": []},
-        {"all": {one.name: {"total": 1, "buckets": ["x"]} for one in MEASURES}, "keys": []},
-        [],
-        None,
-    ],
-)
-def test_an_answer_that_is_none(tmp_path: Path, answer: Any) -> None:
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(tmp_path / "s"))
-    listener.listen()
-    listener.setblocking(False)
-    server = Server()
-    server.listen(listener, lambda: _Wrong(answer))
-    done = threading.Event()
-
-    def serve() -> None:
-        while not done.is_set():
-            server.turn(0.05)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        found = _run(tmp_path / "s", "--seconds", "0.1")
-    finally:
-        done.set()
-        thread.join()
-        server.close()
-        listener.close()
-    assert found.returncode == 2
-    assert "the scheduler there has no histograms" in found.stderr

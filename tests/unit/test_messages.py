@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the supervisor takes for a message: nothing but messages."""
+"""What the supervisor takes for a message, and what it tells the user of one."""
 
 from __future__ import annotations
 
@@ -97,3 +97,25 @@ def test_a_message_comes_back_as_it_was() -> None:
     assert decode(json.dumps(SWAPPED).encode()) == Swapped("1", "a", "b", {}, 1)
     for message in (Failure("a", "b\nc"), Swapped("1", "a", "b", {"x": 1, "y": 2.5, "z": True}, 7)):
         assert decode(encode(message)) == message
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (messages.Failure("mine", "raised\n  here \x1b[2J"), "policy mine: raised"),
+        (messages.Replaced("mine\x1b", "failed", "deadline", {}), "failed: going on with other"),
+        (
+            messages.PartReplaced("game\n", "mine", "failed\x1b", "vtime"),
+            "policy other, part game\\n: mine failed\\x1b: going on with vtime there",
+        ),
+        (messages.Edited("mine", "/a\x1bb.py"), "policy mine: /a\\x1bb.py is not what it was"),
+    ],
+)
+def test_what_the_user_is_told_is_safe_for_a_terminal(
+    message: messages.Failure | messages.Replaced | messages.PartReplaced | messages.Edited,
+    said: str,
+) -> None:
+    text = messages.told(message, "other")
+    assert said in text
+    assert text.startswith("pyland: policy ")
+    assert all(line.isprintable() for line in text.split("\n"))

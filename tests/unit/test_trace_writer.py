@@ -4,67 +4,18 @@
 from __future__ import annotations
 
 import os
-import resource
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
-import pytest
-
-from pyland._native import ffi, lib
+from pyland._native import lib
 from tests.support import perfetto
+from tests.support.trace_files import ALL, MS, Writer
 from tests.support.trace_rings import SLEEPS, Rings, new_task
 
-MS = 1_000_000
-ALL = 2**64 - 1
 DOMAIN_0 = 1 << 22
 
 
-class Writer:
-    """A writer with its file."""
-
-    def __init__(self, path: Path, memory: int = 0, nr_cpus: int = 2) -> None:
-        self.path = path
-        self._file = path.open("r+b" if path.exists() else "w+b")
-        self.c = lib.pyland_trace_writer(self._file.fileno(), nr_cpus, memory, b"scxtop_topo:{}")
-        assert self.c
-        lib.pyland_trace_policy(self.c, b"deadline")
-
-    def drain(self, rings: Rings, until_ns: int = ALL) -> int:
-        return int(lib.pyland_trace_drain(self.c, rings.rings, until_ns))
-
-    @property
-    def totals(self) -> Any:
-        return lib.pyland_trace_totals(self.c)
-
-    def end(self) -> perfetto.Trace:
-        assert lib.pyland_trace_end(self.c, b"its time was over") == 0
-        return self.read()
-
-    def read(self) -> perfetto.Trace:
-        return perfetto.read(self.path.read_bytes())
-
-    def close(self) -> None:
-        lib.pyland_trace_close(self.c)
-        self._file.close()
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> Iterator[Callable[..., Writer]]:
-    """Makes writers."""
-    writers: list[Writer] = []
-
-    def make(path: Path = tmp_path / "a.pftrace", **options: int) -> Writer:
-        writers.append(Writer(path, **options))
-        return writers[-1]
-
-    yield make
-    for one in writers:
-        one.close()
-
-
-def test_switches_and_wakeups(made: Callable[..., Writer]) -> None:
-    writer, rings = made(), Rings()
+def test_switches_and_wakeups(new_writer: Callable[..., Writer]) -> None:
+    writer, rings = new_writer(), Rings()
     for pid, comm in ((5, b"five"), (6, b"six")):
         lib.pyland_trace_task(writer.c, new_task(pid, comm))
     rings.switch(0, 10 * MS, 0, 5)
@@ -89,8 +40,8 @@ def test_switches_and_wakeups(made: Callable[..., Writer]) -> None:
     assert "scxtop_topo:{}" in trace.tracks.values()
 
 
-def test_a_flow_leads_from_the_question_to_the_run(made: Callable[..., Writer]) -> None:
-    writer, rings = made(), Rings()
+def test_a_flow_leads_from_the_question_to_the_run(new_writer: Callable[..., Writer]) -> None:
+    writer, rings = new_writer(), Rings()
     lib.pyland_trace_task(writer.c, new_task(5, b"five"))
     rings.waking(1, 9 * MS, 5)
     rings.queue(1, 10 * MS, 5, lib.PYLAND_TRACED_ASKED, question=7, queue=DOMAIN_0)
@@ -121,8 +72,8 @@ def test_a_flow_leads_from_the_question_to_the_run(made: Callable[..., Writer]) 
     assert writer.totals.decisions == writer.totals.questions == 1
 
 
-def test_late_and_amended_decisions_end_their_flows(made: Callable[..., Writer]) -> None:
-    writer, rings = made(), Rings()
+def test_late_and_amended_decisions_end_their_flows(new_writer: Callable[..., Writer]) -> None:
+    writer, rings = new_writer(), Rings()
     rings.queue(0, 10 * MS, 5, lib.PYLAND_TRACED_HELD, question=1)
     rings.switch(0, 11 * MS, 0, 5)
     rings.queue(0, 12 * MS, 5, lib.PYLAND_TRACED_AMENDED, question=1)
@@ -143,9 +94,11 @@ def test_late_and_amended_decisions_end_their_flows(made: Callable[..., Writer])
     assert trace.names["continues its slice"] == 1
 
 
-def test_events_of_cpus_are_taken_in_the_order_of_their_times(made: Callable[..., Writer]) -> None:
+def test_events_of_cpus_are_taken_in_the_order_of_their_times(
+    new_writer: Callable[..., Writer],
+) -> None:
     """A decision on one CPU and a run on another: the later drain has what is not settled."""
-    writer, rings = made(nr_cpus=5), Rings(nr_cpus=5)
+    writer, rings = new_writer(nr_cpus=5), Rings(nr_cpus=5)
     for i in range(20):
         base = i * 10
         rings.queue(i % 5, (base + 1) * MS, 5, lib.PYLAND_TRACED_ASKED, question=i + 1)
@@ -160,8 +113,8 @@ def test_events_of_cpus_are_taken_in_the_order_of_their_times(made: Callable[...
     assert len(trace.switches) == 40
 
 
-def test_a_ring_wraps_and_loses_what_has_no_room(made: Callable[..., Writer]) -> None:
-    writer, rings = made(), Rings(slots=16)
+def test_a_ring_wraps_and_loses_what_has_no_room(new_writer: Callable[..., Writer]) -> None:
+    writer, rings = new_writer(), Rings(slots=16)
     written = 0
     for i in range(100):
         written += rings.switch(1, i + 1, i, i + 1)
@@ -178,8 +131,8 @@ def test_a_ring_wraps_and_loses_what_has_no_room(made: Callable[..., Writer]) ->
     assert trace.ending["events lost"] == 20
 
 
-def test_names_of_tasks_are_printable(made: Callable[..., Writer]) -> None:
-    writer, rings = made(), Rings()
+def test_names_of_tasks_are_printable(new_writer: Callable[..., Writer]) -> None:
+    writer, rings = new_writer(), Rings()
     lib.pyland_trace_task(writer.c, new_task(5, b"\x1b[2J\xff\n"))
     rings.switch(0, 1 * MS, 0, 5)
     writer.drain(rings)
@@ -191,8 +144,8 @@ def test_names_of_tasks_are_printable(made: Callable[..., Writer]) -> None:
     assert trace.renamed == {5: "other"}
 
 
-def test_counters_have_the_values_that_changed(made: Callable[..., Writer]) -> None:
-    writer, rings = made(), Rings()
+def test_counters_have_the_values_that_changed(new_writer: Callable[..., Writer]) -> None:
+    writer, rings = new_writer(), Rings()
     rings.switch(0, 1, 0, 5)
     writer.drain(rings)
     for time_ns, value in ((1, 3), (2, 3), (3, -4)):
@@ -200,8 +153,8 @@ def test_counters_have_the_values_that_changed(made: Callable[..., Writer]) -> N
     assert writer.end().counters == {"queue: CPU 0": [(1, 3), (3, -4)]}
 
 
-def test_what_the_policy_says_of_itself(made: Callable[..., Writer]) -> None:
-    writer, rings = made(), Rings()
+def test_what_the_policy_says_of_itself(new_writer: Callable[..., Writer]) -> None:
+    writer, rings = new_writer(), Rings()
     lib.pyland_trace_task(writer.c, new_task(5, b"five"))
     rings.switch(0, 1 * MS, 0, 5)
     writer.drain(rings)
@@ -217,9 +170,9 @@ def test_what_the_policy_says_of_itself(made: Callable[..., Writer]) -> None:
     assert (note.time_ns, trace.tracks[note.track]) == (3 * MS, "notes of the policy")
 
 
-def test_notes_without_end_leave_room_for_names(made: Callable[..., Writer]) -> None:
+def test_notes_without_end_leave_room_for_names(new_writer: Callable[..., Writer]) -> None:
     """A hostile policy may note a new text each time; there is room for 65,536 names."""
-    writer, rings = made(), Rings()
+    writer, rings = new_writer(), Rings()
     rings.switch(0, 1 * MS, 0, 5)
     writer.drain(rings)
     for number in range(70_000):
@@ -232,8 +185,8 @@ def test_notes_without_end_leave_room_for_names(made: Callable[..., Writer]) -> 
     assert trace.switches[-1].name == "named"
 
 
-def test_a_process_has_its_command(made: Callable[..., Writer]) -> None:
-    writer, rings = made(), Rings()
+def test_a_process_has_its_command(new_writer: Callable[..., Writer]) -> None:
+    writer, rings = new_writer(), Rings()
     me = os.getpid()
     lib.pyland_trace_command(writer.c, me, b"/bin/\x1bprogram")
     rings.switch(0, 1 * MS, 0, me)
@@ -243,94 +196,8 @@ def test_a_process_has_its_command(made: Callable[..., Writer]) -> None:
     assert trace.processes[1]
 
 
-def _busy(rings: Rings, writer: Writer, turns: int, begin: int = 0) -> int:
-    """Events of `turns` drains; the time after them."""
-    now = begin
-    for _ in range(turns):
-        for i in range(10):
-            now += 10_000
-            rings.waking(0, now, 100 + i)
-            rings.queue(0, now + 1, 100 + i, lib.PYLAND_TRACED_ASKED, question=now)
-            rings.switch(1, now + 5_000, 50, 100 + i)
-        if writer.drain(rings) < 0:
-            break
-    return now
-
-
-def test_a_trace_that_is_cut_off_anywhere_can_be_read(made: Callable[..., Writer]) -> None:
-    writer, rings = made(), Rings(slots=1024)
-    _busy(rings, writer, 20)
-    whole = writer.end()
-    data = writer.path.read_bytes()
-    sizes = []
-    for end in range(0, len(data), 97):
-        part = perfetto.read(data[:end])
-        assert part.ending is None
-        sizes.append(len(part.events))
-    assert sizes == sorted(sizes)
-    assert sizes[-1] > 100
-    assert whole.ending is not None
-    assert whole.ending["ended because"] == "its time was over"
-
-
-@pytest.mark.parametrize("room", [150_000, 263_000, 600_000])
-def test_a_full_disk_ends_the_trace_with_a_reason(made: Callable[..., Writer], room: int) -> None:
-    """The limit of a file's size takes the place of the disk: the write stops in the middle."""
-    writer, rings = made(), Rings(slots=1024)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
-    try:
-        _busy(rings, writer, 5000)
-        problem = ffi.string(lib.pyland_error()).decode()
-        assert problem == "File too large"
-        assert lib.pyland_trace_end(writer.c, problem.encode()) < 0
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    trace = writer.read()
-    assert trace.ending is not None
-    assert trace.ending["ended because"] == "File too large"
-    # The event of a wakeup is about 110 bytes, and few are in the columns without it.
-    assert len(trace.named("asks deadline")) > room / 400
-    assert room - 100_000 < writer.totals.bytes == writer.path.stat().st_size
-
-
-def test_a_device_that_is_full(made: Callable[..., Writer]) -> None:
-    writer, rings = made(Path("/dev/full")), Rings(slots=1024)
-    _busy(rings, writer, 1)
-    assert lib.pyland_trace_end(writer.c, b"its time was over") < 0
-    assert ffi.string(lib.pyland_error()) == b"No space left on device"
-    assert writer.totals.bytes == 0
-
-
-def test_the_past_is_kept_in_bounds_and_written_when_asked_for(
-    made: Callable[..., Writer],
-) -> None:
-    memory = 256 * 1024
-    writer, rings = made(memory=memory), Rings(slots=1024)
-    now = _busy(rings, writer, 2000)
-    lib.pyland_trace_counter(writer.c, b"tasks", b"tasks", now, 1)
-    assert writer.path.stat().st_size == 0
-    assert writer.totals.dropped > memory
-    assert lib.pyland_trace_write_past(writer.c) == 0
-    assert memory / 2 < writer.path.stat().st_size < 2 * memory
-    after = _busy(rings, writer, 3, begin=now)
-    trace = writer.end()
-    assert trace.switches[-1].time_ns > now
-    assert trace.switches[-1].time_ns <= after + 5_000
-    gaps = [b.time_ns - a.time_ns for a, b in zip(trace.switches, trace.switches[1:], strict=False)]
-    assert set(gaps) == {10_000}, "the past has a hole"
-    assert trace.counters["tasks"] == [(now, 1)]
-
-
-def test_the_past_is_not_written_without_being_asked_for(made: Callable[..., Writer]) -> None:
-    writer, rings = made(memory=1 << 20), Rings(slots=1024)
-    _busy(rings, writer, 10)
-    assert lib.pyland_trace_end(writer.c, b"the user ended it") == 0
-    assert writer.path.stat().st_size == 0
-
-
-def test_latencies_of_the_last_second(made: Callable[..., Writer]) -> None:
-    writer, rings = made(), Rings(slots=1024)
+def test_latencies_of_the_last_second(new_writer: Callable[..., Writer]) -> None:
+    writer, rings = new_writer(), Rings(slots=1024)
     assert lib.pyland_trace_latency(writer.c, 0.99) == 0
     for i in range(100):
         begin = i * 5 * MS
@@ -348,9 +215,9 @@ def test_latencies_of_the_last_second(made: Callable[..., Writer]) -> None:
     assert lib.pyland_trace_latency(writer.c, 1.0) <= 200
 
 
-def test_a_task_that_does_not_wait_has_no_latency(made: Callable[..., Writer]) -> None:
+def test_a_task_that_does_not_wait_has_no_latency(new_writer: Callable[..., Writer]) -> None:
     """It is woken up while it still runs, on its way to sleep."""
-    writer, rings = made(), Rings()
+    writer, rings = new_writer(), Rings()
     rings.switch(0, 1 * MS, 0, 5)
     rings.waking(1, 2 * MS, 5)
     rings.switch(0, 3 * MS, 5, 6)

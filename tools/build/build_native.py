@@ -17,6 +17,7 @@ BEGIN = "/* cffi: begin */"
 END = "/* cffi: end */"
 HEADERS = (
     "bpf/intf.h",
+    "bpf/records_intf.h",
     "bpf/histograms_intf.h",
     "bpf/shared_state.h",
     "csrc/pyland_native.h",

@@ -36,6 +36,7 @@ BPF_ARCHITECTURES = {
 # All that BPF, C and Python share; the layout number depends on it.
 LAYOUT_SOURCES = (
     "bpf/intf.h",
+    "bpf/records_intf.h",
     "bpf/histograms_intf.h",
     "bpf/shared_state.h",
     "bpf/trace_intf.h",

@@ -37,7 +37,7 @@ class RingsUnavailable(Exception):
 def _object() -> Path:
     """The compiled programs; compiled again if they are older than their sources."""
     output = ROOT / "build" / "rings" / "rings.bpf.o"
-    sources = (SOURCE, ROOT / "bpf" / "intf.h")
+    sources = (SOURCE, ROOT / "bpf" / "intf.h", ROOT / "bpf" / "records_intf.h")
     if not output.exists() or output.stat().st_mtime < max(s.stat().st_mtime for s in sources):
         libbpf = toolchain.find_libbpf()
         toolchain.compile_bpf(SOURCE, output, libbpf, ROOT / "bpf")

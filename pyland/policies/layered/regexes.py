@@ -62,7 +62,7 @@ def _refuse(what: str) -> NoReturn:
 def translated(pattern: str) -> str:
     """The same expression for Python's `re`.
 
-    Raises WrongValueError for what is refused by name, and re.error for what is no expression.
+    Raises WrongValueError for a feature that is refused, and re.error for a wrong expression.
     """
     return _Translator(pattern).whole()
 

@@ -120,7 +120,7 @@ def _place_spread(
             placed[index][node] = taken
             free[node] -= taken
             rest[index] -= taken
-        # What does not fit evenly is not taken unevenly.
+        # The rest cannot be divided evenly, so the layer does not get it.
         rest[index] = 0
 
 

@@ -40,7 +40,7 @@ def cgroups_below(root: Path = CGROUPS) -> Iterator[tuple[int, str]]:
 
 
 def expand(layer: Layer, root: Path = CGROUPS) -> list[Layer]:
-    """The layers of a template; the layer itself if it is none, or if no cgroup matches it."""
+    """The layers of a template; the layer alone if it is no template or no cgroup matches it."""
     if layer.template is None:
         return [layer]
     paths = sorted(path for _, path in cgroups_below(root) if _fits(layer.template, path))

@@ -61,8 +61,9 @@ class Utilisation:
 
 
 def target_range(util: float, peak: float, util_range: tuple[float, float]) -> tuple[int, float]:
-    """The fewest CPUs with which the utilisation of each is below the range's end, and the most
-    with which it is above its begin; the most is infinite if the range begins at 0.
+    """The fewest and the most CPUs with which the utilisation of a CPU is within the range.
+
+    The most is infinite if the range begins at 0.
     """
     low = ceil(round(util / util_range[1], 9))
     if not util_range[0]:

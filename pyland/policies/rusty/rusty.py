@@ -266,8 +266,8 @@ class Rusty(RustyOptions):
     def _loads(self) -> tuple[list[float], float]:
         """The load of each domain, and the highest weight that counts in full.
 
-        While a CPU idles each task counts as one of weight 100. Otherwise by its weight, and by
-        the limit if the weight is infeasible; the machine's gauges say how much that is in all.
+        While a CPU idles each task counts with weight 100. Otherwise it counts with its weight, or
+        with the limit if its weight is infeasible; the machine's gauges have the sum of weights.
         """
         if not self._fully_utilised:
             return [100.0 * nr for nr in self._nr_runnable], 0.0
@@ -282,7 +282,7 @@ class Rusty(RustyOptions):
         return [max(load, 0.0) for load in loads], limit
 
     def _movable(self, number: int, limit: float) -> list[TaskLoad]:
-        """The domain's tasks that ran since the last round; a limit of 0 counts all as 100."""
+        """The domain's tasks that ran since the last round; with limit 0 all have weight 100."""
         return [
             TaskLoad(pid, seen.duty * (min(seen.weight, limit) if limit else 100.0), seen.allowed)
             for pid, seen in self._tasks.young.items()
@@ -291,5 +291,5 @@ class Rusty(RustyOptions):
 
 
 def _reached(waiting: int, threshold: int) -> bool:
-    """True if enough tasks wait for CPUs of other domains to take one; of 1, always."""
+    """True if as many tasks wait as the threshold says; always with a threshold of 1."""
     return bool(threshold) and (threshold == 1 or waiting >= threshold)

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Where the task of a decision goes: to the queue of a CPU or of a domain. */
+#ifndef PYLAND_PLACES_BPF_H
+#define PYLAND_PLACES_BPF_H
+
+#include "queues.bpf.h"
+
+/*
+ * Chooses the queue of a decision's task, and writes it to picked_* of the CPU @here. @cpu is that
+ * of the decision.
+ */
+APART int pick_queue(struct task_struct *p __arg_trusted, const struct task_ctx *t __arg_nonnull,
+		     s32 cpu, s32 here, bool some_idle)
+{
+	s32 prev_cpu = scx_bpf_task_cpu(p), kick = -1;
+	struct pyland_cpu *c = cpu_state(here);
+	u64 dsq_id;
+	u32 domain;
+
+	if (!c)
+		return 0;
+	if (cpu <= PYLAND_CPU_DOMAIN) {
+		dsq_id = DOMAIN_DSQ + (PYLAND_CPU_DOMAIN - cpu);
+		/* The CPU that wakes up takes it, from another domain if need be. */
+		if (some_cpu_idles())
+			kick = pick_in_domain(p, PYLAND_CPU_DOMAIN - cpu, prev_cpu);
+	} else if (cpu >= 0) {
+		dsq_id = kick = cpu;
+	} else if (p->nr_cpus_allowed == 1) {
+		dsq_id = cpu = kick = prev_cpu;
+	} else if (sets_domains()) {
+		domain = domain_of_task(p, t, prev_cpu);
+		dsq_id = queue_of_domain(domain);
+		if (some_cpu_idles())
+			kick = pick_in_domain(p, domain, prev_cpu);
+	} else if (some_idle && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) &&
+		   scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
+		dsq_id = kick = prev_cpu;
+	} else {
+		/* A task that waits for its own CPU keeps waiting for it. */
+		dsq_id = t->dsq_id < config.nr_cpu_ids && !some_idle ? t->dsq_id :
+			 queue_at(prev_cpu);
+		if (some_idle)
+			kick = pick_idle_cpu(p->cpus_ptr, prev_cpu);
+		if (kick >= 0)
+			dsq_id = kick;
+	}
+	c->picked_dsq = dsq_id;
+	c->picked_cpu = cpu;
+	c->picked_kick = kick;
+	return 0;
+}
+
+/* The CPU or domain that the decision names if the task can go there; else any CPU. */
+APART s32 checked_place(const struct task_struct *p __arg_trusted, s32 cpu)
+{
+	struct pyland_cpu *c = this_cpu_state();
+
+	if (cpu == PYLAND_CPU_ANY || !c)
+		return cpu;
+	shared.places = 1;
+	if (cpu <= PYLAND_CPU_DOMAIN && cpu > PYLAND_CPU_DOMAIN - PYLAND_NR_DOMAINS) {
+		if (domain_has_cpu(p, PYLAND_CPU_DOMAIN - cpu))
+			return cpu;
+		c->bounced++;
+	} else if (cpu < PYLAND_CPU_ANY || cpu >= (s32)config.nr_cpu_ids) {
+		c->bad_decisions++;
+	} else if (bpf_cpumask_test_cpu(cpu, p->cpus_ptr)) {
+		return cpu;
+	} else {
+		c->bounced++;
+	}
+	return PYLAND_CPU_ANY;
+}
+
+#endif

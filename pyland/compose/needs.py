@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the policies of all parts need together: fields, times, and an order for undecided tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from pyland.compose.place import Place
+from pyland.policy import FIELDS, Interim
+
+
+class Needs(NamedTuple):
+    """Attributes of `Policy`, as a composed policy has them."""
+
+    fields: tuple[str, ...]
+    more_fields: tuple[str, ...]
+    lasts_ns: int
+    margin_ns: int
+    interim: Interim
+    interval_ns: int
+
+
+def needs_of(
+    places: Sequence[Place], own: Iterable[str], reads: Iterable[str], often_ns: int
+) -> Needs:
+    """What these parts need, and the composed policy itself.
+
+    It needs the fields `own` of each task, and `reads` of new tasks; its `tick` is called every
+    `often_ns` at least, 0: as often as a part wants.
+    """
+    policies = [place.seat.policy for place in places]
+    wanted = {"seq", "pid", "cpu", "state", *own}
+    more = {"seq", "pid", *reads}
+    for place in places:
+        wanted.update(place.seat.policy.fields, place.reserve.policy.fields)
+        more.update(place.seat.policy.more_fields)
+    intervals = [one.interval_ns for one in policies if one.interval_ns]
+    return Needs(
+        fields=tuple(name for name in FIELDS if name in wanted),
+        more_fields=tuple(name for name in FIELDS if name in more),
+        lasts_ns=min(one.lasts_ns for one in policies),
+        margin_ns=max(one.margin_ns for one in policies),
+        interim=_common_interim({one.interim for one in policies}),
+        interval_ns=min(filter(None, [often_ns, *intervals]), default=0),
+    )
+
+
+def _common_interim(interims: set[Interim]) -> Interim:
+    """How tasks of all parts are ordered until their decisions come.
+
+    If a part has to be asked first, all have to. Fair parts and parts that go by arrival are
+    ordered by the time that their tasks had, for a task keeps its place among others by that.
+    """
+    if "hold" in interims:
+        return "hold"
+    return "arrival" if interims == {"arrival"} else "vtime"
