@@ -2,9 +2,6 @@
 """Arguments that several commands share."""
 
 import argparse
-from pathlib import Path
-
-from pyland.stats.places import DEFAULT_PATH, Places
 
 
 def add_policy(parser: argparse.ArgumentParser, default: str | None, text: str) -> None:
@@ -33,18 +30,3 @@ def add_interval(parser: argparse.ArgumentParser, between: str) -> None:
 def add_json(parser: argparse.ArgumentParser, output: str) -> None:
     """Add --json; `output` is what the command prints with it."""
     parser.add_argument("--json", action="store_true", help=f"for programs: {output}")
-
-
-def add_stats_socket(parser: argparse.ArgumentParser) -> None:
-    """Add --stats-socket, for a client of the statistics."""
-    parser.add_argument(
-        "--stats-socket",
-        default="",
-        metavar="PATH",
-        help=f"where pyland serves statistics (default {DEFAULT_PATH})",
-    )
-
-
-def stats_path(places: Places) -> Path:
-    """The socket of the statistics that a client looks at."""
-    return places.stats_path or DEFAULT_PATH

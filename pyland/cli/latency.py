@@ -5,8 +5,9 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from pyland.cli.arguments import add_json, add_stats_socket, stats_path
+from pyland.cli.arguments import add_json
 from pyland.cli.parser import Parser
+from pyland.cli.stats_socket import add_stats_socket, stats_path
 from pyland.errors import UsageError
 from pyland.output.printing import say, show
 from pyland.stats.distribution import MEASURES, By

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyland.cli.arguments import add_interval, add_json, add_stats_socket, stats_path
+from pyland.cli.arguments import add_interval, add_json
 from pyland.cli.monitor import follow
 from pyland.cli.parser import Parser
+from pyland.cli.stats_socket import add_stats_socket, stats_path
 from pyland.output.printing import say, show
 from pyland.stats.layers import LayersMonitor
 from pyland.stats.places import Places

@@ -4,8 +4,9 @@
 import argparse
 from collections.abc import Sequence
 
-from pyland.cli.arguments import add_interval, add_json, add_stats_socket, stats_path
+from pyland.cli.arguments import add_interval, add_json
 from pyland.cli.parser import Parser
+from pyland.cli.stats_socket import add_stats_socket, stats_path
 from pyland.output.printing import say, show
 from pyland.stats.monitor import Monitor
 from pyland.stats.places import Places

@@ -4,8 +4,9 @@
 import argparse
 from collections.abc import Mapping, Sequence
 
-from pyland.cli.arguments import add_policy, stats_path
+from pyland.cli.arguments import add_policy
 from pyland.cli.parser import Parser, as_policies_run, shown
+from pyland.cli.stats_socket import stats_path
 from pyland.errors import ScheduleError
 from pyland.loading.folder import current_folder
 from pyland.loading.wanted import Wanted

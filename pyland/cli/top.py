@@ -6,8 +6,9 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pyland.cli.arguments import add_interval, add_stats_socket, stats_path
+from pyland.cli.arguments import add_interval
 from pyland.cli.parser import Parser
+from pyland.cli.stats_socket import add_stats_socket, stats_path
 from pyland.errors import UsageError
 from pyland.stats.client import Client, NoServerError
 from pyland.stats.places import Places

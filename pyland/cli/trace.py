@@ -5,8 +5,8 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from pyland.cli.arguments import add_stats_socket, stats_path
 from pyland.cli.parser import Parser
+from pyland.cli.stats_socket import add_stats_socket, stats_path
 from pyland.errors import ScheduleError, UsageError
 from pyland.output.printing import say
 from pyland.stats.places import Places

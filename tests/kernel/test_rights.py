@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.harness import Record, ask, folder_for_policies, swap
-from tests.kernel.watcher import CALLERS, Watcher
+from tests.support.watcher import CALLERS, Watcher
 from tools.load.programs import Hogs
 from tools.load.scheduler import Scheduler, kernel_state, until
 

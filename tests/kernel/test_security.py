@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.kernel.harness import Start, ask, ended_well, folder_for_policies, swap, undisturbed
-from tests.kernel.watcher import CALLERS, Watcher
+from tests.support.watcher import CALLERS, Watcher
 from tools.load.programs import Hogs, Sleeper
 from tools.load.scheduler import PYLAND, kernel_state, until
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.kernel.watcher import Watcher
+from tests.support.watcher import Watcher
 
 _TWICE = 'for phase in a b; do echo "$phase $$" >> "$0"; kill -STOP $$; done'
 _A_CHILD = f"sh -c '{_TWICE}' \"$0\"; :"
