@@ -10,7 +10,7 @@ import pytest
 from tests.kernel.harness import Record, Start, ended_well, grown, scaled, undisturbed
 from tools.load.programs import Hogs, Sleeper, Spawner
 
-pytestmark = pytest.mark.unproven
+pytestmark = [pytest.mark.counted, pytest.mark.long]
 
 
 def test_a_steady_load_costs_no_memory(start: Start, record: Record) -> None:

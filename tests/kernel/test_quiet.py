@@ -14,7 +14,7 @@ from tests.kernel.harness import GAP_S, Record, Start, ask, ended_well, swap, un
 from tools.load.programs import Hogs, Sleeper
 from tools.load.scheduler import Scheduler, kernel_state, until
 
-pytestmark = pytest.mark.unproven
+pytestmark = [pytest.mark.counted, pytest.mark.long]
 
 NOHZ_FULL = Path("/sys/devices/system/cpu/nohz_full")
 

@@ -12,7 +12,7 @@ from tests.kernel.harness import Record, Start, ask, swap, undisturbed
 from tools.load.programs import Hogs
 from tools.load.scheduler import until
 
-pytestmark = pytest.mark.unproven
+pytestmark = [pytest.mark.counted, pytest.mark.long]
 
 UNSPEAKABLE = Path(__file__).with_name("unspeakable.py")
 
