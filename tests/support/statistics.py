@@ -13,6 +13,8 @@ from mmap import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from pyland._native import ffi
 from pyland.stats import numbers
 from pyland.stats.counters import Counters
@@ -171,3 +173,9 @@ def as_rustland(found: Mapping[str, Any]) -> Mapping[str, int]:
         assert type(found[name]) is int
         assert 0 <= found[name] < 1 << 64
     return {name: found[name] for name in names}
+
+
+def server_of(pid: int) -> psutil.Process:
+    """The process that serves statistics: the child of pyland with a user of its own."""
+    (found,) = (one for one in psutil.Process(pid).children() if one.uids().real == 65533)
+    return found
