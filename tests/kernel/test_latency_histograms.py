@@ -160,6 +160,7 @@ def test_histograms_agree_with_the_load(start: Start, record: Record) -> None:
             by: talker.ask("stats", target="latency", by=by.value) for by, talker in talkers.items()
         }
         used_us = group.used_us() - used_us
+        number = group_number(group)
         delay_ns = _run_delay_ns(hogs.pids) - delay_ns
         counts = talkers[By.CLASS].ask("stats")
         last_metrics = _metrics()
@@ -200,7 +201,7 @@ def test_histograms_agree_with_the_load(start: Start, record: Record) -> None:
             of_keys = sum(count(one, name) for one in keys[by].values())
             assert abs(of_keys - of_all) <= 5 + of_all * 0.01, (by, name)
     assert abs(count(keys[By.CLASS]["sleeps"], "wakeup") - wakeups.periods) <= 10
-    hogs_ran = keys[By.CGROUP][str(group_number(group))]["run"]["total"] / 1000
+    hogs_ran = keys[By.CGROUP][str(number)]["run"]["total"] / 1000
     record(hogs_ran_us=hogs_ran, hogs_used_us=used_us)
     assert 0.9 < hogs_ran / used_us < 1.1
     assert "domain 0" in keys[By.QUEUE]

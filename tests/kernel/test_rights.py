@@ -80,11 +80,12 @@ def test_a_tracer_sees_no_right_in_any_phase(caller: str, record: Record) -> Non
             status = ask("status")
             assert (status["policy"], status["process"]["pid"]) == ("phases", worker)
             end = scheduler.end()
+        written = watcher.written()
     record(looks=sum(watcher.phases.values()), threads=len(watcher.looked_at))
     record(swaps=end.totals["swaps"], restarts=end.totals["restarts"])
     assert not watcher.wrong, watcher.wrong[0]
     assert watcher.phases == expected
-    assert watcher.written() == watcher.phases
+    assert written == watcher.phases
     assert (end.totals["swaps"], end.totals["restarts"]) == (3 * ROUNDS, 2 * ROUNDS)
     assert end.status == 0
     assert kernel_state() == "disabled"
