@@ -46,7 +46,6 @@ def left_mask() -> int:
     return int(dict(by_layer(gauges))["left"]["mask"])
 
 
-@pytest.mark.unproven
 @pytest.mark.counted
 @pytest.mark.long
 def test_a_thousand_changes_a_second_are_followed(shared: Shared, record: Record) -> None:
