@@ -125,7 +125,8 @@ def _metrics() -> dict[tuple[str, str, str], float]:
     }
 
 
-@pytest.mark.unproven
+@pytest.mark.counted
+@pytest.mark.long
 def test_histograms_agree_with_the_load(start: Start, record: Record) -> None:
     """Counts, times and percentiles, by comm, class, cgroup and queue, from one run."""
     seconds = scaled(16, at_least=5)

@@ -77,7 +77,9 @@ def refused(*words: str | Path) -> str:
 
 def assert_flows_are_complete(trace: perfetto.Trace) -> int:
     """Each decision has its question, and each queued task its run; how many decisions."""
-    begin_ns, end_ns = trace.switches[0].time_ns, trace.switches[-1].time_ns
+    # Switches are seen before questions are: one program is attached after the other.
+    begin_ns = min(event.time_ns for flow in trace.flows.values() for event in flow)
+    end_ns = trace.switches[-1].time_ns
     without_question, without_run, decisions = [], [], 0
     for flow in trace.flows.values():
         kinds = [event.name.removeprefix("deadline ").removeprefix("fifo ") for event in flow]
