@@ -156,9 +156,9 @@ def native() -> Any:
     """A module with the functions of the interface; built once for each text of the headers."""
     text = {
         name: (ROOT / "bpf" / f"{name}.bpf.h").read_text(encoding="utf-8")
-        for name in ("arithmetic", "groups", "bandwidth", "group_shares")
+        for name in ("arithmetic", "group_state", "bandwidth", "group_shares")
     }
-    struct = _part(text["groups"], "struct group {", "/* Memory of its own pages")
+    struct = _part(text["group_state"], "struct group {", "/* Memory of its own pages")
     quotas = _part(text["bandwidth"], "/* The next group with a quota", "/* The nearest group of")
     quotas += _part(text["bandwidth"], "/* Begins a new period", "#endif")
     source = "".join(
