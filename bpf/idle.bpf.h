@@ -77,7 +77,8 @@ APART s32 pick_in_mask(const struct task_struct *p __arg_trusted, u32 domain, bo
 		core_idles = true;	/* it is not to be looked at again */
 	}
 	cpu = pick_idle(from, prev_cpu, kernel_enum(scx_pick_idle_cpu_flags, SCX_PICK_IDLE_CORE));
-	if (cpu >= 0)
+	/* Half of a big core computes no more than a little one. */
+	if (cpu >= 0 || domain == BIG_CPUS)
 		return cpu;
 	if (!core_idles && scx_bpf_test_and_clear_cpu_idle(prev_cpu))
 		return prev_cpu;
@@ -90,7 +91,14 @@ static __always_inline bool wants_big_cpu(const struct task_ctx *t)
 	return config.hybrid && !sets_domains() && t->awake_runtime_ns > config.shortest_ns;
 }
 
-/* True if the task computes on a little CPU while another one idles that is not little. */
+/* An idle CPU whose whole core idles, if the task wants one that is not little; else negative. */
+static __always_inline s32 pick_big(const struct task_struct *p, const struct task_ctx *t,
+				    s32 prev_cpu)
+{
+	return wants_big_cpu(t) ? pick_in_mask(p, BIG_CPUS, false, prev_cpu) : -1;
+}
+
+/* True if the task computes on a little CPU while a core idles that is not little. */
 APART int leaves_little_cpu(const struct task_struct *p __arg_trusted,
 			    const struct task_ctx *t __arg_nonnull, s32 cpu)
 {
@@ -107,7 +115,7 @@ APART int leaves_little_cpu(const struct task_struct *p __arg_trusted,
 	big = (const struct cpumask *)masks->home;
 	if (!big || !bpf_cpumask_intersects(p->cpus_ptr, big))
 		return false;
-	idle = scx_bpf_get_idle_cpumask();
+	idle = scx_bpf_get_idle_smtmask();
 	found = bpf_cpumask_intersects(idle, big);
 	scx_bpf_put_idle_cpumask(idle);
 	return found;
@@ -133,11 +141,9 @@ static __always_inline s32 select_near(struct task_struct *p, const struct task_
 	u64 in_node = 0;
 	s32 cpu;
 
-	if (wants_big_cpu(t)) {
-		cpu = pick_in_mask(p, BIG_CPUS, false, prev_cpu);
-		if (cpu >= 0)
-			return cpu;
-	}
+	cpu = pick_big(p, t, prev_cpu);
+	if (cpu >= 0)
+		return cpu;
 	if (config.numa_local && config.idle_per_node)
 		in_node = kernel_enum(scx_pick_idle_cpu_flags, SCX_PICK_IDLE_IN_NODE);
 	cpu = select_idle_cpu(p, prev_cpu, wake_flags, in_node);
@@ -154,11 +160,9 @@ static __always_inline s32 pick_for_task(const struct task_struct *p, const stru
 
 	if (sets_domains())
 		return pick_in_domain(p, domain_of_task(p, t, prev_cpu), prev_cpu);
-	if (wants_big_cpu(t)) {
-		cpu = pick_in_mask(p, BIG_CPUS, false, prev_cpu);
-		if (cpu >= 0)
-			return cpu;
-	}
+	cpu = pick_big(p, t, prev_cpu);
+	if (cpu >= 0)
+		return cpu;
 	return pick_idle_cpu(p->cpus_ptr, prev_cpu);
 }
 
