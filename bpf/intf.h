@@ -123,7 +123,8 @@ struct pyland_cpu {
 	unsigned long long picked_dsq;	/* the queue of the decision that this CPU applies */
 	int picked_cpu;
 	int picked_kick;
-	unsigned long long pad_cache_line[4];
+	unsigned long long empty_until_ns;	/* no look at its queues before */
+	unsigned long long pad_cache_line[3];
 };
 
 /*

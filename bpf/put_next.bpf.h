@@ -7,6 +7,9 @@
 
 #include "ordering.bpf.h"
 
+/* For so long a queue that was empty is not looked at again: each look takes 120 instructions. */
+#define EMPTY_NS	(50 * NSEC_PER_USEC)
+
 /*
  * Puts a task that wakes up in the next place on this CPU, where it ran last. This is done if its
  * waker is about to sleep, its decision lasts, and no other task waits here. False if the task has
@@ -31,11 +34,14 @@ static __always_inline bool put_next(struct task_struct *p, struct task_ctx *t, 
 	if (scheduler_is_due(now) && scheduler_has_work(false))
 		return false;
 	t->woke_up = 1;
-	if (!still_lasts(p, t, now) || scx_bpf_dsq_nr_queued(here) > 0 ||
-	    ((user.wanted & PYLAND_WANT_HOLD) && some_task_is_held()) ||
-	    scx_bpf_dsq_nr_queued(cpu) > 0 ||
-	    scx_bpf_dsq_nr_queued(queue_at(cpu)) > 0)
+	if (!still_lasts(p, t, now) || scx_bpf_dsq_nr_queued(here) > 0)
 		return false;
+	if ((s64)(now - c->empty_until_ns) >= 0) {
+		if (((user.wanted & PYLAND_WANT_HOLD) && some_task_is_held()) ||
+		    scx_bpf_dsq_nr_queued(cpu) > 0 || scx_bpf_dsq_nr_queued(queue_at(cpu)) > 0)
+			return false;
+		c->empty_until_ns = now + EMPTY_NS;
+	}
 	t->key_ns = clamp_vtime(next_key(p, t));
 	t->key_runtime_ns = t->total_runtime_ns;
 	t->decided_ns = now;
