@@ -132,7 +132,8 @@ def test_a_full_pipe(record: Record) -> None:
     os.close(writing)
 
 
-@pytest.mark.unproven
+@pytest.mark.counted
+@pytest.mark.long
 def test_a_stopped_terminal(record: Record) -> None:
     """Ctrl-S in the session of the terminal; Ctrl-Q shows the output from before."""
     ours, its = pty.openpty()
@@ -144,7 +145,8 @@ def test_a_stopped_terminal(record: Record) -> None:
     os.close(its)
 
 
-@pytest.mark.unproven
+@pytest.mark.counted
+@pytest.mark.long
 @pytest.mark.parametrize("closed", ["<&- >&- 2>&-"])
 def test_closed_streams(record: Record, closed: str) -> None:
     """No file, map or socket of pyland's becomes one of them."""
@@ -156,7 +158,8 @@ def test_closed_streams(record: Record, closed: str) -> None:
         works(run, record)
 
 
-@pytest.mark.unproven
+@pytest.mark.counted
+@pytest.mark.long
 def test_a_full_disk(record: Record, tmp_path: Path) -> None:
     """The text that fits is kept, the rest is lost."""
     disk = tmp_path / "disk"
@@ -172,7 +175,8 @@ def test_a_full_disk(record: Record, tmp_path: Path) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.mark.unproven
+@pytest.mark.counted
+@pytest.mark.long
 def test_a_reader_that_has_left_and_then_all_is_killed(record: Record) -> None:
     """`| head -1`; then all processes are killed, and the kernel's setting is put back."""
     unchanged = Unchanged.at("1")
@@ -193,7 +197,8 @@ def test_a_reader_that_has_left_and_then_all_is_killed(record: Record) -> None:
     record(restored_s=restored_s)
 
 
-@pytest.mark.unproven
+@pytest.mark.counted
+@pytest.mark.long
 def test_nohup(record: Record, tmp_path: Path) -> None:
     """The terminal closes, and pyland continues."""
     ours, its = pty.openpty()
@@ -249,7 +254,8 @@ def harmless(data: bytes, encoding: str) -> str:
     return text
 
 
-@pytest.mark.unproven
+@pytest.mark.counted
+@pytest.mark.long
 def test_names_of_tasks_in_every_locale(tmp_path: Path, record: Record) -> None:
     """A policy's failure names a task, and that name is an escape sequence and a newline."""
     shown = {"utf-8": "漢ä", "ascii": r"\u6f22\xe4", "latin-1": r"\u6f22ä", "euc-jp": "漢ä"}
