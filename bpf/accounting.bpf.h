@@ -13,10 +13,10 @@
 #include "classes.bpf.h"
 #include "histograms.bpf.h"
 #include "kernel_work.bpf.h"
-#include "queues.bpf.h"
 #include "quiet.bpf.h"
 #include "records.bpf.h"
 #include "slice_timers.bpf.h"
+#include "taking.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 /* Called when a task is queued or goes to a CPU at once; its weight may differ from last time. */

@@ -13,7 +13,7 @@
 #define PYLAND_CLASSES_BPF_H
 
 #include "preemption.bpf.h"
-#include "queues.bpf.h"
+#include "taking.bpf.h"
 
 /*
  * Called when a runnable task stops. It has some slice left only if a higher class interrupts it.

@@ -8,11 +8,11 @@
 
 #include "classes.bpf.h"
 #include "histograms.bpf.h"
-#include "ordering.bpf.h"
 #include "places.bpf.h"
 #include "preemption.bpf.h"
 #include "queues.bpf.h"
 #include "slices.bpf.h"
+#include "taking.bpf.h"
 #include "thrashing.bpf.h"
 
 /* What one drain of the decisions needs to know. */

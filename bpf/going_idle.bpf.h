@@ -7,7 +7,7 @@
 
 #include <linux/bpf.h>
 #include "idle_counts.bpf.h"
-#include "queues.bpf.h"
+#include "taking.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 /*

@@ -6,7 +6,7 @@
 #ifndef PYLAND_HOLDING_BPF_H
 #define PYLAND_HOLDING_BPF_H
 
-#include "queues.bpf.h"
+#include "taking.bpf.h"
 #include "trust.bpf.h"
 
 /* How many held tasks a CPU looks at if the policy has set domains, which keep tasks from it. */

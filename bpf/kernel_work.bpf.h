@@ -5,7 +5,7 @@
 #ifndef PYLAND_KERNEL_WORK_BPF_H
 #define PYLAND_KERNEL_WORK_BPF_H
 
-#include "ordering.bpf.h"
+#include "queues.bpf.h"
 #include "slices.bpf.h"
 #include "traced.bpf.h"
 

@@ -3,7 +3,7 @@
 #ifndef PYLAND_PLACES_BPF_H
 #define PYLAND_PLACES_BPF_H
 
-#include "queues.bpf.h"
+#include "taking.bpf.h"
 
 /*
  * Chooses the queue of a decision's task, and writes it to picked_* of the CPU @here. @cpu is that

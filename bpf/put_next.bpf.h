@@ -5,7 +5,7 @@
 #ifndef PYLAND_PUT_NEXT_BPF_H
 #define PYLAND_PUT_NEXT_BPF_H
 
-#include "ordering.bpf.h"
+#include "queues.bpf.h"
 
 /* For so long a queue that was empty is not looked at again: each look takes 120 instructions. */
 #define EMPTY_NS	(50 * NSEC_PER_USEC)

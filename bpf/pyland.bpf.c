@@ -19,12 +19,12 @@
 #include "histograms.bpf.h"
 #include "holding.bpf.h"
 #include "kernel_work.bpf.h"
-#include "ordering.bpf.h"
 #include "performance.bpf.h"
 #include "put_next.bpf.h"
 #include "queues.bpf.h"
 #include "setup.bpf.h"
 #include "slices.bpf.h"
+#include "taking.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 char _license[] SEC("license") = "GPL";

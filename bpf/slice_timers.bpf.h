@@ -7,7 +7,7 @@
 #ifndef PYLAND_SLICE_TIMERS_BPF_H
 #define PYLAND_SLICE_TIMERS_BPF_H
 
-#include "queues.bpf.h"
+#include "taking.bpf.h"
 
 static int slice_is_over(void *map, u32 *key, struct slice_timer *s)
 {

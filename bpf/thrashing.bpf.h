@@ -7,8 +7,8 @@
 #ifndef PYLAND_THRASHING_BPF_H
 #define PYLAND_THRASHING_BPF_H
 
-#include "queues.bpf.h"
 #include "slice_timers.bpf.h"
+#include "taking.bpf.h"
 
 /* The most early interruptions on each CPU within a tenth of a second. */
 #define CUTS_MAX	32
