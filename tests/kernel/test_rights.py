@@ -14,7 +14,7 @@ from tests.support.watcher import CALLERS, Watcher
 from tools.load.programs import Hogs
 from tools.load.scheduler import Scheduler, kernel_state, until
 
-pytestmark = [pytest.mark.counted, pytest.mark.long, pytest.mark.unproven]
+pytestmark = [pytest.mark.counted, pytest.mark.long]
 
 PHASES = Path(__file__).with_name("phases.py")
 CPU = Path("/sys/devices/system/cpu/cpu1/online")
