@@ -16,8 +16,12 @@ static __always_inline struct pyland_user_domain *user_domain(u32 domain)
 
 static __always_inline bool is_in(const u64 *words, s32 cpu)
 {
+	u32 word = (u32)cpu / 64;
+
+	/* clang 16 would drop the modulo for the comparison, which the verifier does not connect. */
+	asm volatile("" : "+r"(word));
 	return (u32)cpu < 64 * PYLAND_MASK_WORDS &&
-	       (words[(u32)cpu / 64 % PYLAND_MASK_WORDS] >> ((u32)cpu % 64) & 1);
+	       (words[word % PYLAND_MASK_WORDS] >> ((u32)cpu % 64) & 1);
 }
 
 /* The kernel's form of a domain's masks, as they were at this version of the policy's. */
