@@ -86,7 +86,8 @@ static int set_ops(struct pyland_object *o, const struct pyland_load_options *op
 		 pyland_enumerator(btf, ops, "SCX_OPS_KEEP_BUILTIN_IDLE") |
 		 pyland_enumerator(btf, ops, "SCX_OPS_ALLOW_QUEUED_WAKEUP");
 	/*
-	 * Early kernels warn without this flag that cpu.weight has no effect; later ones, with it.
+	 * Before 6.17, a kernel warns that cpu.weight has no effect unless this flag is set. Later
+	 * kernels warn if it is set.
 	 */
 	if (pyland_member_offset(btf, "sched_ext_ops", "cgroup_set_bandwidth") < 0)
 		*flags |= pyland_enumerator(btf, ops, "SCX_OPS_HAS_CGROUP_WEIGHT");
