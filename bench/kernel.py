@@ -37,7 +37,10 @@ def say(text: str) -> None:
 
 
 def chosen(names: Sequence[str], among: Sequence[Any], what: str) -> list[Any]:
-    """The items with these names, all without names; ValueError for an unknown name."""
+    """The items with these names, or all items if no name is given.
+
+    Raises ValueError for an unknown name; `what` says what the items are.
+    """
     known = {each.name: each for each in among}
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"no {what} {unknown[0]!r}; there are: {', '.join(known)}")

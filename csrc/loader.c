@@ -86,8 +86,8 @@ static int set_ops(struct pyland_object *o, const struct pyland_load_options *op
 		 pyland_enumerator(btf, ops, "SCX_OPS_KEEP_BUILTIN_IDLE") |
 		 pyland_enumerator(btf, ops, "SCX_OPS_ALLOW_QUEUED_WAKEUP");
 	/*
-	 * Before 6.17, a kernel warns that cpu.weight has no effect unless this flag is set. Later
-	 * kernels warn if it is set.
+	 * A kernel without this member warns that cpu.weight has no effect if the flag is missing;
+	 * a kernel with the member warns if the flag is there.
 	 */
 	if (pyland_member_offset(btf, "sched_ext_ops", "cgroup_set_bandwidth") < 0)
 		*flags |= pyland_enumerator(btf, ops, "SCX_OPS_HAS_CGROUP_WEIGHT");

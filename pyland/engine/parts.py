@@ -18,7 +18,7 @@ from pyland.supervisor import messages, privileges
 
 
 class PartFailedError(BaseException):
-    """With `--strict` a part's failure is that of the policy; it has been reported."""
+    """A part failed and `--strict` was given, so the whole policy has failed; it was reported."""
 
 
 class Parts:

@@ -27,7 +27,7 @@ FIELDS = (
     "ns_pid",
     "leader_comm",
 )
-"""What is asked of a record, in the order of `Membership.of`."""
+"""The fields that `Membership.of` reads, in this order."""
 
 
 def usual_run_ns(average_ns: int, awake_ns: int, slice_ns: int) -> int:
