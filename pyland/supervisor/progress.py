@@ -47,9 +47,9 @@ class Progress:
     def __init__(self, pid: int, *, proc: Path = _PROC, cgroups: Path = _CGROUPS) -> None:
         """`proc` and `cgroups` are where those file systems are mounted."""
         self.busy_s = 0.0
-        """Seconds: CPU time while the worker computes, else time asleep or in the kernel."""
+        """Seconds in the present cycle: CPU time, and time asleep or in the kernel."""
         self.stuck_s = 0.0
-        """The same without the time in which the worker could not be killed."""
+        """`busy_s` without the time in which the worker could not be killed."""
         self._process, self._cgroups = proc / str(pid), cgroups
         self._cycles = -1
         self._looked_s = self._cpu_s = self._held_s = 0.0

@@ -62,8 +62,8 @@ class Statistics:
     notes: Mapping[int, str] = field(default_factory=dict)
     """The policy's notes, by the task's number; empty if the server has none."""
     histograms: Sequence[Histogram] | None = None
-    """What was counted from when they were first asked for; None if they were not, or are not
-    kept by this server."""
+    """The histograms, counted since they were first asked for; None if they were not asked for, or
+    if this server does not keep them."""
 
     def per_s(self, name: str) -> float:
         """Growth of a counter in a second."""

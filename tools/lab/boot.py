@@ -181,7 +181,7 @@ def _give_config(control: Path, modules: Path | None) -> None:
 
 
 def needs_share(folder: Path) -> bool:
-    """True if the guest does not see this folder without a share. It has an empty `/tmp`."""
+    """True if the guest needs a share to see this folder: it has a `/tmp`, a `/run` of its own."""
     if folder.is_relative_to(ROOT) or str(folder) in _HIDDEN:
         return False
     return any(folder.is_relative_to(hidden) for hidden in _HIDDEN)

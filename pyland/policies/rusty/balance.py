@@ -49,7 +49,7 @@ class TaskLoad(NamedTuple):
     allowed: int
     """The domains that it may use, as a mask: bit n for domain n."""
     preferred: int = 0
-    """The domains that it would rather use."""
+    """The domains that it prefers, as such a mask; 0: none."""
 
 
 class Place:

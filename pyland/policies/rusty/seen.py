@@ -11,7 +11,7 @@ from __future__ import annotations
 from pyland.policies.rusty.load import decayed
 
 FOLD_NS = 50_000_000
-"""Time is added up for this long before it goes into the average, which takes a power of two."""
+"""Time is added up for this long before it goes into the average: that computes a power."""
 SEEN_MAX = 8192
 """With this many tasks a generation ends early."""
 
