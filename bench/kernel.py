@@ -139,7 +139,7 @@ def added(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(words: Sequence[str]) -> int:
-    """0 if there are results, 2 for bad arguments."""
+    """The exit status: 0 if there are results, 2 for bad arguments."""
     parser = argparse.ArgumentParser(prog="bench.kernel", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--rounds", type=int, default=3, help="how often each scheduler has its turn (3)")

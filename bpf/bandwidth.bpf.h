@@ -206,8 +206,8 @@ static __always_inline void replenish(struct group *g, u64 now)
 	periods = (now - g->period_end_ns) / period_ns + 1;
 	g->period_end_ns += periods * period_ns;
 	/*
-	 * A group has at most one quota and its burst left: of the periods in which it did not run,
-	 * the rest is lost. What it owes is paid from them first.
+	 * A group may have gone many periods without a running task. Each gives it a quota, to pay
+	 * what it owes first, until it has a quota and its burst left: the rest is lost.
 	 */
 	if (periods > 1000)
 		periods = 1000;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where the policy has set domains: what a CPU takes from those that it serves, by rank, and what
- * spills to it.
+ * If the policy has set domains: which task a CPU takes from the domains that it serves, by rank,
+ * and from those that only spill to it.
  */
 #ifndef PYLAND_SERVED_BPF_H
 #define PYLAND_SERVED_BPF_H

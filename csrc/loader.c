@@ -274,7 +274,7 @@ int pyland_attach(struct pyland_object *o)
 	return o->link ? 0 : pyland_fail_libbpf(-errno, "attaching the scheduler");
 }
 
-/* Detaches, which gives every task back to the kernel's default scheduler. */
+/* Detaches and frees the object; the kernel's default scheduler gets every task back. */
 void pyland_close(struct pyland_object *o)
 {
 	if (!o)

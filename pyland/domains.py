@@ -140,7 +140,7 @@ class Domains(Sequence[Domain]):
     """
 
     def __init__(self, topology: Topology) -> None:
-        """As at the start of a policy."""
+        """The domains as a new policy finds them."""
         self._topology = topology
         self._all: list[Domain] = []
         self._llc_of = {cpu.id: cpu.llc for cpu in topology.cpus}

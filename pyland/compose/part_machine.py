@@ -197,7 +197,7 @@ class PartMachine(Machine):
         self._whole.part_failed(f"{self._name}.{part}", policy, error)
 
     def part_replaced(self, part: str, failed: str, why: str, policy: str) -> None:
-        """The same for a part of this part that has another policy."""
+        """A part of this part has another policy: the whole machine tells of it with both names."""
         self._whole.part_replaced(f"{self._name}.{part}", failed, why, policy)
 
     def _full_name(self, name: str) -> str:

@@ -22,7 +22,7 @@ class PartFailedError(BaseException):
 
 
 class Parts:
-    """What became of the parts of the policy that schedules."""
+    """The failures and swaps in the parts of the policy that schedules."""
 
     def __init__(self, channel: Channel, *, strict: bool) -> None:
         """`channel` leads to the supervisor."""
@@ -37,7 +37,7 @@ class Parts:
         self._choices.clear()
 
     def leave(self, policy: Policy) -> None:
-        """End with the policy: free at once what it has."""
+        """Free at once what the policy has, because another policy takes over."""
         if isinstance(policy, Composed):
             policy.leave()
 

@@ -135,7 +135,7 @@ class Deadline(Policy):
         clock_ns = batch.now_ns
         passed_ns = clock_ns - self._clock_ns
         self._clock_ns = clock_ns
-        # If no task was decided for longer than this, no task waited.
+        # V advances for one longest slice at most: if no task was decided for longer, none waited.
         if passed_ns > longest_ns:
             passed_ns = longest_ns
         vtime_now = self._vtime_now + (passed_ns * rate >> _RATE_SHIFT)

@@ -80,7 +80,7 @@ class Statistics:
         }
 
     def latencies(self) -> dict[str, float]:
-        """Mean times of the interval in ns, by what they are; 0 where nothing was measured."""
+        """The mean times of `LATENCIES` in ns, by name; 0 if nothing was measured."""
         return {
             name: self.growth[total] / self.growth[number] if self.growth[number] else 0.0
             for name, _, total, number in LATENCIES
