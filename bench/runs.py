@@ -25,7 +25,7 @@ from tools.load.programs import Game, Hogs, Sleeper
 CPUS = os.cpu_count() or 1
 
 Run = Callable[[float, Path], dict[str, float]]
-# Of tools/load, but not all programs: another source would change what a compilation measures.
+# Sources of tools/load, named one by one: with a further one, a compilation would measure more.
 COMPILED = ("game.c", "hogs.c", "sleeper.c", "spawner.c")
 
 C = TypeVar("C", bound=Command)

@@ -230,7 +230,7 @@ void BPF_PROG(pyland_set_weight, struct task_struct *p, u32 weight)
 	tell(PYLAND_WANT_CHANGED, PYLAND_EVENT_CHANGED, p, 0);
 }
 
-/* The same for the CPUs that the task may use. */
+/* The CPUs that the task may use have changed. */
 SEC("struct_ops/pyland_set_cpumask")
 void BPF_PROG(pyland_set_cpumask, struct task_struct *p, const struct cpumask *allowed)
 {

@@ -155,7 +155,7 @@ static __always_inline s32 select_near(struct task_struct *p, const struct task_
 	return cpu;
 }
 
-/* The same for a task that belongs to the domain of its last decision, or of this CPU. */
+/* An idle CPU for a task in the domain of its last decision, else in that of @cpu; or negative. */
 static __always_inline s32 pick_for_task(const struct task_struct *p, const struct task_ctx *t,
 					 s32 prev_cpu)
 {

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 WAKEUP = 1
-"""Of `enq_flags`: the task has slept (SCX_ENQ_WAKEUP)."""
+"""The bit of `enq_flags` for a task that has slept (SCX_ENQ_WAKEUP)."""
 
 FIELDS = {
     "seq": "the number of this enqueue; a decision returns it",

@@ -20,7 +20,7 @@ _KINDS = "QiiQQQQ"
 NEAR_NS = 1 << 38
 """The most by which keys of two parts may differ; BPF compares keys within 1,100 s."""
 SHARED_NEAR_NS = 200_000_000
-"""The same if the parts share CPUs: these take the task with the lowest key first."""
+"""The same limit for parts that share CPUs, which take the task with the lowest key first."""
 
 Row = tuple[Any, ...]
 

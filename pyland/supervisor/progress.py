@@ -11,7 +11,7 @@ from typing import NamedTuple
 LOOK_EVERY_S = 0.25
 """Seconds between two looks of the supervisor."""
 LOOK_WHEN_QUIET_S = 0.75
-"""The same while no task waits: then a policy that does not return delays no task."""
+"""Seconds between two looks while no task waits: a stuck policy then delays no task."""
 _ABSENT_S = 4 * LOOK_EVERY_S
 _HELD_S = 1.0
 """Seconds that something must hold the worker before it is reported."""

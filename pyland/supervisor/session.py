@@ -87,7 +87,7 @@ class Session:
         """
         affinity.widen()
         with ExitStack() as stack:
-            # Also what a trial has left behind.
+            # Called last, so this also ends processes that the trial of a policy has left.
             stack.callback(descendants.end_descendants)
             control = ControlServer(owner=self._caller.uid)
             stack.callback(control.close)

@@ -23,7 +23,7 @@ from pyland.stats.notes import NOTES_MAX, PID_MAX
 INTERVAL_S = 0.25
 """Seconds between two questions."""
 QUIET_S = 1.0
-"""The same for a policy that has no numbers and no notes: an answer costs the machine 1 ms."""
+"""Seconds between two questions if the policy has nothing to show: an answer costs 1 ms."""
 _AGAIN_S = 1.0
 """Seconds between two tries to reach a server."""
 _SILENT_S = 10.0

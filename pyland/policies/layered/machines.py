@@ -59,9 +59,9 @@ def _check(layer: Layer, key: str, wanted: Sequence[int], there: Collection[int]
 
 
 def flat(topology: Topology, layers: Sequence[Layer] = ()) -> Topology:
-    """The same CPUs, as cores of one cache and one node.
+    """A topology of the same CPUs with a single cache and a single node.
 
-    If a layer is exclusive, siblings stay those of one core.
+    Each CPU is a core of its own, unless a layer is exclusive: then siblings stay siblings.
     """
     whole = any(map(_has_whole_cores, layers))
     cpus = tuple(

@@ -93,7 +93,7 @@ class Placing:
         self.table: list[list[int]] = []
         """By layer and cache: the domain of the layer's tasks that ran last near this cache."""
         self.patient_table: list[list[int]] = []
-        """The same for tasks that compute; `table` itself if no layer preempts."""
+        """As `table`, for tasks that compute; `table` itself if no layer preempts."""
         self.homes: list[int] = []
         """By layer: the CPUs where its tasks are at home."""
         self.refresh([State()] * self._nr_layers)

@@ -77,7 +77,7 @@ def budgets(total: int, demands: Sequence[Demand]) -> list[int]:
 
 
 Placed = list[dict[int, int]]
-"""Of each layer: how many of its units are on which node."""
+"""By layer and node: how many of the layer's units are on the node."""
 
 
 def place(caps: dict[int, int], demands: Sequence[Demand], units: Sequence[int]) -> Placed:

@@ -35,7 +35,7 @@ TRANSFER = 0.5
 PUSH_MOST = 0.5
 """A domain pushes this part of its imbalance in one pass."""
 TASKS_MAX = 1024
-"""Of a domain's tasks, at most this many are looked at in a round."""
+"""The most tasks of a domain that are looked at in a round."""
 _PASSES_MAX = 16
 # A transfer helps if it leaves less than this part of the imbalance: more than a rounding error.
 _HELPS = 1 - 1e-6
@@ -124,7 +124,7 @@ class DomainLoad(NamedTuple):
     nr_cpus: int
     node: int = 0
     tasks: Sequence[TaskLoad] = ()
-    """Those that ran lately; the first `TASKS_MAX` are looked at."""
+    """The tasks that ran lately; the first `TASKS_MAX` are looked at."""
 
 
 def build(domains: Sequence[DomainLoad]) -> list[Node]:
