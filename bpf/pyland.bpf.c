@@ -213,7 +213,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 			return;
 		}
 		if (!waits && may_stop_tick(c, prev)) {
-			/* Without a new slice the task is queued as the last and taken at once. */
+			/* Without a new slice it is enqueued (SCX_ENQ_LAST) and runs here. */
 			scx_bpf_kick_cpu(cpu, 0);
 			return;
 		}

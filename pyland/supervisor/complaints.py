@@ -29,7 +29,7 @@ def _many(wrong: int, counts: Counts) -> int:
 
 
 def _undecided(counts: Counts) -> int:
-    # After this many in a second, BPF does not ask the policy for a while (bpf/trust.bpf.h).
+    # After this many in a second, BPF holds no task for the policy for a while (bpf/trust.bpf.h).
     if counts["undecided"] >= _DISTRUSTED:
         return counts["undecided"]
     # If a policy decides nothing, CPUs that would idle take the tasks before they wait for long.

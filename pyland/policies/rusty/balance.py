@@ -222,8 +222,8 @@ def _within(node: Node, moves: list[Move]) -> None:
 def _transfer(source: Domain, target: Domain, giver: Place, taker: Place) -> Move | None:
     """Move the task that suits the imbalance of `giver` and `taker` best; None if none helps.
 
-    These are the two domains, or their nodes. A task that prefers the target goes before one
-    that does not.
+    `giver` and `taker` are the two domains, or their nodes. A task that prefers the target goes
+    before one that does not.
     """
     excess, lack = giver.imbalance, -taker.imbalance
     wanted = min(excess, lack) * TRANSFER
