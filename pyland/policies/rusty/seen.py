@@ -68,7 +68,7 @@ class Generations:
         return pid in self.young or pid in self._old
 
     def find(self, pid: int) -> Seen | None:
-        """Move a task of the old generation into the young one; None if it is in neither."""
+        """Move a task of the old generation into the young one; None if no generation has it."""
         seen = self._old.pop(pid, None)
         if seen is not None:
             self.young[pid] = seen
