@@ -109,7 +109,7 @@ def add_to(file: Path, head: dict[str, Any], rows: list[dict[str, Any]]) -> None
 
 
 def main(words: Sequence[str]) -> int:
-    """0 when there are results, 2 for bad arguments."""
+    """The exit status: 0 if there are results, 2 for bad arguments."""
     parser = argparse.ArgumentParser(prog="bench.deciding", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--seconds", type=float, default=2, help="how long a load takes, about (2)")

@@ -55,7 +55,7 @@ class Compilers(Command):
 
     @property
     def done(self) -> int:
-        """How many have ended."""
+        """How many compilations have ended."""
         return self.output.count("done")
 
 

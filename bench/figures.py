@@ -12,7 +12,7 @@ DEFAULT = "default"
 PYLAND = "pyland deadline"
 RUSTLAND = "scx_rustland"
 MIGRATIONS = "migrations_per_switch"
-"""The figure of all migrations; the names of those by distance end so."""
+"""The figure of all migrations. The name of a figure for one distance ends in this name."""
 PARTS = ("BPF", "waiting for the user-space scheduler", "Python", "waiting for a CPU")
 
 

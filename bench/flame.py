@@ -191,7 +191,7 @@ def record(folder: Path, milliseconds: float) -> None:
 
 
 def main(words: Sequence[str]) -> int:
-    """0 if there is a result."""
+    """The exit status: 0 if there is a result."""
     parser = argparse.ArgumentParser(prog="bench.flame", description=__doc__, allow_abbrev=False)
     parser.add_argument("--milliseconds", type=float, default=60, help="of the guest's time (60)")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER")

@@ -37,7 +37,10 @@ def say(text: str) -> None:
 
 
 def chosen(names: Sequence[str], among: Sequence[Any], what: str) -> list[Any]:
-    """The items with these names, all without names; ValueError for an unknown name."""
+    """The items with these names, or all items if no name is given.
+
+    Raises ValueError for an unknown name; `what` says what the items are.
+    """
     known = {each.name: each for each in among}
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"no {what} {unknown[0]!r}; there are: {', '.join(known)}")
@@ -136,7 +139,7 @@ def added(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(words: Sequence[str]) -> int:
-    """0 if there are results, 2 for bad arguments."""
+    """The exit status: 0 if there are results, 2 for bad arguments."""
     parser = argparse.ArgumentParser(prog="bench.kernel", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--rounds", type=int, default=3, help="how often each scheduler has its turn (3)")

@@ -30,7 +30,7 @@ _PARTS = {
 
 
 def names(topology: Topology) -> list[str]:
-    """The figures that differ on this machine: that of all migrations, and those of its parts."""
+    """The figures that differ on this machine: all migrations first, then those by distance."""
     there = set(distances(topology))
     parts = {name: of & there for name, of in _PARTS.items()}
     different = [
@@ -54,7 +54,7 @@ def per_switch(
 
 
 def counted(workload: Workload) -> Workload:
-    """The workload with the figures of migrations after its own, from its begin to its end."""
+    """The same workload, whose figures of migrations follow its own figures."""
     wanted = names(read_topology())
 
     def run(seconds: float, raw: Path) -> dict[str, float]:

@@ -12,7 +12,7 @@ _NUMBER = r"(\d+(?:\.\d+)?)"
 
 
 def _last(pattern: str, text: str, what: str) -> str:
-    """The group of the last match."""
+    """The text of the pattern's group in its last match; `what` names it in an error."""
     found: list[str] = re.findall(pattern, text, re.MULTILINE)
     if not found:
         raise RuntimeError(f"no {what} in the output")

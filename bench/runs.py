@@ -25,7 +25,7 @@ from tools.load.programs import Game, Hogs, Sleeper
 CPUS = os.cpu_count() or 1
 
 Run = Callable[[float, Path], dict[str, float]]
-# Of tools/load, but not all programs: another source would change what a compilation measures.
+# Sources of tools/load, named one by one: with a further one, a compilation would measure more.
 COMPILED = ("game.c", "hogs.c", "sleeper.c", "spawner.c")
 
 C = TypeVar("C", bound=Command)
@@ -92,7 +92,7 @@ def cyclictest(seconds: float, raw: Path) -> dict[str, float]:
     """A thread for each CPU that wakes up every 10 ms, among two hogs for each CPU."""
     raw.mkdir(parents=True, exist_ok=True)
     result = raw / "cyclictest.json"
-    # The histogram has 200,000 rows; only its JSON is kept.
+    # As text the histogram would have 200,000 rows; the JSON leaves out the empty ones.
     options = f"-q -m -t {CPUS} -i 10000 -D {whole(seconds)} --policy=other --default-system"
     files = ["-h", "200000", "--histfile=/dev/null", f"--json={result}"]
     with kept(Hogs(seconds + 2 * PATIENCE, [0] * (2 * CPUS)), raw):

@@ -51,7 +51,7 @@ class Running:
         counters = self._counters()
         before = self._meter.read()
         yield cost
-        # Read before pyland is asked for its counters, which costs too.
+        # Read before pyland is asked for its counters: the question itself costs CPU time.
         after = self._meter.read()
         counted = {name: value - counters[name] for name, value in self._counters().items()}
         cost.update(between(before, after, counted))

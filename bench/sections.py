@@ -71,7 +71,7 @@ def machines(results: Results) -> Iterator[str]:
 
 
 def repeat(results: Results) -> Iterator[str]:
-    """The commands that the files name."""
+    """The commands that repeat the measurements, as the files of results name them."""
     commands = [results.files[name].get("command") or RINGS_COMMAND for name in results.files]
     yield "\n".join(["```sh", *dict.fromkeys(commands), "python -m bench.report", "```"])
     for name in ("kernel", MANY):
@@ -158,7 +158,7 @@ def many(results: Results | None) -> Iterator[str]:
 
 
 def left_out(results: Results) -> Iterator[str]:
-    """What the workloads could not use on either machine, and why."""
+    """A table of what was left out on either machine, and why."""
     rows = []
     for name, where in (("kernel", ""), (MANY, "eight CPUs: ")):
         reasons = (results.files.get(name) or {}).get("left_out") or {}

@@ -31,7 +31,7 @@ def factor(spread: Spread | None) -> str:
 
 
 def count(value: int) -> str:
-    """The number with all digits; 0 stands for one that is not known."""
+    """The number with all digits; for 0, which stands for an unknown number, `NONE`."""
     return f"{value:,}" if value else NONE
 
 

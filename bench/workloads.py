@@ -33,7 +33,7 @@ class Workload:
     name: str
     about: str
     metrics: tuple[Metric, ...]
-    """The first one stands for the workload in plots and summaries."""
+    """The first metric stands for the workload in plots and summaries."""
     contended: bool
     """True if there are more runnable tasks than CPUs."""
     needs: tuple[str, ...]

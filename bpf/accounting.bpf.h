@@ -144,16 +144,16 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	task_cpu->running_sync_ns = t->sync_ns;
 	task_cpu->woke_sync_ns = 0;
 	task_cpu->running_computes = t->awake_runtime_ns > pause_ns();
-	/* A task that runs alone has a longest slice. When others come, it is as long as theirs. */
+	/* A task that runs alone has a longest slice; when others come, only a usual one. */
 	slice_ns = p->scx.slice != SLICE_INFINITE ? p->scx.slice : config.longest_ns;
 	if (!waited && shared.usual_ns && shared.usual_ns < slice_ns)
 		slice_ns = shared.usual_ns;
-	/* A longer slice would move the key of a light task further than the policy lets it be. */
+	/* A light task's key grows faster, so its least slice is shorter: that bounds the step. */
 	least_ns = config.shortest_ns;
 	if (weight_of(p, t) < 100)
 		least_ns = slice_of_weight(least_ns, weight_of(p, t));
 	task_cpu->running_slice_ns = slice_ns > least_ns ? slice_ns : least_ns;
-	/* Else no task waited when it was put next here (a look takes 500 instructions). */
+	/* A task was put next only if no other task waited: it needs no look (500 instructions). */
 	if (t->queue != QUEUE_NEXT)
 		time_slice(cpu, task_cpu, t->start_ns);
 	let_tick_stop(p, cpu, task_cpu);
@@ -230,7 +230,7 @@ void BPF_PROG(pyland_set_weight, struct task_struct *p, u32 weight)
 	tell(PYLAND_WANT_CHANGED, PYLAND_EVENT_CHANGED, p, 0);
 }
 
-/* The same for the CPUs that the task may use. */
+/* The CPUs that the task may use have changed. */
 SEC("struct_ops/pyland_set_cpumask")
 void BPF_PROG(pyland_set_cpumask, struct task_struct *p, const struct cpumask *allowed)
 {

@@ -17,18 +17,18 @@
 #define SLICE_CEIL_NS	(100 * NSEC_PER_MSEC)
 #define WEIGHT_MAX	10000ULL
 
-/* A task that is interrupted runs on for this long. */
+/* A task that is preempted runs on for this long. */
 #define INTERRUPT_NS	(30 * NSEC_PER_USEC)
 
 /* The pause between two cycles while decided tasks wait, in lengths of a cycle. */
 #define SCHED_PAUSE_CYCLES 4
 
-/* Added to the pause: the least time between two interruptions that let user space see a wakeup. */
+/* Least time between two preemptions that let user space see a wakeup, on top of the pause. */
 #define WAKEUP_KICK_NS (100 * NSEC_PER_USEC)
 
 /* Keys further from the running ones than this (18 minutes) would wrap comparisons. */
 #define VTIME_WINDOW_NS	(1ULL << 40)
-/* Where a policy's first keys may lie: time since boot is a natural choice. */
+/* A policy's first keys are below this: many policies begin with the time since boot. */
 #define VTIME_FIRST_MAX_NS	(1ULL << 62)
 
 /* An average, 3/4 old and 1/4 new; 0 is unknown. */
@@ -58,7 +58,7 @@ static __always_inline bool is_no_slice(u64 slice_ns, u64 longest_ns)
 	return slice_ns > slice_ceil_ns(longest_ns) * (WEIGHT_MAX / 100);
 }
 
-/* The slice of a task of this weight, where that of weight 100 is @slice_ns; not yet limited. */
+/* The slice of a task of this weight if a task of weight 100 has @slice_ns; without limits. */
 static __always_inline u64 slice_of_weight(u64 slice_ns, u64 weight)
 {
 	return slice_ns * weight / 100;
@@ -95,7 +95,10 @@ static __always_inline bool slice_continues(u64 left_ns, u64 weight, bool woke_u
 	       slice_at_weight_100(left_ns, weight) <= usual_ns;
 }
 
-/* A key near @now_ns, the highest key that has run; while that is 0, the policy's key is free. */
+/*
+ * The key, moved into the window around @now_ns, the highest key that has run. While @now_ns is 0
+ * no key has run, and a key below VTIME_FIRST_MAX_NS stays as it is.
+ */
 static __always_inline u64 vtime_within(u64 vtime_ns, u64 now_ns)
 {
 	if (!now_ns && vtime_ns < VTIME_FIRST_MAX_NS)
@@ -132,9 +135,9 @@ static __always_inline u64 pause_after(u64 cycle_cost_ns, u64 shortest_ns)
 }
 
 /*
- * The effective weight of a task, 256 is weight 1: its part of its group's share, by its weight.
- * @share and @load are in 2^16ths of a weight. A load below the task's weight is one of the past:
- * the group's tasks sleep most of the time.
+ * The effective weight of a task: its part of its group's share, by its weight. In the result 256
+ * is weight 1; in @share and @load 2^16 is weight 1. The load is an average. It is below the weight
+ * of the task itself if the group's tasks sleep most of the time: then the weight counts.
  */
 static __always_inline u64 weight_in_group(u64 share, u64 load, u64 weight)
 {
@@ -149,8 +152,8 @@ static __always_inline u64 weight_in_group(u64 share, u64 load, u64 weight)
 }
 
 /*
- * True if a weight, 256 is weight 1, is to be rounded up this time: so often that the average of
- * 1/weight is right, because a key grows by that.
+ * True if a weight (256 is weight 1) is rounded up this time, by chance. A key grows by CPU time
+ * over weight, so the chance is such that the average of 1/weight is right.
  */
 static __always_inline bool rounds_up(u64 weight, u64 random)
 {
@@ -192,13 +195,13 @@ static __always_inline u64 bucket_of(u64 value)
 	return bucket + value;
 }
 
-/* How long until a task may be interrupted for user space again; 0 or less: it may be now. */
+/* How long until a task may be preempted for user space again; 0 or less: at once. */
 static __always_inline s64 interrupts_again_in(u64 last_kick_ns, u64 pause_ns, u64 now_ns)
 {
 	return last_kick_ns + pause_ns + WAKEUP_KICK_NS - now_ns;
 }
 
-/* How long the timer of a CPU waits, for the slice of the task that runs while others wait. */
+/* How long until the timer of a CPU ends the slice of the task that runs, because others wait. */
 static __always_inline u64 slice_ends_in(u64 since_ns, u64 slice_ns, u64 now_ns)
 {
 	s64 left_ns = since_ns + slice_ns - now_ns;

@@ -121,7 +121,7 @@ static __always_inline bool throttle(struct task_struct *p, struct task_ctx *t, 
 	if (c)
 		c->throttled++;
 	t->asked = 0;	/* a decision for it comes too late */
-	/* A change of its affinity queues it again: its wait began before. */
+	/* If the task's affinity changes, the kernel queues it again: its wait began earlier. */
 	if (t->queue != QUEUE_THROTTLED)
 		t->enqueue_ns = now;
 	t->queue = QUEUE_THROTTLED;
@@ -149,7 +149,7 @@ static __always_inline bool stop_at_quota(struct task_struct *p, u64 now)
 	return true;
 }
 
-/* A task may get a CPU after its group's quota was used while it waited: it leaves at once. */
+/* A task that gets a CPU leaves it at once if its group used the quota while the task waited. */
 static __always_inline void stop_without_quota(struct task_struct *p, const struct task_ctx *t)
 {
 	if (group_state.limited && is_out_of_quota(p, t) && !is_migration_disabled(p))
@@ -205,7 +205,10 @@ static __always_inline void replenish(struct group *g, u64 now)
 		return;
 	periods = (now - g->period_end_ns) / period_ns + 1;
 	g->period_end_ns += periods * period_ns;
-	/* Time of periods without a running task is lost, but it may pay what the group owes. */
+	/*
+	 * A group may have gone many periods without a running task. Each gives it a quota, to pay
+	 * what it owes first, until it has a quota and its burst left: the rest is lost.
+	 */
 	if (periods > 1000)
 		periods = 1000;
 	most_ns = quota_ns + burst_ns - g->left_ns;

@@ -3,7 +3,7 @@
  * Handles a CPU that belongs to a higher class: real-time, deadline, or the kernel's own stop
  * class; with --partial, also the kernel's default class.
  *
- * If such a class interrupts a task, the kernel puts the task back to the head of the CPU's local
+ * If such a class preempts a task, the kernel puts the task back to the head of the CPU's local
  * queue. The task would continue from there without a call to dispatch. Tasks that woke up
  * meanwhile would wait for the rest of its slice, and the task would wait for this CPU. So the task
  * gives the rest of its slice back and is queued again at the key that it had. Another CPU may take
@@ -16,7 +16,7 @@
 #include "taking.bpf.h"
 
 /*
- * Called when a runnable task stops. It has some slice left only if a higher class interrupts it.
+ * Called when a runnable task stops. It has some slice left only if a higher class preempts it.
  * The kernel reads the slice after this call, and queues the task again if none is left.
  */
 static __always_inline bool give_slice_back(struct task_struct *p)
@@ -60,9 +60,10 @@ static long is_due_last(u64 cpu, void *context)
 }
 
 /*
- * The CPU to interrupt for a task: @cpu, unless a higher class has it, or it does not look into the
- * queue @dsq_id. Then it is the CPU whose task is due last among the CPUs that look into that queue;
- * @cpu if no CPU does. User space (@p is NULL) interrupts no CPU without ticks (nohz_full=).
+ * The CPU that a task may take from the task that runs there: @cpu if it looks into the queue
+ * @dsq_id and no higher class has it. Otherwise, of the CPUs that look into that queue, it is the
+ * one whose task is due last; @cpu if no CPU looks into it. User space (@p is NULL) takes no CPU
+ * without ticks (nohz_full=).
  */
 APART s32 cpu_to_preempt(s32 cpu, u64 dsq_id,
 			 const struct task_struct *p __arg_trusted __arg_nullable, u64 now)
@@ -90,9 +91,9 @@ static long has_lower_rank(u64 cpu, void *context)
 }
 
 /*
- * The CPU to interrupt for a task that woke up. If its domain lets it interrupt tasks of lower
- * rank, it is the CPU whose task has the lowest rank below the domain's. Without such a CPU, or in
- * another domain, it is that of cpu_to_preempt.
+ * The CPU that a task that woke up may take. If the task's domain lets it preempt tasks of lower
+ * rank, this is the CPU whose task has the lowest rank below that of the domain. In any other case
+ * it is that of cpu_to_preempt.
  */
 APART s32 cpu_to_interrupt(const struct task_struct *p __arg_trusted,
 			   const struct task_ctx *t __arg_nonnull, s32 cpu, u64 now)
@@ -107,8 +108,8 @@ APART s32 cpu_to_interrupt(const struct task_struct *p __arg_trusted,
 }
 
 /*
- * A higher class interrupted user space in the middle of a cycle. User space continues on the next
- * CPU that looks for work; this makes a CPU look soon.
+ * Called when a higher class has preempted user space in the middle of a cycle. User space
+ * continues on the next CPU that looks for work; this makes a CPU look soon.
  */
 static __always_inline void move_user_space(const struct task_struct *p, s32 cpu, u64 now)
 {

@@ -185,7 +185,7 @@ static __always_inline s32 select_idle_cpu(struct task_struct *p, s32 prev_cpu, 
 	return is_idle ? cpu : -EBUSY;
 }
 
-/* 6.15 added idle masks per NUMA node, and with them on only the _node kfuncs work. */
+/* 6.15 added idle masks for each NUMA node. While they are on, only the _node kfuncs work. */
 s32 scx_bpf_pick_idle_cpu_node(const struct cpumask *allowed, s32 node, u64 flags) __ksym __weak;
 
 /* 6.19 wants setters; direct stores warn from 7.0 on. */

@@ -51,12 +51,12 @@ static __always_inline bool move_decided(struct task_struct *p, struct task_ctx 
 	return moved;
 }
 
-/* The decision is for a task that has left its queue: it holds for the rest of its turn. */
+/* Applies a decision to a task that has left its queue: for the rest of the task's turn. */
 static __always_inline void amend(struct task_struct *p, u64 slice_ns, u64 key_ns, u64 now)
 {
 	struct pyland_cpu *there = cpu_state(scx_bpf_task_cpu(p));
 
-	/* Without any slice left its turn is over, although it is still on the CPU. */
+	/* If no slice is left the turn is over, although the task is still on the CPU. */
 	if (!there || !there->running_since_ns || !p->scx.slice || !scx_bpf_task_running(p))
 		return;
 	task_set_slice(p, slice_ns);
@@ -84,7 +84,7 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	u64 dsq_id, slice_ns, key_ns, now = now_ns();
 	bool moved = false;
 
-	/* Another CPU may ask anew meanwhile: an answer counts once, and for its own question. */
+	/* Another CPU may ask anew at this moment: each answer removes its own question, once. */
 	if (!t || !d->seq || __sync_val_compare_and_swap(&t->asked, d->seq, 0) != d->seq) {
 		if (t && d->seq > t->seq)
 			c->bad_decisions++;	/* no such record was ever written */

@@ -24,14 +24,14 @@ static __always_inline bool is_in(const u64 *words, s32 cpu)
 	       (words[word % PYLAND_MASK_WORDS] >> ((u32)cpu % 64) & 1);
 }
 
-/* The kernel's form of a domain's masks, as they were at this version of the policy's. */
+/* A copy of a domain's masks in the kernel's form, made at this version of the policy's masks. */
 struct domain_masks {
 	struct bpf_cpumask __kptr *home;
 	struct bpf_cpumask __kptr *spill;
 	u32 version;
 };
 
-/* Behind the domains: where capacities differ, the CPUs that are not little. */
+/* The entry after those of the domains has the CPUs that are not little, on a hybrid machine. */
 #define BIG_CPUS	PYLAND_NR_DOMAINS
 
 struct {
@@ -77,7 +77,7 @@ static long copy_cpu(u64 cpu, void *context)
 	spill = masks->spill;
 	if (!home || !spill)
 		return 1;
-	/* Affinities have CPUs that are offline, too: they must not count as the domain's. */
+	/* An affinity may have CPUs that are offline. These must not count as the domain's. */
 	if (is_in(d->cpus, cpu) && is_online(cpu))
 		bpf_cpumask_set_cpu(cpu, home);
 	else
@@ -124,7 +124,7 @@ static long copy_big_cpu(u64 cpu, void *context)
 	return 0;
 }
 
-/* The mask of the CPUs that are not little; a CPU that goes or comes means another start. */
+/* Makes the mask of the CPUs that are not little, once: pyland restarts if a CPU goes or comes. */
 APART int make_big_cpus(void)
 {
 	u32 key = BIG_CPUS;

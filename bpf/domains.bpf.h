@@ -43,7 +43,7 @@ static __always_inline u32 domains_ever(void)
 	return shared.domains_most > nr ? shared.domains_most : nr;
 }
 
-/* The domain of an LLC, while the policy sets none. */
+/* The domain of this CPU's LLC, while the policy sets none. */
 static __always_inline u32 domain_of_llc(s32 cpu)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
@@ -51,7 +51,7 @@ static __always_inline u32 domain_of_llc(s32 cpu)
 	return c ? c->llc % PYLAND_NR_DOMAINS : 0;
 }
 
-/* The domain of a task that ran on this CPU last, while no decision has placed it; or NO_DOMAIN. */
+/* The domain of a task that no decision has placed and that ran on this CPU last; or NO_DOMAIN. */
 static __always_inline u32 domain_of(s32 cpu)
 {
 	struct pyland_user_cpu *u;
@@ -69,7 +69,7 @@ static __always_inline u64 queue_of_domain(u32 domain)
 	return domain == NO_DOMAIN ? OUTSIDE_DSQ : DOMAIN_DSQ + domain;
 }
 
-/* Where a task that ran on this CPU last waits, while no decision has placed it. */
+/* The queue of a task that no decision has placed and that ran on this CPU last. */
 static __always_inline u64 queue_at(s32 cpu)
 {
 	return queue_of_domain(domain_of(cpu));
@@ -169,7 +169,7 @@ static __always_inline s32 rank_of(const struct task_ctx *t)
 	return d ? d->rank : 0;
 }
 
-/* True if the task's domain lets it interrupt tasks of lower rank. */
+/* True if the task's domain lets it preempt tasks of lower rank. */
 static __always_inline bool interrupts_by_rank(const struct task_ctx *t)
 {
 	struct pyland_user_domain *d = placed_domain(t);

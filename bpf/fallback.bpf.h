@@ -13,7 +13,7 @@ enum lag {
 	LAG_NONE,
 	LAG_USER_SPACE,		/* user space has had no chance to decide it */
 	LAG_UNDECIDED,		/* the policy left it undecided */
-	LAG_RESCUED,		/* it is decided, and to be taken next */
+	LAG_RESCUED,		/* the task was decided, then starved: it is taken next */
 };
 
 /* How many held tasks a CPU looks at to find one that it may take. */

@@ -23,7 +23,7 @@ static __always_inline void note_grant(const struct task_struct *p, struct task_
 
 /*
  * True if the task's decision still lasts. A decision of an earlier policy does not. A task that a
- * higher class interrupted continues even if decisions of the policy do not last: its turn is not
+ * higher class preempted continues even if decisions of the policy do not last: its turn is not
  * over.
  */
 static __always_inline bool still_lasts(const struct task_struct *p, const struct task_ctx *t,

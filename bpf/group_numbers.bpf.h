@@ -68,7 +68,7 @@ static __noinline u32 number_group(u64 tg)
 
 struct climb {
 	u64 tg;
-	u32 number;	/* of the group that the climb began with */
+	u32 number;	/* that of the group with which the climb began */
 	u32 below;
 };
 

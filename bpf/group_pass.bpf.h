@@ -56,7 +56,7 @@ static __noinline void release_throttled(void)
 	bpf_iter_scx_dsq_destroy(&it);
 	if (!some)
 		return;
-	/* They were not counted as runnable when the pass looked at their group. */
+	/* When the pass looked at their groups, these tasks did not count as runnable. */
 	pass.limit_counts = 1;
 	run_scheduler_soon();
 }

@@ -21,7 +21,7 @@ struct group {
 	/* Read at each enqueue. */
 	u64 tg;			/* the address of its struct task_group; 0: the number is free */
 	u64 share;		/* effective weight of its tasks, 2^16 is weight 1; 0: their own */
-	u64 load;		/* runnable in it: own tasks and children, 2^16 is weight 1 */
+	u64 load;		/* runnable weight of its tasks and children, 2^16 is weight 1 */
 	u32 parent;
 	u32 limited_by;		/* the nearest group with a quota, itself or above it; 0: none */
 	u64 pad[4];

@@ -31,7 +31,7 @@ struct pyland_hardware_reading {
 	unsigned long long running;
 };
 
-/* Of a CPU; only that CPU writes it. */
+/* One for each CPU; only that CPU writes it. */
 struct pyland_hardware_cpu {
 	struct pyland_hardware_sum classes[PYLAND_HARDWARE_CLASSES];
 	unsigned long long switches;
@@ -45,8 +45,8 @@ struct pyland_hardware_cpu {
 /* Set before the object is loaded. */
 struct pyland_hardware_config {
 	unsigned long long layout;	/* of the build that made the object */
-	unsigned int every;		/* one of so many switches begins a sample */
-	unsigned int events;		/* those that are counted, in bits */
+	unsigned int every;		/* one of this many switches begins a sample */
+	unsigned int events;		/* a bit for each event that is counted */
 	unsigned int class_offset;	/* in the state of a task; NO_CLASS: all are of class 0 */
 };
 

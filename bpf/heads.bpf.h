@@ -49,10 +49,10 @@ static __always_inline bool own_goes_first(s32 cpu, u64 domain_dsq, const struct
 }
 
 /*
- * Takes the head of another domain's queue if it has fallen behind the head of this CPU's domain by
- * more than this. Keys advance more slowly where more tasks share a CPU, so tasks move from there,
- * and each gets its share of the whole machine. Looks at one other domain in the time of a longest
- * slice.
+ * A CPU takes the head of another domain's queue if that head has fallen behind the head of its own
+ * domain by more longest slices than this. Keys advance more slowly where more tasks share a CPU,
+ * so tasks move from there, and each gets its share of the whole machine. The CPU looks at one
+ * other domain in the time of a longest slice.
  */
 #define FAR_SLICES	2
 
@@ -70,7 +70,7 @@ static __always_inline bool take_from_far(s32 cpu, u64 domain_dsq, struct pyland
 		return false;
 	if (!head_vtime(domain_dsq, &near_ns)) {
 		/*
-		 * No task waits here. The task that ran last wants this CPU, if it is noted still.
+		 * No task waits here, so the head is compared with the task that runs, if one does.
 		 */
 		if (!c->running_since_ns)
 			return false;
@@ -80,7 +80,10 @@ static __always_inline bool take_from_far(s32 cpu, u64 domain_dsq, struct pyland
 	       dsq_move_to_local(dsq_id);
 }
 
-/* True for a task that must not be passed over: keys say little where tasks yield all the time. */
+/*
+ * True for a task that must not be passed over again, because it has waited for more than a longest
+ * slice. Keys alone would not tell: they hardly advance while tasks yield all the time.
+ */
 static __always_inline bool has_waited(struct task_struct *p, u64 now)
 {
 	struct task_ctx *t = task_state(p);

@@ -11,7 +11,7 @@
 #include "quiet.bpf.h"
 #include "records.bpf.h"
 
-/* Puts tasks that were decided long ago, but that no CPU took, back to be taken next. */
+/* Finds tasks that were decided long ago and that no CPU took; they are held, to be taken next. */
 static __noinline void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now, u64 after_ns)
 {
 	struct bpf_iter_scx_dsq it;
@@ -22,8 +22,8 @@ static __noinline void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now,
 		return;
 	if (!bpf_iter_scx_dsq_new(&it, dsq_id, kernel_enum(scx_dsq_iter_flags, SCX_DSQ_ITER_REV))) {
 		/*
-		 * Counts moves, not looks: tasks with high keys and new decisions must hide no
-		 * other.
+		 * Only moves are limited, and not looks: tasks that were decided lately may be at
+		 * the end of the queue, and must not hide a task that starves.
 		 */
 		shared.rescues_left = RESCUE_MAX;
 		while ((p = bpf_iter_scx_dsq_next(&it))) {
@@ -67,8 +67,8 @@ static long rescue_cpu(u64 cpu, void *context)
 }
 
 /*
- * Asks the policy about a queued task; false if a CPU has already taken it. If a CPU takes the
- * task before the decision, that decision is for its next turn.
+ * Asks the policy about a queued task; false if a CPU has already taken it, or if the policy cannot
+ * be asked.
  */
 static __always_inline bool put_to_policy(struct bpf_iter_scx_dsq *it, struct task_struct *p,
 					  struct task_ctx *t, struct pyland_cpu *c, bool decided)
@@ -79,8 +79,8 @@ static __always_inline bool put_to_policy(struct bpf_iter_scx_dsq *it, struct ta
 	t->asked = 0;
 	t->queue = QUEUE_HELD;
 	/*
-	 * Set before the question: without room to ask there is no record, and the wait begins
-	 * here.
+	 * Set before the question: `ask` does not set it while user space lags, and the wait of the
+	 * task begins here in any case.
 	 */
 	t->enqueue_ns = now_ns();
 	t->record_pos = 0;
@@ -94,8 +94,8 @@ static __always_inline bool is_left_out(const struct task_ctx *t)
 }
 
 /*
- * Tells a new policy of the tasks in a queue: those that the old policy decided wait for a decision
- * again.
+ * Asks a new policy about the tasks in a queue. With @decided, the old policy has decided them:
+ * they are held again until the new policy decides.
  */
 static __noinline void hand_over_queue(u64 dsq_id, bool decided, struct pyland_cpu *c)
 {
@@ -144,7 +144,7 @@ static long hand_over_domain(u64 domain, void *context)
 	return !c;
 }
 
-/* Tells a new policy of all queued tasks, once after a swap: the old one decided them. */
+/* Asks a new policy about all queued tasks, once after a swap: the old policy decided them. */
 static __always_inline void hand_over(struct pyland_cpu *c)
 {
 	u32 generation = user.generation;
@@ -184,7 +184,10 @@ static long is_idle_in(u64 cpu, void *context)
 	return 1;
 }
 
-/* Wakes a CPU that went idle just before a task was put into its domain: no other looks there. */
+/*
+ * Wakes a CPU that went idle just before a task was put into its domain: no other CPU looks into
+ * this queue.
+ */
 static __noinline void wake_cpu_of_domain(u32 domain)
 {
 	if (domain < PYLAND_NR_DOMAINS && some_cpu_idles() &&

@@ -75,7 +75,7 @@ APART u32 slot_of(u32 by, u64 first, u64 second)
 	return PYLAND_NR_SLOTS;
 }
 
-/* Adds a value to the histogram of a key; @place is of the histogram and the bucket. */
+/* Adds a value to a histogram of a key; @place stands for the histogram and the bucket. */
 APART u32 keep_of(u32 by, u64 first, u64 second, u32 place, u64 value)
 {
 	struct pyland_slot *s = slot_at(by, slot_of(by, first, second));
@@ -103,7 +103,7 @@ APART u32 keep_total(u32 hist, u64 value)
 	return hist * PYLAND_NR_BUCKETS + bucket;
 }
 
-/* The queue that the task came from, or comes from next. */
+/* The queue from which the task went to its CPU, or from which it will go there. */
 static __always_inline u64 queue_key(const struct task_ctx *t)
 {
 	if (t->queue == QUEUE_NONE)
@@ -171,7 +171,7 @@ static __always_inline void note_run(const struct task_struct *p, struct task_ct
 			note_migration(c, task_cpu, t->ran_on - 1);
 		t->ran_on = cpu + 1;
 	}
-	/* After a change of its nice value, a task begins to run without a wait. */
+	/* After a change of its nice value, a task begins to run anew without having waited. */
 	if (!ready_ns || (s64)(t->start_ns - ready_ns) < 0)
 		return;
 	t->ready_ns = 0;
@@ -204,7 +204,7 @@ static __always_inline void note_decision(const struct task_struct *p, struct ta
 		keep(p, t, PYLAND_HIST_DECISION, delay_ns);
 }
 
-/* The task is about to enter the queue that is noted with it. */
+/* Counts how many tasks wait in the queue that the task is about to enter. */
 static __always_inline void note_queue(const struct task_struct *p, const struct task_ctx *t)
 {
 	s32 length;

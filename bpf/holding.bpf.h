@@ -13,8 +13,8 @@
 #define ADMITTED_LOOK_MAX	64
 
 /*
- * True for a task that the CPUs of its domain have left here for so long that any CPU may run it:
- * the kernel would end the scheduler for it.
+ * True for a task that the CPUs of its domain have left here for so long that any CPU may run it.
+ * If it waited for longer, the kernel would end the scheduler.
  */
 static __always_inline bool has_starved(struct task_struct *p)
 {
@@ -33,7 +33,7 @@ struct find_admitted {
 	s32 taken;		/* no bool: the verifier knows no byte of memory to be 0 or 1 */
 };
 
-/* Takes the first held task of an LLC that this CPU may run, where the policy has set domains. */
+/* If the policy has set domains: takes the first held task of an LLC that this CPU may run. */
 static long take_admitted_at(u64 i, void *context)
 {
 	struct find_admitted *find = context;

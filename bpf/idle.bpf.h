@@ -74,7 +74,7 @@ APART s32 pick_in_mask(const struct task_struct *p __arg_trusted, u32 domain, bo
 		if (core_idles && scx_bpf_test_and_clear_cpu_idle(prev_cpu))
 			return prev_cpu;
 	} else {
-		core_idles = true;	/* it is not to be looked at again */
+		core_idles = true;	/* so that prev_cpu is not tried again below */
 	}
 	cpu = pick_idle(from, prev_cpu, kernel_enum(scx_pick_idle_cpu_flags, SCX_PICK_IDLE_CORE));
 	/* Half of a big core computes no more than a little one. */
@@ -91,14 +91,14 @@ static __always_inline bool wants_big_cpu(const struct task_ctx *t)
 	return config.hybrid && !sets_domains() && t->awake_runtime_ns > config.shortest_ns;
 }
 
-/* An idle CPU whose whole core idles, if the task wants one that is not little; else negative. */
+/* A CPU that is not little and whose whole core idles, if the task wants one; else negative. */
 static __always_inline s32 pick_big(const struct task_struct *p, const struct task_ctx *t,
 				    s32 prev_cpu)
 {
 	return wants_big_cpu(t) ? pick_in_mask(p, BIG_CPUS, false, prev_cpu) : -1;
 }
 
-/* True if the task computes on a little CPU while a core idles that is not little. */
+/* True if the task computes on a little CPU while a whole core idles that is not little. */
 APART int leaves_little_cpu(const struct task_struct *p __arg_trusted,
 			    const struct task_ctx *t __arg_nonnull, s32 cpu)
 {
@@ -121,7 +121,10 @@ APART int leaves_little_cpu(const struct task_struct *p __arg_trusted,
 	return found;
 }
 
-/* An idle CPU for a task of this domain; by affinity alone with NO_DOMAIN. Negative when none. */
+/*
+ * An idle CPU for a task of this domain; with NO_DOMAIN, any that its affinity allows. Negative if
+ * there is none.
+ */
 APART s32 pick_in_domain(const struct task_struct *p __arg_trusted, u32 domain, s32 prev_cpu)
 {
 	s32 cpu;
@@ -152,7 +155,7 @@ static __always_inline s32 select_near(struct task_struct *p, const struct task_
 	return cpu;
 }
 
-/* The same for a task that belongs to the domain of its last decision, or of this CPU. */
+/* An idle CPU for a task in the domain of its last decision, else in that of @cpu; or negative. */
 static __always_inline s32 pick_for_task(const struct task_struct *p, const struct task_ctx *t,
 					 s32 prev_cpu)
 {
@@ -184,9 +187,9 @@ APART int is_admitted(struct task_struct *p __arg_trusted, s32 cpu)
 }
 
 /*
- * True if the policy is asked about the task before it goes to an idle CPU: where its domain says
- * so, or that of its CPU if it has none. A task that was decided lately is not asked about at each
- * wakeup.
+ * True if the policy is asked about the task before the task goes to an idle CPU. The task's domain
+ * says so; that of its CPU if no decision has placed the task. The policy is not asked about a task
+ * whose last decision still lasts.
  */
 static __always_inline bool is_asked_first(const struct task_ctx *t, s32 cpu, u64 now)
 {
@@ -205,8 +208,8 @@ static __always_inline bool is_asked_first(const struct task_ctx *t, s32 cpu, u6
 }
 
 /*
- * True if a task that runs alone, slice after slice, is queued again: the policy is to be asked
- * about it, or a faster CPU idles.
+ * True if a task that runs alone, slice after slice, is to be queued again: its domain wants the
+ * policy asked about it, or a faster CPU idles.
  */
 static __always_inline bool leaves_cpu(const struct task_struct *p, const struct task_ctx *t,
 				       s32 cpu, u64 now)

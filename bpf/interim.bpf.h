@@ -16,7 +16,10 @@ static __noinline u64 interim_key(const struct task_struct *p, const struct task
 {
 	u64 newest_ns = vtime_now(), least_ns, most_ns, key_ns;
 
-	/* No key of a new policy has run: a task goes first, and is asked about in any case. */
+	/*
+	 * The new policy does not know all queued tasks yet, and no key of it has run. So there is
+	 * nothing to compare a key with: the task goes first.
+	 */
 	if (shared.handed_over != user.generation)
 		return 0;
 	if (user.wanted & PYLAND_WANT_ARRIVAL)
@@ -40,7 +43,7 @@ static __noinline u64 interim_key(const struct task_struct *p, const struct task
 	return (s64)(key_ns - most_ns) > 0 ? most_ns : key_ns;
 }
 
-/* How far the policy has put a task before the keys that run. */
+/* By how much this key is before the keys that run: at most INTERIM_SLICES longest slices. */
 static __always_inline u64 lead_of(u64 key_ns)
 {
 	s64 lead_ns = vtime_now() - key_ns, most_ns = INTERIM_SLICES * config.longest_ns;

@@ -2,7 +2,7 @@
 /*
  * The contract between the BPF program, the C core and Python: the counters, and the memory that
  * both sides map. records_intf.h has the records of the rings, histograms_intf.h the histograms,
- * trace_intf.h the traces, shared_state.h the state of BPF.
+ * trace_intf.h the traces, hardware_intf.h the hardware's counters, shared_state.h BPF's state.
  *
  * Python takes its struct formats from the blocks between the cffi marks. All three contain
  * PYLAND_LAYOUT, a number made from the shared headers, and pyland starts only if the three numbers
@@ -17,7 +17,7 @@
 
 enum pyland_limits {
 	PYLAND_CPU_ANY = -1,		/* decision: BPF picks the CPU */
-	PYLAND_CPU_DOMAIN = -2,		/* decision: minus a domain's number */
+	PYLAND_CPU_DOMAIN = -2,		/* decision: domain n is PYLAND_CPU_DOMAIN - n */
 	PYLAND_NR_DOMAINS = 1024,	/* the machine's LLCs, or those of the policy */
 	PYLAND_NR_SERVED = 64,		/* domains that a CPU serves at most */
 	PYLAND_MASK_WORDS = 16,		/* of 64 CPUs each */
@@ -67,15 +67,15 @@ struct pyland_cpu {
 	unsigned long long events_lost;		/* no room in the ring for an event */
 	unsigned long long sched_runs;		/* times user space was given this CPU */
 	unsigned long long heartbeats;
-	unsigned long long wakeup_kicks;	/* interruptions to let user space see a wakeup */
-	unsigned long long preemptions;	/* by a task that woke up and was due first */
+	unsigned long long wakeup_kicks;	/* preemptions to let user space see a wakeup */
+	unsigned long long preemptions;	/* by a task that woke up: due first, or by its rank */
 	unsigned long long sliced;		/* slices that a timer ended, between two ticks */
 	unsigned long long throttled;		/* waits of a task for its group's quota */
-	unsigned long long put_off;		/* interruptions put off: there were too many */
-	unsigned long long delay_ns;		/* enqueue to decision, sum of user_dispatched */
+	unsigned long long put_off;		/* preemptions put off: there were too many */
+	unsigned long long delay_ns;		/* question to decision, sum of user_dispatched */
 	unsigned long long wait_user_ns;	/* part of delay_ns until user space got a CPU */
-	unsigned long long wait_cpu_ns;		/* decision to CPU, sum of waited_cpu */
-	unsigned long long waited_cpu;		/* tasks that ran from a queue of decided ones */
+	unsigned long long wait_cpu_ns;		/* enqueue or decision to CPU, sum of waited_cpu */
+	unsigned long long waited_cpu;		/* tasks that ran after a wait in order */
 	unsigned long long run_delay_ns;	/* runnable and not on a CPU, sum of all runs */
 	unsigned long long voluntary;		/* switches from a task that went to sleep */
 	unsigned long long involuntary;		/* switches from a task that wanted to go on */
@@ -117,7 +117,7 @@ struct pyland_cpu {
 	unsigned int running_computes;	/* it computed for long before this turn */
 	unsigned int slice_timed_by;	/* which CPU has set its timer, + 1; 0: none */
 	unsigned int cuts;		/* tasks that the policy cut short since cuts_since_ns */
-	unsigned int looks_left;	/* of a search through held tasks */
+	unsigned int looks_left;	/* of a search through a queue */
 	unsigned long long cuts_since_ns;
 	unsigned long long timer_ends_ns;	/* when the timer of its slices expires */
 	unsigned long long picked_dsq;	/* the queue of the decision that this CPU applies */
@@ -155,7 +155,7 @@ struct pyland_user_domain {
 	unsigned long long spill[16];
 	unsigned int version;			/* goes up when something above has changed */
 	int rank;
-	unsigned int preempt;			/* its tasks interrupt those of lower rank */
+	unsigned int preempt;			/* its tasks preempt those of lower rank */
 	unsigned int ask_first;			/* no task goes to an idle CPU undecided */
 	unsigned long long pad_cache_line[6];
 
@@ -194,7 +194,7 @@ struct pyland_config {
  */
 struct pyland_user {
 	unsigned long long nr_held;		/* tasks the policy has not decided yet */
-	unsigned long long cycles;		/* how often it drained, decided, submitted */
+	unsigned long long cycles;		/* how often user space drained and submitted */
 	unsigned long long submitted;		/* decisions written to the ring */
 	unsigned int generation;		/* of the policy: goes up with each swap */
 	unsigned int wanted;			/* PYLAND_WANT_* */
@@ -210,7 +210,7 @@ struct pyland_user {
 	unsigned int ring_broken;		/* a drain found the ring of decisions broken */
 
 	/* Written by the supervisor. */
-	unsigned int request;			/* goes up when it has sent a message */
+	unsigned int request;			/* goes up when the supervisor has sent a message */
 	unsigned int pad;
 	unsigned long long pad_cache_line[5];
 };

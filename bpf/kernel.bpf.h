@@ -82,7 +82,7 @@ struct cfs_bandwidth {
 	u64 burst;
 };
 
-/* What the CPU controller has for a cgroup; also an autogroup, which is no cgroup. */
+/* A group of the CPU controller: the controller's part of a cgroup, or an autogroup. */
 struct task_group {
 	unsigned long shares;
 	struct task_group *parent;
@@ -127,7 +127,7 @@ struct task_struct {
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	struct pid *thread_pid;
-	struct cred *cred;	/* const there: variables of its fields' types would be too */
+	struct cred *cred;	/* not const as in the kernel: typeof() its fields would be const */
 	struct css_set *cgroups;
 	struct task_group *sched_task_group;
 	struct signal_struct *signal;

@@ -6,8 +6,8 @@
 #include "taking.bpf.h"
 
 /*
- * Chooses the queue of a decision's task, and writes it to picked_* of the CPU @here. @cpu is that
- * of the decision.
+ * Chooses the queue for the task of a decision that names @cpu, a CPU or a domain. The result is in
+ * picked_* of the CPU @here.
  */
 APART int pick_queue(struct task_struct *p __arg_trusted, const struct task_ctx *t __arg_nonnull,
 		     s32 cpu, s32 here, bool some_idle)
@@ -21,7 +21,7 @@ APART int pick_queue(struct task_struct *p __arg_trusted, const struct task_ctx 
 		return 0;
 	if (cpu <= PYLAND_CPU_DOMAIN) {
 		dsq_id = DOMAIN_DSQ + (PYLAND_CPU_DOMAIN - cpu);
-		/* The CPU that wakes up takes it, from another domain if need be. */
+		/* The CPU that is woken takes the task; it may be one that the domain spills to. */
 		if (some_cpu_idles())
 			kick = pick_in_domain(p, PYLAND_CPU_DOMAIN - cpu, prev_cpu);
 	} else if (cpu >= 0) {
@@ -37,7 +37,7 @@ APART int pick_queue(struct task_struct *p __arg_trusted, const struct task_ctx 
 		   scx_bpf_test_and_clear_cpu_idle(prev_cpu)) {
 		dsq_id = kick = prev_cpu;
 	} else {
-		/* A task that waits for its own CPU keeps waiting for it. */
+		/* While no CPU idles, a task that waits for a CPU of its own keeps doing so. */
 		dsq_id = t->dsq_id < config.nr_cpu_ids && !some_idle ? t->dsq_id :
 			 queue_at(prev_cpu);
 		if (some_idle)

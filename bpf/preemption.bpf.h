@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* When a task that wakes up interrupts a running task. */
+/* When a task that wakes up preempts a running task. */
 #ifndef PYLAND_PREEMPTION_BPF_H
 #define PYLAND_PREEMPTION_BPF_H
 
@@ -7,12 +7,12 @@
 #include "userspace.bpf.h"
 
 /*
- * Interrupts the task that runs on @cpu for the task @t with this key, if the running task is due
- * later by more than the policy's margin. It does so too if the running task's domain has a lower
- * rank, and the domain of @t may interrupt such tasks.
+ * Preempts the task that runs on @cpu for the task @t with this key, if the running task is due
+ * later by more than the policy's margin. It also does so if the running task's domain has a lower
+ * rank, and the domain of @t lets its tasks preempt such tasks.
  *
- * A task that does not compute first runs for a moment: else tasks that send each other messages
- * would be interrupted at each message. A waker that says that it is about to sleep (@sync) has a
+ * A task that does not compute runs for a moment first: else tasks that send each other messages
+ * would be preempted at each message. A waker that says that it is about to sleep (@sync) has a
  * shortest slice to do so: some wakers never sleep.
  */
 APART int preempt_for(const struct task_ctx *t __arg_nonnull, u64 vtime_ns, s32 cpu, u64 now,
@@ -37,8 +37,9 @@ APART int preempt_for(const struct task_ctx *t __arg_nonnull, u64 vtime_ns, s32 
 		return false;
 	mine->preemptions++;
 	/*
-	 * A task that has computed for longer than a slice is not about to sleep, whatever it wakes
-	 * (futex, where the waker spins meanwhile: 14,400 and 17,800 wakeups a second).
+	 * A task that has computed for longer than a slice is not about to sleep, so it does not
+	 * run on for a moment (futex, where the waker spins: 14,400 wakeups a second with the
+	 * moment, 17,800 without).
 	 */
 	if (!sync && c->running_awake_ns + ran_ns > config.longest_ns)
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));

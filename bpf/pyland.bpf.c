@@ -109,12 +109,12 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 		note_not_runnable(t);
 		return;
 	}
-	/* True if its domain has left this CPU; dispatch has ended its turn for that. */
+	/* The task leaves if this CPU is not one of its domain: dispatch has ended its turn. */
 	leaves = t && sets_domains() && !wakes_up && !is_admitted(p, cpu);
-	/* True if dispatch puts the task on its CPU again, so that the ticks stop. */
+	/* No other task waits, and dispatch gave the task no new slice: it says there why. */
 	last = enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_LAST);
 	leaves = leaves || (last && leaves_cpu(p, t, cpu, now));
-	/* The kernel believes that nothing follows, and would let the CPU idle. */
+	/* After such an enqueue the kernel would let the CPU idle: the kick makes it look again. */
 	if (last)
 		scx_bpf_kick_cpu(cpu, 0);
 	if (!t || !c || !task_cpu || is_migration_disabled(p) || (last && !leaves)) {
@@ -176,7 +176,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	/* A task that has to wait for its quota is queued again after this call. */
 	if (prev_runnable && waits_for_quota(prev) && !is_migration_disabled(prev))
 		prev_queued = prev_runnable = false;
-	/* Likewise a task that its domain wants elsewhere, or that is to be decided anew. */
+	/* So is a task that its domain wants elsewhere, or that the policy is to be asked about. */
 	if (prev_runnable && leaves_cpu(prev, task_state(prev), cpu, now))
 		prev_queued = prev_runnable = false;
 	/* Read before the drain: a decision that comes after the drain is not carried out yet. */
@@ -213,7 +213,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 			return;
 		}
 		if (!waits && may_stop_tick(c, prev)) {
-			/* Without a new slice the task is queued as the last and taken at once. */
+			/* Without a new slice it is enqueued (SCX_ENQ_LAST) and runs here. */
 			scx_bpf_kick_cpu(cpu, 0);
 			return;
 		}

@@ -40,7 +40,7 @@ static __always_inline bool last_key(u64 dsq_id, u64 *key_ns)
 	return p;
 }
 
-/* The key of a task; if it yields, a key behind all that are queued. */
+/* @key_ns; for a task that yields, a key behind all keys in the queue @dsq_id. */
 static __always_inline u64 key_if_yielded(const struct task_ctx *t, u64 dsq_id, u64 key_ns)
 {
 	u64 last_ns;
@@ -104,7 +104,7 @@ static __always_inline u64 queue_of(const struct task_struct *p, const struct ta
 
 /*
  * Every CPU may be in the middle of a long slice, so user space would run only after it. For a
- * task that wakes up and is held, a running task is interrupted, but not too often, and only if
+ * task that wakes up and is held, a running task is preempted, but not too often, and only if
  * that task computes: other tasks soon sleep by themselves.
  */
 static __always_inline void make_room_for_user_space(s32 cpu, struct pyland_cpu *task_cpu,
@@ -149,7 +149,7 @@ static __always_inline bool hold(struct task_struct *p, struct task_ctx *t, s32 
 
 /*
  * Queues a task. If its waker is about to sleep (on the CPU @sync_cpu - 1) and the task may run on
- * the waker's CPU, only that CPU is interrupted.
+ * the waker's CPU, only the task on that CPU is preempted.
  */
 static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t, s32 cpu,
 				       struct pyland_cpu *task_cpu, struct pyland_cpu *c, u64 now,
@@ -176,7 +176,7 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 	key_ns = clamp_vtime(key_if_yielded(t, dsq_id, key_ns));
 	t->of_bpf = !lasts && (user.wanted & PYLAND_WANT_HOLD);
 	slice_ns = lasts ? t->left_ns : interim_slice(p, t);
-	/* A task that was interrupted keeps its key. */
+	/* A task that a higher class preempted keeps its key. */
 	if (!lasts || t->woke_up || t->yielded) {
 		t->key_ns = key_ns;
 		t->key_runtime_ns = t->total_runtime_ns;

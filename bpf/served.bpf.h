@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where the policy has set domains: what a CPU takes from those that it serves, by rank, and what
- * spills to it.
+ * If the policy has set domains: which task a CPU takes from the domains that it serves, by rank,
+ * and from those that only spill to it.
  */
 #ifndef PYLAND_SERVED_BPF_H
 #define PYLAND_SERVED_BPF_H
@@ -9,8 +9,8 @@
 #include "heads.bpf.h"
 
 /*
- * The search for the served domain whose head goes first: that with the lowest key, of the domains
- * with tasks that have the highest rank.
+ * The search for the domain whose head goes first, of those that the CPU serves. Of the domains
+ * with waiting tasks the highest rank goes first; of one rank, the lowest key.
  */
 struct find_served {
 	s32 cpu;
@@ -62,7 +62,7 @@ static long take_served_at(u64 i, void *context)
 	return 1;
 }
 
-/* True if a task that belongs to no domain here is due before the head of the domain found. */
+/* True if the tasks without a domain, which have rank 0, go before the head of the domain found. */
 static __always_inline bool outside_goes_first(const struct find_served *find)
 {
 	u64 key_ns = 0;
@@ -103,7 +103,7 @@ APART int take_served(s32 cpu, u64 now)
 	c->last_was_own = 0;
 	if (take_of_domain(cpu, dsq_id, c, now) || dsq_move_to_local(cpu))
 		return true;
-	/* The tasks there may not run on this CPU; those of another domain may. */
+	/* This CPU may run no task of the domain found: try the other domains. */
 	find.domain = NO_DOMAIN;
 	bpf_loop(nr, take_served_at, &find, 0);
 	return find.domain != NO_DOMAIN || dsq_move_to_local(OUTSIDE_DSQ);

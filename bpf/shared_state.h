@@ -43,7 +43,7 @@ struct pyland_shared {
 	unsigned long long asked_pos;		/* finished cycles saw all records before this */
 	unsigned long long begin_pos;		/* end of the records when a cycle began */
 	unsigned long long cycle_cost_ns;	/* average of what a cycle takes its CPU */
-	unsigned long long cycle_ran_ns;	/* time of an interrupted cycle so far */
+	unsigned long long cycle_ran_ns;	/* time of a cycle that has not ended so far */
 	unsigned long long clock_ns;		/* when user space last got a CPU */
 	int sched_cpu;				/* user space ran here last: a warm cache */
 	int pad_sched;
@@ -51,17 +51,17 @@ struct pyland_shared {
 
 	/* Written by a CPU whose new task changes when user space has to run. */
 	unsigned long long due_ns;		/* when user space is to run next */
-	unsigned long long last_kick_ns;	/* when a wakeup last interrupted a task */
+	unsigned long long last_kick_ns;	/* when a task was last preempted for user space */
 	unsigned int wakeup_waits;		/* a task woke up after user space last ran */
 	unsigned int pad_due;
 	unsigned long long pad_needs[5];
 
-	/* Written by any CPU, but no more often than these say. */
-	unsigned long long vtime_now;		/* the highest key that ran, to VTIME_STEP_NS */
-	unsigned long long own_queued_ns;	/* when a task last waited for its own CPU, in ms */
+	/* Written by any CPU, but rarely: in steps, or when something changes. */
+	unsigned long long vtime_now;		/* the highest key that ran, by VTIME_STEP_NS */
+	unsigned long long own_queued_ns;	/* a task last waited for its own CPU; by 1 ms */
 	unsigned long long idle_llcs;		/* bit n: a CPU of LLC n, modulo 64, may idle */
 	unsigned int vtime_of_bpf;		/* vtime_now follows keys that BPF gave */
-	unsigned int groups;			/* of the CPU controller that BPF knows, a gauge */
+	unsigned int groups;			/* a gauge: groups that have a number */
 	unsigned long long pad_any[4];
 
 	unsigned int exited;

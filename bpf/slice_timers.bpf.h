@@ -81,7 +81,7 @@ static __always_inline bool is_timed_in_time(s32 cpu, const struct pyland_cpu *c
 	       (s64)SLICE_SLACK_NS;
 }
 
-/* A task may wait behind the one that runs on this CPU. */
+/* Sets the timer of the CPU, if a task may wait for the one that runs there. */
 static __always_inline void time_slice(s32 cpu, struct pyland_cpu *c, u64 now)
 {
 	if (!c->running_since_ns || is_timed_in_time(cpu, c) ||
@@ -92,8 +92,8 @@ static __always_inline void time_slice(s32 cpu, struct pyland_cpu *c, u64 now)
 }
 
 /*
- * Interrupts the task that runs there, after a moment. Often that task has woken the other task
- * and is about to sleep. If it were interrupted at once, it would have to wait only to sleep.
+ * Preempts the task that runs on the CPU, after a moment. Often that task has woken the other task
+ * and is about to sleep. If it were preempted at once, it would wait for a CPU only to sleep.
  */
 static __always_inline void preempt_soon(s32 cpu, struct pyland_cpu *c, u64 now, u64 after_ns)
 {

@@ -80,14 +80,14 @@ struct task_ctx {
 	u64 key_runtime_ns;		/* total when it had this key */
 	u64 asked_runtime_ns;		/* total when the policy was asked */
 	u64 asked_ns;			/* when that was */
-	u64 lead_ns;			/* of its last wakeup's decision before the keys that ran */
+	u64 lead_ns;			/* its last wakeup's key, before the keys that ran */
 	u64 dsq_id;			/* where it waits */
 	u64 wakeup_ns;
 	u64 ready_ns;			/* waits for a CPU from here on; 0: it does not */
 	u64 enqueue_ns;
 	u64 record_pos;			/* its record ends before this; 0: it has none */
 	u64 decided_ns;
-	u64 lasts_until_ns;		/* its last decision does, if some of the slice is left */
+	u64 lasts_until_ns;		/* its last decision lasts, if some of the slice is left */
 	u64 left_ns;			/* of that slice */
 	u64 slept_ns;
 	u64 woke_other_ns;
@@ -107,18 +107,18 @@ struct task_ctx {
 	u32 woke_up;			/* its last enqueue was a wakeup */
 	u32 waker_noted;		/* select_cpu has noted what wakes it up */
 	u32 sync_cpu;			/* CPU of a waker that is about to sleep, + 1; 0: none */
-	u32 lasts_asleep;		/* its last decision was for a wakeup, and lasts longer */
+	u32 lasts_asleep;		/* its last decision also lasts over a sleep */
 	u32 yielded;			/* it gives way to all that are queued, once */
-	u32 interrupted;		/* by a higher class, and not queued since */
+	u32 interrupted;		/* preempted by a higher class, and not queued since */
 	u64 tg;				/* its group at the last look: an address, never read */
 	u64 charged_ns;			/* its group has paid for its CPU time up to here */
 	u64 counted_ns;			/* its domain's gauge has its CPU time up to here */
 	u32 group;			/* the number of that group */
 	u32 group_counted;		/* its weight in the count of its group; else 0 */
 	u32 weight;			/* effective: of its own weight and its group's share */
-	u32 ran_on;			/* the CPU + 1; 0: none */
-	u32 class;			/* of the policy's, for histograms */
-	u32 domain_counted;		/* its domain, + 1, in whose gauges it is; else 0 */
+	u32 ran_on;			/* the CPU where it ran last, + 1; 0: none */
+	u32 class;			/* which of the policy's classes, for histograms */
+	u32 domain_counted;		/* the domain in whose gauges it is, + 1; 0: none */
 };
 
 struct {

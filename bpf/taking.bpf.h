@@ -114,8 +114,8 @@ static __always_inline void wake_cpu_for_user_space(void)
 }
 
 /*
- * The policy is asked about a task although a CPU may idle: the task waits for other CPUs. Such a
- * CPU runs user space at once.
+ * Called when a task was forwarded. A CPU may idle although the task waits: the task may not run on
+ * it. That CPU runs user space at once.
  */
 static __noinline void wake_user_space(void)
 {

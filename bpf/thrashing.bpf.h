@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Limits how often a policy may interrupt tasks. On each CPU, a few tasks may be interrupted before
+ * Limits how often a policy may preempt tasks. On each CPU, a few tasks may be preempted before
  * they had a shortest slice, for tasks that cannot wait. Beyond that, a task has its shortest slice
- * first. Otherwise a policy that preempts all the time would leave the machine only switches.
+ * first. Otherwise a policy that preempts all the time would leave time for nothing but switches.
  */
 #ifndef PYLAND_THRASHING_BPF_H
 #define PYLAND_THRASHING_BPF_H
@@ -10,11 +10,11 @@
 #include "slice_timers.bpf.h"
 #include "taking.bpf.h"
 
-/* The most early interruptions on each CPU within a tenth of a second. */
+/* The most early preemptions on each CPU within a tenth of a second. */
 #define CUTS_MAX	32
 #define CUTS_WINDOW_NS	(100 * NSEC_PER_MSEC)
 
-/* Counts a task that is interrupted early, or an idle CPU that is woken; false if too many. */
+/* Counts a task that is preempted early, or an idle CPU that is woken; false if too many. */
 static __always_inline bool may_cut(struct pyland_cpu *c, u64 now)
 {
 	if ((s64)(now - c->cuts_since_ns) > (s64)CUTS_WINDOW_NS) {
@@ -24,7 +24,7 @@ static __always_inline bool may_cut(struct pyland_cpu *c, u64 now)
 	return c->cuts++ < CUTS_MAX;
 }
 
-/* Interrupts the task on this CPU for the policy: at once, or after its shortest slice. */
+/* Preempts the task on this CPU for the policy: at once, or after its shortest slice. */
 APART int preempt_for_policy(s32 cpu, u64 now)
 {
 	struct pyland_cpu *c = cpu_state(cpu), *mine = this_cpu_state();

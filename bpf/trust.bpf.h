@@ -21,10 +21,10 @@
 struct held {
 	u64 enqueue_ns;		/* 0: there is none */
 	u64 record_pos;
-	bool rescued;		/* it is decided, or was */
+	bool rescued;		/* the task has starved in another queue, or has moved on */
 };
 
-/* True if a task waits for its decision in no order. */
+/* True if a task that is not decided is held, and not queued by an interim order. */
 static __always_inline bool holds_tasks(u64 now)
 {
 	return (user.wanted & PYLAND_WANT_HOLD) && !shared.lagging &&

@@ -49,9 +49,9 @@ static __always_inline u64 pause_ns(void)
 }
 
 /*
- * True if this CPU may run user space. While no task waits for a decision, user space stays on its
- * last CPU, where its cache is warm (32 tasks that compute on 8 CPUs: without this, two of three
- * migrations were those of user space). After another pause any CPU may run it.
+ * True if this CPU may run user space. With `interim = "hold"` each CPU may. Else user space stays
+ * on its last CPU, where its cache is warm (32 tasks that compute on 8 CPUs: without this, two of
+ * three migrations were those of user space). When it is late by a whole pause, any CPU may run it.
  */
 static __always_inline bool may_run_user_space(s32 cpu, u64 now)
 {
@@ -93,13 +93,13 @@ static __always_inline u64 next_due_ns(u64 due_ns, u64 now)
 	return now + config.lag_ns / 2;
 }
 
-/* How long until a task may be interrupted for user space again; 0 or less: it may be now. */
+/* How long until a task may be preempted for user space again; 0 or less: at once. */
 static __always_inline s64 until_may_interrupt_ns(u64 now)
 {
 	return interrupts_again_in(shared.last_kick_ns, pause_ns(), now);
 }
 
-/* True if the queue's head has computed for longer than the pause of user space. */
+/* True if the task at the head of the queue has computed for longer than the pause. */
 APART int head_computes(u64 dsq_id)
 {
 	struct bpf_iter_scx_dsq it;

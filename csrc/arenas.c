@@ -35,7 +35,7 @@ static void give_arena(void *ctx, void *memory, size_t size)
 		pool.before.free(pool.before.ctx, memory, size);
 }
 
-/* Once in a process. */
+/* Fills the pool with this many arenas of 1 MiB; a second call in a process does nothing. */
 int pyland_fill_arenas(unsigned int arena_mib)
 {
 	PyObjectArenaAllocator mine = { .alloc = take_arena, .free = give_arena };
@@ -52,7 +52,7 @@ int pyland_fill_arenas(unsigned int arena_mib)
 				   strerror(errno));
 	pool.start = start;
 	pool.end = start + arena_mib * ARENA_SIZE;
-	/* The lowest is the first to be taken. */
+	/* The arena with the lowest address is the last in the list, and is taken first. */
 	for (char *arena = pool.end; arena > start;)
 		pool.free[pool.nr_free++] = arena -= ARENA_SIZE;
 	PyObject_GetArenaAllocator(&pool.before);

@@ -68,7 +68,7 @@ static PyObject *answer(struct division *d, struct place *p, struct seat *s, PyO
 	return PyObject_CallFunctionObjArgs(d->complete, p, flat, NULL);
 }
 
-/* The exception that is set; it is set no more. */
+/* Takes the exception that is set: after this call none is. */
 static PyObject *raised(void)
 {
 #if PY_VERSION_HEX >= 0x030c0000
@@ -167,8 +167,9 @@ static int divide(struct division *d, PyObject *rows, struct place **asked)
 }
 
 /*
- * A batch of one task: most are, while few tasks wait. Its list is that of the task's place for this
- * call, so nothing is copied. False if it has to go the way of all batches.
+ * Decides a batch of one task; while few tasks wait, most batches are of this kind. During the call
+ * the task's part has the batch's list as its own, so nothing is copied. False if the batch has to
+ * be divided as any other.
  */
 static bool decide_one(struct division *d, PyObject *rows, PyObject *now_ns, bool looked,
 		       PyObject **out)
@@ -191,7 +192,7 @@ static bool decide_one(struct division *d, PyObject *rows, PyObject *now_ns, boo
 	return true;
 }
 
-/* The batch of the only part. */
+/* Lets the only part decide the batch. */
 static PyObject *decide_alone(struct division *d, PyObject *batch)
 {
 	struct place *p = (struct place *)PyList_GET_ITEM(d->in_order, 0);
@@ -220,7 +221,7 @@ static PyObject *decide_alone(struct division *d, PyObject *batch)
 		Py_CLEAR(flat);
 	if (flat)
 		return flat;
-	/* The time is asked for without the exception, which is to be told of. */
+	/* Python code must not run while an exception is set, so take it before asking the time. */
 	scoped PyObject *error = raised();
 	scoped PyObject *now_ns = PyObject_GetAttr(batch, names[NOW_NS]);
 
@@ -276,7 +277,7 @@ PyObject *division_decide(struct division *d, PyObject *batch)
 				&out))
 				goto failed;
 	} else {
-		/* `every` has them, too: they are there until the end of the call. */
+		/* `every` refers to these parts, too, so they live until the end of the call. */
 		for (int i = 0; i < nr; i++)
 			if (ask(d, asked[i], now_ns, looks, true, &out))
 				goto failed;

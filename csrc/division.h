@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the files of division.c share; that file says what it is about. */
+/*
+ * What the files of division.c share; that file says what it is about.
+ *
+ * An answer is *usual* if it is a list with one decision for each row, all for any CPU. Python
+ * *completes* all other answers (`complete`). A task is *near* if its part has `Part.near`: it
+ * waits in the domain that belongs to the CPU where it ran last. The place of a task is the `cpu`
+ * of its decision: a CPU, or what stands for a domain.
+ */
 #ifndef PYLAND_DIVISION_H
 #define PYLAND_DIVISION_H
 
@@ -12,13 +19,13 @@
 struct seat {
 	PyObject_HEAD
 	PyObject *policy, *decide, *batch, *pick, *queue, *shift_ns, *outgoing;
-	PyObject *last;		/* its last answer, if it is alone */
+	PyObject *last;		/* its last answer, if its part is the only one */
 	PyObject *near;		/* by CPU, the place of a task that ran there; None: `queue` */
-	PyObject *home;		/* the CPUs that are its own, a frozenset; for `away_ns` only */
+	PyObject *home;		/* a frozenset of the CPUs of the part; for `away_ns` only */
 	long long nr_placed, nr_moved, used_ns, away_ns;	/* of near tasks */
 	char is_unusual;	/* each of its answers has to be completed */
 	Py_ssize_t nr_held;
-	Py_ssize_t shown_nr;	/* as the batch has it */
+	Py_ssize_t shown_nr;	/* the number of rows that its batch has at present */
 };
 
 /* A part: the base of pyland.compose.place.Place. */
@@ -31,17 +38,17 @@ struct division {
 	PyObject_HEAD
 	PyObject *place_by_pid, *newcomers, *in_order;
 	PyObject *look, *sort_in, *complete, *without;
-	PyObject *batch;	/* that is divided now, or was last */
+	PyObject *batch;	/* the one that is divided, or was divided last */
 	Py_ssize_t pid_at, nr_held;
 	long long look_due_ns;
 	PyObject *cpu_by_pid;	/* where near tasks ran last; they are counted if it is a dict */
 	PyObject *nr_allowed;	/* how many CPUs most tasks may use; others are completed */
-	Py_ssize_t cpu_at, used_at, allowed_at;	/* the last two only where tasks are counted */
+	Py_ssize_t cpu_at, used_at, allowed_at;	/* the last two only if tasks are counted */
 	char is_moving;		/* all answers about near tasks are completed */
 	char is_alone;		/* one part has all tasks, and its decisions are the machine's */
 };
 
-/* Any number of references; the type is given as that of a member. */
+/* Visits all of these members in a tp_traverse function. */
 #define VISIT_ALL(self, ...) \
 	PyObject *const all[] = { __VA_ARGS__ }; \
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) \

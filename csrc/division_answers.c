@@ -44,7 +44,7 @@ static bool is_usual(PyObject *flat, Py_ssize_t nr, bool with_keys)
 	if (!PyList_CheckExact(flat) || PyList_GET_SIZE(flat) != nr * DECISION_WIDTH)
 		return false;
 	for (Py_ssize_t at = 0; at < nr * DECISION_WIDTH; at += DECISION_WIDTH) {
-		/* Small integers are one object each. */
+		/* CPU_ANY is a small integer, and Python has one object for each of these. */
 		if (PyList_GET_ITEM(flat, at + CPU_AT) != cpu_any)
 			return false;
 		if (with_keys && !PyLong_CheckExact(PyList_GET_ITEM(flat, at + KEY_AT)))

@@ -13,7 +13,7 @@
 
 #include <structmember.h>
 
-#define FAILED (-1000)		/* with an exception set; a pyland_cycle_end is above it */
+#define FAILED (-1000)		/* an exception is set; every pyland_cycle_end is above this */
 
 /* The attributes that C uses: those of a batch, whose numbers come first, and of a policy. */
 enum { NOW_NS, NR_RECORDS, NR_RUNNABLE, WEIGHT_RUNNABLE, NUMBERS, ROWS = NUMBERS, NR_HELD, NAMES };
@@ -35,8 +35,8 @@ struct exchange {
 	PyObject *refused;	/* the list that was refused last, for a report */
 	unsigned int max_batch;
 	struct fields fields;
-	unsigned long long quiet_until_ns;	/* without an event there is nothing to tell before */
-	long long seen[NUMBERS];	/* as the batch has them */
+	unsigned long long quiet_until_ns;	/* until then only events are told to the policy */
+	long long seen[NUMBERS];	/* the numbers that the batch has */
 };
 
 /* A call of run(). */
@@ -195,7 +195,7 @@ static PyObject *exchange_run(struct exchange *x, PyObject *args, PyObject *keyw
 		end = FAILED;
 	while (!end)
 		end = turn(x, &r);
-	/* What waits for its turn is carried out by the next run, if the policy is the same. */
+	/* The next run submits the decisions that did not fit, if the policy is the same. */
 	if (end != FAILED && PyList_SetSlice(r.outgoing, 0, 0, r.rest))
 		end = FAILED;
 	Py_XDECREF(r.flat);

@@ -28,8 +28,8 @@ struct pyland_hardware {
 	struct bpf_link *link;
 	struct pyland_hardware_cpu *cpus;
 	unsigned int nr_cpus;
-	unsigned int events;	/* that the machine has, in bits */
-	int error;		/* why one of the others is missing */
+	unsigned int events;	/* a bit for each event that the machine has */
+	int error;		/* the errno of an event that could not be opened */
 	int *files;
 };
 
@@ -66,7 +66,7 @@ static int open_events(struct pyland_hardware *h, const struct pyland_hardware_e
 			   strerror(h->error ? h->error : ENODEV));
 }
 
-/* The place of the class in the state that pyland keeps of each task, from the map's own BTF. */
+/* The offset of the class in the state that pyland keeps of each task, from the map's own BTF. */
 static int find_class(const struct bpf_map_info *info)
 {
 	struct btf *btf = btf__load_from_kernel_by_id(info->btf_id);
@@ -85,7 +85,10 @@ static int find_class(const struct bpf_map_info *info)
 	return found;
 }
 
-/* Lets the object use the running pyland's states of tasks; the place of the class there. */
+/*
+ * Lets the object use the states of tasks of the running pyland. The offset of the class in such a
+ * state, or a negative number.
+ */
 static int use_tasks(struct bpf_object *object)
 {
 	unsigned int ids[MAPS_MAX], programs[NR_TRACED], length = sizeof(struct bpf_prog_info);
@@ -187,7 +190,7 @@ struct pyland_hardware *pyland_hardware_begin(const void *object, unsigned long 
 	return NULL;
 }
 
-/* The events that the machine has, in bits. */
+/* A bit for each event that the machine has. */
 unsigned int pyland_hardware_events(const struct pyland_hardware *h)
 {
 	return h->events;
@@ -207,7 +210,7 @@ void pyland_hardware_read(const struct pyland_hardware *h, unsigned int class,
 	}
 }
 
-/* Samples in which a CPU had to count for other programs, too, and that do not count here. */
+/* How many samples were dropped, because the CPU counted for other programs meanwhile. */
 unsigned long long pyland_hardware_dropped(const struct pyland_hardware *h)
 {
 	unsigned long long dropped = 0;

@@ -86,7 +86,8 @@ static int set_ops(struct pyland_object *o, const struct pyland_load_options *op
 		 pyland_enumerator(btf, ops, "SCX_OPS_KEEP_BUILTIN_IDLE") |
 		 pyland_enumerator(btf, ops, "SCX_OPS_ALLOW_QUEUED_WAKEUP");
 	/*
-	 * Early kernels warn without this flag that cpu.weight has no effect; later ones, with it.
+	 * A kernel without this member warns that cpu.weight has no effect if the flag is missing;
+	 * a kernel with the member warns if the flag is there.
 	 */
 	if (pyland_member_offset(btf, "sched_ext_ops", "cgroup_set_bandwidth") < 0)
 		*flags |= pyland_enumerator(btf, ops, "SCX_OPS_HAS_CGROUP_WEIGHT");
@@ -273,7 +274,7 @@ int pyland_attach(struct pyland_object *o)
 	return o->link ? 0 : pyland_fail_libbpf(-errno, "attaching the scheduler");
 }
 
-/* Detaches, which gives every task back to the kernel's default scheduler. */
+/* Detaches and frees the object; the kernel's default scheduler gets every task back. */
 void pyland_close(struct pyland_object *o)
 {
 	if (!o)

@@ -70,7 +70,7 @@ static int print_log(const char *format, va_list args)
 		done += nr;
 	}
 	if (done < length)
-		is_verbose = 0;	/* each of many more lines would wait as long */
+		is_verbose = 0;	/* else each of the lines that follow would wait as long */
 	free(text);
 	return length;
 }

@@ -121,7 +121,7 @@ struct pyland_rings *pyland_map_rings(const struct pyland_ring_maps *maps, unsig
 		return NULL;
 	}
 	r->max_batch = max_batch;
-	/* One after the other behind the struct. */
+	/* The arrays lie one after the other, behind the struct. */
 	r->decisions = (void *)(r + 1);
 	r->backlog = r->decisions + max_batch;
 	r->events = (void *)(r->backlog + max_batch);
@@ -141,7 +141,7 @@ void pyland_unmap_rings(struct pyland_rings *r)
 	free(r);
 }
 
-/* Maps it twice, the second time only to read; without @read_only once. */
+/* Maps the map with this name. With @read_only maps it a second time, only to be read. */
 static void *map_named(struct pyland_object *o, const char *name, size_t value_size,
 		       unsigned int *nr, void **read_only)
 {

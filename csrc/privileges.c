@@ -51,7 +51,8 @@ int pyland_drop_privileges(unsigned int uid, unsigned int gid)
 	for (int cap = 0; !prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); cap++)
 		;
 	/*
-	 * This fails without CAP_SETPCAP. Then no right is left that a change of user could keep.
+	 * This fails without CAP_SETPCAP, and is not needed: the calls below take all capabilities,
+	 * and PR_SET_NO_NEW_PRIVS keeps programs from giving any.
 	 */
 	prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
 	      SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED, 0, 0, 0);

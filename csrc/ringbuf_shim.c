@@ -16,7 +16,7 @@
 
 #include "pyland_native.h"
 
-/* The sum over all CPUs may be this old: it costs a cache miss per CPU. */
+/* The gauges, summed over all CPUs, may be this old: to sum them costs a cache miss per CPU. */
 #define GAUGES_AGE_NS 1000000ULL
 
 /* The head of every sample, from the kernel's ABI: length with two flag bits, page. */
@@ -32,8 +32,7 @@ struct pyland_queued *pyland_record(struct pyland_rings *r, unsigned int i)
 
 /*
  * Tells BPF what the policy needs: what to collect (PYLAND_WANT_*), how long its decisions last, by
- * how much a task must be due before the task that it interrupts, and how often the policy wants to
- * run.
+ * how much later a running task must be due to be preempted, and how often the policy wants to run.
  */
 void pyland_want(struct pyland_rings *r, unsigned int wanted, unsigned long long lasts_ns,
 		 unsigned long long margin_ns, unsigned long long interval_ns)
@@ -114,7 +113,7 @@ static void sum_gauges(struct pyland_rings *r, unsigned long long now_ns)
 	r->batch->weight_runnable = weight > 1 ? weight : 1;
 }
 
-/* A task has exited: the policy must not see records of it after its end. */
+/* Drops the records of a task that has exited: the policy must not see them after its end. */
 static unsigned int drop_records(struct pyland_rings *r, unsigned int nr, int pid)
 {
 	unsigned int kept = 0;

@@ -45,7 +45,7 @@ static void add_queue(struct counters *c, unsigned long long id)
 	queue_name(c->queues[c->nr_queues++].name, id);
 }
 
-/* A new pyland: its counters begin anew. */
+/* Called when the trace sees another pyland, whose counters begin anew. */
 void counters_begin(struct counters *c)
 {
 	c->last_ns = 0;

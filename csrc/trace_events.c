@@ -106,7 +106,7 @@ void event_queue(struct pyland_trace_writer *w, unsigned int cpu,
 	put_event(w, &event);
 }
 
-/* A task begins to run that a decision has queued, or that was held and was not decided. */
+/* A task begins to run: after a decision, or after it was held and not decided (@decided 0). */
 void event_run(struct pyland_trace_writer *w, unsigned int cpu, unsigned long long time_ns,
 	       int pid, int decided)
 {

@@ -8,7 +8,7 @@
 
 #include "trace_writer.h"
 
-/* Of the kernel: states of a task as its tracepoint gets them, and as ftrace prints them. */
+/* States of a task: as the kernel's tracepoint gets them, and as ftrace prints them. */
 #define TASK_REPORT		0x7f
 #define TASK_IDLE		0x402
 #define TASK_SLEEPS_AS_D	0x9000	/* TASK_RTLOCK_WAIT, TASK_FROZEN */

@@ -19,7 +19,7 @@
 #include "trace_object.h"
 #include "trace_running.h"
 
-/* An event is in its ring this long after its time at the latest, unless the host pauses a CPU. */
+/* After this time an event is in its ring, unless the host of a virtual machine pauses a CPU. */
 #define SETTLED_NS 1000000
 
 struct pyland_trace_source {
@@ -27,12 +27,12 @@ struct pyland_trace_source {
 	unsigned long size;
 	struct pyland_trace_rings rings;
 	unsigned long long slots;
-	struct bpf_object *kernel;	/* what sees the kernel */
-	struct bpf_object *hooks;	/* what sees pyland */
+	struct bpf_object *kernel;	/* the programs that see the kernel */
+	struct bpf_object *hooks;	/* the programs that see pyland */
 	struct bpf_link *links[8];
 	struct bpf_link *hook_links[NR_TRACED];
 	struct ring_buffer *tasks;
-	struct pyland_trace_writer *writer;	/* while `tasks` is read */
+	struct pyland_trace_writer *writer;	/* set only while `tasks` is read */
 	struct running running;
 	struct counters counters;
 };
@@ -135,7 +135,7 @@ struct pyland_trace_source *pyland_trace_attach(const void *object, unsigned lon
 	return NULL;
 }
 
-/* Lets go of a pyland that has ended: the kernel keeps its programs for as long as one is seen. */
+/* Detaches from a pyland that has ended: until then the kernel keeps that pyland's programs. */
 void pyland_trace_unhook(struct pyland_trace_source *s)
 {
 	for (unsigned int i = 0; i < NR_TRACED; i++) {
@@ -147,7 +147,7 @@ void pyland_trace_unhook(struct pyland_trace_source *s)
 	running_close(&s->running);
 }
 
-/* Loads the programs that see pyland, with the rings of the others. */
+/* Loads the programs that see pyland; they use the rings of those that see the kernel. */
 static int hook(struct pyland_trace_source *s)
 {
 	static const char *const programs[NR_TRACED] = {
@@ -192,8 +192,8 @@ static int hook(struct pyland_trace_source *s)
 }
 
 /*
- * Looks for a pyland, and sees its decisions from here on: 1 if it was not seen before, 0 if it
- * was, -ENOENT if none runs, or another negative errno.
+ * Looks for the pyland that runs, and sees its decisions from here on. 1 if this pyland was not
+ * seen before, 0 if it was; -ENOENT if none runs, or another negative errno.
  */
 int pyland_trace_hook(struct pyland_trace_source *s)
 {
@@ -234,8 +234,8 @@ static unsigned long long now_ns(void)
 }
 
 /*
- * Writes what was seen since the last call: names, events, counters. @last: nothing comes later. How
- * full the fullest ring was, in percent, or a negative errno.
+ * Writes what was seen since the last call: names, events, counters. With @last this is the last
+ * call. Returns how full the fullest ring was, in percent, or a negative errno.
  */
 int pyland_trace_collect(struct pyland_trace_source *s, struct pyland_trace_writer *w, int last)
 {

@@ -180,7 +180,7 @@ int pyland_trace_counter(struct pyland_trace_writer *w, const char *name, const 
 	return 0;
 }
 
-/* The same for a number that is not whole. */
+/* As pyland_trace_counter, for a number that is not whole. */
 int pyland_trace_gauge(struct pyland_trace_writer *w, const char *name, const char *unit,
 		       unsigned long long time_ns, double value)
 {

@@ -34,11 +34,11 @@ struct thread {
 	unsigned long long waking_ns;	/* 0: it does not wait after a wakeup */
 	unsigned long long asked_ns;
 	unsigned long long question;	/* the number of the open question, or 0 */
-	unsigned long long flow;	/* of the decision that it has not run by, or 0 */
+	unsigned long long flow;	/* of the decision that it will run by, or 0 */
 };
 
 struct name {
-	unsigned int segment;		/* in which it is interned */
+	unsigned int segment;		/* the segment in which it is interned */
 	char text[NAME_TEXT];
 };
 
@@ -63,7 +63,7 @@ struct counter {
 	char unit[16];
 	long long value;
 	int described;
-	unsigned int segment;		/* that has it last */
+	unsigned int segment;		/* the last segment that has its value */
 };
 
 #define LATENCY_SHARES 32		/* buckets between two powers of two */
@@ -102,12 +102,12 @@ struct pyland_trace_writer {
 	struct name *names;
 	unsigned int nr_names;
 	unsigned int *hashed;		/* places of names, + 1 */
-	unsigned long long hash_key[2];	/* no task can choose names of one place */
+	unsigned long long hash_key[2];	/* secret: no task can choose names with equal hashes */
 	struct counter *counters;
 	unsigned int nr_counters;
 	char policies[POLICIES_MAX][NAME_TEXT];
 	unsigned int nr_policies, policies_interned;
-	unsigned int reasons[REASONS_MAX];	/* names, or 0 */
+	unsigned int reasons[REASONS_MAX];	/* places of names, + 1; 0: not known yet */
 	struct { unsigned long long id; unsigned int name; } queues[QUEUES_KEPT];
 	struct latency latency;
 	struct pyland_trace_totals totals;

@@ -56,12 +56,12 @@ class DomainSettings(NamedTuple):
     rank: int = 0
     """A CPU serves its domains from the highest rank to the lowest, those of one rank by key."""
     preempt: bool = False
-    """A task of it that wakes up interrupts one of a domain of lower rank, at home or where it
-    spills to."""
+    """A task of the domain that wakes up preempts a task of a domain of lower rank, at home or
+    where the domain spills to."""
     direct: bool = True
-    """Its tasks go to an idle CPU without the policy. Else they are asked about first if they have
-    no decision, or one older than `Policy.lasts_ns`; a task without a domain of its own goes by
-    that of its CPU."""
+    """True if its tasks go to an idle CPU without a question. If False, the policy is asked first
+    about a task that has no decision or one older than `Policy.lasts_ns`. For a task without a
+    domain, that of its CPU counts."""
 
 
 class DomainGauges(NamedTuple):
@@ -85,7 +85,7 @@ class Domain:
     __slots__ = ("_domains", "number", "settings")
 
     def __init__(self, domains: Domains, number: int, settings: DomainSettings) -> None:
-        """`Machine.domains` makes them."""
+        """A policy gets its domains from `Machine.domains`."""
         self._domains = domains
         self.number = number
         """The number by which a decision names it."""
@@ -140,7 +140,7 @@ class Domains(Sequence[Domain]):
     """
 
     def __init__(self, topology: Topology) -> None:
-        """As at the start of a policy."""
+        """The domains as a new policy finds them."""
         self._topology = topology
         self._all: list[Domain] = []
         self._llc_of = {cpu.id: cpu.llc for cpu in topology.cpus}
@@ -224,11 +224,11 @@ class Domains(Sequence[Domain]):
         for cpu in cpus_of(after & ~before):
             self._serving.setdefault(cpu, set()).add(domain.number)
         if not self.nr:
-            # This is the first setting: from here on those of the LLCs' domains count, too.
+            # After the first setting BPF reads all domains from memory, also those of the LLCs.
             self.nr = max(domain.number + 1, min(self._topology.nr_llcs, NR_DOMAINS))
             self._write_all()
             return
-        # The memory of a number that was never set may have what an earlier policy said of it.
+        # The memory of a number that was never set may have the settings of an earlier policy.
         for number in range(self.nr, domain.number):
             self._domain(number)
             self._write(number, 0)
@@ -250,5 +250,5 @@ class Domains(Sequence[Domain]):
 
 
 def _served_by(settings: DomainSettings) -> int:
-    """The CPUs that serve a domain: at home, and where its tasks may interrupt others."""
+    """The CPUs that serve a domain: at home, and where its tasks may preempt others."""
     return settings.cpus | (settings.spill if settings.preempt else 0)

@@ -25,7 +25,7 @@ class FormerName:
 
 
 def take_former_name(cls: type, former: FormerName) -> None:
-    """Let a new class have both names, if it or a class above it has set the former one.
+    """Set the present name in a new class, if it or a class above it has set the former one.
 
     If both are set, the name that is set in the nearer class counts.
     """

@@ -66,7 +66,7 @@ class Machine(ABC):
         seed: int = 0,
         numbers: PolicyNumbers | None = None,
     ) -> None:
-        """The machine's fixed part."""
+        """`numbers` is where the policy's own gauges and counters are; by default, in private."""
         self._numbers = numbers or PolicyNumbers()
         self.topology = topology
         self.slices = slices or Slices()

@@ -92,7 +92,7 @@ def option(
 def declared_options(policy: type) -> dict[str, Option]:
     """The options of a class and its bases; each becomes an attribute with the default.
 
-    Raises TypeError if the option does not take its own default.
+    Raises TypeError for an option that does not take its own default.
     """
     found: dict[str, Option] = dict(getattr(policy, "options", {}))
     for name, declared in list(vars(policy).items()):

@@ -294,6 +294,6 @@ def _check_fields(policy: type[Policy]) -> None:
 
 
 def forget(policy: Policy, pid: int) -> None:
-    """A task is gone, so the policy does not hold it; called before `Policy.exited`."""
+    """Remove a task that is gone from those that the policy holds, before `Policy.exited`."""
     if policy._held.pop(pid, None) is not None:
         policy.nr_held = len(policy._held)

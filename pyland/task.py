@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 WAKEUP = 1
-"""Of `enq_flags`: the task has slept (SCX_ENQ_WAKEUP)."""
+"""The bit of `enq_flags` for a task that has slept (SCX_ENQ_WAKEUP)."""
 
 FIELDS = {
     "seq": "the number of this enqueue; a decision returns it",
@@ -133,7 +133,7 @@ def check_fields(what: str, fields: tuple[str, ...], method: str) -> None:
     """Raise TypeError for fields that do not exist, are out of order, or are missing.
 
     `method` is the one that the policy has, `decide` or `enqueue`, which needs some of them; empty
-    for neither. `what` names the fields in the error.
+    if it has none. `what` names the fields in the error.
     """
     for name in fields:
         if name not in FIELDS:

@@ -25,7 +25,7 @@ class Timer:
         """`interval_ns` is 0 for a single call."""
         self._timers, self._call, self.interval_ns = timers, call, interval_ns
         self.over = False
-        """True if it does not come again."""
+        """True if the call is not made again."""
 
     def cancel(self) -> None:
         """Cancel the call; no effect on a call that was cancelled before, or is over."""
@@ -64,7 +64,7 @@ class Timers:
         begin = next(self._numbers)
         while self._heap and self._heap[0][0] <= now_ns:
             if self._heap[0][1] > begin:
-                # Planned by one of these calls, for a time that has passed: it has its next turn.
+                # One of these calls has planned this one for a time that has passed: next time.
                 return
             _, _, timer = heapq.heappop(self._heap)
             if timer.interval_ns:

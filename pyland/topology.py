@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 _SYSFS = Path("/sys/devices/system")
 FULL_CAPACITY = 1024
-# The fast cores of one machine differ by a tenth at most, its slow ones by a third at least.
+# On a hybrid processor the fast cores differ by a tenth at most, and the slow ones compute less by
+# a third at least.
 _LITTLE_BELOW = FULL_CAPACITY * 3 // 4
 
 

@@ -17,7 +17,7 @@ def add_policy(parser: argparse.ArgumentParser, default: str | None, text: str) 
 
 
 def add_interval(parser: argparse.ArgumentParser, between: str) -> None:
-    """Add --interval, in seconds; `between` is what it is the time between."""
+    """Add --interval, in seconds; `between` names what is repeated, such as `rows`."""
     parser.add_argument(
         "--interval",
         type=float,

@@ -107,7 +107,7 @@ class Composed(Events):
         self._settle()
 
     def _swapped(self) -> None:
-        """A part has another policy, to which the state of its tasks means nothing."""
+        """Called when a part has another policy, which does not know the state of its tasks."""
         # A single part does not note its tasks. From here on it does: old states do not count.
         self._division.is_alone = False
         self._note_hearing()
@@ -122,7 +122,7 @@ class Composed(Events):
         return False
 
     def _ruled(self, known: Row) -> str:
-        """The part of the task that has these values for `Sorting.ruled`."""
+        """The name of the part of a task; `known` has its values for `Sorting.ruled`."""
         if len(self._in_order) == 1:
             return self._in_order[0].name
         return self.part_of(self._make_task(*known))
@@ -195,9 +195,9 @@ class Composed(Events):
         return replaced
 
     def resize_part(self, name: str, home: int, reach: int) -> None:
-        """A part with `near` has other CPUs: `home` its own, `reach` all that it may use (masks).
+        """Give a part with `near` other CPUs: `home` are its own, `reach` all that it may use.
 
-        Its policy is told by `resized`.
+        Both are masks. The part's policy is told by `resized`.
         """
         place = self._places[name]
         place.machine.resize(home, reach)
@@ -208,7 +208,7 @@ class Composed(Events):
     # Deciding.
 
     def placed(self, name: str, rows: Sequence[Row], flat: list[int]) -> None:
-        """The part has decided, and its tasks have the places that `Part.near` says.
+        """Called when a part has decided; its tasks have the places that `Part.near` says.
 
         Called for parts with `near`, with rows of `fields` and the decisions, which may be changed
         here. It is not called for a batch of usual tasks whose answer is a decision for any CPU for
@@ -220,7 +220,7 @@ class Composed(Events):
         return self._division.decide(batch)
 
     def _sort_in(self, batch: Batch) -> None:
-        """There are tasks whose part is not known."""
+        """Called when a batch has tasks whose part is not known: find their parts."""
         for pid, token in self._sorting.sort_in(batch):
             self._pass_on(token, pid)
 
@@ -232,7 +232,7 @@ class Composed(Events):
         self._sorting.look(now_ns)
 
     def _part_view(self, place: Place, fields: tuple[str, ...]) -> list[Row]:
-        """Other fields of the tasks that the policy of a part is shown."""
+        """The rows of the tasks that the policy of a part is shown, with these fields."""
         wanted = tuple(name for name in FIELDS if name in {"pid", *fields})
         pid_at, mine = wanted.index("pid"), [wanted.index(name) for name in fields]
         division = self._division
@@ -242,7 +242,7 @@ class Composed(Events):
         return [tuple(row[at] for at in mine) for row in found]
 
     def _complete(self, place: Place, answer: Any) -> list[int]:
-        """An answer that is not of the usual kind."""
+        """Decisions for the machine from an answer that is not a decision for each row."""
         flat = place.complete(answer, self._newest_ns, self._reach_ns)
         if not place.machine.places_domains:
             self.placed(place.name, place.rows, flat)

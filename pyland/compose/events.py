@@ -37,46 +37,46 @@ class Events(Policy):
                 self._call(place, seat.policy.tick)
 
     def hears(self, event: str) -> bool:
-        """True if the policy of a part wants to be told of it."""
+        """True if the policy of a part hears the event, or if tasks are sorted by it."""
         # A task that changes may belong to another part by that.
         sorts = event == "changed" and not self._alone
         return sorts or any(place.seat.hears(event) for place in self._in_order)
 
     def stopped(self, pid: int, ran_ns: int) -> None:
-        """The part of the task is told, if it wants to be."""
+        """Tell the part of the task, if its policy hears the event."""
         if heard := self._hearing["stopped"].get(self._token_of(pid)):
             self._call(*heard, pid, ran_ns)
 
     def running(self, pid: int) -> None:
-        """The part of the task is told, if it wants to be."""
+        """Tell the part of the task, if its policy hears the event."""
         if heard := self._hearing["running"].get(self._token_of(pid)):
             self._call(*heard, pid)
 
     def changed(self, pid: int) -> None:
-        """The part of the task is told, if it wants to be; the task is sorted anew."""
+        """Tell the part of the task, if its policy hears the event; sort the task anew."""
         if heard := self._hearing["changed"].get(self._token_of(pid)):
             self._call(*heard, pid)
         self._sorting.unsort(pid)
 
     def slept(self, pid: int) -> None:
-        """The part of the task is told, if it wants to be."""
+        """Tell the part of the task, if its policy hears the event."""
         if heard := self._hearing["slept"].get(self._token_of(pid)):
             self._call(*heard, pid)
 
     def _note_hearing(self) -> None:
-        """By event and token: which part is told, and by which method."""
+        """Note, by event and token, which part hears the event and which method is called."""
         for event in _EVENTS:
             self._hearing[event] = {
                 seat.token: (place, getattr(seat.policy, event))
                 for place in self._in_order
                 if (seat := place.seat).hears(event)
             }
-        # The only part has all tasks, also those that it has never decided.
+        # A single part has all tasks, also those that it has never decided.
         only = self._in_order[0].seat.token
         self._token_of = (lambda pid: only) if self._alone else self._sorting.token
 
     def exited(self, pid: int) -> None:
-        """The part of the task is told, if it wants to be; the task is forgotten here."""
+        """Tell the part of the task, if its policy hears the event; forget the task here."""
         self._pass_on(self._sorting.token(pid), pid)
         self._sorting.forget(pid)
 

@@ -49,8 +49,8 @@ def needs_of(
 def _common_interim(interims: set[Interim]) -> Interim:
     """How tasks of all parts are ordered until their decisions come.
 
-    If a part has to be asked first, all have to. Fair parts and parts that go by arrival are
-    ordered by the time that their tasks had, for a task keeps its place among others by that.
+    If the tasks of one part are held, those of all parts are. If some parts go by virtual times
+    and others by arrival, all go by virtual times: by these a task keeps its place among others.
     """
     if "hold" in interims:
         return "hold"

@@ -38,10 +38,10 @@ class Part(NamedTuple):
     direct: bool = True
     """False if its policy is asked also about a task that finds an idle CPU."""
     near: dict[int, int] | None = None
-    """For a policy that sets the machine's domains itself: by CPU, the `domain_queue` in which a
-    task waits that ran there last. `cpus` and `spill` are what the part's policy sees until
-    `Composed.resize_part` says otherwise. The domains that the part's policy sets, `rank`,
-    `preempt` and `direct` have no effect then."""
+    """For a composed policy that sets the machine's domains itself: by CPU, the `domain_queue` in
+    which a task of this part waits if it ran on that CPU last. `cpus` and `spill` are the CPUs that
+    the part's policy sees, until `Composed.resize_part` is called. The domains that the part's
+    policy sets then have no effect, and `rank`, `preempt` and `direct` have none either."""
     whole: bool = False
     """True if its decisions are those of the whole machine: they name its domains, and keys that
     fit those of the other parts."""

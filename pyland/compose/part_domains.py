@@ -10,7 +10,7 @@ from pyland.domains import DomainGauges, Domains, DomainSettings
 from pyland.topology import Topology
 
 RANKS_OF_PART = 1 << 16
-"""Ranks within a part are from half of this below its own rank to half of it above."""
+"""The machine has this many ranks for each rank of a part: those that the part's policy sets."""
 
 
 class PartDomains(Domains):
@@ -32,20 +32,21 @@ class PartDomains(Domains):
     ) -> None:
         """`take` gives the number of an unused domain, `own` is what the part as a whole may use.
 
-        With `alone` all numbers are those of the whole machine, and those of the caches are left
-        as they are there until the policy sets one. Without `shown` nothing is set there at all.
+        With `alone` the part is the whole machine: its domains have the machine's numbers, and the
+        machine's domains stay as they are until the policy sets one. Without `shown` the machine's
+        domains are never set.
         """
         self._shown = shown
         self._alone = alone
         self._whole, self._take, self._own = whole, take, own
         self._numbers: dict[int, int] = {}
         self.places: dict[int, int] = {}
-        """What the CPU of a decision becomes on the whole machine, for the part's domains."""
+        """By the `cpu` of a part's decision that names a domain, the `cpu` on the whole machine."""
         super().__init__(topology)
         self.begin()
 
     def begin(self) -> None:
-        """As at the start of a policy: those of an earlier one have no CPUs any more."""
+        """Begin anew for a policy: the domains of an earlier policy lose their CPUs."""
         self._begin()
         for number in self._numbers.values():
             self._whole[number].set(cpus=0, spill=0)

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class PartMachine(Machine):
     """A part of another machine.
 
-    CPUs keep their numbers. Of a CPU that is not the part's own, its policy may ask as for the
-    CPU where a task ran before it came here: it does not idle, and nothing is known of it.
+    CPUs keep their numbers. The part's policy may ask about a CPU that is not the part's own, such
+    as the CPU where a task ran before it came into this part. Such a CPU never idles here, and its
+    figures are 0.
     """
 
     domains: PartDomains
@@ -33,7 +34,7 @@ class PartMachine(Machine):
     ) -> None:
         """`take` gives the number of an unused domain; `alone` if the part is the whole machine.
 
-        Raises UsageError for CPUs that there are not.
+        Raises UsageError if the part names a CPU that the machine does not have.
         """
         self._whole, self._alone, self._given = whole, alone, part.near
         self.is_whole = alone or part.whole
@@ -61,7 +62,7 @@ class PartMachine(Machine):
             self.outgoing = whole.outgoing
 
     def resize(self, home: int, reach: int) -> None:
-        """It has other CPUs: `home` are its own, `reach` all that its tasks may use, as masks."""
+        """Change the part's CPUs: `home` are its own, `reach` all that its tasks may use; masks."""
         self.home, self.reach = home, home | reach
         self._known = None
 
@@ -120,7 +121,7 @@ class PartMachine(Machine):
         return before
 
     def take_back(self, before: tuple[list[DomainSettings], list[Timer]]) -> None:
-        """The other policy could not be made: all is as it was before `set_aside`."""
+        """Undo `set_aside`, because the other policy could not be made."""
         self.outgoing.clear()
         settings, timers = before
         self.drop((settings, self._planned_here))
@@ -145,27 +146,27 @@ class PartMachine(Machine):
 
     @property
     def idle_mask(self) -> int:
-        """Those of the part's own CPUs."""
+        """The mask of the part's own CPUs that idle."""
         return self._whole.idle_mask & self.home
 
     def cpu(self, cpu: int) -> CpuState:
-        """All 0 for a CPU that is not the part's own."""
+        """What is known of a CPU; all figures are 0 for one that is not the part's own."""
         self._check_cpu(cpu)
         return self._whole.cpu(cpu) if self.home >> cpu & 1 else CpuState(0, 0, 0, 0, 0)
 
     def set_performance(self, cpu: int, target: int) -> None:
-        """Of the part's own CPUs; without effect for others."""
+        """Set the target of one of the part's own CPUs; no effect on other CPUs."""
         self._check_cpu(cpu)
         self._check_performance(target)
         if self.home >> cpu & 1:
             self._whole.set_performance(cpu, target)
 
     def every(self, interval_ns: int, call: Call) -> Timer:
-        """The call is the part's: if it fails, the part has failed."""
+        """As `Machine.every`; a call that fails is a failure of the part."""
         return self._noted(self._whole.every(interval_ns, lambda: self.guarded(call)))
 
     def at(self, time_ns: int, call: Call) -> Timer:
-        """The same for a call that is made once."""
+        """As `Machine.at`; a call that fails is a failure of the part."""
         return self._noted(self._whole.at(time_ns, lambda: self.guarded(call)))
 
     def _noted(self, timer: Timer) -> Timer:
@@ -196,7 +197,7 @@ class PartMachine(Machine):
         self._whole.part_failed(f"{self._name}.{part}", policy, error)
 
     def part_replaced(self, part: str, failed: str, why: str, policy: str) -> None:
-        """The same for a part of this part that has another policy."""
+        """A part of this part has another policy: the whole machine tells of it with both names."""
         self._whole.part_replaced(f"{self._name}.{part}", failed, why, policy)
 
     def _full_name(self, name: str) -> str:

@@ -34,7 +34,7 @@ _tokens = count(1)
 
 
 class ForgottenTasksError(Exception):
-    """The policy was shown tasks, and did not decide or keep them."""
+    """The policy was shown tasks, and some it did not decide and does not keep."""
 
 
 class Place(DivisionPlace):
@@ -64,13 +64,16 @@ class Place(DivisionPlace):
         self.reserve = self._seat(self._deadline())
 
     def reads(self, fields: tuple[str, ...]) -> None:
-        """Rows come with these fields."""
+        """From here on rows have these fields."""
         self._fields = fields
         self.seat.reads(fields)
         self.reserve.reads(fields)
 
     def swap(self, make: Callable[[], Policy]) -> None:
-        """Another policy decides from here on; if making it raises, nothing has changed."""
+        """Let the policy that `make` returns decide from here on.
+
+        If `make` raises, so does this, and nothing has changed.
+        """
         key_ns, load = self.seat.front_ns, self.seat.load
         before = self.machine.set_aside()
         try:
@@ -83,7 +86,7 @@ class Place(DivisionPlace):
         self.reserve.find_places()
         self.seat.load = load
         self.seat.begin_at(key_ns)
-        # If it reads others, the composed policy settles on more fields after this.
+        # If it reads further fields, the composed policy lets rows have them after this call.
         if set(policy.fields) <= set(self._fields):
             self.seat.reads(self._fields)
         self._failures.clear()
@@ -108,9 +111,10 @@ class Place(DivisionPlace):
     def in_reserve(
         self, rows: Sequence[Row], now_ns: int, newest_ns: int, near_ns: int
     ) -> list[int]:
-        """The decisions of `deadline` about rows of which the policy made nothing.
+        """The decisions of `deadline` about rows that the part's policy failed to decide.
 
-        The state of a task is the policy's own, and means nothing to it: rows have 0 there.
+        The rows have a state of 0, because the state that the policy gave a task means nothing to
+        `deadline`.
         """
         seat = self.reserve
         self.machine.outgoing.clear()
@@ -157,4 +161,4 @@ class Place(DivisionPlace):
 
 
 MENDING = frozenset(method.__code__ for method in (Place.failed, Place.in_reserve))
-"""The code that takes a failed policy's place. What it calls is not interrupted either."""
+"""The code that takes a failed policy's place. It and all that it calls is never interrupted."""

@@ -20,7 +20,7 @@ _KINDS = "QiiQQQQ"
 NEAR_NS = 1 << 38
 """The most by which keys of two parts may differ; BPF compares keys within 1,100 s."""
 SHARED_NEAR_NS = 200_000_000
-"""The same if the parts share CPUs: these take the task with the lowest key first."""
+"""The same limit for parts that share CPUs, which take the task with the lowest key first."""
 
 Row = tuple[Any, ...]
 
@@ -41,7 +41,7 @@ class Seat(DivisionSeat):
         self.queue = 0
         """The place of its tasks, if all have the same; else 0."""
         self.near: dict[int, int] | None = None
-        """Else the place of a task, by the CPU where it ran last."""
+        """By CPU, the place of a task that ran there last; None if `queue` is the place of all."""
         self.home: frozenset[int] | None = None
         self.is_whole = machine.is_whole
         """True if its decisions name places of the whole machine."""
@@ -59,10 +59,10 @@ class Seat(DivisionSeat):
         self.key_ns = 0
         """The first key of its last answer."""
         self.begins_at_ns = 0
-        """Where its first key has to be; 0: where the policy says."""
+        """The key that the first decision has to get; 0: as the policy says."""
 
     def find_places(self) -> None:
-        """Read again where tasks wait: the part has other domains."""
+        """Find anew where tasks wait, because the part has other domains."""
         machine, near = self.machine, self.machine.near()
         self.queue = machine.domains.places[CPU_ANY]
         if not machine.places_domains:
@@ -81,7 +81,7 @@ class Seat(DivisionSeat):
         return self.key_ns
 
     def begin_at(self, key_ns: int) -> None:
-        """Its first key becomes this one: tasks wait that have keys of another policy."""
+        """Let its first key become this one: tasks wait that have keys of the policy before."""
         if key_ns:
             self.begins_at_ns, self.is_unusual = key_ns, True
 
@@ -93,7 +93,7 @@ class Seat(DivisionSeat):
         return keeps or policy.hears(event)
 
     def reads(self, fields: tuple[str, ...]) -> None:
-        """Rows come with these fields, of which the policy's are some."""
+        """From here on rows have these fields; the policy reads some of them."""
         self.pick = None
         if self.policy.fields != fields:
             self.pick = tuple(fields.index(name) for name in self.policy.fields)
@@ -165,7 +165,7 @@ class Seat(DivisionSeat):
     def _placed(
         self, flat: list[int], cpus_by_pid: Mapping[int, int]
     ) -> tuple[list[int], list[int]]:
-        """The decisions with places of the part only, and its kicks of CPUs that it may use."""
+        """The decisions, each with a place of the part; and the kicks of CPUs of the part."""
         place_of, near, queue = self.machine.place, self.near, self.queue
         decisions: list[int] = []
         kicks: list[int] = []

@@ -48,12 +48,12 @@ class Sorting:
         self._hung = 0
 
     def reads(self, fields: tuple[str, ...]) -> None:
-        """Rows come with these fields; all tasks are sorted anew."""
+        """From here on rows have these fields; all tasks are sorted anew."""
         self._pid_at, self._state_at = fields.index("pid"), fields.index("state")
         self._clear()
 
     def look(self, now_ns: int) -> None:
-        """Forget where tasks go when it is time, and the seats of tasks not seen for long."""
+        """Forget the places of all tasks twice a second, and more rarely the seats of old tasks."""
         if now_ns < self._again_ns:
             return
         self._again_ns = now_ns + AGAIN_NS
@@ -89,7 +89,7 @@ class Sorting:
         return left
 
     def without_state(self, row: Row) -> Row:
-        """The row of a task whose state is another policy's."""
+        """The row with a state of 0, for a policy that did not give the task its state."""
         return (*row[: self._state_at], 0, *row[self._state_at + 1 :])
 
     def token(self, pid: int) -> int:
@@ -97,12 +97,12 @@ class Sorting:
         return self._token.get(pid) or self._token_before.get(pid) or 0
 
     def forget(self, pid: int) -> None:
-        """The task has exited, or its next record is as its first."""
+        """Forget a task that has exited, or whose next record is to be treated as its first."""
         for known in (self.place_by_pid, self._token, self._token_before):
             known.pop(pid, None)
 
     def unsort(self, pid: int) -> None:
-        """What the rule reads of the task may have changed."""
+        """Sort the task anew: what the rule reads of it may have changed."""
         self.place_by_pid.pop(pid, None)
 
     def _clear(self) -> None:

@@ -24,9 +24,9 @@ ORDER_MAX = 1 << 20
 """The most bytes of a message to the worker; the topology of 4,000 CPUs takes a fifth."""
 
 _ROOM_S = 2.0
-"""Seconds that a message which matters waits for room: the supervisor reads some each second."""
+"""Seconds that `deliver` waits for room: the supervisor reads some messages each second."""
 _TRY_AGAIN_S = 0.005
-"""A poll finds room only if three quarters of the buffer are free, so try without it, too."""
+"""A poll finds room only if three quarters of the buffer are free: so often try without a poll."""
 
 
 class Channel:
@@ -60,12 +60,12 @@ class Channel:
                 self._wait(select.POLLOUT, _TRY_AGAIN_S)
 
     def answer(self, answer: Swapped | SwapRefused) -> None:
-        """Deliver the answer to an order, and keep it for the case that the order is repeated."""
+        """Deliver the answer to an order, and keep it in case the order is repeated."""
         self._answer = answer
         self.deliver(answer)
 
     def orders(self) -> Iterator[SwapOrder]:
-        """The orders that have come and have no answer yet; answers repeated ones again."""
+        """The orders that have come and have no answer yet; answers a repeated order again."""
         while True:
             try:
                 # The rings of another attachment come with descriptors: `next_rings` takes them.
@@ -99,7 +99,7 @@ class Channel:
         return bool(self._socket.recv(16))
 
     def _unanswered(self, data: bytes) -> SwapOrder | None:
-        """The order in these bytes; None if it has been answered, and then it is again."""
+        """The order in these bytes. If it was answered before, answers it again; returns None."""
         order = orders.decode(data)
         if self._answer is None or self._answer.order != order.number:
             return order

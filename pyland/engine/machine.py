@@ -95,7 +95,7 @@ class KernelMachine(Machine):
         self._cpus[cpu].performance = target + 1
 
     def _note_time_ns(self) -> int:
-        """On the clock of traces. Where the kernel lets user space read it, no system call."""
+        """The time on the clock of traces; most kernels let user space read it without a call."""
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
     def tell_of_parts(
@@ -103,15 +103,15 @@ class KernelMachine(Machine):
         failed: Callable[[str, str, BaseException], None],
         replaced: Callable[[str, str, str, str], None],
     ) -> None:
-        """What is called with the arguments of `part_failed` and of `part_replaced`."""
+        """Set what `part_failed` and `part_replaced` call, with their own arguments."""
         self._part_failed, self._part_replaced = failed, replaced
 
     def part_failed(self, part: str, policy: str, error: BaseException) -> None:
-        """The worker tells the supervisor."""
+        """See `Machine`; the supervisor prints it."""
         self._part_failed(part, policy, error)
 
     def part_replaced(self, part: str, failed: str, why: str, policy: str) -> None:
-        """The worker tells the supervisor."""
+        """See `Machine`; the supervisor prints it."""
         self._part_replaced(part, failed, why, policy)
 
     def leave_memory(self) -> None:

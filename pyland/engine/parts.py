@@ -18,11 +18,11 @@ from pyland.supervisor import messages, privileges
 
 
 class PartFailedError(BaseException):
-    """With `--strict` a part's failure is that of the policy; it has been reported."""
+    """A part failed and `--strict` was given, so the whole policy has failed; it was reported."""
 
 
 class Parts:
-    """What became of the parts of the policy that schedules."""
+    """The failures and swaps in the parts of the policy that schedules."""
 
     def __init__(self, channel: Channel, *, strict: bool) -> None:
         """`channel` leads to the supervisor."""
@@ -37,7 +37,7 @@ class Parts:
         self._choices.clear()
 
     def leave(self, policy: Policy) -> None:
-        """End with the policy: free at once what it has."""
+        """Free at once what the policy has, because another policy takes over."""
         if isinstance(policy, Composed):
             policy.leave()
 

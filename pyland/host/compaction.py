@@ -129,7 +129,7 @@ class Compaction(NamedTuple):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """A lock: the process that restores the value of a killed run may come late."""
+        """Hold a lock: the process that restores the value of a killed run may come late."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         lock = os.open(self.memory.with_suffix(".lock"), flags, 0o600)
         try:

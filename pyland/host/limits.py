@@ -20,7 +20,8 @@ from pyland.host.rights import capabilities
 OPEN_FILES = 256
 """For maps, programs and BTF while one scheduler replaces another, and for clients."""
 PROCESSES = 5
-"""The processes that schedule, watch, print, serve statistics, and try a policy."""
+"""Processes besides this one: they schedule, print, serve statistics, try a policy, and restore a
+setting of the kernel."""
 MEMORY_MIB = 512
 """Address space of the process that decides: its own, and what the policy may allocate."""
 FILE_KIB = 64

@@ -41,7 +41,7 @@ class SourceOnly(SourceFileLoader):
 
 
 class _FolderFinder(FileFinder):
-    """Finds source files and packages in one folder. It claims the folders of the packages."""
+    """Finds source files and packages in one folder, and claims the folders of the packages."""
 
     def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
         spec = super().find_spec(fullname, target)

@@ -33,7 +33,7 @@ def trusted_users() -> frozenset[int] | None:
     """
     if _remembered is not None:
         return _remembered
-    # If the user has set a variable by hand, the rule only becomes stricter.
+    # A user may set such a variable by hand: then the rule only becomes stricter.
     if os.geteuid() != 0 and not any(map(os.environ.get, VARIABLES)):
         return None
     return frozenset({0, calling_user().uid})

@@ -10,7 +10,10 @@ from pyland.loading.finder import Choice, choose
 
 
 class Wanted(NamedTuple):
-    """A policy as it was asked for, not looked for yet; see `pyland.loading.finder.choose`."""
+    """What was asked for: the name of a policy that was not looked for yet, and its options.
+
+    `pyland.loading.finder.choose` has the forms of the name.
+    """
 
     spec: str
     given: tuple[str, ...] = ()

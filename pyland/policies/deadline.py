@@ -106,10 +106,10 @@ class Deadline(Policy):
         """Slices and distances follow the number of CPUs."""
         self._nr_cpus = len(self.machine.topology.online)
         self._depth = self.depth or self._nr_cpus
-        self._nr_runnable = self._weight_runnable = 0  # so that all is worked out anew
+        self._nr_runnable = self._weight_runnable = 0  # so that `_look` is called again
 
     def _look(self, batch: Batch) -> None:
-        """The load has changed."""
+        """Look the distances up for a load that has changed."""
         self._nr_runnable, self._weight_runnable = batch.nr_runnable, batch.weight_runnable
         distances = _distances(
             self._longest_ns,
@@ -118,7 +118,7 @@ class Deadline(Policy):
             batch.nr_runnable,
             batch.weight_runnable,
         )
-        # In one tuple with them: to read an attribute takes as long as to unpack five items.
+        # One tuple for all: to read one attribute takes as long as to unpack five items.
         self._load = (*distances, self.percpu_local, self._pool)
 
     def decide(self, batch: Batch) -> list[int]:
@@ -135,7 +135,7 @@ class Deadline(Policy):
         clock_ns = batch.now_ns
         passed_ns = clock_ns - self._clock_ns
         self._clock_ns = clock_ns
-        # If no task was decided for longer than this, no task waited.
+        # V advances for one longest slice at most: if no task was decided for longer, none waited.
         if passed_ns > longest_ns:
             passed_ns = longest_ns
         vtime_now = self._vtime_now + (passed_ns * rate >> _RATE_SHIFT)
@@ -152,7 +152,7 @@ class Deadline(Policy):
                     ahead_ns = far_ns
             elif ahead_ns < behind_ns:
                 if state and 0 < awake_ns >= used_ns:
-                    # It has not slept since its last record, so V was too fast: it advances less.
+                    # A task that did not sleep is far behind V: V was too fast, and advances less.
                     late_ns = behind_ns - ahead_ns
                     held_ns = late_ns * pull >> _RATE_SHIFT
                     if weight != 100:

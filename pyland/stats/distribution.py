@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 NR_BUCKETS = 32
 PERCENTS = (50.0, 90.0, 99.0, 99.9)
-"""The percentiles that are told with a histogram."""
+"""The percentiles that are shown with a histogram."""
 
 _BAR = 52
 _SUFFIXES = ("", "K", "M", "G")
@@ -77,7 +77,7 @@ class Distribution:
     __slots__ = ("buckets", "total")
 
     def __init__(self, total: int, buckets: Sequence[int]) -> None:
-        """Numbers that do not change."""
+        """The numbers do not change after this."""
         self.total = total
         """The sum of all values; of times, in nanoseconds."""
         self.buckets = buckets

@@ -36,7 +36,7 @@ EVENTS: Sequence[Event] = (
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What the samples of a class have. None: the machine does not count it."""
+    """The sums of a class's samples; None for an event that the machine does not count."""
 
     samples: int = 0
     cycles: int | None = None
@@ -157,7 +157,7 @@ def told(found: Mapping[str, Counted], dropped: int = 0) -> str:
 
 
 def told_json(found: Mapping[str, Counted], seconds: float, dropped: int) -> str:
-    """The same for programs."""
+    """The rows of `told` as JSON, for programs."""
     classes = [
         {
             "class": escape(name),

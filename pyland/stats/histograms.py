@@ -46,7 +46,7 @@ class Reading(NamedTuple):
 
     totals: Sequence[int]
     slots: bytes = b""
-    """Of one kind of keys."""
+    """The slots of one kind of keys; empty if no key was asked for."""
 
 
 class Histograms:
@@ -63,7 +63,7 @@ class Histograms:
         self._watchers: list[By | None] = []
 
     def begin(self) -> None:
-        """Set what is wanted without watchers; another process may have wished for more before."""
+        """Begin without watchers: take back what an earlier process wished for."""
         before = self._watch.wanted
         self._watch.wanted = before & self._base()
         self._wish()

@@ -34,7 +34,7 @@ _CGROUPS_MAX = 100_000
 """The most cgroups that are looked at for names."""
 
 _ANSWER_EVERY_S = 1.0
-"""Seconds between two answers: what is lost with a server that ends."""
+"""Seconds between two answers: if a server ends, the counts since its last answer are lost."""
 _AGAIN_S = 0.1
 
 Keyed = Sequence[tuple[str, Mapping[str, Distribution]]]
@@ -48,7 +48,7 @@ class Latency:
     seconds: float = 5.0
     by: By | None = None
     of: str = ""
-    """A measure's name; empty for all, or with `by` for the first."""
+    """The name of a measure. If it is empty all are shown; with `by`, only the first."""
     json: bool = False
     path: Path = DEFAULT_PATH
 

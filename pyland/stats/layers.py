@@ -34,7 +34,7 @@ class LayersMonitor(Monitor):
     """A block for each answer: a row for each layer, and one for the machine."""
 
     def told(self, found: Any, table: Table, notes: Any = None) -> str:
-        """The block; a line that says so if no layers are to be seen."""
+        """The block; one line that says so if the policy shows no layers."""
         super().told(found, table)
         gauges = own_values(found.get("policy_gauges"), "policy_gauge")
         layers = by_layer(gauges)

@@ -31,7 +31,7 @@ class Listening:
         self.metrics: socket.socket | None = None
         """Speaks HTTP, and answers with OpenMetrics."""
         self.notes: list[str] = []
-        """A line for each socket that is missing, although pyland goes on."""
+        """A line for each socket that could not be opened; pyland goes on without it."""
         self._files: list[tuple[Path, tuple[int, int]]] = []
 
     @classmethod

@@ -34,9 +34,9 @@ class Monitor:
     interval_s: float = 1.0
     path: Path = DEFAULT_PATH
     json: bool = False
-    """For programs: an object a line, with all fields and the time."""
+    """True to show for programs: an object a line, with all fields and the time."""
     policy_numbers: bool = False
-    """Also a line with the policy's own numbers, and one with its notes about tasks."""
+    """True to show also the policy's own numbers and its notes about tasks, each in a line."""
     option: str = "--interval"
     """The option that set the interval, for messages."""
 

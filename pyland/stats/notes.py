@@ -35,7 +35,7 @@ class Note(NamedTuple):
     pid: int
     """The task."""
     time_ns: int
-    """When, on the clock that the policy's machine has for it; any number from a hostile policy."""
+    """The time of the note, on the clock of traces; a hostile policy may write any number."""
     text: str
     """Not escaped."""
 
@@ -71,7 +71,7 @@ class PolicyNotes:
         place = known[0] if known else self._place(pid)
         words, begin = self._words, place * _CELL
         number = words[0] = (words[0] + 1) & (1 << 63) - 1
-        # The number last: a reader skips a note without one.
+        # The number is written last: a reader skips a note that has none.
         words[begin // 8] = 0
         shown = text.encode(errors="replace")[:TEXT_MAX]
         _NOTE.pack_into(self._bytes, begin, 0, pid, time_ns, shown)
@@ -79,7 +79,7 @@ class PolicyNotes:
         self._known[pid] = place, text
 
     def has(self, pid: int, text: str) -> bool:
-        """True if this is what is noted already."""
+        """True if the task has exactly this note already."""
         known = self._known.get(pid)
         return known is not None and known[1] == text
 

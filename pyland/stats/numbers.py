@@ -199,7 +199,7 @@ class Numbers(NamedTuple):
         counts = {}
         for name, value in self.counts.items():
             old = before.counts.get(name, 0)
-            # A lower value is that of another policy, which began at 0.
+            # If the value is lower than before, another policy has begun, at 0.
             counts[name] = value - old if value >= old else value
         return Numbers(self.gauges, counts, self.left_out, self.classes)
 
@@ -224,7 +224,7 @@ def read(memory: mmap | memoryview) -> Numbers:
             if number < NR_CLASSES and number not in classes and name not in classes.values():
                 classes[number] = name
             continue
-        # Of two numbers with one name, the first counts.
+        # If two numbers have the same name, only the first counts.
         if name in gauges or name in counts:
             continue
         if kind == _GAUGE:

@@ -95,7 +95,7 @@ def noted_tasks(notes: Iterable[Note]) -> dict[str, int]:
 
 
 def _histograms(by_class: Mapping[str, Kept]) -> Iterator[str]:
-    """Each histogram by class: the sum of all classes is that of all tasks."""
+    """Each histogram by class; the classes together are all tasks."""
     for measure in MEASURES:
         name = f"pyland_{measure.metric}"
         yield from _family(name, "histogram", measure.meaning)
@@ -106,8 +106,8 @@ def _histograms(by_class: Mapping[str, Kept]) -> Iterator[str]:
             below = 0
             for bucket, number in enumerate(one.buckets[:-1]):
                 below += number
-                # The limit of a bucket of times is above its values; the value itself is so rare
-                # that it does not matter.
+                # `le` includes its limit, and a bucket does not. For times this is neglected: a
+                # value that is exactly the limit is rare.
                 limit = bucket_limit(bucket)
                 le = float(limit - 1) if not measure.in_time else limit / 1e6
                 yield f"{name}_bucket{_labels({'class': label, 'le': repr(le)})} {below}"

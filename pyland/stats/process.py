@@ -59,7 +59,7 @@ class StatisticsProcess:
             self._fork()
 
     def policy_is(self, name: str) -> None:
-        """Another policy has taken over."""
+        """Tell the process that another policy has taken over."""
         self._source.policy = name[:_NAME_MAX]
         if self._runs:
             with suppress(OSError):  # it has ended, or reads nothing

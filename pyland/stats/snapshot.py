@@ -17,7 +17,7 @@ from pyland.stats.notes import Note
 from pyland.stats.numbers import Numbers
 
 _FRESH_S = 0.01
-"""Seconds for which one reading serves all clients: a thousand of them read no more than one."""
+"""Seconds for which one reading serves all clients, so many clients cost no more readings."""
 
 
 class Snapshot(NamedTuple):

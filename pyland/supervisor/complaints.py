@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 Counts = Mapping[str, int]
 
-# A good policy causes a few of each, too: tasks move on while it decides.
+# A good policy also causes a few of these counts: tasks move on while it decides.
 _SOME = 100
 _DISTRUSTED = 16
-# No more tasks than the rings take can wait for the policy's answer.
+# At most so many tasks can wait for the policy's answer: the rings take no more.
 _ON_THEIR_WAY = 4096
 
 
@@ -19,7 +19,7 @@ def _bounced(counts: Counts) -> int:
 
 
 def _late(counts: Counts) -> int:
-    # The policy is not to blame for tasks that BPF itself gave to a CPU meanwhile.
+    # The policy is not to blame for decisions that came after BPF gave the task to a CPU itself.
     taken = sum(counts[name] for name in ("fallback_lag", "fallback_idle"))
     return _many(counts["late"] - taken - 2 * counts["handed_over"], counts)
 
@@ -29,10 +29,10 @@ def _many(wrong: int, counts: Counts) -> int:
 
 
 def _undecided(counts: Counts) -> int:
-    # After this many in a second, BPF does not ask the policy for a while (bpf/trust.bpf.h).
+    # After this many in a second, BPF holds no task for the policy for a while (bpf/trust.bpf.h).
     if counts["undecided"] >= _DISTRUSTED:
         return counts["undecided"]
-    # Of a policy that decides nothing the tasks go to CPUs that would idle, and none waits long.
+    # If a policy decides nothing, CPUs that would idle take the tasks before they wait for long.
     missing = counts["forwarded"] - counts["user_dispatched"] - counts["late"]
     return missing if missing > max(_ON_THEIR_WAY, counts["forwarded"] // 2) else 0
 

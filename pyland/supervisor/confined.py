@@ -128,8 +128,8 @@ class ConfinedCall:
 def keep_only(descriptors: Iterable[int]) -> None:
     """Close all descriptors except `descriptors`; the standard streams become /dev/null.
 
-    This also unmaps BPF's memory, because the parent's loaded scheduler is in it. Raises
-    UsageError if the memory cannot be unmapped.
+    This also unmaps BPF's memory, which this process has from its parent, with the state of the
+    scheduler. Raises UsageError if the memory cannot be unmapped.
     """
     if lib.pyland_leave_bpf_memory():
         raise UsageError(loader.error())

@@ -86,7 +86,7 @@ class ControlServer:
 
     def sources(self) -> list[int]:
         """The descriptors to poll for input; every other method may change them."""
-        # After its request a client only waits for the answer, so nothing more is read from it.
+        # A client that has sent its request only waits for the answer: nothing more is read.
         waiting = [fd for fd, one in self._connections.items() if not one.asked]
         return [self._listener.fileno(), *waiting]
 

@@ -28,11 +28,11 @@ _REAPED_AT_ONCE = 1000
 """The most children that are reaped before the supervisor does other work."""
 
 _own: set[int] = set()
-"""Children that the part of pyland which started them reaps itself."""
+"""Children of pyland's own: the code that started such a child also reaps it."""
 
 
 def started(pid: int) -> None:
-    """Note a child of pyland's own: its pid stays its own until `ended` is called."""
+    """Note a child of pyland's own: it is not reaped here until `ended` is called."""
     _own.add(pid)
 
 
@@ -119,7 +119,7 @@ def end_descendants(spare: Iterable[int] = ()) -> int:
 
 
 def _send(number: int, pid: int, parents: tuple[int, int]) -> None:
-    """Send a signal to the child of one of these: by now its number may be another process's."""
+    """Send a signal to a child of one of `parents`; not to another process with its number."""
     with suppress(OSError):
         pidfd = os.pidfd_open(pid)
         try:

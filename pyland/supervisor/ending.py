@@ -12,7 +12,7 @@ from pyland.supervisor.loader import LoadedScheduler
 from pyland.supervisor.signals import Signals
 
 _SIGNAL_WITHIN_S = 0.2
-"""A signal for the whole process group reaches the worker so much earlier at most."""
+"""A signal for the whole process group may reach the worker earlier than this process: by this."""
 
 
 class Ended(NamedTuple):

@@ -26,7 +26,7 @@ MAX_BATCH = 512
 """The most records of a cycle; this bounds its length when thousands of tasks wake up."""
 
 HEARTBEAT_NS = 50_000_000
-"""User space runs at least this often while a task waits; the design allows 100 ms."""
+"""User space runs at least this often while a task waits."""
 
 _OBJECT = Path(_native.__file__).with_name("pyland.bpf.o").read_bytes()
 _DEFAULT_DUMP_LEN = 32768  # the kernel's own default, for the buffer that receives it

@@ -65,7 +65,7 @@ class Replaced(NamedTuple):
 
 
 class PartReplaced(NamedTuple):
-    """The same for a part of a composed policy."""
+    """`policy` decides in a part of a composed policy, instead of the policy `failed`."""
 
     part: str
     failed: str

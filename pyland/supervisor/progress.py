@@ -11,7 +11,7 @@ from typing import NamedTuple
 LOOK_EVERY_S = 0.25
 """Seconds between two looks of the supervisor."""
 LOOK_WHEN_QUIET_S = 0.75
-"""The same while no task waits: then a policy that does not return delays no task."""
+"""Seconds between two looks while no task waits: a stuck policy then delays no task."""
 _ABSENT_S = 4 * LOOK_EVERY_S
 _HELD_S = 1.0
 """Seconds that something must hold the worker before it is reported."""
@@ -47,9 +47,9 @@ class Progress:
     def __init__(self, pid: int, *, proc: Path = _PROC, cgroups: Path = _CGROUPS) -> None:
         """`proc` and `cgroups` are where those file systems are mounted."""
         self.busy_s = 0.0
-        """Seconds: CPU time while the worker computes, else time asleep or in the kernel."""
+        """Seconds in the present cycle: CPU time, and time asleep or in the kernel."""
         self.stuck_s = 0.0
-        """The same without the time in which the worker could not be killed."""
+        """`busy_s` without the time in which the worker could not be killed."""
         self._process, self._cgroups = proc / str(pid), cgroups
         self._cycles = -1
         self._looked_s = self._cpu_s = self._held_s = 0.0

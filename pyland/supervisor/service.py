@@ -52,19 +52,19 @@ class Service:
         return bool(self._address)
 
     def ready(self, status: str) -> None:
-        """It schedules; also what ends a reload."""
+        """Tell that pyland schedules; this also ends a reload."""
         self._send("READY=1", _status(status))
 
     def loading(self, status: str) -> None:
-        """It will schedule; `status` says what it does before that."""
+        """Tell what pyland does before it schedules."""
         self._send(_status(status))
 
     def reloading(self) -> None:
-        """The policy's files are read again; `ready` ends it."""
+        """Tell that the policy's files are read again, until `ready` is called."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self, status: str) -> None:
-        """It ends, or has ended."""
+        """Tell that pyland ends, or has ended."""
         self._send("STOPPING=1", _status(status))
 
     def alive(self, now_s: float, *, attached: bool = True) -> None:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One run of pyland on this machine's kernel, from the checks to the totals.
 
-Four processes share the work. The supervisor, which is this process, keeps root and runs no
+Five processes share the work. The supervisor, which is this process, keeps root and runs no
 policy. It loads and attaches the BPF object, watches the worker, answers at the control socket,
 and loads the object again when the kernel wants that. The worker runs the policy, as a user
-without rights. The reporter prints. A process without rights serves statistics.
+without rights. The reporter prints. A process without rights serves statistics. The command has
+started a process that waits for the end, to restore a setting of the kernel (host/compaction.py).
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class Session:
         """
         affinity.widen()
         with ExitStack() as stack:
-            # Also what a trial has left behind.
+            # Called last, so this also ends processes that the trial of a policy has left.
             stack.callback(descendants.end_descendants)
             control = ControlServer(owner=self._caller.uid)
             stack.callback(control.close)

@@ -7,8 +7,6 @@ from pyland.errors import UsageError
 from pyland.machine import Slices
 from pyland.stats.places import Places
 
-SECOND_NS = 1_000_000_000
-
 
 class _Given(NamedTuple):
     slice_us: int = 20_000

@@ -144,7 +144,7 @@ class Supervisor:
     def _worker_sources(self) -> list[int]:
         """The worker's descriptors to poll; none until the next second if it has said too much.
 
-        But all is heard while the supervisor waits for a message that is behind all that.
+        While the supervisor waits for a message of the worker, all messages before it are read.
         """
         waits = self._swaps.is_at_worker or not self._attached
         return [] if self._said > _SAID_EACH_SECOND and not waits else self._worker.sources()
@@ -183,7 +183,7 @@ class Supervisor:
                 self.wanted = LAST_RESORT
                 self._say(messages.told(message, self._policy))
             case messages.PartReplaced():
-                # Only a name that there is: the policy's process could send any number of others.
+                # Only a known name: the policy's process could send any number of new ones.
                 if (name := f"part {message.part}") in self._options:
                     self._options[name] = message.policy
                 self._say(messages.told(message, self._policy))

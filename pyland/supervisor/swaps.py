@@ -34,7 +34,7 @@ class _Swap:
         self.wanted: Wanted | None = None
         self.trial: ConfinedCall | None = None
         self.order: SwapOrder | None = None
-        """Once the worker has it."""
+        """The order that the worker has; None before it was sent."""
 
     @property
     def reload(self) -> bool:
@@ -120,7 +120,7 @@ class Swaps:
         memory = self._user_memory
         self.sent_s, self._sent_cycles = time.monotonic(), memory.cycles
         sent = self._worker.order(order)
-        # The policy can write there, too.
+        # Cut to 32 bits: the policy can write any value there.
         memory.request = (memory.request + 1) & _UINT_MAX
         self._worker.hurry()
         return sent

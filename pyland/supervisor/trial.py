@@ -73,9 +73,9 @@ def trial(
 
 
 def needs_trial(wanted: Wanted) -> bool:
-    """True if code of users may be run: that of the policy itself, or that its layer files name.
+    """True if code of users may be run: the policy's own, or that of policies that layers name.
 
-    Whether they name any is not looked at here: root reads no files of users.
+    True also for layer files that name no policy: root does not read files of users.
     """
     if wanted.spec == "layered":
         return any(_names_layers(text) for text in wanted.given)

@@ -15,7 +15,7 @@ def weighted_slice_ns(slice_ns: int, task: OfflineTask, slices: Slices) -> int:
 
 
 def checked_slice_ns(slice_ns: int, task: OfflineTask, slices: Slices) -> tuple[int, str]:
-    """The slice that a decision gives, and the counter of what was wrong with it, if any."""
+    """The slice that a decision gives; and the counter of its mistake, empty if there is none."""
     wrong = "bad_decisions" if arithmetic.is_no_slice(slice_ns, slices.longest_ns) else ""
     if wrong or not slice_ns:
         return weighted_slice_ns(slices.shortest_ns, task, slices), wrong

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A virtual clock, and what happens at its times."""
+"""A virtual clock, which makes calls at planned times."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class _Grant:
     until_ns: int
     left_ns: int
     asleep: bool
-    """The decision was for a wakeup, and lasts over more of them."""
+    """True if the decision was for a wakeup, and so also lasts over a sleep."""
     total_runtime_ns: int
     """The task's CPU time when `left_ns` was right."""
     keyed_runtime_ns: int

@@ -44,7 +44,7 @@ class Placement:
         return cpu_queue(task.cpu) if number is None else domain_queue(number)
 
     def checked(self, cpu: int, task: OfflineTask) -> tuple[int, str]:
-        """A decision's place for the task, and the counter of what was wrong with it, if any."""
+        """A decision's place for the task; and the counter of its mistake, if any."""
         if cpu == CPU_ANY:
             return cpu, ""
         if cpu in self._cpus:
@@ -81,7 +81,10 @@ class Placement:
         return self._rank_of(running) > self._rank_of(task)
 
     def of_lower_rank(self, task: OfflineTask) -> int | None:
-        """The CPU that a task of an interrupting domain interrupts: that of the lowest rank."""
+        """The CPU that `task` may take by rank: the one whose task has the lowest rank, if lower.
+
+        None if there is none, or if the domain of `task` does not preempt.
+        """
         number = domain_place(0) - task.place
         if number < 0 or not self._domains[number].settings.preempt:
             return None
@@ -98,7 +101,7 @@ class Placement:
         return self._domains[number].settings.rank if number >= 0 else 0
 
     def _looks(self, cpu: int) -> Iterator[list[str]]:
-        """The queues that a CPU serves, by rank; its own goes with the first rank that waits."""
+        """The queues that a CPU looks into, by rank; its own goes with each rank that waits."""
         own = cpu_queue(cpu)
         ranks: dict[int, list[str]] = {}
         for number in self._domains.served(cpu):

@@ -60,7 +60,7 @@ def _answered(told: Told, choices: Choices) -> Choices:
     if told.error:
         return replace(choices, message=f"{told.request}: {escape(told.error)}")
     if told.request == "status":
-        # Meanwhile another question may have been asked; it goes on.
+        # If the bottom line asks the user for something else by then, that goes on.
         return choices if choices.asks else may_swap(choices)
     answer = told.answer or {}
     paused = f"paused {answer.get('pause_us')} us"

@@ -25,7 +25,7 @@ from pyland.top.text import (
 )
 
 _CELL_MIN = 38
-"""Cells of a CPU with its task; the small form has fewer."""
+"""The least width of a CPU with its task, in cells; the small form has `_SMALL` cells."""
 _SMALL = 14
 _NAME = 10
 

@@ -52,7 +52,7 @@ class Feed:
         return number
 
     def answer(self, after: int, within_s: float) -> tuple[Statistics | None, str]:
-        """The latest statistics, and why there are none; waits for an answer newer than `after`."""
+        """The latest statistics, or None and the reason; waits for an answer newer than `after`."""
         with self._answered:
             if self._latest is not None:
                 self._answered.wait_for(lambda: self._number > after, within_s)

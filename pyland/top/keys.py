@@ -143,7 +143,7 @@ def _entered(now: Choices) -> Choices:
 
 
 def _completed(text: str) -> str:
-    """The only built-in that begins so, or the one after it."""
+    """The first built-in that begins with the text; for a whole name, the next built-in."""
     names = list(BUILTINS)
     if text in names:
         return names[(names.index(text) + 1) % len(names)]

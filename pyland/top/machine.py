@@ -32,7 +32,7 @@ class CpuSeen:
     """Sum of the waits that ended there."""
     runs: int
     runs_task: str = ""
-    """The task that ran most there, not escaped; empty if none did that is known."""
+    """The name of the known task that ran most there, not escaped; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ class Machine:
     def look(self, leave_out: TaskSeen | None = None) -> MachineSeen:
         """The machine since the last look.
 
-        The waits of the task `leave_out` do not count: of each CPU of its domain a part is left
-        out, for the kernel does not say on which of them it waited.
+        The waits of the task `leave_out` do not count. The kernel does not say on which CPUs it
+        waited, so the same part is left out of the waits of each CPU of its domain.
         """
         topology = self._know_topology()
         now_s = time.monotonic()
@@ -118,7 +118,7 @@ class Machine:
     def _without(
         self, task: TaskSeen | None, topology: Topology, waits: dict[int, tuple[int, int]]
     ) -> tuple[int, float, float]:
-        """The task's domain, and the parts of its waits and runs that are not the task's."""
+        """The task's domain, and which parts of that domain's waits and runs are of other tasks."""
         found = {cpu.id: cpu.llc for cpu in topology.cpus}
         domain = found.get(task.cpu, -1) if task else -1
         grown = [
@@ -142,7 +142,7 @@ class Machine:
 
     @staticmethod
     def _cpu_times(online: Sequence[int]) -> dict[int, tuple[float, float]]:
-        """Of each CPU, all seconds so far and those in which it idled."""
+        """By CPU: all seconds so far, and those in which it idled."""
         found = psutil.cpu_times(percpu=True)
         if len(found) != len(online):  # a CPU has come or gone since
             return {}
@@ -153,7 +153,7 @@ class Machine:
         }
 
     def _cpu_waits(self) -> dict[int, tuple[int, int]]:
-        """Of each CPU, the waits that ended there in ns and their number."""
+        """By CPU: how long tasks have waited for it, in ns, and how many waits have ended there."""
         found = {}
         try:
             with self._schedstat.open(encoding="ascii", errors="replace") as lines:

@@ -18,7 +18,7 @@ from pyland.top.tasks import BUDGET_S, Tasks, TaskSeen
 _OPS = Path("/sys/kernel/sched_ext/root/ops")
 _BUDGET_MIN_S, _BUDGET_MAX_S = BUDGET_S / 2, 0.05
 _ANSWER_WITHIN_S = 0.2
-"""A busy machine may run the server later; then the frame has the answer before."""
+"""Seconds that a frame waits for an answer; if it comes later, the frame has the last one."""
 
 
 class Measure:

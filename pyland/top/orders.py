@@ -23,7 +23,7 @@ def chosen(
     """The tasks to show, in their order.
 
     `process` is a number of a process or task, or a part of a name; `cgroup` a part of a path.
-    Without either, these are the tasks that ran or waited of late.
+    Without a filter, these are the tasks that ran or waited between the last two looks.
     """
     if not process and not cgroup:
         found = [task for task in tasks if task.runs_per_s or task.cpu_share or task.waits_s]

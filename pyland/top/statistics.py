@@ -62,8 +62,8 @@ class Statistics:
     notes: Mapping[int, str] = field(default_factory=dict)
     """The policy's notes, by the task's number; empty if the server has none."""
     histograms: Sequence[Histogram] | None = None
-    """What was counted from when they were first asked for; None if they were not, or are not
-    kept by this server."""
+    """The histograms, counted since they were first asked for; None if they were not asked for, or
+    if this server does not keep them."""
 
     def per_s(self, name: str) -> float:
         """Growth of a counter in a second."""
@@ -80,7 +80,7 @@ class Statistics:
         }
 
     def latencies(self) -> dict[str, float]:
-        """Mean times of the interval in ns, by what they are; 0 where nothing was measured."""
+        """The mean times of `LATENCIES` in ns, by name; 0 if nothing was measured."""
         return {
             name: self.growth[total] / self.growth[number] if self.growth[number] else 0.0
             for name, _, total, number in LATENCIES

@@ -22,10 +22,10 @@ BUDGET_S = 0.008
 """Seconds of CPU time for one look. The tasks that ran or waited last are read first."""
 
 _HOT_PART = 0.6
-"""The part of the budget for these; the rest goes on with the round through all tasks."""
+"""The part of the budget for tasks that ran or waited last; the rest is for the round through all
+tasks."""
 _FIRST_LOOK = 4
-"""The first look has so many times the budget: the sooner a task is known, the sooner it has rates.
-"""
+"""The first look has this many times the budget: a task has rates only from its second look on."""
 _BUSIEST, _ACTIVE_LEAST, _ROUND_LEAST = 8, 12, 8
 """How many tasks a look reads even without time: the busiest, the active ones (the busiest among
 them), and those of the round. On a virtual machine the host may take the whole budget away before
@@ -248,7 +248,7 @@ class Tasks:
             task.waited_ns, task.nr_runs = waited_ns, nr_runs
             task.ran_ns = ran_ns
             task.cpu_share = ran_ns / passed_s / 1e9
-            # A wait that has lasted for several looks is counted by the kernel at its end.
+            # At the end of a wait the kernel counts all of it, also what was before this interval.
             share = waited_ns / passed_s / 1e9
             task.wait_share = 1.0 if task.waits_s else min(share, 1.0)
             task.mean_wait_ns = waited_ns / nr_runs if nr_runs else task.waits_s * 1e9

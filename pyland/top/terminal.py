@@ -133,7 +133,7 @@ class Terminal:
         for row, one in enumerate(lines[:rows]):
             if row < len(self._drawn) and self._drawn[row] == one:
                 continue
-            # The last cell of the screen has no cell after it: curses writes it and complains.
+            # curses writes the last cell of the screen and then fails, as no cell follows it.
             with suppress(curses.error):
                 self._window.move(row, 0)
                 self._window.clrtoeol()

@@ -33,7 +33,7 @@ def read_commands(proc: Path = Path("/proc")) -> dict[int, bytes]:
     until_s = time.monotonic() + _WITHIN_S
     for _ in range(_STUCK_MAX):
         nr_done = _read_some(proc, left, found, until_s)
-        # The child did not come past the next one.
+        # The child is stuck at the process after these, so leave that one out.
         left = left[nr_done + 1 :]
         if not left or time.monotonic() >= until_s:
             break

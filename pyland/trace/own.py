@@ -23,7 +23,7 @@ from pyland.stats.notes import NOTES_MAX, PID_MAX
 INTERVAL_S = 0.25
 """Seconds between two questions."""
 QUIET_S = 1.0
-"""The same for a policy that has no numbers and no notes: an answer costs the machine 1 ms."""
+"""Seconds between two questions if the policy has nothing to show: an answer costs 1 ms."""
 _AGAIN_S = 1.0
 """Seconds between two tries to reach a server."""
 _SILENT_S = 10.0
@@ -37,7 +37,7 @@ class Noted:
     """A new note."""
 
     time_ns: int
-    """CLOCK_BOOTTIME, not before the last look at notes."""
+    """The time of the note, CLOCK_BOOTTIME; not before the last look at notes."""
     pid: int
     text: bytes
     """Printable ASCII; empty if the policy took its note back."""
@@ -111,7 +111,7 @@ class OwnNumbers:
         except OSError:
             self.close()
             return
-        # Notes of another policy, or of before the trace, have numbers and times of their own.
+        # Ask for all notes: a new server may have another policy, whose notes begin at 1.
         self._after, self._counted_ns = 0, 0
         self._ask(now_ns)
 
@@ -146,7 +146,7 @@ class OwnNumbers:
     def _own(self, statistics: Any, noted: Any, now_ns: int) -> Own:
         passed_s = (now_ns - self._counted_ns) / 1e9
         counts = own_values(statistics.get("policy_counts"), "policy_count")
-        # The first answer of a connection has no growth.
+        # The first answer of a connection has no earlier one, so it says nothing of growth.
         rates = {name: n / passed_s for name, n in counts.items()} if self._counted_ns else {}
         gauges = own_values(statistics.get("policy_gauges"), "policy_gauge")
         notes = tuple(self._notes(noted.get("notes"), now_ns))
@@ -170,7 +170,7 @@ class OwnNumbers:
                 if not 0 < pid <= PID_MAX:
                     continue
                 self._after = max(self._after, number)
-                # The policy can write any time. Those of before the trace have the trace's begin.
+                # The policy can write any time. A note from before the trace begins with the trace.
                 at_ns = min(max(time_ns, self._looked_ns), now_ns)
                 shown = escape(text).encode("ascii", "backslashreplace")[:_NOTE_MAX]
                 yield Noted(at_ns, pid, shown)

@@ -263,7 +263,7 @@ def _as_scxtop_wants(topology: Topology) -> str:
 
 
 def _loads() -> tuple[str, ...]:
-    """What changes whenever the kernel loads a scheduler, or ends one."""
+    """Texts of the kernel, one of which changes when it loads a scheduler or ends one."""
     return tuple(map(_kernel, ("state", "enable_seq", "root/ops")))
 
 

@@ -50,7 +50,7 @@ for _header in HEADERS:
 ffibuilder.set_source(
     "pyland._native",
     PREAMBLE,
-    # Relative: setuptools runs this file from the top of the tree, and an sdist wants it so.
+    # Relative paths: setuptools runs this file from the top of the tree, and an sdist needs them.
     sources=sorted(map(str, Path("csrc").glob("*.c"))),
     depends=sorted(map(str, [*Path("bpf").glob("*.h"), *Path("csrc").glob("*.h")])),
     include_dirs=["bpf", "csrc"],

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Boots a kernel in QEMU on the machine's own file system and runs one command in it.
 
-The guest's root is the host's, read-only over 9p. QEMU is called directly, with an initramfs of
-five modules: the guest does not boot through udev and a console, so it reaches the command in 9 s
-on an idle machine under emulation, and the command's output has channels of its own.
+The guest's root is the host's, read-only over 9p. QEMU is called directly, with an initramfs that
+has only a few modules: the guest does not boot through udev and a console, so it reaches the
+command in 9 s on an idle machine under emulation, and the command's output has channels of its own.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def _give_config(control: Path, modules: Path | None) -> None:
 
 
 def needs_share(folder: Path) -> bool:
-    """True if the guest does not see this folder without a share. It has an empty `/tmp`."""
+    """True if the guest needs a share to see this folder: it has a `/tmp`, a `/run` of its own."""
     if folder.is_relative_to(ROOT) or str(folder) in _HIDDEN:
         return False
     return any(folder.is_relative_to(hidden) for hidden in _HIDDEN)

@@ -69,7 +69,7 @@ class Recorder(threading.Thread):
 
 
 def _address(line: bytes) -> int:
-    """Of `Trace 0: 0x7f0012345678 [00000000/ffffffff81790562/18c0c2b0/ff022201]`."""
+    """The second number in `Trace 0: 0x7f0012345678 [00000000/ffffffff81790562/18c0c2b0/...]`."""
     if not line.startswith(b"Trace "):
         return 0
     return int(line.split(b"/", 2)[1], 16)

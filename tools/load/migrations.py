@@ -37,7 +37,7 @@ class Distance(IntEnum):
 
 
 FAR = (Distance.NODE, Distance.MACHINE)
-"""Those that leave the last-level cache."""
+"""The distances of moves that leave the last-level cache."""
 
 
 def distance(one: Cpu, other: Cpu) -> Distance:

@@ -85,7 +85,7 @@ class Shares:
 
 
 class _Announced(_Program):
-    """A program that prints a line when all its tasks have begun; the `with` block begins then."""
+    """A program that prints a line when all its tasks have begun; only then the block begins."""
 
     def __enter__(self) -> Self:
         waiting = 0.0

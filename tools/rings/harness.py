@@ -108,7 +108,7 @@ class Rings:
             return list(DECISION.iter_unpack(seen[: nr * DECISION.size]))
 
     def records(self) -> list[int]:
-        """The numbers of the records in the batch buffer, of which only the last batch is new."""
+        """The numbers of all records in the buffer for batches; old ones follow the last batch."""
         return [lib.pyland_record(self.shim, index).seq for index in range(self.max_batch)]
 
     def corrupt_decisions(self) -> None:

@@ -17,7 +17,7 @@ from pyland.policies.layered.templates import cpusets
 from pyland.policies.layered.utilisation import Usage, compensation
 
 _SPARED_NS = 1_000_000_000
-"""So long a layer whose tasks have waited keeps its CPUs from layers that preempt by a policy."""
+"""For so long after its tasks have waited, a layer keeps layers with policies off its CPUs."""
 
 
 class Counted:
@@ -26,7 +26,7 @@ class Counted:
     __slots__ = ("home", "moved", "nr", "open_ns", "used_ns")
 
     def __init__(self) -> None:
-        """Nothing yet."""
+        """All counts are 0."""
         self.nr = self.moved = self.used_ns = self.open_ns = 0
         self.home = 0
         """The CPUs where its tasks are at home."""
@@ -50,7 +50,7 @@ class Clockwork:
         interval_s: float = 0.1,
         compensates: bool = False,
     ) -> None:
-        """The domains are set for layers that have used nothing yet."""
+        """Set the domains for layers that have used no CPU time yet."""
         self._machine, self._layers, self._cores = machine, layers, cores
         self._interval_ns = int(interval_s * 1e9)
         self.sizer = Sizer(layers, cores, cpusets_for(layers))
@@ -59,13 +59,13 @@ class Clockwork:
             caches[cpu.llc] |= 1 << cpu.id
         self.placing = Placing(self.sizer, caches)
         self.counted = [Counted() for _ in layers]
-        """Of each layer; the policy adds to it."""
+        """By layer; the policy adds to it."""
         self._numbers = Numbers(machine, layers)
         self._overhead = Overhead() if compensates else None
         self._sized_ns = machine.now_ns
         self._busy_since_ns: int | None = None
         self.moves: dict[int, balance.Move] = {}
-        """By domain: where some of the next tasks that are decided for it go instead."""
+        """By domain: to which other domain some of the next tasks decided for it go."""
         self._states = [State()] * len(layers)
         self._deprived_until_ns = [0] * len(layers)
         self._performance: dict[int, int] = {}
@@ -142,8 +142,8 @@ class Clockwork:
     def _usage(self, index: int, used_ns: list[int], elapsed_s: float) -> Usage:
         """What the layer's tasks used since the last sizing.
 
-        The domains count all of it. The part on other CPUs is that of the records, which the policy
-        has seen: the others are of the same tasks.
+        The gauges of the domains have all of it. How much of it was on CPUs of other layers is an
+        estimate: the share in the records that the policy has seen.
         """
         total_ns = 0
         for number in self.own_domains(index):

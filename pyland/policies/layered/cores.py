@@ -54,7 +54,7 @@ class Cores:
         self.unit = gcd(*(core.cpus.bit_count() for core in cores)) if cores else 1
         """How many CPUs are given at a time: those of a core, if all have as many."""
         self.of_node = self._grouped(lambda core: core.node)
-        """Of each node: the numbers of its cores."""
+        """By node: the numbers of its cores."""
         self.node_masks = {node: self._mask(cores) for node, cores in self.of_node.items()}
         self.llc_masks = {
             llc: self._mask(cores) for llc, cores in self._grouped(lambda core: core.llc).items()

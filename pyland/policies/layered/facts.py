@@ -15,14 +15,14 @@ from pyland.policies.layered.templates import CGROUPS, cgroups_below
 
 _WALK_EVERY_NS = 1_000_000_000
 _PATHS_MAX = 10_000
-"""So many cgroups are remembered; then all are forgotten."""
+"""How many cgroups are remembered; when there are more, all are forgotten."""
 
 
 class Source(Protocol):
-    """Answers what a record does not say. None: it cannot be known, so no match holds."""
+    """Answers what a record does not say. None: the answer is not known, so no match holds."""
 
     missed: bool
-    """Set where something could not be found out, and may be later."""
+    """Set to True by an answer that is not known at present, and may be later."""
 
     def cgroup_path(self, cgroup_id: int, pid: int) -> str | None:
         """The path of a cgroup, as `a/b/`; the root's is empty. `pid` is a task in it."""
@@ -35,11 +35,11 @@ class Joined(NamedTuple):
     """What a command in a task's name asks for (`CmdJoin`)."""
 
     layer: str
-    """The layer to join; empty: it leaves."""
+    """The layer that the task wants to join; empty: the task leaves the one that it joined."""
 
 
 def command_in(comm: str) -> Joined | None:
-    """The command that is a task's name, None if it is an ordinary name.
+    """The command in a task's name; None for an ordinary name.
 
     A command has 0x5C10 in the first two bytes, then 1 to join or 2 to leave, then a name.
     """

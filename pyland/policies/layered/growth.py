@@ -15,17 +15,17 @@ from pyland.policies.layered.cores import Cores
 from pyland.policies.layered.layers import Layer
 
 Order = dict[int, list[int]]
-"""Of each node: numbers of cores, in the order in which the layer takes them."""
+"""By node: numbers of cores, in the order in which the layer takes them."""
 
 SPREAD = ("NodeSpread", "NodeSpreadReverse", "NodeSpreadRandom")
-"""They take as many CPUs of every node."""
+"""The algorithms that take the same number of CPUs from every node."""
 
 
 def node_order(layers: Sequence[Layer], index: int, cores: Cores) -> list[int]:
     """The nodes from which a layer takes cores, the preferred first.
 
-    Those that the layer names; else all nodes, rotated by the layer's number, and those that other
-    layers name last.
+    If the layer names nodes, these. Else all nodes, rotated by the layer's number; the nodes that
+    other layers name come last.
     """
     named = [node for node in layers[index].options.nodes if node in cores.of_node]
     if named:
@@ -70,7 +70,7 @@ def core_order(
 
 
 def disjoint(masks: Iterable[int]) -> list[int]:
-    """CPU sets of which no two overlap: of two that do, the smaller one stays."""
+    """The CPU sets without overlaps: of two that overlap, only the smaller one is kept."""
     kept: list[int] = []
     for mask in sorted(set(masks) - {0}, key=lambda mask: (mask.bit_count(), mask)):
         if not any(mask & other for other in kept):
@@ -84,7 +84,7 @@ def _interleaved(groups: Iterable[Sequence[int]]) -> list[int]:
 
 
 def _rotated(items: list[int], left: int) -> list[int]:
-    """Moved to the left by so many places; to the right if negative."""
+    """The items, rotated by `left` places to the left; to the right if it is negative."""
     if not items:
         return items
     left %= len(items)

@@ -39,7 +39,7 @@ class Value(NamedTuple):
     text: Text
     at: int
     keys_at: Mapping[str, int] = MappingProxyType({})
-    """Of an object: the position of each key."""
+    """For an object: the position of each of its keys."""
 
     @property
     def place(self) -> str:

@@ -84,14 +84,14 @@ class LayerPolicy(NamedTuple):
     """The policy that orders the tasks of one layer, as the file names it."""
 
     spec: str
-    """As `--policy` takes it."""
+    """The policy's name in the form that `--policy` takes."""
     options: Mapping[str, bool | int | float | str] = MappingProxyType({})
     folder: str = "/"
     """The absolute path where a module or a relative file is looked for: that of the layer file."""
     place: str = ""
-    """Where it is named."""
+    """Where the layer file names the policy, as `file:line:column`."""
     option_places: Mapping[str, str] = MappingProxyType({})
-    """Where each of the options is."""
+    """By option, where the layer file has it, as `file:line:column`."""
 
 
 class Layer(NamedTuple):
@@ -100,15 +100,15 @@ class Layer(NamedTuple):
     name: str
     kind: Kind
     matches: tuple[tuple[Match, ...], ...]
-    """A task matches if all conditions of one of these hold."""
+    """Alternatives: a task matches if all conditions of one alternative hold."""
     options: Options = Options()
     comment: str = ""
     template: Match | None = None
-    """The layer stands for one layer for each cgroup that this matches."""
+    """For a template: it becomes one layer for each cgroup that this condition matches."""
     cpuset: int | None = None
-    """Of a layer made from a template: the mask of the cgroup's CPUs."""
+    """For a layer made from a template: the mask of the cgroup's CPUs."""
     place: str = ""
-    """Where it is in which file."""
+    """Where the layer is, as `file:line:column`."""
     policy: LayerPolicy | None = None
     """What orders its tasks; None: virtual time, as all layers of scx_layered."""
 

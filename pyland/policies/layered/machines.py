@@ -14,12 +14,12 @@ from pyland.topology import FULL_CAPACITY, Topology
 
 
 def cores_for(layers: Sequence[Layer], topology: Topology, *, partial: bool) -> Cores:
-    """The machine's cores. A layer that is exclusive has whole ones, also with `partial`."""
+    """The machine's cores; with `partial` layers may share one, unless a layer is exclusive."""
     return Cores(topology, partial=partial and not any(map(_has_whole_cores, layers)))
 
 
 def about_cores(layers: Sequence[Layer], *, partial: bool) -> Iterator[str]:
-    """What is not done as the options say."""
+    """A line if `partial` has no effect on these layers, and why."""
     first = next(filter(_has_whole_cores, layers), None)
     if partial and first is not None:
         yield (
@@ -33,7 +33,7 @@ def _has_whole_cores(layer: Layer) -> bool:
 
 
 def check_machine(layers: Sequence[Layer], topology: Topology, nr_caches: int = 0) -> None:
-    """Raise UsageError if a layer can have no CPU on this machine, or if domains do not suffice.
+    """Raise UsageError if a layer can have no CPU on this machine, or if it has too few domains.
 
     `nr_caches` is how many last-level caches there are if `topology` leaves some out.
     """
@@ -59,9 +59,9 @@ def _check(layer: Layer, key: str, wanted: Sequence[int], there: Collection[int]
 
 
 def flat(topology: Topology, layers: Sequence[Layer] = ()) -> Topology:
-    """The same CPUs, as cores of one cache and one node.
+    """A topology of the same CPUs with a single cache and a single node.
 
-    If a layer is exclusive, siblings stay those of one core.
+    Each CPU is a core of its own, unless a layer is exclusive: then siblings stay siblings.
     """
     whole = any(map(_has_whole_cores, layers))
     cpus = tuple(

@@ -14,7 +14,7 @@ from pyland.policies.layered.regexes import translated
 Test = Callable[[Facts], bool]
 
 CHANGES_BY_ITSELF = frozenset(("AvgRuntime", "SystemCpuUtilBelow"))
-"""Matches on what may change all the time."""
+"""Matches whose answer may change although the task does not."""
 
 
 class Matcher:
@@ -29,12 +29,12 @@ class Matcher:
         ]
         names = {match.name for layer in layers for ands in layer.matches for match in ands}
         self.names = frozenset(names)
-        """The matches that the layers have."""
+        """The names of all matches that the layers have."""
         self.changes_by_itself = bool(names & CHANGES_BY_ITSELF)
         """True if the answer can change without a change of the task."""
 
     def layer_of(self, facts: Facts) -> int:
-        """The number of its layer. The last one takes all tasks."""
+        """The number of the task's layer. The last layer takes all tasks that no layer matches."""
         for number, ors in enumerate(self._layers):
             if any(all(test(facts) for test in ands) for ands in ors):
                 return number
@@ -132,6 +132,6 @@ _TESTS: dict[str, Callable[[Any], Test]] = {
     "AvgRuntime": _average,
     "HintEquals": lambda value: lambda facts: facts.hint == value,
     "SystemCpuUtilBelow": lambda value: lambda facts: facts.machine_util < value,
-    # The share of tasks that queue is not counted: such a layer takes no task by its hint.
+    # pyland does not count how many tasks are queued, so a layer takes no task by this match.
     "DsqInsertBelow": lambda value: lambda facts: False,
 }

@@ -27,7 +27,7 @@ FIELDS = (
     "ns_pid",
     "leader_comm",
 )
-"""What is asked of a record, in the order of `Membership.of`."""
+"""The fields that `Membership.of` reads, in this order."""
 
 
 def usual_run_ns(average_ns: int, awake_ns: int, slice_ns: int) -> int:
@@ -46,18 +46,18 @@ class Known:
     __slots__ = ("again_ns", "cpu", "joined", "key", "layer", "line")
 
     def __init__(self) -> None:
-        """Nothing; `Membership.of` fills it in."""
+        """Nothing is known yet; `Membership.of` fills it in."""
         self.key: tuple[Any, ...] | None = None
         self.layer = 0
         self.again_ns = 0
         self.joined = ""
         self.cpu = -1
         self.line: object = None
-        """The order in which its virtual time counts."""
+        """The `Line` that its virtual time belongs to."""
 
 
 UNKNOWN = Known()
-"""Nothing is known of the task: to compare with, and never changed."""
+"""Stands for a task of which nothing is known; it is never changed."""
 
 
 class Membership:
@@ -66,8 +66,8 @@ class Membership:
     def __init__(self, matcher: Matcher, source: Proc, *, every_ns: int) -> None:
         """`source` is asked what records do not say.
 
-        Matches on what changes all the time, such as average runtimes, are asked again every
-        `every_ns`.
+        Tasks are matched again every `every_ns` if the layers have matches whose answer may change
+        although the task does not, such as average runtimes.
         """
         self._matcher, self._source = matcher, source
         self._every_ns = every_ns if matcher.changes_by_itself else _NEVER_NS
@@ -79,7 +79,7 @@ class Membership:
         """How often a task was matched."""
 
     def of(self, now_ns: int, key: tuple[Any, ...], row: tuple[Any, ...]) -> Known:
-        """The task of a record, matched anew.
+        """Match the task of a record anew, and return what is known of it.
 
         `key` is what `Known.key` becomes; `row` has the record's values for `FIELDS`.
         """

@@ -30,7 +30,7 @@ COLUMNS = (
     "fewest",
     "most",
 )
-"""Those of 16 layers are 192 numbers; the rest of the 255 is for the policies of layers.
+"""The columns. For 16 layers they are 192 numbers; policies of layers have the rest of the 255.
 
 `util` is in CPUs, `open` the share of it on CPUs of others, `load` the weight of its runnable tasks
 in units of nice 0, `moved` and `asked` are per second, `wait_us` is how long the head of its queues
@@ -38,7 +38,7 @@ has waited, `fewest` and `most` are the least and the most CPUs that it has had.
 """
 _NAME_MAX = 22
 MASK_CPUS = 53
-"""A gauge holds the mask of so many CPUs exactly."""
+"""The most CPUs whose mask a gauge, a float, holds exactly."""
 _PARTS = re.compile(rf"l([0-9a-f])_(\w+?)_({'|'.join(COLUMNS)})")
 
 

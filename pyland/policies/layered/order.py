@@ -10,7 +10,7 @@ from pyland.policies.layered.layers import Layer
 # V starts here, so that a state of 0 means "no state yet".
 _ORIGIN_NS = 1 << 36
 _NEAR_NS = 10_000_000_000
-"""So far apart may the keys of two layers be."""
+"""How far apart the keys of two layers may be."""
 
 
 class Line:
@@ -23,7 +23,7 @@ class Line:
         self.vtime_now = _ORIGIN_NS
         """V: the highest virtual time with which a task of it has run."""
         self.offset_ns = 0
-        """A key is a virtual time plus this: V is slower where more tasks share a CPU."""
+        """A key is a virtual time plus this, because V is slower where more tasks share a CPU."""
 
 
 class Rules:
@@ -38,15 +38,15 @@ class Rules:
         self.min_exec_ns = layer.options.min_exec_us * 1000
         self.slice_ns = (layer.options.slice_us or slice_us) * 1000
         self.debt_ns = max(self.slice_ns, longest_ns)
-        """What a task uses beyond this it used while no other task waited: no debt."""
+        """A task uses more than this only while no other task waits: that is no debt."""
 
 
 def keep_near(lines: Iterable[Line], newest_ns: int = 0, near_ns: int = _NEAR_NS) -> int:
-    """Move the keys of lines that have fallen far behind the others' up to them.
+    """Move the keys of a line that has fallen far behind up to those of the other lines.
 
-    A CPU compares keys of several lines where a task is bound to it. The machine takes keys only
-    within some minutes of one another. A line moves seldom: its queued tasks stay where they are,
-    so those that come right after the move run after them.
+    A CPU compares keys of several lines if a task of another layer is bound to it, and the machine
+    takes keys only within some minutes of one another. A line moves seldom. Its tasks that are
+    queued then keep their keys, and run before the tasks that come after the move.
 
     `newest_ns` is the newest key of tasks that are in no line, 0 if there is none. Returns the
     newest key of all.

@@ -52,7 +52,7 @@ _LASTS_NS = 100_000_000
 
 
 class OwnLayers(Policy):
-    """The layers that name no policy: their tasks are decided as those of a file without any."""
+    """The policy of the layers that name none: their tasks are decided as `Layered` decides."""
 
     name = OWN
     fields = OWN_FIELDS
@@ -61,7 +61,7 @@ class OwnLayers(Policy):
     layers: PartsOfLayers
 
     def decide(self, batch: Batch) -> list[int]:
-        """As the layers say."""
+        """See `Layered.decide_own`."""
         return self.layers.decide_own(batch)
 
 
@@ -82,7 +82,7 @@ class PartsOfLayers(Composed):
     _nr_cpus: int
     _credit_ns: int
 
-    if TYPE_CHECKING:  # `Layered` has them
+    if TYPE_CHECKING:  # methods of `Layered`
 
         def decide_own(self, batch: Batch) -> list[int]: ...
         def _bound_place(self, pid: int, cpu: int, nr_allowed: int, place: int) -> int: ...
@@ -98,7 +98,7 @@ class PartsOfLayers(Composed):
             return
         self._cpu_by_pid: dict[int, int] = {}
         super().__init__()
-        # Layers share CPUs now and then, whatever they have at the start.
+        # Parts without a common CPU at the start may share CPUs later, as layers grow and spill.
         self._reach_ns = SHARED_NEAR_NS
         if own := self._places.get(OWN):
             policy = own.seat.policy
@@ -128,7 +128,7 @@ class PartsOfLayers(Composed):
 
     def _settle(self) -> None:
         super()._settle()
-        # A task that changes its layer without being asked about would stay for so long.
+        # A task that is not asked about stays in its layer for this long, even if it should leave.
         self.lasts_ns = min(self.lasts_ns, _LASTS_NS)
         names = ("pid", "cpu", "used_ns", "nr_cpus_allowed")
         self._columns = tuple(self.fields.index(name) for name in names)
@@ -213,7 +213,7 @@ class PartsOfLayers(Composed):
     # Live changes.
 
     def part_names(self) -> dict[str, str]:
-        """The policy of each layer that names one, by the name of its part."""
+        """By the name of its part, the policy of each layer that names one."""
         return {name: one for name, one in super().part_names().items() if name != OWN}
 
     def part_name(self, name: str) -> str:

@@ -17,7 +17,7 @@ _UNKNOWN_RANK, _PREEMPTING_RANK = 2, 1
 
 
 class Place(NamedTuple):
-    """What one domain is set to; CPUs are masks."""
+    """The settings of one domain; CPUs are masks."""
 
     cpus: int = 0
     spill: int = 0
@@ -30,15 +30,16 @@ class State(NamedTuple):
     """What is known of one layer at this moment."""
 
     kept_off: bool = False
-    """All CPUs have been busy for so long that it has to keep to its own and to free ones."""
+    """All CPUs have been busy for so long that the layer may use only its own and free ones."""
     saturated: bool = False
     """None of its CPUs idles, and tasks of it wait."""
     may_cross: Sequence[bool] = ()
-    """Of each cache: tasks wait there long enough to move to another one (xllc_mig_min_us)."""
+    """By cache: tasks wait there for so long that they may move to another (xllc_mig_min_us)."""
     guarded: bool = False
-    """All CPUs have been busy for so long that only tasks which wake up may take a CPU of it."""
+    """All CPUs have been busy for so long that other layers' tasks that compute may not take its
+    CPUs."""
     deprived: bool = False
-    """Its tasks have waited for so long that layers with policies may not take a CPU of it."""
+    """Its tasks have waited for so long that layers with policies may not take its CPUs."""
 
 
 class Placing:
@@ -62,7 +63,7 @@ class Placing:
         self._nr_layers = len(sizer.layers)
         # With one layer there is nothing to find out about a task.
         self._direct = self._nr_layers == 1
-        # A CPU serves all domains that interrupt tasks there, and it may be the home of all domains
+        # A CPU serves all domains that preempt tasks there, and it may be the home of all domains
         # of a layer that has no CPU at other caches. The number that it can serve is limited: on
         # machines with many caches some layers have one domain each, those that preempt first.
         preempting = [layer.options.preempt for layer in sizer.layers]
@@ -90,11 +91,11 @@ class Placing:
         self.places: list[Place] = []
         """The settings of each domain."""
         self.table: list[list[int]] = []
-        """Of each layer and cache: the domain for its tasks that ran near this cache."""
+        """By layer and cache: the domain of the layer's tasks that ran last near this cache."""
         self.patient_table: list[list[int]] = []
-        """The same for tasks that compute; `table` itself if no layer preempts."""
+        """As `table`, for tasks that compute; `table` itself if no layer preempts."""
         self.homes: list[int] = []
-        """Of each layer: the CPUs where its tasks are at home."""
+        """By layer: the CPUs where its tasks are at home."""
         self.refresh([State()] * self._nr_layers)
 
     @property
@@ -136,7 +137,7 @@ class Placing:
             own = self.homes[index]
             spill = self._spill(index, own, shared, state)
             if sizer.layers[index].policy and sizer.layers[index].options.preempt:
-                # It is not known which of its tasks compute, so all of them make room.
+                # The layer's policy does not say which tasks compute, so all of them stay off.
                 spill &= ~sum(
                     mask
                     for other, mask in enumerate(sizer.cpus)
@@ -170,11 +171,11 @@ class Placing:
         return own or self._sizer.fallback(index)
 
     def _of_unknown(self, shared: int) -> list[Place]:
-        """For tasks that are not matched yet: on no protected CPU, if there are others."""
+        """The domains of tasks that are not matched yet: without protected CPUs, if possible."""
         # The last layer takes most tasks that are unknown.
         anywhere = shared or self.homes[-1]
-        # Tasks without a place belong to the first domain that their CPU serves. The rank makes
-        # that one of these, also where a layer that preempts is served.
+        # Tasks without a place belong to the first domain that their CPU serves. The high rank
+        # makes that one of these domains, even if the CPU also serves a layer that preempts.
         return [
             Place(llc & anywhere or anywhere, anywhere, _UNKNOWN_RANK, direct=self._direct)
             for llc in self._caches
@@ -195,7 +196,7 @@ class Placing:
         return own | (shared & sizer.allowed(index))
 
     def _of_patient(self, index: int, shared: int, states: Sequence[State]) -> list[Place]:
-        """For tasks of a preempting layer that compute: they go where a CPU would idle."""
+        """The domains of a preempting layer's tasks that compute: these preempt no other task."""
         own = self.homes[index]
         guarded = sum(
             mask

@@ -49,7 +49,7 @@ def read_policy(value: Value, layer: str, folder: str) -> LayerPolicy | None:
 def found(layer: Layer, policy: LayerPolicy) -> type[Policy]:
     """The class of a layer's policy; raises UsageError with file, layer, key and remedy.
 
-    It runs the policy's module, so never with root's rights.
+    This runs code of the policy's module: never call it with root's rights.
     """
     try:
         chosen = choose(policy.spec, folder=Path(policy.folder)).policy

@@ -17,12 +17,12 @@ from pyland.policies.layered.parts import OWN_FIELDS, PartsOfLayers
 from pyland.policies.layered.reading import check_whole, read, split_specs
 from pyland.policy import CPU_ANY, Batch, Interim, domain_queue, option
 
-# What `domain_queue` says, for a fifth of a call's time.
+# `_FIRST_DOMAIN - n` is `domain_queue(n)`, for a fifth of the time of a call.
 _FIRST_DOMAIN = domain_queue(0)
 _ALL = (Layer("all", "Open", ((),)),)
 _NEVER_NS = 1 << 62
 _PATIENT_NS = DISALLOW_PREEMPT_US * 1000
-"""A task of a preempting layer that has not slept for so much CPU time preempts none."""
+"""A task of a preempting layer that has used this much CPU time without a sleep preempts none."""
 
 
 _warned: set[str] = set()
@@ -52,7 +52,7 @@ class Layered(PartsOfLayers):
     interval_ns = 100_000_000
 
     source_class: ClassVar[type[Proc]] = Proc
-    """Answers the questions about tasks that records do not answer."""
+    """Answers what matches ask about a task and records do not say."""
 
     config: str = option("", "layer files (f:PATH, with commas between them), or JSON")
     slice_us: int = option(20_000, "slice of layers that name none", least=100, most=1_000_000)
@@ -107,7 +107,7 @@ class Layered(PartsOfLayers):
         self._nr_cpus = cores.nr_cpus
         self._credit_ns = self.machine.slices.longest_ns
         if any(layer.options.preempt for layer in self.layers):
-            # Else wakeups of the layers that do not preempt would be as fast as theirs.
+            # Else tasks of layers that do not preempt would preempt by their keys.
             self.margin_ns = _NEVER_NS
         self._start_parts()
 
@@ -178,7 +178,7 @@ class Layered(PartsOfLayers):
         return move.target
 
     def _bound_place(self, pid: int, cpu: int, nr_allowed: int, place: int) -> int:
-        """The place alone: the policy of a layer has an order of its own."""
+        """As `_bound`, without the line: a layer's own policy orders its tasks."""
         return self._bound(pid, cpu, nr_allowed, place, self._shared_line)[0]
 
     def _bound(
@@ -213,7 +213,7 @@ class Layered(PartsOfLayers):
             keep_near(lines)
 
     def hears(self, event: str) -> bool:
-        """True for what changes or removes a task, and for what the policy of a layer hears."""
+        """True for `changed` and `exited`, and for the events that the policy of a layer hears."""
         return event in ("changed", "exited") or super().hears(event)
 
     def changed(self, pid: int) -> None:

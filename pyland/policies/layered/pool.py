@@ -16,7 +16,7 @@ class Pool:
     """All cores, and the layers' orders of taking them."""
 
     def __init__(self, cores: Cores, orders: Sequence[Order], moving: Iterable[int] = ()) -> None:
-        """All are free. Layers in `moving` take whole caches where they can (StickyDynamic)."""
+        """All cores are free. Layers in `moving` take whole caches if they can (StickyDynamic)."""
         self._cores, self._orders = cores, orders
         self._owner = [_FREE] * len(cores.all)
         self._moving = frozenset(moving)
@@ -82,7 +82,7 @@ class Pool:
                     missing -= self._size(core)
 
     def _made_free(self, core: int, for_layer: int) -> bool:
-        """True if the core's owner could take another free core of its node for it."""
+        """Let the core's owner take another core of the node instead; False if none is free."""
         owner = self._owner[core]
         if owner == for_layer:
             return False

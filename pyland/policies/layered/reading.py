@@ -246,7 +246,7 @@ def _match(value: Value, layer: str) -> Match:
 
 
 def _check_together(ands: tuple[Match, ...], value: Value, layer: str) -> None:
-    """The rules about matches that stand in one alternative."""
+    """Check the rules about several matches in one alternative; raises UsageError."""
     names = [match.name for match in ands]
     often = [name for name in names if name in schema.OFTEN_CHANGING]
     if often and names.count("HintEquals") != 1:
@@ -268,7 +268,7 @@ def _template(value: Value, layer: str) -> Match:
 
 
 def _check_all(layers: Sequence[Layer]) -> None:
-    """The rules about the layers of all files together."""
+    """Check the rules about the layers of all files together; raises UsageError."""
     if not layers:
         raise UsageError('there is no layer; [{"name": "all", "matches": [[]], "kind": '
                          '{"Open": {}}}] is the smallest file')  # fmt: skip

@@ -153,7 +153,7 @@ class _Translator:
             return
         if not begins:
             _refuse(f"{found.group()} in the middle of a group")
-        # It holds until the end of its group: there is one more to close.
+        # Flags hold until the end of their group, which then closes this group, too.
         self._emit(text, len(found.group()))
         self._groups[-1] = (lines, self._groups[-1][1] + 1)
         self._begins = True

@@ -24,7 +24,7 @@ from pyland.policies.layered.values import (
 )
 
 _SLICE_MOST_US = 1_000_000
-"""Longer slices than a second are a mistake of the unit."""
+"""A slice of more than a second is taken for a mistake in the unit."""
 
 LAYERS_MAX = 16
 ORS_MAX = 32
@@ -39,7 +39,7 @@ _u32 = whole(0, U32_MAX)
 _nice = whole(-(1 << 31), (1 << 31) - 1)
 
 LAYER_KEYS = ("name", "comment", "template", "matches", "kind", "policy", "options")
-"""The last two are not those of scx_layered."""
+"""The last two are pyland's own: scx_layered does not have them."""
 SPEC_MAX = 4096
 
 _COMMON: dict[str, Take] = {
@@ -123,4 +123,4 @@ MATCHES: dict[str, Take] = {
 TEMPLATE_MATCHES = ("CgroupSuffix", "CgroupRegex")
 GPU_MATCHES = ("UsedGpuTid", "UsedGpuPid")
 OFTEN_CHANGING = ("SystemCpuUtilBelow", "DsqInsertBelow")
-"""They go with `HintEquals` alone."""
+"""Such a match must stand beside one `HintEquals`, and beside no other match."""

@@ -12,16 +12,16 @@ from typing import NamedTuple
 
 
 class Demand(NamedTuple):
-    """What one layer wants."""
+    """How many units one layer wants, and from which nodes."""
 
     units: int
     weight: int = 100
     least: int = 0
-    """It gets this first, whatever the weights are; at most `units`."""
+    """Units that the layer gets first, whatever the weights are; at most `units`."""
     tiers: tuple[tuple[int, ...], ...] = ((0,),)
-    """Its nodes, preferred first; it takes of the nodes of one tier evenly."""
+    """Its nodes, the preferred tier first; it takes evenly from the nodes of one tier."""
     spread: bool = False
-    """It takes as many of every node."""
+    """True if it takes the same number of units from every node."""
 
 
 def largest_remainder(total: int, quotas: Sequence[float]) -> list[int]:
@@ -77,7 +77,7 @@ def budgets(total: int, demands: Sequence[Demand]) -> list[int]:
 
 
 Placed = list[dict[int, int]]
-"""Of each layer: how many of its units are on which node."""
+"""By layer and node: how many of the layer's units are on the node."""
 
 
 def place(caps: dict[int, int], demands: Sequence[Demand], units: Sequence[int]) -> Placed:
@@ -120,7 +120,7 @@ def _place_spread(
             placed[index][node] = taken
             free[node] -= taken
             rest[index] -= taken
-        # The rest cannot be divided evenly, so the layer does not get it.
+        # What is left cannot be divided evenly among the nodes, so the layer does not get it.
         rest[index] = 0
 
 

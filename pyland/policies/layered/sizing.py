@@ -33,7 +33,7 @@ class Sizer:
             node: mask.bit_count() // cores.unit for node, mask in cores.node_masks.items()
         }
         self.targets = [0] * len(layers)
-        """How many CPUs each layer should have, if the others left it as many."""
+        """How many CPUs each layer should have; it gets fewer if other layers want them, too."""
         self.cpus = [0] * len(layers)
         """The mask of each layer's CPUs; of an Open layer, of those that no layer owns."""
         self.step(0, [Usage()] * len(layers))
@@ -69,7 +69,7 @@ class Sizer:
     def fallback(self, index: int) -> int:
         """The CPU for the tasks of a layer that has none, as a mask.
 
-        One that no layer owns; else one of another layer's that is not protected; else the first.
+        It is a CPU that no layer owns; else one of a layer that is not protected; else the first.
         """
         allowed = self._allowed[index] or self.cores.mask
         shared = self.cores.mask & ~self.protected

@@ -10,14 +10,14 @@ from typing import NamedTuple
 from pyland.policies.layered.layers import Layer
 
 HALF_LIFE_S = 0.1
-"""Half of the average is as old as this."""
+"""The half-life of the averages: usage of this age counts half as much as that of this moment."""
 _IDLE_UTIL = 0.01
 """A layer that uses less counts as idle."""
 COMPENSATION_MAX = 20.0
 
 
 class Usage(NamedTuple):
-    """CPU seconds."""
+    """How much CPU time a layer used, in seconds."""
 
     owned_s: float = 0.0
     """On the layer's own CPUs; also what its tasks used on a fallback CPU."""
@@ -26,10 +26,10 @@ class Usage(NamedTuple):
 
 
 class Utilisation:
-    """One layer's, in CPUs: 2.0 is all time of two CPUs."""
+    """The utilisation of one layer in CPUs: 2.0 is all time of two CPUs."""
 
     def __init__(self, layer: Layer) -> None:
-        """Nothing is used yet."""
+        """The layer has used nothing yet."""
         self._layer = layer
         self.owned = self.open = 0.0
         """The averages of both parts of `Usage`."""
@@ -47,7 +47,7 @@ class Utilisation:
     def wanted(self, nr_cpus: int, elapsed_s: float) -> tuple[float, float]:
         """The utilisation that sizes the layer while it has `nr_cpus`, and the peak."""
         util = self.owned
-        # A layer without a CPU gets its time from others alone.
+        # A layer without a CPU of its own gets all its time on CPUs of others, so that counts.
         if self._layer.options.util_includes_open_cputime or nr_cpus == 0:
             util += self.open
         if util < _IDLE_UTIL:

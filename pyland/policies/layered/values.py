@@ -11,7 +11,7 @@ from pyland.errors import UsageError
 from pyland.policies.layered.jsontext import Value
 
 Take = Callable[[Value], Any]
-"""Returns the value in Python's types; raises WrongValueError."""
+"""A function that returns the value in Python's types, or raises WrongValueError."""
 
 U32_MAX, U64_MAX = (1 << 32) - 1, (1 << 64) - 1
 

@@ -35,7 +35,7 @@ TRANSFER = 0.5
 PUSH_MOST = 0.5
 """A domain pushes this part of its imbalance in one pass."""
 TASKS_MAX = 1024
-"""Of a domain's tasks, at most this many are looked at in a round."""
+"""The most tasks of a domain that are looked at in a round."""
 _PASSES_MAX = 16
 # A transfer helps if it leaves less than this part of the imbalance: more than a rounding error.
 _HELPS = 1 - 1e-6
@@ -49,7 +49,7 @@ class TaskLoad(NamedTuple):
     allowed: int
     """The domains that it may use, as a mask: bit n for domain n."""
     preferred: int = 0
-    """The domains that it would rather use."""
+    """The domains that it prefers, as such a mask; 0: none."""
 
 
 class Place:
@@ -124,7 +124,7 @@ class DomainLoad(NamedTuple):
     nr_cpus: int
     node: int = 0
     tasks: Sequence[TaskLoad] = ()
-    """Those that ran lately; the first `TASKS_MAX` are looked at."""
+    """The tasks that ran lately; the first `TASKS_MAX` are looked at."""
 
 
 def build(domains: Sequence[DomainLoad]) -> list[Node]:
@@ -222,8 +222,8 @@ def _within(node: Node, moves: list[Move]) -> None:
 def _transfer(source: Domain, target: Domain, giver: Place, taker: Place) -> Move | None:
     """Move the task that suits the imbalance of `giver` and `taker` best; None if none helps.
 
-    These are the two domains, or their nodes. A task that prefers the target goes before one
-    that does not.
+    `giver` and `taker` are the two domains, or their nodes. A task that prefers the target goes
+    before one that does not.
     """
     excess, lack = giver.imbalance, -taker.imbalance
     wanted = min(excess, lack) * TRANSFER

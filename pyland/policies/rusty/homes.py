@@ -9,7 +9,7 @@ from pyland.errors import UsageError
 from pyland.topology import Topology
 
 DOMAINS_MAX = 64
-"""scx_rusty has as many: a set of domains is a 64-bit number there."""
+"""The limit of scx_rusty, in which a set of domains is a 64-bit number."""
 
 
 class Home(NamedTuple):

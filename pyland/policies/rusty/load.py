@@ -13,11 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-USUAL_WEIGHT = 100
-"""A task of nice 0; every task counts as one of these while some CPU idles."""
 MAX_WEIGHT = 10_000
-NR_BUCKETS = 100
-_BUCKET = MAX_WEIGHT // NR_BUCKETS
 
 
 def decayed(average: float, value: float, passed_ns: int, half_life_ns: int) -> float:
@@ -49,16 +45,6 @@ def runnable_ns(
     return min(max(awake_ns, 0), passed_ns)
 
 
-def bucket_weight(weight: int) -> int:
-    """The weight by which a task counts: the middle of its bucket of a hundred weights.
-
-    51 for 1 to 100, 151 for 101 to 200, up to 9951: tasks whose weights differ little are
-    one line in all sums.
-    """
-    bucket = min(max(weight - 1, 0) // _BUCKET, NR_BUCKETS - 1)
-    return bucket * _BUCKET + _BUCKET // 2 + 1
-
-
 def feasible_limit(duty_by_weight: Mapping[int, float], nr_cpus: int) -> float:
     """The highest weight that has its full effect on a machine of `nr_cpus` CPUs.
 
@@ -86,11 +72,6 @@ def feasible_limit(duty_by_weight: Mapping[int, float], nr_cpus: int) -> float:
         load -= weight * duty
         cpus -= duty
     return float(lowest)
-
-
-def total_load(duty_by_weight: Mapping[int, float], limit: float) -> float:
-    """The load of these duty cycles, if no weight counts more than `limit`."""
-    return sum(min(weight, limit) * duty for weight, duty in duty_by_weight.items())
 
 
 def duty_sums(tasks: Iterable[tuple[int, float]]) -> dict[int, float]:

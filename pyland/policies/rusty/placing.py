@@ -10,7 +10,7 @@ from pyland.policies.rusty.homes import Home
 
 
 class Placing:
-    """The only part that names the machine's domains."""
+    """Rusty's access to the machine's domains; no other part of rusty uses them."""
 
     def __init__(self, machine: Machine, homes: Sequence[Home]) -> None:
         """Domain n of the machine gets the CPUs of the n-th home, and spills nowhere yet."""

@@ -113,7 +113,7 @@ class Rusty(RustyOptions):
                     clamped += 1
             key_ns = enqueue_ns
             if not fifo:
-                # The average is that of runs that ended.
+                # The average does not have the run that goes on, which may be longer.
                 run_ns = average_ns if average_ns > awake_ns else awake_ns
                 key_ns = vtime_ns + due_after_ns(run_ns, sleeps_ns, wakes_ns, weight)
             out += (seq, pid, queues[number], slice_ns, key_ns, vtime_ns, 0)
@@ -122,14 +122,14 @@ class Rusty(RustyOptions):
         return out
 
     def _meet(self, pid: int, cpu: int, state: int, now_ns: int, comm: bytes) -> Seen:
-        """A task that is new, or of which no record came for a while."""
+        """What is known of a task that is new, or that had no record for a while."""
         seen = self._tasks.find(pid) if state else None
         if seen is None:
             seen = Seen(self._home_of.get(cpu, 0), now_ns)
             seen.allowed = self._everywhere
             seen.fixed = comm.startswith(b"kworker/") and self.balanced_kworkers
             self._tasks.add(pid, seen)
-            # Its state is of a domain that rusty has forgotten.
+            # Rusty does not know of which domain its virtual time is, so the task gets a new one.
             seen.moved = True
         return seen
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pyland.policies.rusty.load import decayed
 
 FOLD_NS = 50_000_000
-"""Time is added up for this long before it goes into the average, which takes a power of two."""
+"""Time is added up for this long before it goes into the average: that computes a power."""
 SEEN_MAX = 8192
 """With this many tasks a generation ends early."""
 
@@ -68,7 +68,7 @@ class Generations:
         return pid in self.young or pid in self._old
 
     def find(self, pid: int) -> Seen | None:
-        """Move a task of the old generation into the young one; None if it is in neither."""
+        """Move a task of the old generation into the young one; None if no generation has it."""
         seen = self._old.pop(pid, None)
         if seen is not None:
             self.young[pid] = seen
