@@ -40,7 +40,8 @@ class Mine(Policy):
 """
 
 
-@pytest.mark.unproven
+@pytest.mark.counted
+@pytest.mark.long
 def test_two_hundred_swaps_lose_no_task(start: Start, record: Record) -> None:
     """Between all built-in policies, under load: never disabled, and every task keeps running."""
     scheduler = start()

@@ -13,7 +13,6 @@ from pyland.policies.rusty.load import (
     decayed,
     duty_sums,
     feasible_limit,
-    runnable_ns,
 )
 
 MS = 1_000_000
@@ -36,27 +35,6 @@ def test_two_steps_give_what_one_gives(old: float, new: float, first: int, more:
     twice = decayed(decayed(old, new, first, SECOND), new, more, SECOND)
     assert twice == pytest.approx(decayed(old, new, first + more, SECOND), abs=1e-9)
     assert min(old, new) - 1e-9 <= twice <= max(old, new) + 1e-9
-
-
-@pytest.mark.parametrize(
-    ("case", "wakeup_ns", "used_ns", "awake_ns", "expected_ns"),
-    [
-        ("never slept", 50, 30, 900, 100),
-        ("woke up 40 ago, ran 10 before it slept", 160, 30, 20, 50),
-        ("woke up just now, and did nothing before", 200, 0, 0, 0),
-        ("used more than can be", 199, 500, 0, 100),
-        ("woke up after this record, which another CPU's clock wrote", 203, 0, 0, 0),
-    ],
-)
-def test_a_task_is_runnable_since_it_woke_up(
-    case: str, wakeup_ns: int, used_ns: int, awake_ns: int, expected_ns: int
-) -> None:
-    assert runnable_ns(100, 200, wakeup_ns, used_ns, awake_ns) == expected_ns, case
-
-
-def test_no_time_passed_between_two_records() -> None:
-    assert runnable_ns(200, 200, 0, 5, 5) == 0
-    assert runnable_ns(200, 190, 0, 5, 5) == 0
 
 
 # On paper: L is the load, P the CPUs that are left, and a weight above L / P is infeasible.

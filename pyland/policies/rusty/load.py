@@ -27,24 +27,6 @@ def decayed(average: float, value: float, passed_ns: int, half_life_ns: int) -> 
     return average * keeps + value * (1.0 - keeps)
 
 
-def runnable_ns(
-    since_ns: int, now_ns: int, wakeup_ns: int, used_ns: int, awake_runtime_ns: int
-) -> int:
-    """How long a task was runnable between its last record, at `since_ns`, and that of now.
-
-    A task that last woke up before `since_ns` was runnable all the time. Any other task was,
-    since it woke up; of the time before that only the CPU time is known, so waiting is not
-    counted there. The result is 0 to `now_ns - since_ns`.
-    """
-    passed_ns = now_ns - since_ns
-    if passed_ns <= 0:
-        return 0
-    if wakeup_ns <= since_ns:
-        return passed_ns
-    awake_ns = now_ns - wakeup_ns + max(used_ns - awake_runtime_ns, 0)
-    return min(max(awake_ns, 0), passed_ns)
-
-
 def feasible_limit(duty_by_weight: Mapping[int, float], nr_cpus: int) -> float:
     """The highest weight that has its full effect on a machine of `nr_cpus` CPUs.
 

@@ -86,7 +86,8 @@ class Rusty(RustyOptions):
             seen = young.get(pid)
             if seen is None or not state:
                 seen = self._meet(pid, cpu, state, enqueue_ns, comm)
-            # As `load.runnable_ns`; a call costs as much as all of this.
+            # A task that slept was runnable since it woke up. Of the time before that only the CPU
+            # time is known: waiting is not counted there. A call costs as much as all of this.
             since_ns = seen.since_ns
             if wakeup_ns <= since_ns:
                 seen.runnable_ns += enqueue_ns - since_ns

@@ -46,7 +46,8 @@ class Seen:
         """Bring the time that was added up until `now_ns` into the average."""
         passed_ns = now_ns - self.average_at_ns
         if passed_ns > 0:
-            duty = min(self.runnable_ns / passed_ns, 1.0)
+            # Clocks of two CPUs differ a little, and a record's CPU time may be older.
+            duty = min(max(self.runnable_ns, 0) / passed_ns, 1.0)
             self.duty = decayed(self.duty, duty, passed_ns, half_life_ns)
             self.average_at_ns = now_ns
         self.runnable_ns = 0
