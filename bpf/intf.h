@@ -25,8 +25,6 @@ enum pyland_limits {
 	PYLAND_FULL_PERFORMANCE = 1024,
 	PYLAND_BASE_RECORD = 112,	/* bytes of a record without the extra fields */
 	PYLAND_COMM_LEN = 16,
-	PYLAND_REASON_LEN = 128,
-	PYLAND_MESSAGE_LEN = 1024,
 	PYLAND_DRAIN_MAX = 512,		/* decisions that one dispatch applies */
 };
 

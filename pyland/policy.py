@@ -201,7 +201,8 @@ class Policy:
 
         `cpu` is a CPU or `CPU_ANY` (an idle CPU if there is one, else the first that is free);
         or else `domain` is the number of one of `Machine.domains`. `slice_ns` 0 is the shortest
-        slice; other values are brought into 0.1 to 100 ms. The lowest `vtime_ns` runs first;
+        slice; other values are brought into 0.1 to 100 ms, or to the longest slice if that is
+        longer. The lowest `vtime_ns` runs first;
         without it, tasks run in the order in which they became runnable. A task that wakes up
         preempts a task that is due later by more than `margin_ns`. With `preempt` the task that
         runs on `cpu` makes room in any case. The value of `task.state` comes back with the task.

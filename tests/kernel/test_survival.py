@@ -13,7 +13,7 @@ from tests.kernel.harness import GAP_S, Record, Start, Unchanged, ended_well, sc
 from tools.load.programs import Hogs, Sleeper
 from tools.load.scheduler import kernel_state, until
 
-pytestmark = pytest.mark.unproven
+pytestmark = [pytest.mark.counted, pytest.mark.long]
 
 
 def test_a_stopped_scheduler_costs_no_task_its_turn(start: Start, record: Record) -> None:
