@@ -51,7 +51,7 @@ COUNTERS = (
     Counter("groups", "groups", "cgroups and autogroups whose weight counts", is_gauge=True),
     Counter("heartbeats", "times", "BPF looked after the queues"),
     Counter("wakeup_kicks", "times", "a running task made room for user space to see a wakeup"),
-    Counter("preemptions", "times", "a woken task preempted one that is due later or of lower rank"),
+    Counter("preemptions", "times", "a woken task preempted one of a later key or a lower rank"),
     Counter("sliced", "times", "a slice ended between two ticks"),
     Counter("throttled", "times", "a task began to wait because its cgroup had used its cpu.max"),
     Counter("put_off", "times", "the policy wanted to preempt a task that had just begun"),
