@@ -141,6 +141,10 @@ class Deadline(Policy):
         vtime_now = self._vtime_now + (passed_ns * rate >> _RATE_SHIFT)
         out: list[int] = []
         for seq, pid, cpu, weight, used_ns, awake_ns, state in batch.rows:
+            if awake_ns:
+                key_ns = awake_ns if awake_ns < reach_ns else reach_ns
+            else:
+                key_ns = behind_ns if state or used_ns else 0
             ahead_ns = state - vtime_now
             if ahead_ns > 0:
                 pulled_ns = ahead_ns * pull >> _RATE_SHIFT
@@ -161,12 +165,13 @@ class Deadline(Policy):
                     held_ns = min(held_ns, max(vtime_now - least_ns, 0))
                     vtime_now -= held_ns
                     ahead_ns = max(ahead_ns + held_ns, -far_ns)
+                elif state:
+                    # It slept: what it used is paid by the time in which V went on without it.
+                    used_ns = max(used_ns - (behind_ns - ahead_ns) * weight // 100, 0)
+                    ahead_ns = behind_ns
                 else:
-                    ahead_ns = behind_ns if state else 0
-            if awake_ns:
-                key_ns = awake_ns if awake_ns < reach_ns else reach_ns
-            else:
-                key_ns = behind_ns if state or used_ns else 0
+                    # It is new: no other task waited while it ran.
+                    ahead_ns = used_ns = 0
             if weight == 100:
                 ahead_ns += used_ns if used_ns < longest_ns else longest_ns
                 mine_ns = slice_ns

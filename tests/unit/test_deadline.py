@@ -127,7 +127,7 @@ def test_a_task_that_slept_after_its_last_record_holds_v_back_no_more() -> None:
     slept, newcomer = decide(
         policy, task(1, used=2 * MS, awake=MS, state=state), task(3), nr_runnable=2
     )
-    assert newcomer.state - slept.state == Slices().longest_ns - 2 * MS
+    assert newcomer.state - slept.state == Slices().longest_ns
 
 
 def test_time_used_alone_is_no_debt_to_later_tasks() -> None:
@@ -167,6 +167,13 @@ def test_a_task_that_slept_before_it_was_first_queued_has_its_head_start() -> No
     decide(policy, task(1), nr_runnable=8)
     slept, forked = decide(policy, task(2, used=MS), task(3), nr_runnable=8)
     assert forked.vtime_ns - slept.vtime_ns > Slices().longest_ns // 2
+
+
+def test_time_used_on_idle_cpus_costs_no_head_start() -> None:
+    """A client has run alone and was never asked about; then a task begins to compute."""
+    policy = deadline()
+    client, hog = decide(policy, task(1, used=MS * 500), task(2, used=MS, awake=MS), nr_runnable=3)
+    assert hog.vtime_ns - client.vtime_ns == Slices().longest_ns + MS
 
 
 def test_one_task_ahead_of_all_does_not_take_the_queue_with_it() -> None:
