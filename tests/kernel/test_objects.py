@@ -12,7 +12,7 @@ from tools.lab import objects
 from tools.load import scheduler as system
 from tools.load.programs import Hogs, Sleeper
 
-pytestmark = pytest.mark.compat
+pytestmark = [pytest.mark.compat, pytest.mark.counted]
 
 # In a mount namespace of its own: nothing else on the machine sees the other object.
 INSTEAD = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"')
