@@ -24,6 +24,10 @@ static __noinline u64 interim_key(const struct task_struct *p, const struct task
 		return 0;
 	if (user.wanted & PYLAND_WANT_ARRIVAL)
 		return now;
+	/* A task that ran before it was asked about does not go before a task that wakes up. */
+	if (!t->vtime_known && !t->woke_up && t->total_runtime_ns)
+		return newest_ns + (t->awake_runtime_ns < config.longest_ns ? t->awake_runtime_ns :
+									      config.longest_ns);
 	if (!t->vtime_known)
 		return newest_ns - shared.lead_ns;
 	key_ns = next_key(p, t);
