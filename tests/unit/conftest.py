@@ -34,6 +34,17 @@ def readable(tmp_path: Path) -> None:
 
 
 @pytest.fixture
+def plain_user() -> int:
+    """The number of a user without rights who can run this tree's programs."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    for folder in Path(sys.executable).parents:
+        if not folder.stat().st_mode & 0o001:
+            pytest.skip(f"other users cannot enter {folder}")
+    return 65534
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with a policy in it."""
     write(tmp_path / "mine.py", MINE.format(name="mine"))

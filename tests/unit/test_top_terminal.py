@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -252,14 +251,13 @@ def test_no_terminal_and_bad_values_are_refused(arguments: list[str], words: str
     assert line.startswith(f"pyland: {words}")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_plain_user_needs_the_sockets_mode(stats: str, readable: None) -> None:
+def test_a_plain_user_needs_the_sockets_mode(stats: str, readable: None, plain_user: int) -> None:
     program = (*COMMAND, "--stats-socket", stats)
-    with OnTerminal(program, columns=200, user=65534) as screen:
+    with OnTerminal(program, columns=200, user=plain_user) as screen:
         assert screen.status() == 2
         assert "--stats-group and --stats-mode set which users may connect" in screen.text
     Path(stats).chmod(0o666)
-    with OnTerminal(program, user=65534) as screen:
+    with OnTerminal(program, user=plain_user) as screen:
         assert screen.shows("pyland deadline")
         screen.press("q")
         assert screen.status() == 0
