@@ -6,6 +6,7 @@
 #define PYLAND_INTERIM_BPF_H
 
 #include "asking.bpf.h"
+#include "grants.bpf.h"
 #include "slices.bpf.h"
 
 /* A key that BPF works out is at most this many longest slices from the keys that run. */
@@ -45,6 +46,22 @@ static __noinline u64 interim_key(const struct task_struct *p, const struct task
 	 */
 	most_ns = newest_ns + (t->woke_up ? 0 : INTERIM_SLICES * config.longest_ns);
 	return (s64)(key_ns - most_ns) > 0 ? most_ns : key_ns;
+}
+
+/*
+ * Called when a task that wakes up goes to an idle CPU. A higher class may preempt it there, and
+ * then it is queued: by a key of this wakeup, not by that of a decision that ended long ago.
+ */
+static __always_inline void note_direct(const struct task_struct *p, struct task_ctx *t, u64 now)
+{
+	t->woke_up = 1;
+	if (still_lasts(p, t, now))
+		return;
+	t->left_ns = 0;
+	if (!t->vtime_known || shared.handed_over != user.generation)
+		return;
+	t->key_ns = vtime_now() - t->lead_ns;
+	t->key_runtime_ns = t->total_runtime_ns;
 }
 
 /* By how much this key is before the keys that run: at most INTERIM_SLICES longest slices. */
