@@ -49,11 +49,14 @@ static __noinline u64 interim_key(const struct task_struct *p, const struct task
 }
 
 /*
- * Called when a task that wakes up goes to an idle CPU. A higher class may preempt it there, and
- * then it is queued: by a key of this wakeup, not by that of a decision that ended long ago.
+ * Called when a task goes to an idle CPU. If it wakes up, its key is of this wakeup, not of a
+ * decision that ended long ago: a higher class may preempt it there, and then it is queued.
  */
-static __always_inline void note_direct(const struct task_struct *p, struct task_ctx *t, u64 now)
+static __always_inline void note_direct(const struct task_struct *p, struct task_ctx *t,
+					bool wakes_up, u64 now)
 {
+	if (!wakes_up)
+		return;
 	t->woke_up = 1;
 	if (still_lasts(p, t, now))
 		return;

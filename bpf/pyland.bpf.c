@@ -80,8 +80,7 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	traced(traced_task(p, t, PYLAND_TRACED_IDLE_CPU), cpu, 0, 0, config.longest_ns);
 	now = now_ns();
 	wakes_up = wake_flags & kernel_enum(scx_wake_flags, SCX_WAKE_TTWU);
-	if (wakes_up)
-		note_direct(p, t, now);
+	note_direct(p, t, wakes_up, now);
 	note_runnable(p, t, wakes_up, now);
 	return cpu;
 }
@@ -145,8 +144,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 				   weighted_slice(p, t, config.longest_ns), enq_flags);
 			scx_bpf_kick_cpu(idle_cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 			c->direct++;
-			if (wakes_up)
-				note_direct(p, t, now);
+			note_direct(p, t, wakes_up, now);
 			traced(traced_task(p, t, PYLAND_TRACED_IDLE_CPU), idle_cpu, 0, 0,
 			       config.longest_ns);
 			return;
