@@ -53,8 +53,12 @@ struct pcpu_hot {
 
 extern const struct pcpu_hot pcpu_hot __ksym __weak;
 
+/* 7.3 moved the count of hard interrupts up: below it are the calls that keep them off. */
+extern int LINUX_KERNEL_VERSION __kconfig;
+
+#define VERSION_7_3	(7 << 16 | 3 << 8)
 #define IN_SOFTIRQ	0x100
-#define IN_HARDIRQ	0xf0000
+#define IN_HARDIRQ	(LINUX_KERNEL_VERSION >= VERSION_7_3 ? 0xf000000 : 0xf0000)
 
 s32 scx_bpf_dsq_nr_queued(u64 dsq_id) __ksym __weak;
 
@@ -100,14 +104,17 @@ int BPF_PROG(on_switch, bool preempt, struct task_struct *prev, struct task_stru
 	return 0;
 }
 
-/* The kernel's preempt_count, which says if an interrupt wakes the task; 0 if it is unknown. */
+/* PYLAND_TRACE_IN_*: whether an interrupt wakes the task; 0 if that is unknown. */
 static __always_inline u32 context(void)
 {
+	u32 count = 0;
+
 	if (bpf_ksym_exists(&__preempt_count))
-		return *(int *)bpf_this_cpu_ptr(&__preempt_count);
-	if (bpf_ksym_exists(&pcpu_hot))
-		return ((struct pcpu_hot *)bpf_this_cpu_ptr(&pcpu_hot))->preempt_count;
-	return 0;
+		count = *(int *)bpf_this_cpu_ptr(&__preempt_count);
+	else if (bpf_ksym_exists(&pcpu_hot))
+		count = ((struct pcpu_hot *)bpf_this_cpu_ptr(&pcpu_hot))->preempt_count;
+	return (count & IN_HARDIRQ ? PYLAND_TRACE_IN_HARDIRQ : 0) |
+	       (count & IN_SOFTIRQ ? PYLAND_TRACE_IN_SOFTIRQ : 0);
 }
 
 static __always_inline void tell_waking(struct task_struct *p, u32 context)
@@ -122,7 +129,7 @@ static __always_inline void tell_waking(struct task_struct *p, u32 context)
 	e->kind = PYLAND_TRACE_WAKING;
 	e->what = 0;
 	e->bits = p->prio;
-	e->a = p->thread_info.cpu | (u64)(context & (IN_SOFTIRQ | IN_HARDIRQ)) << 32;
+	e->a = p->thread_info.cpu | (u64)context << 32;
 	publish(r, 1);
 }
 

@@ -39,6 +39,12 @@ enum pyland_traced_for {
 	PYLAND_TRACED_INTERRUPTED = 4,	/* by a higher class */
 };
 
+/* In which context a task is woken up, in ftrace's bits. */
+enum pyland_trace_in {
+	PYLAND_TRACE_IN_HARDIRQ = 0x08,
+	PYLAND_TRACE_IN_SOFTIRQ = 0x10,
+};
+
 enum pyland_trace_limits {
 	PYLAND_TRACE_SLOT = 32,		/* bytes of an event */
 	PYLAND_TRACE_NOTE = 512,	/* bytes of an escaped note at most */
@@ -53,7 +59,7 @@ struct pyland_trace_event {
 	unsigned char what;		/* QUEUE: PYLAND_TRACED_* */
 	unsigned short bits;		/* QUEUE: PYLAND_TRACED_FOR; else the priority */
 	unsigned long long a;		/* SWITCH: the previous task and its state. */
-					/* WAKING: its CPU, in which context. */
+					/* WAKING: its CPU and PYLAND_TRACE_IN_*. */
 					/* QUEUE: the key. REST: the queue's number */
 	unsigned long long b;		/* QUEUE: the question's number */
 };

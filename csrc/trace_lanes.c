@@ -95,12 +95,9 @@ void lane_switch(struct pyland_trace_writer *w, struct lane *lane,
 	put_varint(&lane->switch_name, place_of(w, lane, name_of_thread(w, e->pid)));
 }
 
-/* ftrace's bits: 0x08 for a hard interrupt, 0x10 for a soft one. */
 void lane_waking(struct pyland_trace_writer *w, struct lane *lane,
 		 const struct pyland_trace_event *e)
 {
-	unsigned int context = e->a >> 32;
-
 	lane->nr_events++;
 	put_varint(&lane->waking_time, e->time_ns - lane->last_waking_ns);
 	lane->last_waking_ns = e->time_ns;
@@ -108,8 +105,7 @@ void lane_waking(struct pyland_trace_writer *w, struct lane *lane,
 	put_varint(&lane->waking_cpu, (unsigned int)e->a);
 	put_varint(&lane->waking_prio, e->bits);
 	put_varint(&lane->waking_name, place_of(w, lane, name_of_thread(w, e->pid)));
-	put_varint(&lane->waking_bits,
-		   (context & 0xf0000 ? 0x08 : 0) | (context & 0x100 ? 0x10 : 0));
+	put_varint(&lane->waking_bits, e->a >> 32);
 }
 
 static void put_column(struct buffer *b, unsigned int field, struct buffer *values)

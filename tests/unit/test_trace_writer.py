@@ -19,7 +19,7 @@ def test_switches_and_wakeups(new_writer: Callable[..., Writer]) -> None:
     for pid, comm in ((5, b"five"), (6, b"six")):
         lib.pyland_trace_task(writer.c, new_task(pid, comm))
     rings.switch(0, 10 * MS, 0, 5)
-    rings.waking(0, 11 * MS, 6, target=1, context=0x10000)
+    rings.waking(0, 11 * MS, 6, target=1, context=0x08)
     rings.switch(1, 12 * MS, 0, 6, priority=110)
     rings.switch(0, 13 * MS, 5, 0, SLEEPS)
     rings.switch(1, 14 * MS, 6, 0, 0x402)
