@@ -15,7 +15,7 @@
 /* The key of a task until its decision comes. */
 static __noinline u64 interim_key(const struct task_struct *p, const struct task_ctx *t, u64 now)
 {
-	u64 newest_ns = vtime_now(), least_ns, most_ns, key_ns;
+	u64 newest_ns = vtime_now(), lead_ns, least_ns, most_ns, key_ns;
 
 	/*
 	 * The new policy does not know all queued tasks yet, and no key of it has run. So there is
@@ -34,10 +34,17 @@ static __noinline u64 interim_key(const struct task_struct *p, const struct task
 	key_ns = next_key(p, t);
 	/*
 	 * A task that wakes up has the lead of its last decision. While user space lags there is no
-	 * next one: the CPU time that the task has used orders it alone.
+	 * next one: the CPU time that the task has used orders it alone. What a task used beyond a
+	 * longest slice it used while no other task waited. Its key is old then, and gives it no
+	 * right to go before tasks that wake up.
 	 */
-	least_ns = newest_ns - (t->woke_up && !shared.lagging ? t->lead_ns :
-							       INTERIM_SLICES * config.longest_ns);
+	lead_ns = INTERIM_SLICES * config.longest_ns;
+	if (t->woke_up && !shared.lagging)
+		lead_ns = t->lead_ns;
+	else if (!t->woke_up && (t->total_runtime_ns - t->key_runtime_ns) * 100 >
+				config.longest_ns * (u64)weight_of(p, t))
+		lead_ns = config.longest_ns;
+	least_ns = newest_ns - lead_ns;
 	if ((s64)(key_ns - least_ns) < 0)
 		return least_ns;
 	/*
