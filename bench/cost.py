@@ -18,7 +18,7 @@ import os
 import re
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ class Meter:
             tree |= {each.pid for each in psutil.Process(pid).children(recursive=True)}
         self._others = sorted(tree - {dispatcher})
         self._step = _HEADER + (decision_bytes + 7) // 8 * 8
-        self._position = _ring_position(dispatcher)
+        self._position = _ring_position((dispatcher, *self._others))
 
     def read(self) -> _Snapshot:
         """The present values of all counters."""
@@ -160,22 +160,31 @@ def _bpf_programs(pids: tuple[int, ...]) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _ring_position(pid: int) -> mmap.mmap:
-    """The producer's page of the process's ring of decisions, read-only."""
-    for number, about in _descriptors(pid):
-        if re.search(rf"^map_type:\s+{_USER_RINGBUF}$", about, re.M):
-            pidfd = os.pidfd_open(pid)
-            try:
-                fd = _libc.syscall(_PIDFD_GETFD, pidfd, number, 0)
-                if fd < 0:
-                    raise OSError(ctypes.get_errno(), f"pidfd_getfd of process {pid}")
-            finally:
-                os.close(pidfd)
-            try:
-                return mmap.mmap(fd, mmap.PAGESIZE, offset=mmap.PAGESIZE, prot=mmap.PROT_READ)
-            finally:
-                os.close(fd)
-    raise RuntimeError(f"process {pid} has no ring of decisions")
+def _ring_position(pids: Iterable[int]) -> mmap.mmap:
+    """The producer's page of the ring of decisions that one of the processes has open, read-only.
+
+    The process that decides may have mapped it and closed it.
+    """
+    for pid in pids:
+        for number, about in _descriptors(pid):
+            if re.search(rf"^map_type:\s+{_USER_RINGBUF}$", about, re.M):
+                return _position(pid, number)
+    raise RuntimeError("no process of the scheduler has a ring of decisions")
+
+
+def _position(pid: int, number: int) -> mmap.mmap:
+    """The producer's page of the ring with this descriptor of a process."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        fd = _libc.syscall(_PIDFD_GETFD, pidfd, number, 0)
+        if fd < 0:
+            raise OSError(ctypes.get_errno(), f"pidfd_getfd of process {pid}")
+    finally:
+        os.close(pidfd)
+    try:
+        return mmap.mmap(fd, mmap.PAGESIZE, offset=mmap.PAGESIZE, prot=mmap.PROT_READ)
+    finally:
+        os.close(fd)
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

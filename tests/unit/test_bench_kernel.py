@@ -85,7 +85,7 @@ def test_the_split_is_of_what_pyland_counts() -> None:
 
 
 def test_a_process_without_a_ring_is_said_to_have_none() -> None:
-    with pytest.raises(RuntimeError, match="no ring of decisions"):
+    with pytest.raises(RuntimeError, match="has a ring of decisions"):
         cost.Meter(os.getpid(), os.getpid(), 48)
 
 
