@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tools.load import build
-from tools.load.command import Command
+from tools.load.command import Command, Stress
 from tools.load.scheduler import PYLAND, Scheduler
 
 _CPUS = os.cpu_count() or 1
@@ -27,9 +27,7 @@ _COMPILE = "for i in 1 2 3; do gcc -O1 -std=gnu11 -S -o /dev/null {source}; done
 
 def _cpu() -> float:
     """Milliseconds for an operation of four hogs for each CPU."""
-    with Command(
-        "stress-ng", *f"--cpu {4 * _CPUS} --cpu-method int64 -t 4 --metrics".split()
-    ) as run:
+    with Stress(f"--cpu {4 * _CPUS} --cpu-method int64 --metrics", 4) as run:
         run.wait(300)
     found = re.search(r"\] cpu +(\d+) +([\d.]+)", run.output)
     assert found, run.output
