@@ -179,10 +179,8 @@ static bool decide_one(struct division *d, PyObject *rows, PyObject *now_ns, boo
 	if (d->nr_held || !PyTuple_Check(row) || d->pid_at >= PyTuple_GET_SIZE(row))
 		return false;
 	place = PyDict_GetItemWithError(d->place_by_pid, PyTuple_GET_ITEM(row, d->pid_at));
-	if (!place) {
-		PyErr_Clear();	/* a row that is none is refused with the others */
-		return false;
-	}
+	if (!place)
+		return PyErr_Clear(), false;	/* what is no row is refused with the others */
 	scoped PyObject *kept = Py_NewRef(place);
 	struct place *p = (struct place *)kept;
 

@@ -165,13 +165,17 @@ class Deadline(Policy):
                     held_ns = min(held_ns, max(vtime_now - least_ns, 0))
                     vtime_now -= held_ns
                     ahead_ns = max(ahead_ns + held_ns, -far_ns)
-                elif state:
-                    # It slept: what it used is paid by the time in which V went on without it.
-                    used_ns = max(used_ns - (behind_ns - ahead_ns) * weight // 100, 0)
-                    ahead_ns = behind_ns
                 else:
-                    # It is new: no other task waited while it ran.
-                    ahead_ns = used_ns = 0
+                    # What a task used before V went on without it is no debt, and what a new
+                    # task used is none: no other task waited while it ran.
+                    paid_ns = used_ns if used_ns < longest_ns else longest_ns
+                    if weight != 100:
+                        paid_ns = min(used_ns, longest_ns * max(weight, 100) // 100) * 100 // weight
+                    if state:
+                        late_ns = behind_ns - ahead_ns
+                        ahead_ns = behind_ns - (paid_ns if paid_ns < late_ns else late_ns)
+                    else:
+                        ahead_ns = -paid_ns
             if weight == 100:
                 ahead_ns += used_ns if used_ns < longest_ns else longest_ns
                 mine_ns = slice_ns
