@@ -159,7 +159,7 @@ def main(words: Sequence[str]) -> int:
     if options.machine and options.machine != os.cpu_count():
         say(f"--machine {options.machine}: this machine has {os.cpu_count()} CPUs")
         return 2
-    name = MACHINES.get(options.machine, "kernel")
+    stem = MACHINES.get(options.machine, "kernel")
     try:
         all_schedulers = contenders(PYLAND)
         names = options.schedulers and list(dict.fromkeys([DEFAULT, *options.schedulers]))
@@ -204,13 +204,13 @@ def main(words: Sequence[str]) -> int:
         "runs": [],
     }
     options.results.mkdir(parents=True, exist_ok=True)
-    file = options.results / f"{name}.json"
+    file = options.results / f"{stem}.json"
     earlier = json.loads(file.read_text(encoding="utf-8")) if options.add and file.exists() else {}
     with services(workloads):
         first = earlier.get("rounds", 0)
         for round_ in range(first, first + options.rounds):
             for contender in rotated(schedulers, round_):
-                raw = options.results / "raw" / name
+                raw = options.results / "raw" / stem
                 results["runs"] += turn(contender, workloads, options.seconds, raw, round_)
                 # After each turn, so that a later failure loses no figures.
                 text = json.dumps(added(earlier, results), indent=1)
