@@ -29,8 +29,9 @@ def _cpu() -> float:
     """Milliseconds for an operation of four hogs for each CPU."""
     with Stress(f"--cpu {4 * _CPUS} --cpu-method int64 --metrics", 4) as run:
         run.wait(300)
-    found = re.search(r"\] cpu +(\d+) +([\d.]+)", run.output)
-    assert found, run.output
+        output = run.output
+    found = re.search(r"\] cpu +(\d+) +([\d.]+)", output)
+    assert found, output
     return float(found[2]) / int(found[1]) * 1e3
 
 
