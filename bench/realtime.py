@@ -14,26 +14,29 @@ import argparse
 import os
 from collections.abc import Callable
 
-from tools.load.programs import Hogs, RealTime, Sleeper
+from tools.load.programs import Hogs, Periods, RealTime, Sleeper, Wakeups
 from tools.load.scheduler import Scheduler
 
 _ONE = {"period_us": 5000, "driver_us": 100, "clients": 1, "client_us": 500}
 _Figures = dict[str, float]
 
 
+def _waits(measured: Periods | Wakeups) -> _Figures:
+    """How long the task waited after a wakeup, in microseconds."""
+    return {"p50": measured.p50_us, "p99": measured.p99_us, "max": measured.max_us}
+
+
 def _server(seconds: float, **options: int) -> _Figures:
     with RealTime(seconds, **options) as server:
         periods = server.periods()
-    figures = {name: getattr(periods, f"{name}_us") for name in ("p50", "p99", "max")}
-    return {"periods": periods.periods, "missed": periods.missed, **figures}
+    return {"periods": periods.periods, "missed": periods.missed, **_waits(periods)}
 
 
 def _sleeper(seconds: float) -> _Figures:
     driver = {"clients": 0, "period_us": 5000, "driver_us": 1000, "cpu": 0}
     with RealTime(600, **driver), Sleeper(seconds, cpu=0) as sleeper:
         wakeups = sleeper.wakeups()
-    figures = {name: getattr(wakeups, f"{name}_us") for name in ("p50", "p99", "max")}
-    return {"periods": wakeups.periods, "missed": 0, **figures}
+    return {"periods": wakeups.periods, "missed": 0, **_waits(wakeups)}
 
 
 ROWS: dict[str, Callable[[float], _Figures]] = {

@@ -16,7 +16,7 @@
  * to be queued.
  *
  * Pairs of tasks that wake each other stay together in this way, and a switch has two calls into
- * BPF less and no queue (8 pairs on 8 CPUs: 0.83 of the default scheduler's switches, else 0.70).
+ * BPF less and no queue (8 pairs on 8 CPUs: 0.80 of the default scheduler's switches, else 0.70).
  * Some wakers say that they are about to sleep and do not: a waker is believed only if it has slept
  * soon each time.
  */

@@ -35,7 +35,7 @@ def readable(tmp_path: Path) -> None:
 
 @pytest.fixture
 def plain_user() -> int:
-    """The number of a user without rights who can run this tree's programs."""
+    """The uid of `nobody`, in whose name a test runs programs of this tree."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     for folder in Path(sys.executable).parents:
