@@ -130,6 +130,22 @@ def test_a_task_that_slept_after_its_last_record_holds_v_back_no_more() -> None:
     assert newcomer.state - slept.state == Slices().longest_ns
 
 
+@pytest.mark.parametrize("weight", [1, 2, 9])
+def test_time_used_at_a_great_weight_costs_little_at_a_small_one(weight: int) -> None:
+    """The record has the present weight: a task that moved to a light cgroup used it before."""
+    policy = deadline()
+    state = decide(policy, task(1, weight=230), nr_runnable=8, weight=700)[0].state
+    moved = decide(
+        policy,
+        task(1, weight=weight, used=20 * MS, awake=20 * MS, state=state),
+        nr_runnable=8,
+        weight=700,
+    )[0]
+    newcomer = decide(policy, task(2), nr_runnable=8, weight=700)[0]
+    most = Slices().longest_ns + 2 * Slices().shortest_ns * 100 // weight
+    assert moved.vtime_ns - newcomer.vtime_ns <= most
+
+
 def test_time_used_alone_is_no_debt_to_later_tasks() -> None:
     policy = deadline()
     alone = decide(policy, task(1, used=60_000 * MS, awake=60_000 * MS), nr_runnable=8)[0]
