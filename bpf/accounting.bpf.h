@@ -153,6 +153,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	if (weight_of(p, t) < 100)
 		least_ns = slice_of_weight(least_ns, weight_of(p, t));
 	task_cpu->running_slice_ns = slice_ns > least_ns ? slice_ns : least_ns;
+	task_cpu->preempting = 0;
 	/* A task was put next only if no other task waited: it needs no look (500 instructions). */
 	if (t->queue != QUEUE_NEXT)
 		time_slice(cpu, task_cpu, t->start_ns);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Asks the policy about a task. There is one question about a task at a time: while it has no
- * answer, the task goes on by its interim order. An answer holds wherever the task is then.
+ * answer, the task goes on by its interim order. An answer holds wherever the task is then, but
+ * when a task wakes up, an answer about the task as it computed comes too late: the policy is asked
+ * anew.
  */
 #ifndef PYLAND_ASKING_BPF_H
 #define PYLAND_ASKING_BPF_H
@@ -31,7 +33,7 @@ APART int ask(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_nonn
 
 	if (!c)
 		return false;
-	if (t->asked && !holds) {
+	if (t->asked && !holds && !(t->woke_up && !t->asked_asleep)) {
 		if ((s64)(now - t->asked_ns) > (s64)config.lag_ns &&
 		    (s64)(now - shared.last_cycle_ns) > (s64)config.lag_ns)
 			shared.lagging = 1;
@@ -44,6 +46,7 @@ APART int ask(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_nonn
 		return false;
 	t->asked = ++t->seq;
 	t->asked_ns = now;
+	t->asked_asleep = t->woke_up;
 	t->asked_runtime_ns = t->total_runtime_ns;
 	t->enqueue_ns = now;
 	if (!forward(p, t, cpu, enq_flags)) {

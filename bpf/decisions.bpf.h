@@ -60,7 +60,9 @@ static __always_inline void amend(struct task_struct *p, u64 slice_ns, u64 key_n
 	if (!there || !there->running_since_ns || !p->scx.slice || !scx_bpf_task_running(p))
 		return;
 	task_set_slice(p, slice_ns);
-	there->running_slice_ns = now - there->running_since_ns + slice_ns;
+	/* The task that it is to make room for waits still. */
+	if (!there->preempting)
+		there->running_slice_ns = now - there->running_since_ns + slice_ns;
 	there->running_vtime_ns = key_ns;
 }
 
@@ -121,7 +123,7 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	if (!t->key_runtime_ns)
 		shared.lead_ns = lead_of(key_ns);
 	t->key_ns = key_ns;
-	t->key_runtime_ns = t->asked_runtime_ns;
+	t->key_runtime_ns = t->decided_runtime_ns = t->asked_runtime_ns;
 	t->vtime_known = 1;
 	t->of_bpf = 0;
 	note_grant(p, t, d->cpu < 0 ? slice_ns : 0);

@@ -105,7 +105,7 @@ struct pyland_cpu {
 	unsigned long long lag_check_ns;	/* next look at the oldest held task */
 	unsigned long long far_look_ns;		/* next look at the queues of other domains */
 	unsigned int far_domain;		/* which of them is next */
-	unsigned int pad_far;
+	unsigned int preempting;	/* a timer is to preempt the task that runs */
 	unsigned long long running_since_ns;	/* 0: no task, or user space */
 	unsigned long long running_vtime_ns;
 	unsigned long long running_slice_ns;

@@ -6,6 +6,12 @@
 #include "slice_timers.bpf.h"
 #include "userspace.bpf.h"
 
+/* True if the running task has computed for longer than this since it last slept. */
+static __always_inline bool has_computed(const struct pyland_cpu *c, u64 now, u64 time_ns)
+{
+	return c->running_since_ns && c->running_awake_ns + now - c->running_since_ns > time_ns;
+}
+
 /*
  * Preempts the task that runs on @cpu for the task @t with this key, if the running task is due
  * later by more than the policy's margin. It also does so if the running task's domain has a lower
@@ -22,6 +28,7 @@ APART int preempt_for(const struct task_ctx *t __arg_nonnull, u64 vtime_ns, s32 
 	struct pyland_cpu *c = cpu_state(cpu), *mine = this_cpu_state();
 	s64 ran_ns;
 	s32 rank = rank_of(t);
+	bool computes;
 
 	if (!c || !mine || !c->running_since_ns || c->running_rank > rank)
 		return false;
@@ -33,16 +40,12 @@ APART int preempt_for(const struct task_ctx *t __arg_nonnull, u64 vtime_ns, s32 
 	ran_ns = now - c->running_since_ns;
 	if (!is_due_later(c->running_vtime_ns, ran_ns, vtime_ns, user.margin_ns))
 		return false;
-	if (ran_ns < (s64)pause_ns() && c->running_awake_ns + ran_ns <= config.longest_ns)
+	computes = has_computed(c, now, config.longest_ns);
+	if (ran_ns < (s64)pause_ns() && !computes)
 		return false;
 	mine->preemptions++;
-	/*
-	 * A task that has computed for longer than a slice is not about to sleep, so it does not
-	 * run on for a moment (futex, where the waker spins: 14,400 wakeups a second with the
-	 * moment, 17,800 without).
-	 */
-	if (!sync && c->running_awake_ns + ran_ns > config.longest_ns)
-		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
+	if (!sync && computes)
+		preempt_after(cpu, c, now, COMPUTING_NS);
 	else
 		preempt_soon(cpu, c, now, ran_ns < (s64)least_ns ? least_ns - ran_ns : 0);
 	return true;

@@ -51,7 +51,7 @@ static __always_inline void fill_base(struct pyland_queued *r, const struct task
 	r->nr_cpus_allowed = p->nr_cpus_allowed;
 	r->enq_flags = enq_flags;
 	r->weight = weight_of(p, t);
-	r->used_ns = t->total_runtime_ns - t->reported_runtime_ns;
+	r->used_ns = t->total_runtime_ns - t->decided_runtime_ns;
 	r->awake_runtime_ns = t->awake_runtime_ns;
 	r->total_runtime_ns = t->total_runtime_ns;
 	r->start_ns = t->start_ns;
@@ -115,7 +115,6 @@ APART int forward(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_
 			return false;
 		fill_base(r, p, t, cpu, enq_flags);
 	}
-	t->reported_runtime_ns = t->total_runtime_ns;
 	/* Wakes no process: user space never sleeps in the kernel, and dispatch runs it. */
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 	t->record_pos = bpf_ringbuf_query(&queued, BPF_RB_PROD_POS);

@@ -24,6 +24,7 @@ static int slice_is_over(void *map, u32 *key, struct slice_timer *s)
 	left_ns = c->running_since_ns + c->running_slice_ns - now_ns();
 	if (left_ns < (s64)SLICE_SLACK_NS) {
 		c->sliced++;
+		c->preempting = 0;
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
 		left_ns = config.shortest_ns;
 	}
@@ -95,18 +96,21 @@ static __always_inline void time_slice(s32 cpu, struct pyland_cpu *c, u64 now)
  * Preempts the task that runs on the CPU, after a moment. Often that task has woken the other task
  * and is about to sleep. If it were preempted at once, it would wait for a CPU only to sleep.
  */
-static __always_inline void preempt_soon(s32 cpu, struct pyland_cpu *c, u64 now, u64 after_ns)
+static __always_inline void preempt_after(s32 cpu, struct pyland_cpu *c, u64 now, u64 after_ns)
 {
-	u64 until_ns;
+	u64 until_ns = now - c->running_since_ns + after_ns;
 
-	if (after_ns < INTERRUPT_NS)
-		after_ns = INTERRUPT_NS;
-	until_ns = now - c->running_since_ns + after_ns;
+	c->preempting = 1;
 	if (c->running_slice_ns > until_ns)
 		c->running_slice_ns = until_ns;
 	else if (is_timed(cpu, c) && (s64)(c->timer_ends_ns - now - after_ns) <= (s64)SLICE_SLACK_NS)
 		return;
 	look_in(cpu, c, after_ns);
+}
+
+static __always_inline void preempt_soon(s32 cpu, struct pyland_cpu *c, u64 now, u64 after_ns)
+{
+	preempt_after(cpu, c, now, after_ns < INTERRUPT_NS ? INTERRUPT_NS : after_ns);
 }
 
 #endif

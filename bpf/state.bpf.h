@@ -75,7 +75,7 @@ struct task_ctx {
 	u64 stop_ns;
 	u64 awake_runtime_ns;
 	u64 total_runtime_ns;
-	u64 reported_runtime_ns;	/* total at the last record */
+	u64 decided_runtime_ns;		/* total at the record that was last decided */
 	u64 key_ns;			/* its place in the order */
 	u64 key_runtime_ns;		/* total when it had this key */
 	u64 asked_runtime_ns;		/* total when the policy was asked */
@@ -107,6 +107,7 @@ struct task_ctx {
 	u32 woke_up;			/* its last enqueue was a wakeup */
 	u32 waker_noted;		/* select_cpu has noted what wakes it up */
 	u32 sync_cpu;			/* CPU of a waker that is about to sleep, + 1; 0: none */
+	u32 asked_asleep;		/* the policy was asked when it woke up */
 	u32 lasts_asleep;		/* its last decision also lasts over a sleep */
 	u32 yielded;			/* it gives way to all that are queued, once */
 	u32 interrupted;		/* preempted by a higher class, and not queued since */

@@ -17,7 +17,7 @@ FIELDS = {
     "nr_cpus_allowed": "how many CPUs its affinity allows",
     "enq_flags": "why it was enqueued, SCX_ENQ_*: 1 is a wakeup",
     "weight": "1 to 10000, 100 is nice 0",
-    "used_ns": "CPU time since its last record",
+    "used_ns": "CPU time since the record of its last decision",
     "awake_runtime_ns": "CPU time since it last slept",
     "total_runtime_ns": "CPU time since pyland first saw it",
     "start_ns": "when it last began to run",

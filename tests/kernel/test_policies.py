@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 from pyland.policies import BUILTINS
@@ -11,6 +12,9 @@ from tests.kernel.harness import GAP_S, Record, folder_for_policies, scaled
 from tests.kernel.turns import Shared
 from tools.load.build import ROOT
 from tools.load.programs import Hogs, Sleeper
+from tools.load.scheduler import until
+
+EXACT = f"{Path(__file__).with_name('exact.py')}:Exact"
 
 
 def _ten_lines(folder: Path) -> str:
@@ -41,3 +45,16 @@ def test_it_decides_for_hogs_and_a_sleeper(shared: Shared, record: Record) -> No
             assert totals.user_share > 0.95, f"{spec}: {totals.counts}"
             assert shares.longest_gap_s < GAP_S, spec
             assert wakeups.max_us / 1e6 < GAP_S, spec
+
+
+def test_used_time_is_that_since_the_last_decision(shared: Shared) -> None:
+    """Also if the policy did not decide in between, or was asked anew when the task woke up."""
+    with (
+        shared.turn(EXACT) as turn,
+        Hogs(600, [0] * 6),
+        Sleeper(600, sleep_us=2_000),
+    ):
+        assert until(lambda: "checked" in turn.output, 60) is not None, turn.output
+        time.sleep(scaled(10))
+        said = turn.output
+    assert "inexact" not in said, said
