@@ -129,7 +129,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	}
 	note_run(p, t, c, task_cpu, cpu);
 	t->yielded = 0;
-	t->interrupted = 0;
+	t->preempted = 0;
 	tell(PYLAND_WANT_RUNNING, PYLAND_EVENT_RUNNING, p, 0);
 	c->nr_running++;
 	task_cpu->running_rank = rank_of(t);
@@ -187,7 +187,7 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 		scheduler_pauses(now_ns(), runnable && p->pid == p->tgid);
 		t = task_state(p);
 		if (t)
-			t->interrupted = runnable && give_slice_back(p);
+			t->preempted = runnable && give_slice_back(p);
 		return;
 	}
 	t = task_state(p);
@@ -215,7 +215,7 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 	tell(PYLAND_WANT_STOPPED, PYLAND_EVENT_STOPPED, p, delta_ns > 0 ? delta_ns : 0);
 	if (runnable) {
 		if (!is_kernel_work(p, t))
-			t->interrupted = give_slice_back(p);
+			t->preempted = give_slice_back(p);
 		return;
 	}
 	note_not_runnable(t);

@@ -18,15 +18,15 @@
 #define WEIGHT_MAX	10000ULL
 
 /* A task that is preempted runs on for this long. */
-#define INTERRUPT_NS	(30 * NSEC_PER_USEC)
+#define PREEMPT_DELAY_NS	(30 * NSEC_PER_USEC)
 
 /*
  * The same for a task that has computed for longer than a slice. It may wake another task because it
  * is about to sleep (schbench, four threads for each CPU, 99th percentile of a wakeup: 12 ms without
  * a moment, 3 ms with this one), or spin until the other task answers (futex: 18,400 wakeups a
- * second without a moment, 16,400 with this one, 14,400 with INTERRUPT_NS).
+ * second without a moment, 16,400 with this one, 14,400 with PREEMPT_DELAY_NS).
  */
-#define COMPUTING_NS	(10 * NSEC_PER_USEC)
+#define COMPUTING_DELAY_NS	(10 * NSEC_PER_USEC)
 
 /* The pause between two cycles while decided tasks wait, in lengths of a cycle. */
 #define SCHED_PAUSE_CYCLES 4
@@ -204,7 +204,7 @@ static __always_inline u64 bucket_of(u64 value)
 }
 
 /* How long until a task may be preempted for user space again; 0 or less: at once. */
-static __always_inline s64 interrupts_again_in(u64 last_kick_ns, u64 pause_ns, u64 now_ns)
+static __always_inline s64 preempts_again_in(u64 last_kick_ns, u64 pause_ns, u64 now_ns)
 {
 	return last_kick_ns + pause_ns + WAKEUP_KICK_NS - now_ns;
 }
@@ -214,7 +214,7 @@ static __always_inline u64 slice_ends_in(u64 since_ns, u64 slice_ns, u64 now_ns)
 {
 	s64 left_ns = since_ns + slice_ns - now_ns;
 
-	return left_ns > (s64)INTERRUPT_NS ? (u64)left_ns : INTERRUPT_NS;
+	return left_ns > (s64)PREEMPT_DELAY_NS ? (u64)left_ns : PREEMPT_DELAY_NS;
 }
 
 #endif

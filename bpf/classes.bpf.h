@@ -95,12 +95,12 @@ static long has_lower_rank(u64 cpu, void *context)
  * rank, this is the CPU whose task has the lowest rank below that of the domain. In any other case
  * it is that of cpu_to_preempt.
  */
-APART s32 cpu_to_interrupt(const struct task_struct *p __arg_trusted,
-			   const struct task_ctx *t __arg_nonnull, s32 cpu, u64 now)
+APART s32 cpu_for_wakeup(const struct task_struct *p __arg_trusted,
+			 const struct task_ctx *t __arg_nonnull, s32 cpu, u64 now)
 {
 	struct find_last find = { .p = p, .dsq_id = t->dsq_id, .cpu = -1 };
 
-	if (!interrupts_by_rank(t))
+	if (!preempts_by_rank(t))
 		return cpu_to_preempt(cpu, t->dsq_id, p, now);
 	find.latest_ns = rank_of(t);
 	bpf_loop(config.nr_cpu_ids, has_lower_rank, &find, 0);

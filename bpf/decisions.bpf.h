@@ -146,7 +146,7 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	t->queue = QUEUE_ORDERED;
 	/* A task whose slice has ended has had its turn; a task that woke up may be urgent. */
 	if (t->woke_up && (cpu >= 0 || kick < 0)) {
-		s32 there = cpu_to_interrupt(p, t, cpu >= 0 ? cpu : prev_cpu, now);
+		s32 there = cpu_for_wakeup(p, t, cpu >= 0 ? cpu : prev_cpu, now);
 
 		if (cpu < 0 && drain->takes_one && takes_from(drain->cpu, dsq_id, p))
 			drain->takes_one = false;

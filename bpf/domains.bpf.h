@@ -170,7 +170,7 @@ static __always_inline s32 rank_of(const struct task_ctx *t)
 }
 
 /* True if the task's domain lets it preempt tasks of lower rank. */
-static __always_inline bool interrupts_by_rank(const struct task_ctx *t)
+static __always_inline bool preempts_by_rank(const struct task_ctx *t)
 {
 	struct pyland_user_domain *d = placed_domain(t);
 

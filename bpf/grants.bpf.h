@@ -29,7 +29,7 @@ static __always_inline void note_grant(const struct task_struct *p, struct task_
 static __always_inline bool still_lasts(const struct task_struct *p, const struct task_ctx *t,
 					u64 now)
 {
-	return (user.lasts_ns || t->interrupted) && t->generation == user.generation &&
+	return (user.lasts_ns || t->preempted) && t->generation == user.generation &&
 	       shared.handed_over == user.generation &&
 	       slice_continues(t->left_ns, weight_of(p, t), t->woke_up, t->lasts_asleep,
 			     t->lasts_until_ns, now, shared.usual_ns);

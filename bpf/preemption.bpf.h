@@ -32,7 +32,7 @@ APART int preempt_for(const struct task_ctx *t __arg_nonnull, u64 vtime_ns, s32 
 
 	if (!c || !mine || !c->running_since_ns || c->running_rank > rank)
 		return false;
-	if (c->running_rank < rank && interrupts_by_rank(t)) {
+	if (c->running_rank < rank && preempts_by_rank(t)) {
 		preempt_soon(cpu, c, now, 0);
 		mine->preemptions++;
 		return true;
@@ -45,7 +45,7 @@ APART int preempt_for(const struct task_ctx *t __arg_nonnull, u64 vtime_ns, s32 
 		return false;
 	mine->preemptions++;
 	if (!sync && computes)
-		preempt_after(cpu, c, now, COMPUTING_NS);
+		preempt_after(cpu, c, now, COMPUTING_DELAY_NS);
 	else
 		preempt_soon(cpu, c, now, ran_ns < (s64)least_ns ? least_ns - ran_ns : 0);
 	return true;

@@ -101,7 +101,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	now = now_ns();
 	if (is_scheduler(p)) {
 		dsq_insert(p, SCHED_DSQ, SCHED_SLICE_NS, enq_flags);
-		if (t && t->interrupted)
+		if (t && t->preempted)
 			move_user_space(p, cpu, now);
 		return;
 	}
@@ -136,7 +136,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 
 	/* select_cpu did not run for this task, or a higher class has just taken its CPU. */
 	if (((cpu_selected && !(enq_flags & cpu_selected) && !scx_bpf_task_running(p)) ||
-	     t->interrupted || leaves) && !is_asked_first(t, cpu, now) &&
+	     t->preempted || leaves) && !is_asked_first(t, cpu, now) &&
 	    !scx_bpf_dsq_nr_queued(queue_unplaced(p, t, cpu))) {
 		idle_cpu = pick_for_task(p, t, cpu);
 		if (idle_cpu >= 0) {
@@ -253,7 +253,7 @@ void BPF_PROG(pyland_tick, struct task_struct *p)
 	    (s64)(now - c->running_since_ns) > (s64)config.shortest_ns &&
 	    scx_bpf_dsq_nr_queued(kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | cpu) > 0)
 		task_set_slice(p, 0);
-	if (is_scheduler(p) || until_may_interrupt_ns(now) > 0 || !scheduler_is_due(now) ||
+	if (is_scheduler(p) || until_may_preempt_ns(now) > 0 || !scheduler_is_due(now) ||
 	    !may_run_user_space(cpu, now) || !scheduler_waits() ||
 	    !scheduler_has_work(true))
 		return;

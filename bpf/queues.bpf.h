@@ -124,7 +124,7 @@ static __always_inline void make_room_for_user_space(s32 cpu, struct pyland_cpu 
 	if (!scheduler_waits())
 		return;
 	c->wakeup_kicks++;
-	wait_ns = until_may_interrupt_ns(now);
+	wait_ns = until_may_preempt_ns(now);
 	if (wait_ns <= 0)
 		shared.last_kick_ns = now;
 	preempt_soon(cpu, task_cpu, now, wait_ns > 0 ? wait_ns : 0);
@@ -202,7 +202,7 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 	       dsq_id, t->asked, key_ns, slice_ns);
 	sync = waker_cpu >= 0 && takes_from(waker_cpu, dsq_id, p);
 	if (t->woke_up) {
-		cpu = sync ? waker_cpu : cpu_to_interrupt(p, t, cpu, now);
+		cpu = sync ? waker_cpu : cpu_for_wakeup(p, t, cpu, now);
 		task_cpu = cpu_state(cpu);
 		if (!preempt_for(t, key_ns, cpu, now, sync) && !lasts && t->asked && task_cpu &&
 		    has_computed(task_cpu, now, HOG_SLICES * config.longest_ns))

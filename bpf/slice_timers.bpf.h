@@ -110,7 +110,7 @@ static __always_inline void preempt_after(s32 cpu, struct pyland_cpu *c, u64 now
 
 static __always_inline void preempt_soon(s32 cpu, struct pyland_cpu *c, u64 now, u64 after_ns)
 {
-	preempt_after(cpu, c, now, after_ns < INTERRUPT_NS ? INTERRUPT_NS : after_ns);
+	preempt_after(cpu, c, now, after_ns < PREEMPT_DELAY_NS ? PREEMPT_DELAY_NS : after_ns);
 }
 
 #endif

@@ -110,7 +110,7 @@ struct task_ctx {
 	u32 asked_asleep;		/* the policy was asked when it woke up */
 	u32 lasts_asleep;		/* its last decision also lasts over a sleep */
 	u32 yielded;			/* it gives way to all that are queued, once */
-	u32 interrupted;		/* preempted by a higher class, and not queued since */
+	u32 preempted;		/* preempted by a higher class, and not queued since */
 	u64 tg;				/* its group at the last look: an address, never read */
 	u64 charged_ns;			/* its group has paid for its CPU time up to here */
 	u64 counted_ns;			/* its domain's gauge has its CPU time up to here */

@@ -36,7 +36,7 @@ enum pyland_traced {
 enum pyland_traced_for {
 	PYLAND_TRACED_WOKE_UP = 1,
 	PYLAND_TRACED_YIELDED = 2,
-	PYLAND_TRACED_INTERRUPTED = 4,	/* by a higher class */
+	PYLAND_TRACED_PREEMPTED = 4,	/* by a higher class */
 };
 
 /* In which context a task is woken up, in ftrace's bits. */

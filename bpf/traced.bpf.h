@@ -25,8 +25,8 @@ static __always_inline u64 traced_task(const struct task_struct *p, const struct
 
 	if (t->yielded)
 		bits |= PYLAND_TRACED_YIELDED;
-	if (t->interrupted)
-		bits |= PYLAND_TRACED_INTERRUPTED;
+	if (t->preempted)
+		bits |= PYLAND_TRACED_PREEMPTED;
 	return (u32)p->pid | what << 32 | bits << 40;
 }
 

@@ -94,9 +94,9 @@ static __always_inline u64 next_due_ns(u64 due_ns, u64 now)
 }
 
 /* How long until a task may be preempted for user space again; 0 or less: at once. */
-static __always_inline s64 until_may_interrupt_ns(u64 now)
+static __always_inline s64 until_may_preempt_ns(u64 now)
 {
-	return interrupts_again_in(shared.last_kick_ns, pause_ns(), now);
+	return preempts_again_in(shared.last_kick_ns, pause_ns(), now);
 }
 
 /* True if the task at the head of the queue has computed for longer than the pause. */
@@ -197,7 +197,7 @@ static __always_inline void scheduler_pauses(u64 now, bool goes_on)
 	shared.lagging = 0;
 	/* The next heartbeat tells a new policy of all tasks. */
 	if (shared.quiet && shared.handed_over != user.generation)
-		beat_within(INTERRUPT_NS);
+		beat_within(PREEMPT_DELAY_NS);
 }
 
 static __always_inline void note_scheduler_run(struct pyland_cpu *c)

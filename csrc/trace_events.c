@@ -18,7 +18,7 @@ static unsigned int why(struct pyland_trace_writer *w, unsigned int bits)
 	static const char *const texts[REASONS_MAX] = {
 		"its slice ended", "it woke up", "it yielded", "a higher class has its CPU",
 	};
-	unsigned int reason = bits & PYLAND_TRACED_INTERRUPTED ? 3 :
+	unsigned int reason = bits & PYLAND_TRACED_PREEMPTED ? 3 :
 			      bits & PYLAND_TRACED_YIELDED ? 2 :
 			      bits & PYLAND_TRACED_WOKE_UP ? 1 : 0;
 

@@ -56,7 +56,7 @@ _RULES: dict[str, tuple[Callable[[Counts], int], str]] = {
     ),
     "thrashing": (
         lambda counts: counts["put_off"] if counts["put_off"] > _SOME else 0,
-        "{} times it interrupted a task that had just begun: that has a shortest slice first",
+        "{} times it preempted a task that had just begun: that has a shortest slice first",
     ),
 }
 

@@ -107,7 +107,7 @@ def test_a_policy_that_thrashes_is_limited_and_told_of(shared: Shared, record: R
         swap(policy=f"{HOSTILE}:Thrashes")
         before, ticks = counters(), hogs.cpu_s()
         told_s = until(
-            lambda: "times it interrupted a task that had just begun" in said(turn.output), 60
+            lambda: "times it preempted a task that had just begun" in said(turn.output), 60
         )
         time.sleep(scaled(10, at_least=5))
         grown = growth(before)

@@ -171,17 +171,17 @@ def test_a_pause_is_no_longer_than_the_shortest_slice(
 
 
 @given(anything, slices, st.integers(0, YEAR_NS))
-def test_interruptions_for_user_space_keep_their_distance(
+def test_preemptions_for_user_space_keep_their_distance(
     kick_ns: int, pause_ns: int, later_ns: int
 ) -> None:
-    wait_ns = lib.interrupts_again_in(kick_ns, pause_ns, (kick_ns + later_ns) % WRAPS)
+    wait_ns = lib.preempts_again_in(kick_ns, pause_ns, (kick_ns + later_ns) % WRAPS)
     assert wait_ns == pause_ns + lib.WAKEUP_KICK_NS - later_ns
 
 
 @given(anything, slices, st.integers(0, YEAR_NS))
 def test_a_timer_never_rings_at_once(since_ns: int, slice_ns: int, ran_ns: int) -> None:
     wait_ns = lib.slice_ends_in(since_ns, slice_ns, (since_ns + ran_ns) % WRAPS)
-    assert wait_ns == max(slice_ns - ran_ns, lib.INTERRUPT_NS)
+    assert wait_ns == max(slice_ns - ran_ns, lib.PREEMPT_DELAY_NS)
 
 
 @given(st.integers(1, 10_000 << 16), st.integers(0, 10**6 << 16), weights)

@@ -48,7 +48,7 @@ def test_the_highest_rank_is_served_first() -> None:
     domains[3].set(cpus=0b11, rank=-1)
     domains[4].set(cpus=0b01, spill=0b10, rank=5, preempt=True)
     assert domains.served(0) == [4, 0, 3]
-    assert domains.served(1) == [4, 0, 3], "a task of an interrupting domain must be found there"
+    assert domains.served(1) == [4, 0, 3], "a task of a preempting domain must be found there"
     domains[4].set(preempt=False)
     assert domains.served(1) == [0, 3]
     domains[3].set(rank=9)
@@ -85,7 +85,7 @@ def test_a_cpu_serves_what_the_settings_say(changes: list[tuple[int, int, int, b
 
 
 class Layers(Policy):
-    """Tasks called `a` are confined to CPU 0, `b` have CPU 1 and spill, `c` interrupt `b`."""
+    """Tasks called `a` are confined to CPU 0, `b` have CPU 1 and spill, `c` preempt `b`."""
 
     lasts_ns = 0
 
@@ -119,7 +119,7 @@ def test_a_confined_domain_stays_at_home_and_another_spills() -> None:
     assert {task.cpu for task in tasks[3:]} == {0, 1}, "b does not spill to the free CPU"
 
 
-def test_a_higher_rank_interrupts() -> None:
+def test_a_higher_rank_preempts() -> None:
     machine = OfflineMachine(make_topology(cpus=2), Layers)
     hogs = [machine.add("a"), machine.add("b")]
     first = machine.add("c", runs_ns=1 * MS, sleeps_ns=20 * MS)

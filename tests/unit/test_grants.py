@@ -89,7 +89,7 @@ def test_it_goes_on_behind_where_it_was_by_what_it_used() -> None:
     assert 0 < talker.vtime_ns - decided[-1].vtime_ns <= 5 * MS
 
 
-def test_an_interrupted_task_keeps_its_place_and_the_rest_of_its_slice() -> None:
+def test_a_preempted_task_keeps_its_place_and_the_rest_of_its_slice() -> None:
     machine = OfflineMachine(make_topology(cpus=1), Lasting)
     for number in range(2):
         machine.wake(machine.add(f"hog{number}"))

@@ -88,7 +88,7 @@ def test_weights_count_where_layers_want_more_than_there_is() -> None:
     assert ratio == pytest.approx(3, rel=0.1)
 
 
-def test_a_preempting_layer_interrupts_others() -> None:
+def test_a_preempting_layer_preempts_others() -> None:
     def longest_wait_ms(preempt: bool) -> float:
         options = {"preempt": preempt, "slice_us": 20_000}
         loaded = Loaded([layer("fast", "Open", **options)], make_topology(2), slice_us=50_000)

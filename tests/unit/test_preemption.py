@@ -15,7 +15,7 @@ MS = 1_000_000
 
 
 @pytest.mark.parametrize("policy", [Deadline, Vtime])
-def test_a_task_that_slept_interrupts_those_that_compute(policy: type[Policy]) -> None:
+def test_a_task_that_slept_preempts_those_that_compute(policy: type[Policy]) -> None:
     machine = OfflineMachine(make_topology(cpus=1), policy)
     hogs = [machine.add(f"hog{number}") for number in range(3)]
     for hog in hogs:
@@ -29,7 +29,7 @@ def test_a_task_that_slept_interrupts_those_that_compute(policy: type[Policy]) -
     assert min(hog.total_runtime_ns for hog in hogs) > 200 * MS
 
 
-def test_no_task_is_interrupted_where_none_is_due_later() -> None:
+def test_no_task_is_preempted_where_none_is_due_later() -> None:
     machine = OfflineMachine(make_topology(cpus=1), Fifo)
     hog, other, late = (machine.add(name) for name in ("hog", "other", "late"))
     machine.wake(hog)
@@ -40,7 +40,7 @@ def test_no_task_is_interrupted_where_none_is_due_later() -> None:
     assert "makes room" not in str(machine.trace)[len(before) :]
 
 
-def test_a_task_that_continues_after_its_slice_interrupts_no_other() -> None:
+def test_a_task_that_continues_after_its_slice_preempts_no_other() -> None:
     class LastFirst(Policy):
         """Prefers the task that was enqueued last."""
 
