@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import realtime
 from tests.kernel.canary import taken_by_real_time
 from tests.kernel.harness import Record, Start, ended_well, scaled, undisturbed
 from tools.load.programs import Hogs, RealTime, figures
@@ -37,6 +38,24 @@ def test_what_a_real_time_task_wakes_does_not_wait_for_a_slice(
     ended_well(end)
     assert pinned.p50_us < 20_000
     assert free.p50_us < 20_000
+
+
+@pytest.mark.counted
+@pytest.mark.long
+def test_no_period_is_missed_that_the_default_scheduler_does_not_miss(
+    start: Start, record: Record
+) -> None:
+    """The rows of bench.realtime, first with the default scheduler: both in one boot."""
+    default = realtime.measure(scaled(20, at_least=5))
+    scheduler = start()
+    with undisturbed(scheduler):
+        pyland = realtime.measure(scaled(20, at_least=5))
+    end = scheduler.end()
+    record(default=default, pyland=pyland, totals=dict(end.totals.counts))
+    ended_well(end)
+    for row, figures_by_default in default.items():
+        assert pyland[row]["missed"] <= figures_by_default["missed"], row
+        assert pyland[row]["p99"] <= 1.2 * figures_by_default["p99"], row
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one CPU here")
