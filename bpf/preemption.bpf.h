@@ -3,13 +3,15 @@
 #ifndef PYLAND_PREEMPTION_BPF_H
 #define PYLAND_PREEMPTION_BPF_H
 
+#include "context.bpf.h"
 #include "slice_timers.bpf.h"
 #include "userspace.bpf.h"
 
-/* True if the running task has computed for longer than this since it last slept. */
-static __always_inline bool has_computed(const struct pyland_cpu *c, u64 now, u64 time_ns)
+/* True if the task that runs on this CPU wakes another task up, and no interrupt does. */
+static __always_inline bool is_of_waker(s32 cpu)
 {
-	return c->running_since_ns && c->running_awake_ns + now - c->running_since_ns > time_ns;
+	return cpu == (s32)bpf_get_smp_processor_id() &&
+	       !(preempt_count() & (IN_HARDIRQ | IN_SOFTIRQ));
 }
 
 /*
@@ -40,14 +42,16 @@ APART int preempt_for(const struct task_ctx *t __arg_nonnull, u64 vtime_ns, s32 
 	ran_ns = now - c->running_since_ns;
 	if (!is_due_later(c->running_vtime_ns, ran_ns, vtime_ns, user.margin_ns))
 		return false;
-	computes = has_computed(c, now, config.longest_ns);
+	computes = c->running_awake_ns + ran_ns > config.longest_ns;
 	if (ran_ns < (s64)pause_ns() && !computes)
 		return false;
 	mine->preemptions++;
-	if (!sync && computes)
+	if (sync || !computes)
+		preempt_soon(cpu, c, now, ran_ns < (s64)least_ns ? least_ns - ran_ns : 0);
+	else if (is_of_waker(cpu))
 		preempt_after(cpu, c, now, COMPUTING_DELAY_NS);
 	else
-		preempt_soon(cpu, c, now, ran_ns < (s64)least_ns ? least_ns - ran_ns : 0);
+		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
 	return true;
 }
 

@@ -104,8 +104,8 @@ static __always_inline u64 queue_of(const struct task_struct *p, const struct ta
 
 /*
  * Every CPU may be in the middle of a long slice, so user space would run only after it. For a
- * task that wakes up and is held, or whose interim key does not preempt the running task, that task
- * is preempted, but not too often, and only if it computes: other tasks soon sleep by themselves.
+ * task that wakes up and is held, a running task is preempted, but not too often, and only if
+ * that task computes: other tasks soon sleep by themselves.
  */
 static __always_inline void make_room_for_user_space(s32 cpu, struct pyland_cpu *task_cpu,
 						     struct pyland_cpu *c, u64 now)
@@ -146,9 +146,6 @@ static __always_inline bool hold(struct task_struct *p, struct task_ctx *t, s32 
 		make_room_for_user_space(cpu, task_cpu, c, now);
 	return true;
 }
-
-/* A task that has computed for this many longest slices is preempted to decide a wakeup sooner. */
-#define HOG_SLICES	4
 
 /*
  * Queues a task. If its waker is about to sleep (on the CPU @sync_cpu - 1) and the task may run on
@@ -203,10 +200,8 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 	sync = waker_cpu >= 0 && takes_from(waker_cpu, dsq_id, p);
 	if (t->woke_up) {
 		cpu = sync ? waker_cpu : cpu_for_wakeup(p, t, cpu, now);
+		preempt_for(t, key_ns, cpu, now, sync);
 		task_cpu = cpu_state(cpu);
-		if (!preempt_for(t, key_ns, cpu, now, sync) && !lasts && t->asked && task_cpu &&
-		    has_computed(task_cpu, now, HOG_SLICES * config.longest_ns))
-			make_room_for_user_space(cpu, task_cpu, c, now);
 	}
 	if (task_cpu)
 		time_slice(cpu, task_cpu, now);

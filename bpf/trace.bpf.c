@@ -12,6 +12,7 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
+#include "context.bpf.h"
 #include "intf.h"
 #include "trace_intf.h"
 
@@ -43,22 +44,6 @@ struct {
 } lengths SEC(".maps");
 
 u64 tasks_lost = 0;
-
-/* In which context the kernel runs: from 6.15 on, and before. */
-extern const int __preempt_count __ksym __weak;
-
-struct pcpu_hot {
-	int preempt_count;
-} __attribute__((preserve_access_index));
-
-extern const struct pcpu_hot pcpu_hot __ksym __weak;
-
-/* 7.3 moved the count of hard interrupts up: below it are the calls that keep them off. */
-extern int LINUX_KERNEL_VERSION __kconfig;
-
-#define VERSION_7_3	(7 << 16 | 3 << 8)
-#define IN_SOFTIRQ	0x100
-#define IN_HARDIRQ	(LINUX_KERNEL_VERSION >= VERSION_7_3 ? 0xf000000 : 0xf0000)
 
 s32 scx_bpf_dsq_nr_queued(u64 dsq_id) __ksym __weak;
 
@@ -107,12 +92,8 @@ int BPF_PROG(on_switch, bool preempt, struct task_struct *prev, struct task_stru
 /* PYLAND_TRACE_IN_*: whether an interrupt wakes the task; 0 if that is unknown. */
 static __always_inline u32 context(void)
 {
-	u32 count = 0;
+	u32 count = preempt_count();
 
-	if (bpf_ksym_exists(&__preempt_count))
-		count = *(int *)bpf_this_cpu_ptr(&__preempt_count);
-	else if (bpf_ksym_exists(&pcpu_hot))
-		count = ((struct pcpu_hot *)bpf_this_cpu_ptr(&pcpu_hot))->preempt_count;
 	return (count & IN_HARDIRQ ? PYLAND_TRACE_IN_HARDIRQ : 0) |
 	       (count & IN_SOFTIRQ ? PYLAND_TRACE_IN_SOFTIRQ : 0);
 }
