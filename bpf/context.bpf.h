@@ -24,7 +24,7 @@ extern int LINUX_KERNEL_VERSION __kconfig;
 #define IN_SOFTIRQ	0x100
 #define IN_HARDIRQ	(LINUX_KERNEL_VERSION >= VERSION_7_3 ? 0xf000000 : 0xf0000)
 
-/* The count, of IN_SOFTIRQ and IN_HARDIRQ; 0 where it cannot be read. */
+/* Has a bit of IN_SOFTIRQ or IN_HARDIRQ while an interrupt is handled; 0 if it cannot be read. */
 static __always_inline u32 preempt_count(void)
 {
 	if (bpf_ksym_exists(&__preempt_count))

@@ -60,7 +60,7 @@ static __always_inline void amend(struct task_struct *p, u64 slice_ns, u64 key_n
 	if (!there || !there->running_since_ns || !p->scx.slice || !scx_bpf_task_running(p))
 		return;
 	task_set_slice(p, slice_ns);
-	/* The task that it is to make room for waits still. */
+	/* A timer is to preempt the task for another one, which still waits. */
 	if (!there->preempting)
 		there->running_slice_ns = now - there->running_since_ns + slice_ns;
 	there->running_vtime_ns = key_ns;

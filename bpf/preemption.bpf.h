@@ -7,7 +7,7 @@
 #include "slice_timers.bpf.h"
 #include "userspace.bpf.h"
 
-/* True if the task that runs on this CPU wakes another task up, and no interrupt does. */
+/* True if the task that runs on @cpu does the wakeup: the program runs there, in no interrupt. */
 static __always_inline bool is_of_waker(s32 cpu)
 {
 	return cpu == (s32)bpf_get_smp_processor_id() &&

@@ -19,6 +19,7 @@ static int slice_is_over(void *map, u32 *key, struct slice_timer *s)
 		return 0;
 	if (!c->running_since_ns || !work_is_queued(cpu, c->llc)) {
 		c->slice_timed_by = 0;
+		c->preempting = 0;
 		return 0;
 	}
 	left_ns = c->running_since_ns + c->running_slice_ns - now_ns();
@@ -108,6 +109,7 @@ static __always_inline void preempt_after(s32 cpu, struct pyland_cpu *c, u64 now
 	look_in(cpu, c, after_ns);
 }
 
+/* The same, after at least PREEMPT_DELAY_NS. */
 static __always_inline void preempt_soon(s32 cpu, struct pyland_cpu *c, u64 now, u64 after_ns)
 {
 	preempt_after(cpu, c, now, after_ns < PREEMPT_DELAY_NS ? PREEMPT_DELAY_NS : after_ns);

@@ -192,8 +192,8 @@ class Deadline(Policy):
                 else:
                     # What a task used before V went on without it is no debt, and what a new
                     # task used is none: no other task waited while it ran.
-                    late_ns = behind_ns - ahead_ns
                     if state:
+                        late_ns = behind_ns - ahead_ns
                         ahead_ns = behind_ns - (paid_ns if paid_ns < late_ns else late_ns)
                     else:
                         ahead_ns = -paid_ns

@@ -264,7 +264,7 @@ class OfflineMachine(OfflineView):
             return
         del self._held[pid]
         self.counters["decided"] += 1
-        task.state = state
+        task.decided(state)
         task.vtime_ns = arithmetic.vtime_within(vtime_ns, self._cpus.vtime_now_ns)
         task.slice_left_ns, wrong_slice = checked_slice_ns(slice_ns, task, self.slices)
         task.place, wrong_cpu = self._placement.checked(cpu, task)

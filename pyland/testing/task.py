@@ -49,7 +49,10 @@ class OfflineTask:
     vtime_ns: int | None = None
     """The key of its last decision, or where it continues; None before the first."""
     slice_left_ns: int = 0
-    reported_ns: int = 0
+    asked_runtime_ns: int = 0
+    """Its CPU time at its last record."""
+    decided_runtime_ns: int = 0
+    """Its CPU time at the record that was last decided."""
     wakeup_interval_ns: int = 0
     sleep_interval_ns: int = 0
     average_runtime_ns: int = 0
@@ -83,12 +86,16 @@ class OfflineTask:
         if self.awake_left_ns is not None:
             self.awake_left_ns -= ran_ns
 
+    def decided(self, state: int) -> None:
+        """Note that its last record was decided, and the policy's state of the task."""
+        self.state = state
+        self.decided_runtime_ns = self.asked_runtime_ns
+
     def record(self, now_ns: int) -> dict[str, Any]:
         """All fields, as the kernel side writes them when the task is enqueued."""
         self.seq += 1
         self.enqueue_ns = now_ns
-        used_ns = self.total_runtime_ns - self.reported_ns
-        self.reported_ns = self.total_runtime_ns
+        self.asked_runtime_ns = self.total_runtime_ns
         return {
             "seq": self.seq,
             "pid": self.pid,
@@ -97,7 +104,7 @@ class OfflineTask:
             "nr_cpus_allowed": len(self.cpus),
             "enq_flags": self.enq_flags,
             "weight": self.weight,
-            "used_ns": used_ns,
+            "used_ns": self.total_runtime_ns - self.decided_runtime_ns,
             "awake_runtime_ns": self.awake_runtime_ns,
             "total_runtime_ns": self.total_runtime_ns,
             "start_ns": self.start_ns,

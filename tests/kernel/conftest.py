@@ -29,12 +29,15 @@ def _reason_to_skip() -> str:
     if not system.SCHED_EXT.is_dir():
         return f"the running kernel ({os.uname().release}) has no sched_ext: use tools/vm"
     if os.geteuid():
-        return "changing the scheduler takes root"
+        return "only root may change the scheduler: use sudo, or tools/vm"
     return ""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests that this machine cannot run; those that share a pyland come first."""
+    """Tests that share a pyland come first; none runs where pyland cannot be the scheduler.
+
+    `tools/test` runs all of them in the lab. A skipped test says what is missing here.
+    """
     here = Path(__file__).parent
     items.sort(key=lambda item: "shared" not in getattr(item, "fixturenames", ()))
     if reason := _reason_to_skip():

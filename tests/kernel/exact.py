@@ -8,7 +8,7 @@ from pyland.policy import CPU_ANY, Batch, Interim, Policy
 _LEFT_OUT = 5
 """One record of this many is not decided: the task is asked about again later."""
 _SHOWN = 200
-"""A line for each so many checks."""
+"""A line is printed after this many checks."""
 
 
 class Exact(Policy):
@@ -21,7 +21,7 @@ class Exact(Policy):
         self._checked = self._seen = 0
 
     def decide(self, batch: Batch) -> list[int]:
-        """Decide all but some; say so when the time since the last decision is not `used_ns`."""
+        """Decides all but some; prints where `used_ns` is not the CPU time since a decision."""
         out: list[int] = []
         for seq, pid, used_ns, total_ns, state in batch.rows:
             if state:

@@ -48,7 +48,7 @@ def test_it_decides_for_hogs_and_a_sleeper(shared: Shared, record: Record) -> No
 
 
 def test_used_time_is_that_since_the_last_decision(shared: Shared) -> None:
-    """Also if the policy did not decide in between, or was asked anew when the task woke up."""
+    """Also if the policy left records in between undecided."""
     with (
         shared.turn(EXACT) as turn,
         Hogs(600, [0] * 6),

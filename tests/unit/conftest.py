@@ -35,7 +35,7 @@ def readable(tmp_path: Path) -> None:
 
 @pytest.fixture
 def plain_user() -> int:
-    """The uid of `nobody`, in whose name a test runs programs of this tree."""
+    """The uid of a user without rights; a test runs programs of this tree as that user."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     for folder in Path(sys.executable).parents:

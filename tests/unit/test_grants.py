@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from pyland import CPU_ANY, Policy, Task
+from pyland.policy import Batch
 from pyland.testing import OfflineMachine, OfflineTask, make_topology
 
 MS = 1_000_000
@@ -141,3 +142,33 @@ def test_shares_are_the_same(policy: type[Lasting]) -> None:
     first, second = (t.total_runtime_ns for t in machine.tasks.values() if t is not talker)
     assert first == pytest.approx(second, rel=0.1)
     assert sum(t.total_runtime_ns for t in machine.tasks.values()) == 1_000 * MS
+
+
+class LeavesOut(Policy):
+    """First come, first served; each third record is left undecided. The state is the CPU time."""
+
+    fields = ("seq", "pid", "used_ns", "total_runtime_ns", "state")
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.differ: list[int] = []
+
+    def decide(self, batch: Batch) -> list[int]:
+        out: list[int] = []
+        for seq, pid, used_ns, total_ns, state in batch.rows:
+            self.differ.append(used_ns - (total_ns - state))
+            self.seen += 1
+            if self.seen % 3:
+                out += [seq, pid, CPU_ANY, 5 * MS, batch.now_ns, total_ns, 0]
+        return out
+
+
+def test_used_time_counts_from_the_last_decision() -> None:
+    machine = OfflineMachine(make_topology(cpus=1), LeavesOut)
+    for number in range(3):
+        machine.wake(machine.add(f"hog{number}"))
+    machine.run(1_000 * MS)
+    policy = machine.policy
+    assert isinstance(policy, LeavesOut)
+    assert len(policy.differ) > 20
+    assert not any(policy.differ)
