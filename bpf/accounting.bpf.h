@@ -17,6 +17,7 @@
 #include "records.bpf.h"
 #include "slice_timers.bpf.h"
 #include "taking.bpf.h"
+#include "turns.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 /* Called when a task is queued or goes to a CPU at once; its weight may differ from last time. */
@@ -78,25 +79,6 @@ static __always_inline void note_sleep(const struct task_struct *p, struct task_
 	tell(PYLAND_WANT_SLEPT, PYLAND_EVENT_SLEPT, p, 0);
 }
 
-/*
- * Notes the key of a task that was put on a CPU by its key: other keys are compared with the
- * highest. BPF's own keys are no measure once tasks with keys of the policy run again. Keys of the
- * kernel's helpers are never a measure: at the least weight, 10 ms of CPU time move a key by a
- * second, and with it the keys of all tasks that are queued while user space lags.
- */
-static __always_inline void note_vtime(const struct task_ctx *t, u64 vtime_ns)
-{
-	bool of_policy = !t->of_bpf;
-
-	if (t->kernel_helper)
-		return;
-	if ((of_policy && shared.vtime_of_bpf) ||
-	    (s64)(vtime_ns - shared.vtime_now) > (s64)VTIME_STEP_NS) {
-		shared.vtime_now = vtime_ns;
-		shared.vtime_of_bpf = !of_policy;
-	}
-}
-
 SEC("struct_ops/pyland_running")
 void BPF_PROG(pyland_running, struct task_struct *p)
 {
@@ -105,7 +87,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	struct pyland_user_cpu *u;
 	struct task_ctx *t;
 	bool waited, ordered;
-	u64 slice_ns, least_ns;
+	u64 slice_ns;
 
 	if (is_scheduler(p)) {
 		if (task_cpu)
@@ -135,32 +117,23 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	task_cpu->running_rank = rank_of(t);
 	if (task_cpu->idle)
 		note_idle(cpu, task_cpu, false);
-	/*
-	 * The state of the task's CPU: another CPU may call here, to change the nice value or
-	 * affinity.
-	 */
-	task_cpu->running_since_ns = t->start_ns;
-	task_cpu->running_awake_ns = t->awake_runtime_ns;
 	task_cpu->running_sync_ns = t->sync_ns;
 	task_cpu->woke_sync_ns = 0;
-	task_cpu->running_computes = t->awake_runtime_ns > pause_ns();
 	/* A task that runs alone has a longest slice; when others come, only a usual one. */
 	slice_ns = p->scx.slice != SLICE_INFINITE ? p->scx.slice : config.longest_ns;
 	if (!waited && shared.usual_ns && shared.usual_ns < slice_ns)
 		slice_ns = shared.usual_ns;
-	/* A light task's key grows faster, so its least slice is shorter: that bounds the step. */
-	least_ns = config.shortest_ns;
-	if (weight_of(p, t) < 100)
-		least_ns = slice_of_weight(least_ns, weight_of(p, t));
-	task_cpu->running_slice_ns = slice_ns > least_ns ? slice_ns : least_ns;
-	task_cpu->preempting = 0;
+	/*
+	 * The state of the task's CPU: another CPU may call here, to change the nice value or
+	 * affinity. A task that did not wait has no present key: it is due after all tasks that
+	 * wait.
+	 */
+	begin_turn(p, t, task_cpu, slice_ns,
+		   ordered ? t->key_ns : vtime_of(t) + config.longest_ns);
 	/* A task was put next only if no other task waited: it needs no look (500 instructions). */
 	if (t->queue != QUEUE_NEXT)
 		time_slice(cpu, task_cpu, t->start_ns);
 	let_tick_stop(p, cpu, task_cpu);
-	/* A task that did not wait has no present key: it is due after all tasks that wait. */
-	task_cpu->running_vtime_ns = ordered ?
-		t->key_ns : vtime_now() + config.longest_ns;
 	if (ordered && t->vtime_known && shared.handed_over == user.generation)
 		note_vtime(t, t->key_ns);
 	t->queue = QUEUE_NONE;
@@ -178,7 +151,7 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 	struct pyland_cpu *c = this_cpu_state(), *task_cpu = cpu_state(scx_bpf_task_cpu(p));
 	struct pyland_user_cpu *u;
 	struct task_ctx *t;
-	s64 delta_ns;
+	u64 ran_ns;
 
 	if (is_scheduler(p)) {
 		if (task_cpu)
@@ -194,25 +167,16 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 	if (!t || !c || !task_cpu)
 		return;
 	t->stop_ns = now_ns();
-	delta_ns = t->stop_ns - t->start_ns;
 	c->nr_running--;
 	task_cpu->running_since_ns = 0;
 	if (task_cpu->woke_sync_ns)
 		t->sync_ns = average(t->sync_ns, t->stop_ns - task_cpu->woke_sync_ns + 1);
-	if (delta_ns > 0) {
-		t->awake_runtime_ns += delta_ns;
-		t->total_runtime_ns += delta_ns;
-		t->left_ns -= t->left_ns < (u64)delta_ns ? t->left_ns : delta_ns;
-		count_used(t, t->stop_ns);
-	}
 	u = user_cpu(scx_bpf_task_cpu(p));
-	if (u) {
+	if (u)
 		u->running_pid = 0;
-		u->busy_ns += delta_ns > 0 ? delta_ns : 0;
-	}
-	note_stop(p, t, c, delta_ns, runnable);
-	charge_task(t, t->stop_ns);
-	tell(PYLAND_WANT_STOPPED, PYLAND_EVENT_STOPPED, p, delta_ns > 0 ? delta_ns : 0);
+	ran_ns = count_turn(t, u, t->stop_ns);
+	note_stop(p, t, c, ran_ns, runnable);
+	tell(PYLAND_WANT_STOPPED, PYLAND_EVENT_STOPPED, p, ran_ns);
 	if (runnable) {
 		if (!is_kernel_work(p, t))
 			t->preempted = give_slice_back(p);

@@ -57,7 +57,7 @@ APART int ask(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_nonn
 	c->forwarded++;
 	/* The task that is held has its last key still. */
 	key_ns = holds ? next_key(p, t) : t->key_ns;
-	if (t->woke_up || !t->vtime_known || (s64)(key_ns - vtime_now()) <= 0)
+	if (t->woke_up || !t->vtime_known || (s64)(key_ns - vtime_of(t)) <= 0)
 		run_scheduler_soon();
 	return true;
 }

@@ -14,6 +14,7 @@
 
 #include "preemption.bpf.h"
 #include "taking.bpf.h"
+#include "userspace_cpus.bpf.h"
 
 /*
  * Called when a runnable task stops. It has some slice left only if a higher class preempts it.
@@ -47,7 +48,7 @@ static long is_due_last(u64 cpu, void *context)
 	struct pyland_cpu *c = cpu_state(cpu);
 	s64 due_ns;
 
-	if (!c || !c->running_since_ns)
+	if (!c || !c->running_since_ns || c->kicked)
 		return 0;
 	if (find->p ? !takes_from(cpu, find->dsq_id, find->p) : !!c->nohz_full)
 		return 0;
@@ -61,8 +62,8 @@ static long is_due_last(u64 cpu, void *context)
 
 /*
  * The CPU that a task may take from the task that runs there: @cpu if it looks into the queue
- * @dsq_id and no higher class has it. Otherwise, of the CPUs that look into that queue, it is the
- * one whose task is due last; @cpu if no CPU looks into it. User space (@p is NULL) takes no CPU
+ * @dsq_id, no higher class has it, and no other task is preempting there. Otherwise, of the CPUs
+ * that look into that queue, it is the one whose task is due last; @cpu if no CPU looks into it. User space (@p is NULL) takes no CPU
  * without ticks (nohz_full=).
  */
 APART s32 cpu_to_preempt(s32 cpu, u64 dsq_id,
@@ -71,7 +72,7 @@ APART s32 cpu_to_preempt(s32 cpu, u64 dsq_id,
 	struct find_last find = { .p = p, .dsq_id = dsq_id, .now = now, .cpu = -1 };
 	struct pyland_cpu *c = cpu_state(cpu);
 
-	if (!c || (!is_taken(c) && (p ? takes_from(cpu, dsq_id, p) : !c->nohz_full)))
+	if (!c || (!is_taken(c) && !c->kicked && (p ? takes_from(cpu, dsq_id, p) : !c->nohz_full)))
 		return cpu;
 	bpf_loop(config.nr_cpu_ids, is_due_last, &find, 0);
 	return find.cpu >= 0 ? find.cpu : cpu;
@@ -113,7 +114,7 @@ APART s32 cpu_for_wakeup(const struct task_struct *p __arg_trusted,
  */
 static __always_inline void move_user_space(const struct task_struct *p, s32 cpu, u64 now)
 {
-	s32 idle_cpu = pick_idle_cpu(p->cpus_ptr, cpu);
+	s32 idle_cpu = idle_cpu_for_user_space(p, cpu);
 	struct pyland_cpu *c;
 
 	shared.due_ns = DUE_AT_ONCE;

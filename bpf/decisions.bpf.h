@@ -119,9 +119,9 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 		key_ns = key_if_yielded(t, dsq_id, key_ns);
 	key_ns = clamp_vtime(key_ns);
 	if (t->woke_up)
-		t->lead_ns = lead_of(key_ns);
+		t->lead_ns = lead_of(t, key_ns);
 	if (!t->key_runtime_ns)
-		shared.lead_ns = lead_of(key_ns);
+		shared.lead_ns = lead_of(t, key_ns);
 	t->key_ns = key_ns;
 	t->key_runtime_ns = t->decided_runtime_ns = t->asked_runtime_ns;
 	t->vtime_known = 1;

@@ -94,6 +94,14 @@ static __always_inline bool serves(s32 cpu, u32 domain)
 	return d && (is_in(d->cpus, cpu) || (d->preempt && is_in(d->spill, cpu)));
 }
 
+/* True if the policy leaves this CPU free: it has set domains, and the CPU serves none of them. */
+static __always_inline bool is_left_free(s32 cpu)
+{
+	struct pyland_user_cpu *u = user_cpu(cpu);
+
+	return sets_domains() && u && !u->nr_served;
+}
+
 struct find_cpu {
 	const struct task_struct *p;
 	u32 domain;
@@ -138,6 +146,52 @@ static __always_inline u32 placed_in(const struct task_ctx *t)
 	if (!sets_domains() || t->place > PYLAND_CPU_DOMAIN || t->generation != user.generation)
 		return NO_DOMAIN;
 	return (u32)(PYLAND_CPU_DOMAIN - t->place) % PYLAND_NR_DOMAINS;
+}
+
+/* In a cache line of its own: the CPUs of each domain write it. */
+struct domain_keys {
+	u64 newest_ns;		/* the highest key that ran, by VTIME_STEP_NS */
+	u32 generation;		/* of the policy that this is true for */
+	u32 pad;
+	u64 pad_cache_line[6];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PYLAND_NR_DOMAINS);
+	__type(key, u32);
+	__type(value, struct domain_keys);
+} domain_keys SEC(".maps");
+
+/* Notes a key of the policy that has run in the task's domain. */
+static __always_inline void note_domain_key(const struct task_ctx *t, u64 key_ns)
+{
+	u32 domain = placed_in(t);
+	struct domain_keys *keys;
+
+	if (domain == NO_DOMAIN || t->of_bpf)
+		return;
+	keys = bpf_map_lookup_elem(&domain_keys, &domain);
+	if (!keys || (keys->generation == user.generation &&
+		      (s64)(key_ns - keys->newest_ns) <= (s64)VTIME_STEP_NS))
+		return;
+	keys->newest_ns = key_ns;
+	keys->generation = user.generation;
+}
+
+/*
+ * The key that a key of this task is compared with: the highest that has run in its domain. A
+ * policy may have a virtual time for each domain, and they may be seconds apart.
+ */
+static __always_inline u64 vtime_of(const struct task_ctx *t)
+{
+	u32 domain = placed_in(t);
+	struct domain_keys *keys;
+
+	if (domain == NO_DOMAIN || shared.handed_over != user.generation)
+		return vtime_now();
+	keys = bpf_map_lookup_elem(&domain_keys, &domain);
+	return keys && keys->generation == user.generation ? keys->newest_ns : vtime_now();
 }
 
 static __always_inline struct pyland_user_domain *placed_domain(const struct task_ctx *t)

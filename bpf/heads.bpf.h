@@ -33,17 +33,20 @@ static __always_inline bool head_vtime(u64 dsq_id, u64 *vtime_ns)
  * the two queues take turns. Each look at a head takes 150 instructions, because the kernel
  * searches the queue by its number.
  */
-static __always_inline bool own_goes_first(s32 cpu, u64 domain_dsq, const struct pyland_cpu *c)
+static __always_inline bool own_goes_first(s32 cpu, u64 domain_dsq, struct pyland_cpu *c)
 {
 	u64 own_ns = 0, domain_ns = 0;
 	s64 ahead_ns;
 
+	c->own_waits = 0;
 	if (scx_bpf_dsq_nr_queued(domain_dsq) <= 0)
 		return true;
 	if (scx_bpf_dsq_nr_queued(cpu) <= 0 || !head_vtime(cpu, &own_ns))
 		return false;
 	if (!head_vtime(domain_dsq, &domain_ns))
 		return true;
+	c->own_waits = 1;
+	c->own_head_ns = own_ns;
 	ahead_ns = domain_ns - own_ns;
 	return ahead_ns > 0 || (!ahead_ns && !c->last_was_own);
 }
@@ -92,6 +95,30 @@ static __always_inline bool has_waited(struct task_struct *p, u64 now)
 }
 
 /*
+ * Takes the head of the queue if its key is not after @until_ns. Another CPU may have taken the
+ * head that this CPU has seen, and the next task may be due much later than that one.
+ */
+static __always_inline bool take_until(s32 cpu, u64 dsq_id, u64 until_ns)
+{
+	u64 here = kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | cpu;
+	bool taken = false, elsewhere = false;
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+
+	if (!bpf_iter_scx_dsq_new(&it, dsq_id, 0)) {
+		p = bpf_iter_scx_dsq_next(&it);
+		if (p && (s64)(p->scx.dsq_vtime - until_ns) <= 0) {
+			elsewhere = is_migration_disabled(p) ||
+				    !bpf_cpumask_test_cpu(cpu, p->cpus_ptr);
+			taken = !elsewhere && dsq_move(&it, p, here);
+		}
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	/* The kernel looks for a task that may run here. */
+	return taken || (elsewhere && dsq_move_to_local(dsq_id));
+}
+
+/*
  * Takes the head of the domain's queue; or, of the next few tasks that are due hardly later, one
  * that ran on this CPU last: it finds its cache warm. Without this, each task that computes gets
  * another CPU at each turn (32 of them on 8 CPUs: 0.63 migrations a switch).
@@ -104,13 +131,16 @@ static __always_inline bool take_of_domain(s32 cpu, u64 domain_dsq, struct pylan
 	bool taken = false;
 
 	if (scx_bpf_dsq_nr_queued(domain_dsq) < 2)
-		return dsq_move_to_local(domain_dsq);
+		return c->own_waits ? take_until(cpu, domain_dsq, c->own_head_ns) :
+				      dsq_move_to_local(domain_dsq);
 	if (!bpf_iter_scx_dsq_new(&it, domain_dsq, 0)) {
 		/* In memory: the verifier would follow each value of a variable. */
 		c->looks_left = NEAR_LOOKS;
 		while ((p = bpf_iter_scx_dsq_next(&it))) {
 			if (c->looks_left == NEAR_LOOKS) {
-				if (has_waited(p, now))
+				if (has_waited(p, now) ||
+				    (c->own_waits &&
+				     (s64)(p->scx.dsq_vtime - c->own_head_ns) > 0))
 					break;
 				until_ns = p->scx.dsq_vtime + shared.usual_ns;
 			}
@@ -124,7 +154,10 @@ static __always_inline bool take_of_domain(s32 cpu, u64 domain_dsq, struct pylan
 		}
 	}
 	bpf_iter_scx_dsq_destroy(&it);
-	return taken || dsq_move_to_local(domain_dsq);
+	if (taken)
+		return true;
+	return c->own_waits ? take_until(cpu, domain_dsq, c->own_head_ns) :
+			      dsq_move_to_local(domain_dsq);
 }
 
 #endif

@@ -10,6 +10,7 @@
 #include "holding.bpf.h"
 #include "quiet.bpf.h"
 #include "records.bpf.h"
+#include "userspace_cpus.bpf.h"
 
 /* Finds tasks that were decided long ago and that no CPU took; they are held, to be taken next. */
 static __noinline void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now, u64 after_ns)

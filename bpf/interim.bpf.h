@@ -15,7 +15,7 @@
 /* The key of a task until its decision comes. */
 static __noinline u64 interim_key(const struct task_struct *p, const struct task_ctx *t, u64 now)
 {
-	u64 newest_ns = vtime_now(), lead_ns, least_ns, most_ns, key_ns;
+	u64 newest_ns = vtime_of(t), lead_ns, least_ns, most_ns, key_ns;
 
 	/*
 	 * The new policy does not know all queued tasks yet, and no key of it has run. So there is
@@ -70,14 +70,14 @@ static __always_inline void note_direct(const struct task_struct *p, struct task
 	t->left_ns = 0;
 	if (!t->vtime_known || shared.handed_over != user.generation)
 		return;
-	t->key_ns = vtime_now() - t->lead_ns;
+	t->key_ns = vtime_of(t) - t->lead_ns;
 	t->key_runtime_ns = t->total_runtime_ns;
 }
 
 /* By how much this key is before the keys that run: at most INTERIM_SLICES longest slices. */
-static __always_inline u64 lead_of(u64 key_ns)
+static __always_inline u64 lead_of(const struct task_ctx *t, u64 key_ns)
 {
-	s64 lead_ns = vtime_now() - key_ns, most_ns = INTERIM_SLICES * config.longest_ns;
+	s64 lead_ns = vtime_of(t) - key_ns, most_ns = INTERIM_SLICES * config.longest_ns;
 
 	if (lead_ns < 0)
 		return 0;

@@ -122,7 +122,10 @@ struct pyland_cpu {
 	int picked_cpu;
 	int picked_kick;
 	unsigned long long empty_until_ns;	/* no look at its queues before */
-	unsigned long long pad_cache_line[3];
+	unsigned long long next_vtime_ns;	/* the key of the task that preempts, if kicked */
+	unsigned int kicked;		/* a task that woke up is preempting the task that runs */
+	unsigned int own_waits;		/* tasks wait in its own queue too: own_head_ns is known */
+	unsigned long long own_head_ns;	/* the key of the first of them */
 };
 
 /*

@@ -39,6 +39,9 @@ APART int preempt_for(const struct task_ctx *t __arg_nonnull, u64 vtime_ns, s32 
 		mine->preemptions++;
 		return true;
 	}
+	/* Tasks that wake up together: the first one has this CPU as soon as it looks. */
+	if (c->kicked && !is_due_later(c->next_vtime_ns, 0, vtime_ns, user.margin_ns))
+		return false;
 	ran_ns = now - c->running_since_ns;
 	if (!is_due_later(c->running_vtime_ns, ran_ns, vtime_ns, user.margin_ns))
 		return false;
@@ -51,7 +54,7 @@ APART int preempt_for(const struct task_ctx *t __arg_nonnull, u64 vtime_ns, s32 
 	else if (is_of_waker(cpu))
 		preempt_after(cpu, c, now, COMPUTING_DELAY_NS);
 	else
-		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
+		kick_for(cpu, c, vtime_ns);
 	return true;
 }
 

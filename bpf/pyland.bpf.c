@@ -25,6 +25,8 @@
 #include "setup.bpf.h"
 #include "slices.bpf.h"
 #include "taking.bpf.h"
+#include "turns.bpf.h"
+#include "userspace_cpus.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 char _license[] SEC("license") = "GPL";
@@ -38,7 +40,9 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	u64 queue, now;
 	s32 cpu;
 
-	if (is_scheduler(p) || waits_for_quota(p))
+	if (is_scheduler(p))
+		return cpu_of_user_space(p, prev_cpu);
+	if (waits_for_quota(p))
 		return prev_cpu;
 	c = this_cpu_state();
 	t = task_state(p);
@@ -162,6 +166,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
 	bool prev_queued, prev_runnable, just_ran, hogs, due;
+	struct task_ctx *t;
 	u64 now, asked_pos;
 	int lags;
 
@@ -201,6 +206,9 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	if (due && prev_queued && !prev_runnable && shared.wakeup_waits &&
 	    keep_scheduler(c, prev, now))
 		return;
+	t = prev_runnable ? task_state(prev) : NULL;
+	if (t && goes_on(prev, t, cpu, now))
+		return;
 	if (take_ordered(cpu, now))
 		return;
 	if (!hogs && (scheduler_is_due(now) || may_run_user_space(cpu, now)) &&
@@ -211,6 +219,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	if (prev_runnable) {
 		bool waits = scx_bpf_dsq_nr_queued(HOLDING_DSQ + c->llc) > 0;
 
+		c->kicked = 0;
 		/* Its domain has left this CPU: it is queued again after this call. */
 		if (sets_domains() && !is_migration_disabled(prev) && !is_admitted(prev, cpu)) {
 			take_elsewhere(cpu, now);

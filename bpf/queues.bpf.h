@@ -24,6 +24,7 @@
 #include "slices.bpf.h"
 #include "taking.bpf.h"
 #include "traced.bpf.h"
+#include "userspace_cpus.bpf.h"
 
 /* The highest key in a queue; false when the queue is empty. */
 static __always_inline bool last_key(u64 dsq_id, u64 *key_ns)

@@ -9,6 +9,14 @@
 
 #include "taking.bpf.h"
 
+/* Preempts the task that runs on @cpu at once for a task with this key. */
+static __always_inline void kick_for(s32 cpu, struct pyland_cpu *c, u64 vtime_ns)
+{
+	c->next_vtime_ns = vtime_ns;
+	c->kicked = 1;
+	scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
+}
+
 static int slice_is_over(void *map, u32 *key, struct slice_timer *s)
 {
 	s32 cpu = *key;
@@ -25,8 +33,11 @@ static int slice_is_over(void *map, u32 *key, struct slice_timer *s)
 	left_ns = c->running_since_ns + c->running_slice_ns - now_ns();
 	if (left_ns < (s64)SLICE_SLACK_NS) {
 		c->sliced++;
+		if (c->preempting)
+			kick_for(cpu, c, c->running_vtime_ns);
+		else
+			scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
 		c->preempting = 0;
-		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
 		left_ns = config.shortest_ns;
 	}
 	c->timer_ends_ns = now_ns() + left_ns;

@@ -27,7 +27,9 @@ APART int take_ordered(s32 cpu, u64 now)
 		return true;
 	}
 	c->last_was_own = 0;
-	return take_of_domain(cpu, domain_dsq, c, now) || (!own_first && dsq_move_to_local(cpu));
+	return take_of_domain(cpu, domain_dsq, c, now) ||
+	       (!own_first && dsq_move_to_local(cpu)) ||
+	       (c->own_waits && dsq_move_to_local(domain_dsq));
 }
 
 /* For a CPU that would idle: takes a task that waits in another domain, or for another CPU. */
@@ -65,7 +67,7 @@ APART int work_is_queued(s32 cpu, u32 llc)
 	u32 nr;
 
 	if (scx_bpf_dsq_nr_queued(cpu) > 0 || scx_bpf_dsq_nr_queued(HOLDING_DSQ + llc) > 0 ||
-	    (scheduler_waits() && scheduler_has_work(false)))
+	    (scheduler_waits() && scheduler_has_work(false) && takes_user_space(cpu)))
 		return true;
 	if (!sets_domains())
 		return scx_bpf_dsq_nr_queued(queue_at(cpu)) > 0;
@@ -91,38 +93,6 @@ static __noinline bool work_for_idle_cpu(s32 cpu, u32 llc)
 	begin_near(&find);
 	bpf_loop(find.nr, is_spilled_at, &find, 0);
 	return find.found;
-}
-
-/* Wakes an idle CPU that user space may use: this one if it idles. */
-static __always_inline void wake_cpu_for_user_space(void)
-{
-	s32 cpu = -1, here = bpf_get_smp_processor_id();
-	struct bpf_iter_scx_dsq it;
-	struct task_struct *p;
-
-	if (!bpf_iter_scx_dsq_new(&it, SCHED_DSQ, 0)) {
-		p = bpf_iter_scx_dsq_next(&it);
-		if (p && bpf_cpumask_test_cpu(here, p->cpus_ptr) &&
-		    scx_bpf_test_and_clear_cpu_idle(here))
-			cpu = here;
-		else if (p)
-			cpu = pick_idle_cpu(p->cpus_ptr, here);
-	}
-	bpf_iter_scx_dsq_destroy(&it);
-	if (cpu >= 0)
-		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
-}
-
-/*
- * Called when a task was forwarded. A CPU may idle although the task waits: the task may not run on
- * it. That CPU runs user space at once.
- */
-static __noinline void wake_user_space(void)
-{
-	if (!some_cpu_idles() || !scheduler_waits())
-		return;
-	shared.due_ns = DUE_AT_ONCE;
-	wake_cpu_for_user_space();
 }
 
 #endif

@@ -35,7 +35,7 @@ APART int preempt_for_policy(s32 cpu, u64 now)
 	/* On an idle CPU, or with user space on it, no task has run for any time. */
 	ran_ns = c->running_since_ns ? now - c->running_since_ns : 0;
 	if (ran_ns >= (s64)config.shortest_ns || may_cut(c, now)) {
-		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
+		kick_for(cpu, c, c->running_vtime_ns);
 		return 0;
 	}
 	mine->put_off++;

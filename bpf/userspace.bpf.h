@@ -59,6 +59,16 @@ static __always_inline bool may_run_user_space(s32 cpu, u64 now)
 	       (s64)(now - shared.due_ns) > (s64)pause_ns();
 }
 
+/*
+ * False for a CPU that the policy leaves free, such as the sibling of an exclusive layer's CPU. But
+ * if user space has ended no cycle within the lag limit, any CPU may run it.
+ */
+static __always_inline bool takes_user_space(s32 cpu)
+{
+	return !is_left_free(cpu) ||
+	       (s64)(now_ns() - shared.last_cycle_ns) > (s64)config.lag_ns;
+}
+
 static __always_inline bool scheduler_is_due(u64 now)
 {
 	return (s64)(now - shared.due_ns) >= 0;
@@ -211,7 +221,8 @@ APART int run_scheduler(s32 cpu, bool just_ran_here)
 {
 	struct pyland_cpu *c = cpu_state(cpu);
 
-	if (!c || !scheduler_has_work(just_ran_here) || !dsq_move_to_local(SCHED_DSQ))
+	if (!c || !scheduler_has_work(just_ran_here) || !takes_user_space(cpu) ||
+	    !dsq_move_to_local(SCHED_DSQ))
 		return false;
 	c->sched_kept = 0;
 	shared.sched_cpu = cpu;

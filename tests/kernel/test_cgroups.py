@@ -23,8 +23,8 @@ SETTLED_S = 0.1
 AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 
-@pytest.mark.unproven  # V advances by a twentieth of the time at least: 0.020 for the 100
 @pytest.mark.compat
+@pytest.mark.counted
 def test_weights_of_1_100_and_10000(shared: Shared, record: Record) -> None:
     """Two hogs in each group: the CPUs go by 1 : 100 : 10,000."""
     with shared.turn("deadline"), tree() as top, contextlib.ExitStack() as stack:

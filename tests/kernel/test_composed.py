@@ -79,7 +79,6 @@ def replaced(policy: str, build: Sequence[int]) -> set[int]:
     return cpus_while(0.3, build)
 
 
-@pytest.mark.unproven
 @pytest.mark.long
 def test_a_part_that_hangs_is_replaced_alone(shared: Shared, record: Record) -> None:
     """The build's policy does not return, again and again; then 100 swaps of its part.

@@ -29,7 +29,6 @@ SETTLED_S = 0.8
 pytestmark = [
     pytest.mark.many,
     pytest.mark.long,
-    pytest.mark.unproven,
     pytest.mark.skipif(os.cpu_count() != NR_CPUS, reason="needs a machine with eight CPUs"),
 ]
 
@@ -172,7 +171,8 @@ def test_siblings_of_an_exclusive_layer_idle(shared: Shared, record: Record) -> 
         sizes=sizes.changes,
         totals=dict(turn.totals.counts),
     )
-    assert seconds(mine) > 0.8
+    # What ran when the trace began is known from its CPU's next switch on.
+    assert seconds(mine) > 0.9 * (trace.end_s - mine[0].begin_s)
     assert idle_s >= 0.95 * seconds(mine)
     assert not sizes.outside(0, mine)
 

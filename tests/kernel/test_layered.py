@@ -118,7 +118,6 @@ def test_layers_keep_their_promises(shared: Shared, record: Record) -> None:
     assert 1 <= example["batch"]["most"] <= NR_CPUS / 2
 
 
-@pytest.mark.unproven
 def test_layers_have_policies_of_their_own(shared: Shared, record: Record) -> None:
     """The page's game, build and desktop; the policy of the build fails, and is swapped, alone.
 

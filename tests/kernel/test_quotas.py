@@ -76,7 +76,7 @@ def test_a_quota_of_more_than_one_cpu(shared: Shared, record: Record) -> None:
     assert near(used, 1.5)
 
 
-@pytest.mark.unproven  # the parent's 50 ms may end before the child has its 10: 0.084
+@pytest.mark.counted
 @needs_quota
 def test_a_quota_holds_for_the_groups_below(shared: Shared, record: Record) -> None:
     """A parent's 50 % are shared by its children by weight; a child's own 10 % is the lower."""

@@ -40,7 +40,6 @@ def test_what_a_real_time_task_wakes_does_not_wait_for_a_slice(
     assert free.p50_us < 20_000
 
 
-@pytest.mark.unproven  # 1 of 937 and 1 of 999 periods missed, by default none
 @pytest.mark.counted
 @pytest.mark.long
 def test_no_period_is_missed_that_the_default_scheduler_does_not_miss(

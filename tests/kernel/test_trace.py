@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.kernel.canary import bpf_objects
 from tests.kernel.harness import Record, Start, ended_well, swap, undisturbed
 from tests.support import perfetto
@@ -133,7 +131,7 @@ def under_load(path: Path, record: Record) -> None:
     assert decisions > 10
 
 
-@pytest.mark.unproven
+@pytest.mark.counted
 def test_a_trace_shows_what_happened(start: Start, tmp_path: Path, record: Record) -> None:
     """One start for all: a whole trace with a swap, a killed one, a full disk, a condition."""
     path = tmp_path / "a.pftrace"

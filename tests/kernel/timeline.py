@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
+import psutil
+
 _TRACING = Path("/sys/kernel/tracing")
 _INSTANCE = _TRACING / "instances" / "pyland-timeline"
 _KIB_OF_A_CPU = 4096
@@ -42,6 +44,7 @@ class Timeline:
         self.runs: list[Run] = []
         """In the order of their ends; each CPU's first switch is the first that is known of it."""
         self.begin_s = self.end_s = 0.0
+        self._idle_s: list[float] = []
 
     def __enter__(self) -> Self:
         if not _INSTANCE.parent.exists():
@@ -52,9 +55,11 @@ class Timeline:
         _write("buffer_size_kb", str(_KIB_OF_A_CPU))
         _write("events/sched/sched_switch/enable", "1")
         self.begin_s = time.monotonic()
+        self._idle_s = _idle_s()
         return self
 
     def __exit__(self, *_: object) -> None:
+        idle_s = [now - before for now, before in zip(_idle_s(), self._idle_s, strict=True)]
         self.end_s = time.monotonic()
         _write("events/sched/sched_switch/enable", "0")
         text = (_INSTANCE / "trace").read_text(encoding="utf-8", errors="replace")
@@ -64,6 +69,13 @@ class Timeline:
         kept, written = map(int, re.findall(r"\d+", lost[0])[:2])
         assert kept == written, f"the trace lost {written - kept} switches: trace for less time"
         self.runs = list(_runs(text, self.end_s))
+        # A CPU that idled all the time has no switch.
+        seen = {run.cpu for run in self.runs}
+        self.runs += [
+            Run(self.begin_s, self.end_s, cpu, 0, "idle")
+            for cpu, each_s in enumerate(idle_s)
+            if cpu not in seen and each_s > 0.9 * (self.end_s - self.begin_s)
+        ]
 
     def of(self, *comms: str, after_s: float = 0.0) -> list[Run]:
         """The runs of tasks with these names that began so long after the trace."""
@@ -126,6 +138,11 @@ class Sizes:
             if not found or found[-1][1] != nr:
                 found.append((round(at_s - begin_s, 3), nr))
         return found
+
+
+def _idle_s() -> list[float]:
+    """How long each CPU has idled so far."""
+    return [times.idle for times in psutil.cpu_times(percpu=True)]
 
 
 def _write(name: str, text: str) -> None:

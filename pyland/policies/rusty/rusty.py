@@ -15,8 +15,9 @@ from pyland.policy import Batch, Interim, domain_queue
 # V starts here, so that a state of 0 means "no state yet".
 _ORIGIN_NS = 1 << 36
 _SECOND_NS = 1_000_000_000
-# scx_rusty asks for 99.999 % of /proc/stat's time, which does not see what switches cost.
-_FULL = 0.98
+# scx_rusty asks for 99.999 % of /proc/stat's time. The CPU time of tasks has neither that of user
+# space nor what switches cost, so less is enough if as many tasks as CPUs want to run.
+_FULL, _FULL_WITH_ENOUGH = 0.98, 0.85
 
 
 class Rusty(RustyOptions):
@@ -63,7 +64,6 @@ class Rusty(RustyOptions):
         self._fully_utilised = False
         self._placing = Placing(machine, self.homes)
         self._nr_runnable = [0.0] * nr
-        self._weights = [0.0] * nr
         self._used_ns = [self._placing.used_ns(number) for number in range(nr)]
         self._tuned_ns = self._balanced_ns = machine.now_ns
         self._deltas = [0.0] * nr
@@ -172,18 +172,19 @@ class Rusty(RustyOptions):
             fair = 100 * home.nr_cpus
             weight = max(placing.weight(number) + 100 * unplaced[number], fair)
             self._vtimes[number] += passed_ns * max(fair * 8 // weight, 1) // 16
-            for averages, value in (
-                (self._nr_runnable, placing.runnable(number) + unplaced[number]),
-                (self._weights, placing.weight(number) + 100 * unplaced[number]),
-            ):
-                averages[number] = decayed(averages[number], value, passed_ns, self._half_life_ns)
+            nr = placing.runnable(number) + unplaced[number]
+            before = self._nr_runnable[number]
+            self._nr_runnable[number] = decayed(before, nr, passed_ns, self._half_life_ns)
         total = sum(part * home.nr_cpus for part, home in zip(busy, self.homes, strict=True))
-        self._fully_utilised = total / self._nr_cpus >= _FULL
+        utilised = total / self._nr_cpus
+        # Averages come close to the number of tasks, and do not reach it.
+        enough = sum(self._nr_runnable) > self._nr_cpus - 0.5
+        self._fully_utilised = utilised >= (_FULL_WITH_ENOUGH if enough else _FULL)
         slice_us = self.slice_us_overutil if self._fully_utilised else self.slice_us_underutil
         self._slice_ns = slice_us * 1000
         self._set_spill(busy)
         self.machine.gauge("slice_us", slice_us)
-        self.machine.gauge("cpu_busy", 100 * total / self._nr_cpus)
+        self.machine.gauge("cpu_busy", 100 * utilised)
 
     def _unplaced(self) -> list[int]:
         """For each domain, how many tasks run there that were never decided.
@@ -244,12 +245,8 @@ class Rusty(RustyOptions):
             seen = young[move.pid]
             seen.domain, seen.moved = move.target, True
             # The averages follow the task at once: else the next round would move as much again.
-            for averages, load in (
-                (self._nr_runnable, seen.duty),
-                (self._weights, seen.duty * seen.weight),
-            ):
-                averages[move.source] -= load
-                averages[move.target] += load
+            self._nr_runnable[move.source] -= seen.duty
+            self._nr_runnable[move.target] += seen.duty
         machine = self.machine
         machine.gauge("feasible_weight", limit)
         if moves:
@@ -268,7 +265,7 @@ class Rusty(RustyOptions):
         """The load of each domain, and the highest weight that counts in full.
 
         While a CPU idles each task counts with weight 100. Otherwise it counts with its weight, or
-        with the limit if its weight is infeasible; the machine's gauges have the sum of weights.
+        with the limit if its weight is infeasible. What runs and is not known here counts as 100.
         """
         if not self._fully_utilised:
             return [100.0 * nr for nr in self._nr_runnable], 0.0
@@ -276,11 +273,12 @@ class Rusty(RustyOptions):
         for seen in tasks:
             seen.fold(seen.since_ns, self._half_life_ns)
         limit = feasible_limit(duty_sums((seen.weight, seen.duty) for seen in tasks), self._nr_cpus)
-        loads = list(self._weights)
+        loads = [0.0] * len(self.homes)
+        unknown = self._nr_runnable[:]
         for seen in tasks:
-            if seen.weight > limit:
-                loads[seen.domain] -= (seen.weight - limit) * seen.duty
-        return [max(load, 0.0) for load in loads], limit
+            loads[seen.domain] += min(seen.weight, limit) * seen.duty
+            unknown[seen.domain] -= seen.duty
+        return [load + 100 * max(nr, 0.0) for load, nr in zip(loads, unknown, strict=True)], limit
 
     def _movable(self, number: int, limit: float) -> list[TaskLoad]:
         """The domain's tasks that ran since the last round; with limit 0 all have weight 100."""

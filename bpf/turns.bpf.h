@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The turn of a task: it begins when the task gets a CPU or a new slice there, and ends when the
+ * slice ends or the task leaves the CPU.
+ */
+#ifndef PYLAND_TURNS_BPF_H
+#define PYLAND_TURNS_BPF_H
+
+#include "asking.bpf.h"
+#include "bandwidth.bpf.h"
+#include "interim.bpf.h"
+#include "kernel_work.bpf.h"
+#include "served.bpf.h"
+#include "slice_timers.bpf.h"
+#include "traced.bpf.h"
+
+/*
+ * Notes the key of a task that was put on a CPU by its key: other keys are compared with the
+ * highest. BPF's own keys are no measure once tasks with keys of the policy run again. Keys of the
+ * kernel's helpers are never a measure: at the least weight, 10 ms of CPU time move a key by a
+ * second, and with it the keys of all tasks that are queued while user space lags.
+ */
+static __always_inline void note_vtime(const struct task_ctx *t, u64 vtime_ns)
+{
+	bool of_policy = !t->of_bpf;
+
+	if (t->kernel_helper)
+		return;
+	note_domain_key(t, vtime_ns);
+	if ((of_policy && shared.vtime_of_bpf) ||
+	    (s64)(vtime_ns - shared.vtime_now) > (s64)VTIME_STEP_NS) {
+		shared.vtime_now = vtime_ns;
+		shared.vtime_of_bpf = !of_policy;
+	}
+}
+
+/* Begins a turn of a task on its CPU, at t->start_ns, with this slice and this key. */
+static __always_inline void begin_turn(const struct task_struct *p, const struct task_ctx *t,
+				       struct pyland_cpu *c, u64 slice_ns, u64 key_ns)
+{
+	u64 least_ns = config.shortest_ns;
+
+	/* A light task's key grows faster, so its least slice is shorter: that bounds the step. */
+	if (weight_of(p, t) < 100)
+		least_ns = slice_of_weight(least_ns, weight_of(p, t));
+	c->running_since_ns = t->start_ns;
+	c->running_awake_ns = t->awake_runtime_ns;
+	c->running_computes = t->awake_runtime_ns > pause_ns();
+	c->running_slice_ns = slice_ns > least_ns ? slice_ns : least_ns;
+	c->running_vtime_ns = key_ns;
+	c->preempting = 0;
+	c->kicked = 0;
+}
+
+/* Counts the CPU time of a turn up to @now; returns it. */
+static __always_inline u64 count_turn(struct task_ctx *t, struct pyland_user_cpu *u, u64 now)
+{
+	s64 ran_ns = now - t->start_ns;
+
+	if (ran_ns > 0) {
+		t->awake_runtime_ns += ran_ns;
+		t->total_runtime_ns += ran_ns;
+		t->left_ns -= t->left_ns < (u64)ran_ns ? t->left_ns : ran_ns;
+		count_used(t, now);
+	} else {
+		ran_ns = 0;
+	}
+	if (u)
+		u->busy_ns += ran_ns;
+	charge_task(t, now);
+	return ran_ns;
+}
+
+/* What waits for a CPU, compared with a key. */
+enum waiting {
+	NO_TASK_WAITS,
+	LATER_TASKS_WAIT,
+	A_TASK_GOES_BEFORE,
+};
+
+static __always_inline enum waiting compare_head(u64 dsq_id, u64 key_ns, enum waiting found)
+{
+	u64 first_ns = 0;
+
+	if (found == A_TASK_GOES_BEFORE || !head_vtime(dsq_id, &first_ns))
+		return found;
+	return (s64)(first_ns - key_ns) <= 0 ? A_TASK_GOES_BEFORE : LATER_TASKS_WAIT;
+}
+
+/* The same for the domains that this CPU serves: first by rank, then by key. */
+static __always_inline enum waiting compare_served(s32 cpu, s32 rank, u64 key_ns,
+						   enum waiting found)
+{
+	struct find_served find = { .cpu = cpu, .domain = NO_DOMAIN };
+	struct pyland_user_cpu *u = user_cpu(cpu);
+	u32 nr = u ? u->nr_served : 0;
+
+	if (nr > PYLAND_NR_SERVED)
+		nr = PYLAND_NR_SERVED;
+	bpf_loop(nr, is_served_first, &find, 0);
+	if (find.domain == NO_DOMAIN)
+		return found;
+	if (find.rank > rank || (find.rank == rank && (s64)(find.key_ns - key_ns) <= 0))
+		return A_TASK_GOES_BEFORE;
+	return LATER_TASKS_WAIT;
+}
+
+/* Compares the tasks that wait for this CPU with a task of this rank and this key. */
+APART int compare_waiting(s32 cpu, s32 rank, u64 key_ns)
+{
+	enum waiting found = compare_head(cpu, key_ns, NO_TASK_WAITS);
+
+	if (!sets_domains())
+		return compare_head(queue_at(cpu), key_ns, found);
+	if (found != A_TASK_GOES_BEFORE)
+		found = compare_served(cpu, rank, key_ns, found);
+	return rank <= 0 ? compare_head(OUTSIDE_DSQ, key_ns, found) : found;
+}
+
+/*
+ * True if the task @p, whose slice has ended on this CPU, has a new turn there, because it is due
+ * before all tasks that wait. The kernel queues such a task after this CPU has taken another one,
+ * and the task would wait for a whole slice although it goes first (weights of 87 and 1 on eight
+ * CPUs, slices of 1 ms: 0.76 of a CPU, and not 1). The policy is asked about it as if it waited.
+ */
+APART int goes_on(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_nonnull, s32 cpu,
+		  u64 now)
+{
+	struct pyland_user_cpu *u = user_cpu(cpu);
+	struct pyland_cpu *c = cpu_state(cpu);
+	u64 key_ns, slice_ns, ran_ns;
+
+	if (!u || !c || !c->running_since_ns || t->yielded || t->queue != QUEUE_NONE ||
+	    !t->vtime_known || t->of_bpf || t->generation != user.generation ||
+	    shared.handed_over != user.generation || shared.lagging || is_kernel_work(p, t) ||
+	    (user.wanted & (PYLAND_WANT_HOLD | PYLAND_WANT_ARRIVAL)) ||
+	    c->kicked || (s64)(now - t->start_ns) < (s64)t->left_ns)
+		return false;
+	/* Of most tasks the last key says it. Without tasks that wait no question is needed. */
+	if (compare_waiting(cpu, c->running_rank, t->key_ns) != LATER_TASKS_WAIT)
+		return false;
+	ran_ns = count_turn(t, u, now);
+	t->start_ns = now;
+	t->woke_up = 0;
+	key_ns = clamp_vtime(interim_key(p, t, now));
+	if (compare_waiting(cpu, c->running_rank, key_ns) != LATER_TASKS_WAIT)
+		return false;
+	tell(PYLAND_WANT_STOPPED, PYLAND_EVENT_STOPPED, p, ran_ns);
+	tell(PYLAND_WANT_RUNNING, PYLAND_EVENT_RUNNING, p, 0);
+	t->key_ns = key_ns;
+	t->key_runtime_ns = t->total_runtime_ns;
+	t->decided_ns = now;
+	slice_ns = interim_slice(p, t);
+	ask(p, t, cpu, now, 0);
+	traced(traced_task(p, t, t->asked ? PYLAND_TRACED_ASKED : PYLAND_TRACED_UNASKED),
+	       kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), t->asked, key_ns, slice_ns);
+	task_set_slice(p, slice_ns);
+	begin_turn(p, t, c, slice_ns, key_ns);
+	note_vtime(t, key_ns);
+	u->running_since_ns = now;
+	u->running_vtime_ns = key_ns;
+	time_slice(cpu, c, now);
+	return true;
+}
+
+#endif
