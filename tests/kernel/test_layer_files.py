@@ -28,7 +28,6 @@ SETTLED_S = 0.8
 
 pytestmark = [
     pytest.mark.many,
-    pytest.mark.long,
     pytest.mark.skipif(os.cpu_count() != NR_CPUS, reason="needs a machine with eight CPUs"),
 ]
 
@@ -87,6 +86,7 @@ def test_confined_layers_by_average_runtime(shared: Shared, record: Record) -> N
     assert seconds(hogs) > 1.2 * 3.5
 
 
+@pytest.mark.long
 def test_sizes_follow_the_load(shared: Shared, record: Record) -> None:
     """Protected and Grouped layers whose loads come and go, and an Open layer that has the rest."""
     text = config(

@@ -22,7 +22,6 @@ FEASIBLE = 100 * NR_USUAL / (NR_CPUS - 1)
 
 pytestmark = [
     pytest.mark.many,
-    pytest.mark.long,
     pytest.mark.skipif(os.cpu_count() != NR_CPUS, reason="needs a machine with eight CPUs"),
 ]
 

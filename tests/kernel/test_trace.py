@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.kernel.canary import bpf_objects
 from tests.kernel.harness import Record, Start, ended_well, swap, undisturbed
 from tests.support import perfetto

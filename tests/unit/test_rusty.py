@@ -87,6 +87,22 @@ def test_an_infeasible_weight_ends_as_on_paper() -> None:
     assert heavy.total_runtime_ns - before > 0.95 * 4 * SECOND
 
 
+def test_a_heavy_task_that_comes_and_goes_moves_few_others() -> None:
+    """Its whole weight never counts, not for a moment: all others would leave its domain."""
+    one = machine(interval=0.4, load_half_life=0.3, slice_us_overutil=1000)
+    one.wake(one.add("heavy", weight=8871, runs_ns=400 * MS, sleeps_ns=300 * MS))
+    hogs = [one.add(f"hog{number}") for number in range(15)]
+    for hog in hogs:
+        one.wake(hog)
+    loads = []
+    for _ in range(80):
+        one.run(100 * MS)
+        loads.append(one.numbers.gauges.get("load", 0.0))
+    assert max(loads) < 1.05 * (15 + 15 / 7) * 100
+    assert one.numbers.counts["migrations"] < 12
+    assert min(hog.total_runtime_ns for hog in hogs) > 0.45 * 8 * SECOND
+
+
 def test_weights_count_within_a_domain() -> None:
     one = machine(cpus=1, llcs=1)
     light, heavy = one.add("light"), one.add("heavy", weight=300)
