@@ -10,6 +10,7 @@
 #include "bandwidth.bpf.h"
 #include "interim.bpf.h"
 #include "kernel_work.bpf.h"
+#include "runnable.bpf.h"
 #include "served.bpf.h"
 #include "slice_timers.bpf.h"
 #include "traced.bpf.h"
@@ -134,14 +135,17 @@ APART int goes_on(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_
 	    !t->vtime_known || t->of_bpf || t->generation != user.generation ||
 	    shared.handed_over != user.generation || shared.lagging || is_kernel_work(p, t) ||
 	    (user.wanted & (PYLAND_WANT_HOLD | PYLAND_WANT_ARRIVAL)) ||
-	    c->kicked || (s64)(now - t->start_ns) < (s64)t->left_ns)
+	    c->kicked || (s64)(t->start_ns + t->left_ns - now) > (s64)SLICE_SLACK_NS)
 		return false;
 	/* Of most tasks the last key says it. Without tasks that wait no question is needed. */
 	if (compare_waiting(cpu, c->running_rank, t->key_ns) != LATER_TASKS_WAIT)
 		return false;
+	if (sets_domains() && !is_admitted(p, cpu))
+		return false;
 	ran_ns = count_turn(t, u, now);
 	t->start_ns = now;
 	t->woke_up = 0;
+	note_runnable(p, t, false, now);
 	key_ns = clamp_vtime(interim_key(p, t, now));
 	if (compare_waiting(cpu, c->running_rank, key_ns) != LATER_TASKS_WAIT)
 		return false;
