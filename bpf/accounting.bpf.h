@@ -54,6 +54,7 @@ void BPF_PROG(pyland_running, struct task_struct *p)
 	if (!t || !c || !task_cpu)
 		return;
 	t->start_ns = now_ns();
+	t->run_ns = 0;
 	/* The kernel moves a running task to another group without an enqueue. */
 	if (!t->weight_counted || has_moved(p, t))
 		note_runnable(p, t, false, t->start_ns);
@@ -106,7 +107,6 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 	struct pyland_cpu *c = this_cpu_state(), *task_cpu = cpu_state(scx_bpf_task_cpu(p));
 	struct pyland_user_cpu *u;
 	struct task_ctx *t;
-	u64 ran_ns;
 
 	if (is_scheduler(p)) {
 		if (task_cpu)
@@ -129,9 +129,9 @@ void BPF_PROG(pyland_stopping, struct task_struct *p, bool runnable)
 	u = user_cpu(scx_bpf_task_cpu(p));
 	if (u)
 		u->running_pid = 0;
-	ran_ns = count_turn(t, u, t->stop_ns);
-	note_stop(p, t, c, ran_ns, runnable);
-	tell(PYLAND_WANT_STOPPED, PYLAND_EVENT_STOPPED, p, ran_ns);
+	count_turn(t, u, t->stop_ns);
+	note_stop(p, t, c, t->run_ns, runnable);
+	tell(PYLAND_WANT_STOPPED, PYLAND_EVENT_STOPPED, p, t->run_ns);
 	if (runnable) {
 		if (!is_kernel_work(p, t))
 			t->preempted = give_slice_back(p);

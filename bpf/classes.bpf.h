@@ -50,7 +50,8 @@ static long is_due_last(u64 cpu, void *context)
 
 	if (!c || !c->running_since_ns || c->kicked)
 		return 0;
-	if (find->p ? !takes_from(cpu, find->dsq_id, find->p) : !!c->nohz_full)
+	if (find->p ? !takes_from(cpu, find->dsq_id, find->p) :
+		      c->nohz_full || !takes_user_space(cpu))
 		return 0;
 	due_ns = c->running_vtime_ns + find->now - c->running_since_ns;
 	if (find->cpu >= 0 && due_ns - find->latest_ns <= 0)
@@ -63,8 +64,8 @@ static long is_due_last(u64 cpu, void *context)
 /*
  * The CPU that a task may take from the task that runs there: @cpu if it looks into the queue
  * @dsq_id, no higher class has it, and no other task is preempting there. Otherwise, of the CPUs
- * that look into that queue, it is the one whose task is due last; @cpu if no CPU looks into it. User space (@p is NULL) takes no CPU
- * without ticks (nohz_full=).
+ * that look into that queue, it is the one whose task is due last; @cpu if no CPU looks into it.
+ * User space (@p is NULL) takes no CPU without ticks (nohz_full=), and none that is left free.
  */
 APART s32 cpu_to_preempt(s32 cpu, u64 dsq_id,
 			 const struct task_struct *p __arg_trusted __arg_nullable, u64 now)
@@ -72,7 +73,8 @@ APART s32 cpu_to_preempt(s32 cpu, u64 dsq_id,
 	struct find_last find = { .p = p, .dsq_id = dsq_id, .now = now, .cpu = -1 };
 	struct pyland_cpu *c = cpu_state(cpu);
 
-	if (!c || (!is_taken(c) && !c->kicked && (p ? takes_from(cpu, dsq_id, p) : !c->nohz_full)))
+	if (!c || (!is_taken(c) && !c->kicked && (p ? takes_from(cpu, dsq_id, p) :
+						   !c->nohz_full && takes_user_space(cpu))))
 		return cpu;
 	bpf_loop(config.nr_cpu_ids, is_due_last, &find, 0);
 	return find.cpu >= 0 ? find.cpu : cpu;
@@ -125,7 +127,7 @@ static __always_inline void move_user_space(const struct task_struct *p, s32 cpu
 	cpu = cpu_to_preempt(cpu, queue_at(cpu), NULL, now);
 	c = cpu_state(cpu);
 	if (c && c->running_since_ns)
-		preempt_soon(cpu, c, now, 0);
+		preempt_soon(cpu, c, now, 0, c->running_vtime_ns);
 }
 
 #endif

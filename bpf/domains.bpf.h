@@ -163,13 +163,13 @@ struct {
 	__type(value, struct domain_keys);
 } domain_keys SEC(".maps");
 
-/* Notes a key of the policy that has run in the task's domain. */
+/* Notes that a task has run at its decided key. A key that BPF works out is no measure. */
 static __always_inline void note_domain_key(const struct task_ctx *t, u64 key_ns)
 {
 	u32 domain = placed_in(t);
 	struct domain_keys *keys;
 
-	if (domain == NO_DOMAIN || t->of_bpf)
+	if (domain == NO_DOMAIN || t->of_bpf || t->key_runtime_ns != t->decided_runtime_ns)
 		return;
 	keys = bpf_map_lookup_elem(&domain_keys, &domain);
 	if (!keys || (keys->generation == user.generation &&
@@ -181,7 +181,8 @@ static __always_inline void note_domain_key(const struct task_ctx *t, u64 key_ns
 
 /*
  * The key that a key of this task is compared with: the highest that has run in its domain. A
- * policy may have a virtual time for each domain, and they may be seconds apart.
+ * policy may have a virtual time for each domain, and they may be seconds apart. While none has run
+ * there, it is the task's own last key.
  */
 static __always_inline u64 vtime_of(const struct task_ctx *t)
 {
@@ -191,7 +192,9 @@ static __always_inline u64 vtime_of(const struct task_ctx *t)
 	if (domain == NO_DOMAIN || shared.handed_over != user.generation)
 		return vtime_now();
 	keys = bpf_map_lookup_elem(&domain_keys, &domain);
-	return keys && keys->generation == user.generation ? keys->newest_ns : vtime_now();
+	if (keys && keys->generation == user.generation)
+		return keys->newest_ns;
+	return t->vtime_known ? t->key_ns : vtime_now();
 }
 
 static __always_inline struct pyland_user_domain *placed_domain(const struct task_ctx *t)

@@ -12,10 +12,11 @@
 /* A key that BPF works out is at most this many longest slices from the keys that run. */
 #define INTERIM_SLICES	4
 
-/* The key of a task until its decision comes. */
-static __noinline u64 interim_key(const struct task_struct *p, const struct task_ctx *t, u64 now)
+/* The key of a task until its decision comes. @ran_ns is CPU time that is not counted so far. */
+static __noinline u64 interim_key(const struct task_struct *p, const struct task_ctx *t, u64 now,
+				  u64 ran_ns)
 {
-	u64 newest_ns = vtime_of(t), lead_ns, least_ns, most_ns, key_ns;
+	u64 newest_ns = vtime_of(t), lead_ns, least_ns, most_ns, key_ns, used_ns;
 
 	/*
 	 * The new policy does not know all queued tasks yet, and no key of it has run. So there is
@@ -31,7 +32,8 @@ static __noinline u64 interim_key(const struct task_struct *p, const struct task
 									      config.longest_ns);
 	if (!t->vtime_known)
 		return newest_ns - shared.lead_ns;
-	key_ns = next_key(p, t);
+	used_ns = t->total_runtime_ns + ran_ns - t->key_runtime_ns;
+	key_ns = vtime_after(t->key_ns, used_ns, weight_of(p, t), config.longest_ns);
 	/*
 	 * A task that wakes up has the lead of its last decision. While user space lags there is no
 	 * next one: the CPU time that the task has used orders it alone. What a task used beyond a
@@ -41,8 +43,7 @@ static __noinline u64 interim_key(const struct task_struct *p, const struct task
 	lead_ns = INTERIM_SLICES * config.longest_ns;
 	if (t->woke_up && !shared.lagging)
 		lead_ns = t->lead_ns;
-	else if (!t->woke_up && (t->total_runtime_ns - t->key_runtime_ns) * 100 >
-				config.longest_ns * (u64)weight_of(p, t))
+	else if (!t->woke_up && used_ns * 100 > config.longest_ns * (u64)weight_of(p, t))
 		lead_ns = config.longest_ns;
 	least_ns = newest_ns - lead_ns;
 	if ((s64)(key_ns - least_ns) < 0)

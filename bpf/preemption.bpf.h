@@ -35,7 +35,7 @@ APART int preempt_for(const struct task_ctx *t __arg_nonnull, u64 vtime_ns, s32 
 	if (!c || !mine || !c->running_since_ns || c->running_rank > rank)
 		return false;
 	if (c->running_rank < rank && preempts_by_rank(t)) {
-		preempt_soon(cpu, c, now, 0);
+		preempt_soon(cpu, c, now, 0, vtime_ns);
 		mine->preemptions++;
 		return true;
 	}
@@ -50,9 +50,10 @@ APART int preempt_for(const struct task_ctx *t __arg_nonnull, u64 vtime_ns, s32 
 		return false;
 	mine->preemptions++;
 	if (sync || !computes)
-		preempt_soon(cpu, c, now, ran_ns < (s64)least_ns ? least_ns - ran_ns : 0);
+		preempt_soon(cpu, c, now, ran_ns < (s64)least_ns ? least_ns - ran_ns : 0,
+			     vtime_ns);
 	else if (is_of_waker(cpu))
-		preempt_after(cpu, c, now, COMPUTING_DELAY_NS);
+		preempt_after(cpu, c, now, COMPUTING_DELAY_NS, vtime_ns);
 	else
 		kick_for(cpu, c, vtime_ns);
 	return true;

@@ -2,8 +2,8 @@
 /*
  * pyland's kernel side: forwards runnable tasks to user space and carries its decisions out. The
  * callbacks are in the order in which a task meets them. Callbacks that only count are in
- * accounting.bpf.h, the callback of a CPU that goes idle in going_idle.bpf.h, the begin and the end
- * of a task in setup.bpf.h.
+ * accounting.bpf.h, those that end a slice early in slice_ends.bpf.h, the callback of a CPU that goes
+ * idle in going_idle.bpf.h, the begin and the end of a task in setup.bpf.h.
  *
  * A forwarded task is never only in user space: it waits in a holding DSQ while its record travels,
  * and a decision moves it on. Whatever happens to user space, any CPU can take the holding DSQ's
@@ -23,6 +23,7 @@
 #include "put_next.bpf.h"
 #include "queues.bpf.h"
 #include "setup.bpf.h"
+#include "slice_ends.bpf.h"
 #include "slices.bpf.h"
 #include "taking.bpf.h"
 #include "turns.bpf.h"
@@ -242,47 +243,6 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	}
 	if (hogs)
 		run_scheduler(cpu, false);
-}
-
-/* A tick limits the wait of records that came while user space ran, or soon after. */
-SEC("struct_ops/pyland_tick")
-void BPF_PROG(pyland_tick, struct task_struct *p)
-{
-	s32 cpu = scx_bpf_task_cpu(p);
-	struct pyland_cpu *c = cpu_state(cpu);
-	struct task_ctx *t;
-	u64 now = now_ns();
-
-	if (sets_domains() && (t = task_state(p)))
-		count_used(t, now);
-	if (!is_scheduler(p) && stop_at_quota(p, now))
-		return;
-	/* Its waker did not sleep, and no other CPU can take the task (put_next). */
-	if (c && !is_scheduler(p) &&
-	    (s64)(now - c->running_since_ns) > (s64)config.shortest_ns &&
-	    scx_bpf_dsq_nr_queued(kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | cpu) > 0)
-		task_set_slice(p, 0);
-	if (is_scheduler(p) || until_may_preempt_ns(now) > 0 || !scheduler_is_due(now) ||
-	    !may_run_user_space(cpu, now) || !scheduler_waits() ||
-	    !scheduler_has_work(true))
-		return;
-	/* One CPU is enough, and all CPUs have their ticks at about the same time. */
-	shared.last_kick_ns = now;
-	task_set_slice(p, 0);
-}
-
-/* A task yields to all tasks; a request to yield to a single task (@to) is refused. */
-SEC("struct_ops/pyland_yield")
-bool BPF_PROG(pyland_yield, struct task_struct *from, struct task_struct *to)
-{
-	struct task_ctx *t = task_state(from);
-
-	if (to)
-		return false;
-	if (t)
-		t->yielded = 1;
-	task_set_slice(from, 0);
-	return true;
 }
 
 SEC(".struct_ops.link")

@@ -128,7 +128,7 @@ static __always_inline void make_room_for_user_space(s32 cpu, struct pyland_cpu 
 	wait_ns = until_may_preempt_ns(now);
 	if (wait_ns <= 0)
 		shared.last_kick_ns = now;
-	preempt_soon(cpu, task_cpu, now, wait_ns > 0 ? wait_ns : 0);
+	preempt_soon(cpu, task_cpu, now, wait_ns > 0 ? wait_ns : 0, task_cpu->running_vtime_ns);
 }
 
 /* Puts a task where it waits until the policy has decided; false if it cannot be asked. */
@@ -169,7 +169,7 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 	}
 	dsq_id = queue_of(p, t, cpu, task_cpu, now);
 	if (!lasts)
-		key_ns = interim_key(p, t, now);
+		key_ns = interim_key(p, t, now, 0);
 	else if (t->woke_up || t->yielded)
 		key_ns = next_key(p, t);
 	else
@@ -224,7 +224,7 @@ static __noinline void queue_unasked(struct task_struct *p, struct task_ctx *t, 
 	u64 key_ns;
 
 	forget_other_policies(t);
-	key_ns = clamp_vtime(interim_key(p, t, now));
+	key_ns = clamp_vtime(interim_key(p, t, now, 0));
 	t->key_ns = key_ns;
 	t->key_runtime_ns = t->total_runtime_ns;
 	t->vtime_known = 1;

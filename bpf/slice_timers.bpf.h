@@ -34,7 +34,7 @@ static int slice_is_over(void *map, u32 *key, struct slice_timer *s)
 	if (left_ns < (s64)SLICE_SLACK_NS) {
 		c->sliced++;
 		if (c->preempting)
-			kick_for(cpu, c, c->running_vtime_ns);
+			kick_for(cpu, c, c->next_vtime_ns);
 		else
 			scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
 		c->preempting = 0;
@@ -105,14 +105,17 @@ static __always_inline void time_slice(s32 cpu, struct pyland_cpu *c, u64 now)
 }
 
 /*
- * Preempts the task that runs on the CPU, after a moment. Often that task has woken the other task
- * and is about to sleep. If it were preempted at once, it would wait for a CPU only to sleep.
+ * Preempts the task that runs on the CPU for a task with this key, after a moment. Often the first
+ * has woken the second and is about to sleep. Preempted at once, it would wait for a CPU only to
+ * sleep.
  */
-static __always_inline void preempt_after(s32 cpu, struct pyland_cpu *c, u64 now, u64 after_ns)
+static __always_inline void preempt_after(s32 cpu, struct pyland_cpu *c, u64 now, u64 after_ns,
+					  u64 vtime_ns)
 {
 	u64 until_ns = now - c->running_since_ns + after_ns;
 
 	c->preempting = 1;
+	c->next_vtime_ns = vtime_ns;
 	if (c->running_slice_ns > until_ns)
 		c->running_slice_ns = until_ns;
 	else if (is_timed(cpu, c) && (s64)(c->timer_ends_ns - now - after_ns) <= (s64)SLICE_SLACK_NS)
@@ -121,9 +124,11 @@ static __always_inline void preempt_after(s32 cpu, struct pyland_cpu *c, u64 now
 }
 
 /* The same, after at least PREEMPT_DELAY_NS. */
-static __always_inline void preempt_soon(s32 cpu, struct pyland_cpu *c, u64 now, u64 after_ns)
+static __always_inline void preempt_soon(s32 cpu, struct pyland_cpu *c, u64 now, u64 after_ns,
+					 u64 vtime_ns)
 {
-	preempt_after(cpu, c, now, after_ns < PREEMPT_DELAY_NS ? PREEMPT_DELAY_NS : after_ns);
+	preempt_after(cpu, c, now, after_ns < PREEMPT_DELAY_NS ? PREEMPT_DELAY_NS : after_ns,
+		      vtime_ns);
 }
 
 #endif

@@ -80,6 +80,7 @@ struct task_ctx {
 	u64 key_runtime_ns;		/* total when it had this key */
 	u64 asked_runtime_ns;		/* total when the policy was asked */
 	u64 asked_ns;			/* when that was */
+	u64 run_ns;			/* CPU time of its run so far, up to its last turn */
 	u64 lead_ns;			/* its last wakeup's key, before the keys that ran */
 	u64 dsq_id;			/* where it waits */
 	u64 wakeup_ns;

@@ -40,7 +40,7 @@ APART int preempt_for_policy(s32 cpu, u64 now)
 	}
 	mine->put_off++;
 	if (c->running_since_ns)
-		preempt_soon(cpu, c, now, config.shortest_ns - ran_ns);
+		preempt_soon(cpu, c, now, config.shortest_ns - ran_ns, c->running_vtime_ns);
 	else
 		scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 	return 0;

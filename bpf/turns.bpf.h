@@ -53,23 +53,21 @@ static __always_inline void begin_turn(const struct task_struct *p, const struct
 	c->kicked = 0;
 }
 
-/* Counts the CPU time of a turn up to @now; returns it. */
-static __always_inline u64 count_turn(struct task_ctx *t, struct pyland_user_cpu *u, u64 now)
+/* Counts the CPU time of a turn up to @now. */
+static __always_inline void count_turn(struct task_ctx *t, struct pyland_user_cpu *u, u64 now)
 {
 	s64 ran_ns = now - t->start_ns;
 
 	if (ran_ns > 0) {
+		t->run_ns += ran_ns;
 		t->awake_runtime_ns += ran_ns;
 		t->total_runtime_ns += ran_ns;
 		t->left_ns -= t->left_ns < (u64)ran_ns ? t->left_ns : ran_ns;
+		if (u)
+			u->busy_ns += ran_ns;
 		count_used(t, now);
-	} else {
-		ran_ns = 0;
 	}
-	if (u)
-		u->busy_ns += ran_ns;
 	charge_task(t, now);
-	return ran_ns;
 }
 
 /* What waits for a CPU, compared with a key. */
@@ -89,8 +87,7 @@ static __always_inline enum waiting compare_head(u64 dsq_id, u64 key_ns, enum wa
 }
 
 /* The same for the domains that this CPU serves: first by rank, then by key. */
-static __always_inline enum waiting compare_served(s32 cpu, s32 rank, u64 key_ns,
-						   enum waiting found)
+static __always_inline enum waiting compare_served(s32 cpu, s32 rank, u64 key_ns)
 {
 	struct find_served find = { .cpu = cpu, .domain = NO_DOMAIN };
 	struct pyland_user_cpu *u = user_cpu(cpu);
@@ -100,7 +97,7 @@ static __always_inline enum waiting compare_served(s32 cpu, s32 rank, u64 key_ns
 		nr = PYLAND_NR_SERVED;
 	bpf_loop(nr, is_served_first, &find, 0);
 	if (find.domain == NO_DOMAIN)
-		return found;
+		return NO_TASK_WAITS;
 	if (find.rank > rank || (find.rank == rank && (s64)(find.key_ns - key_ns) <= 0))
 		return A_TASK_GOES_BEFORE;
 	return LATER_TASKS_WAIT;
@@ -109,13 +106,28 @@ static __always_inline enum waiting compare_served(s32 cpu, s32 rank, u64 key_ns
 /* Compares the tasks that wait for this CPU with a task of this rank and this key. */
 APART int compare_waiting(s32 cpu, s32 rank, u64 key_ns)
 {
-	enum waiting found = compare_head(cpu, key_ns, NO_TASK_WAITS);
+	enum waiting found;
 
-	if (!sets_domains())
+	if (!sets_domains()) {
+		found = compare_head(cpu, key_ns, NO_TASK_WAITS);
 		return compare_head(queue_at(cpu), key_ns, found);
-	if (found != A_TASK_GOES_BEFORE)
-		found = compare_served(cpu, rank, key_ns, found);
-	return rank <= 0 ? compare_head(OUTSIDE_DSQ, key_ns, found) : found;
+	}
+	/* Tasks that wait outside of the CPU's domains may have keys of another scale. */
+	if (scx_bpf_dsq_nr_queued(cpu) > 0 || scx_bpf_dsq_nr_queued(OUTSIDE_DSQ) > 0)
+		return A_TASK_GOES_BEFORE;
+	return compare_served(cpu, rank, key_ns);
+}
+
+/* True on a CPU where its last decision has placed the task. To others it has only spilled. */
+static __always_inline bool is_placed_here(const struct task_ctx *t, s32 cpu)
+{
+	u32 domain = placed_in(t);
+
+	if (sets_domains())
+		return domain != NO_DOMAIN && serves(cpu, domain);
+	if (t->place <= PYLAND_CPU_DOMAIN)
+		return (u32)(PYLAND_CPU_DOMAIN - t->place) == domain_of(cpu);
+	return t->place < 0 || t->place == cpu;
 }
 
 /*
@@ -129,28 +141,29 @@ APART int goes_on(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_
 {
 	struct pyland_user_cpu *u = user_cpu(cpu);
 	struct pyland_cpu *c = cpu_state(cpu);
-	u64 key_ns, slice_ns, ran_ns;
+	u64 key_ns, slice_ns;
+	s64 ran_ns;
 
-	if (!u || !c || !c->running_since_ns || t->yielded || t->queue != QUEUE_NONE ||
-	    !t->vtime_known || t->of_bpf || t->generation != user.generation ||
-	    shared.handed_over != user.generation || shared.lagging || is_kernel_work(p, t) ||
-	    (user.wanted & (PYLAND_WANT_HOLD | PYLAND_WANT_ARRIVAL)) ||
-	    c->kicked || (s64)(t->start_ns + t->left_ns - now) > (s64)SLICE_SLACK_NS)
+	if (!u || !c || !c->running_since_ns || c->kicked || t->yielded ||
+	    t->queue != QUEUE_NONE || !t->vtime_known || t->of_bpf ||
+	    t->generation != user.generation || shared.handed_over != user.generation ||
+	    shared.lagging || is_kernel_work(p, t) ||
+	    (user.wanted & (PYLAND_WANT_HOLD | PYLAND_WANT_ARRIVAL)))
 		return false;
-	/* Of most tasks the last key says it. Without tasks that wait no question is needed. */
-	if (compare_waiting(cpu, c->running_rank, t->key_ns) != LATER_TASKS_WAIT)
+	ran_ns = now - t->start_ns;
+	if (ran_ns <= 0 || (s64)t->left_ns - ran_ns > (s64)SLICE_SLACK_NS ||
+	    !is_placed_here(t, cpu))
 		return false;
-	if (sets_domains() && !is_admitted(p, cpu))
-		return false;
-	ran_ns = count_turn(t, u, now);
-	t->start_ns = now;
 	t->woke_up = 0;
-	note_runnable(p, t, false, now);
-	key_ns = clamp_vtime(interim_key(p, t, now));
+	c->running_rank = rank_of(t);
+	key_ns = clamp_vtime(interim_key(p, t, now, ran_ns));
+	/* If no task waits, dispatch gives the task a slice without a question. */
 	if (compare_waiting(cpu, c->running_rank, key_ns) != LATER_TASKS_WAIT)
 		return false;
-	tell(PYLAND_WANT_STOPPED, PYLAND_EVENT_STOPPED, p, ran_ns);
-	tell(PYLAND_WANT_RUNNING, PYLAND_EVENT_RUNNING, p, 0);
+	count_turn(t, u, now);
+	t->start_ns = now;
+	note_runnable(p, t, false, now);
+	t->ready_ns = 0;
 	t->key_ns = key_ns;
 	t->key_runtime_ns = t->total_runtime_ns;
 	t->decided_ns = now;

@@ -59,14 +59,19 @@ static __always_inline bool may_run_user_space(s32 cpu, u64 now)
 	       (s64)(now - shared.due_ns) > (s64)pause_ns();
 }
 
+/* True if user space has ended no cycle within the lag limit. */
+static __always_inline bool is_overdue(void)
+{
+	return (s64)(now_ns() - shared.last_cycle_ns) > (s64)config.lag_ns;
+}
+
 /*
  * False for a CPU that the policy leaves free, such as the sibling of an exclusive layer's CPU. But
  * if user space has ended no cycle within the lag limit, any CPU may run it.
  */
 static __always_inline bool takes_user_space(s32 cpu)
 {
-	return !is_left_free(cpu) ||
-	       (s64)(now_ns() - shared.last_cycle_ns) > (s64)config.lag_ns;
+	return !is_left_free(cpu) || is_overdue();
 }
 
 static __always_inline bool scheduler_is_due(u64 now)

@@ -11,6 +11,7 @@ from pyland.policies.rusty.latency import due_after_ns
 from pyland.policies.rusty.load import (
     MAX_WEIGHT,
     decayed,
+    domain_loads,
     duty_sums,
     feasible_limit,
 )
@@ -107,3 +108,24 @@ def test_a_deadline_is_never_before_the_virtual_time(
     due_ns = due_after_ns(runs_ns, sleeps_ns, wakes_ns, weight)
     runs_ns = min(runs_ns, 100 * MS)
     assert runs_ns * 100 // 10_000 <= due_ns <= runs_ns * 100 // 18
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(1, 10_000), st.floats(0, 1)), max_size=30),
+    st.lists(st.floats(0, 40), min_size=3, max_size=3),
+    st.floats(100, 10_000),
+)
+def test_a_domain_has_no_more_load_than_its_runnable_tasks(
+    tasks: list[tuple[int, int, float]], runnable: list[float], limit: float
+) -> None:
+    """Whatever the records say, a domain counts as at most `runnable` tasks of the limit."""
+    loads = domain_loads(tasks, runnable, limit)
+    for load, nr in zip(loads, runnable, strict=True):
+        assert 0 <= load <= nr * limit * (1 + 1e-9)
+
+
+def test_tasks_that_are_known_count_by_weight_and_others_as_100() -> None:
+    tasks = [(0, 300, 1.0), (0, 10_000, 0.5), (1, 100, 1.0)]
+    assert domain_loads(tasks, [1.5, 3.0], 400.0) == [500.0, 300.0]
+    # One and a half tasks were seen, and half of them has ended since.
+    assert domain_loads(tasks, [0.75, 1.0], 400.0) == [250.0, 100.0]

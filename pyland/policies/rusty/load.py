@@ -11,7 +11,7 @@ scx_utils (infeasible.rs).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 MAX_WEIGHT = 10_000
 
@@ -62,3 +62,25 @@ def duty_sums(tasks: Iterable[tuple[int, float]]) -> dict[int, float]:
     for weight, duty in tasks:
         sums[weight] = sums.get(weight, 0.0) + duty
     return sums
+
+
+def domain_loads(
+    tasks: Iterable[tuple[int, int, float]], runnable: Sequence[float], limit: float
+) -> list[float]:
+    """The load of each domain; a task is its domain, its weight and its duty cycle.
+
+    `runnable` is the average number of runnable tasks of each domain. A weight above `limit` counts
+    as the limit. If the tasks' duty cycles are more than the average, some of them sleep or have
+    ended since their last record, and all count for less; if they are less, other tasks run there,
+    each of which counts as 100.
+    """
+    loads, duties = [0.0] * len(runnable), [0.0] * len(runnable)
+    for domain, weight, duty in tasks:
+        loads[domain] += min(weight, limit) * duty
+        duties[domain] += duty
+    for domain, nr in enumerate(runnable):
+        if duties[domain] > nr:
+            loads[domain] *= max(nr, 0.0) / duties[domain]
+        else:
+            loads[domain] += 100 * (nr - duties[domain])
+    return loads

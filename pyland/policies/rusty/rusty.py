@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pyland.policies.rusty.balance import DomainLoad, TaskLoad, balance, build
 from pyland.policies.rusty.homes import homes
 from pyland.policies.rusty.latency import due_after_ns
-from pyland.policies.rusty.load import decayed, duty_sums, feasible_limit
+from pyland.policies.rusty.load import decayed, domain_loads, duty_sums, feasible_limit
 from pyland.policies.rusty.options import RustyOptions
 from pyland.policies.rusty.placing import Placing
 from pyland.policies.rusty.seen import FOLD_NS, Generations, Seen
@@ -192,8 +194,7 @@ class Rusty(RustyOptions):
         Such a task found an idle CPU whenever it became runnable. The gauges do not count it.
         """
         nr = [0] * len(self.homes)
-        for cpu, number in self._home_of.items():
-            pid = self.machine.cpu(cpu).pid
+        for pid, number in zip(self._pids(), self._home_of.values(), strict=True):
             if pid and not self._tasks.knows(pid):
                 nr[number] += 1
         return nr
@@ -269,16 +270,21 @@ class Rusty(RustyOptions):
         """
         if not self._fully_utilised:
             return [100.0 * nr for nr in self._nr_runnable], 0.0
-        tasks = self._tasks.young.values()
+        tasks = list(self._tasks.young.values())
         for seen in tasks:
             seen.fold(seen.since_ns, self._half_life_ns)
-        limit = feasible_limit(duty_sums((seen.weight, seen.duty) for seen in tasks), self._nr_cpus)
-        loads = [0.0] * len(self.homes)
-        unknown = self._nr_runnable[:]
-        for seen in tasks:
-            loads[seen.domain] += min(seen.weight, limit) * seen.duty
-            unknown[seen.domain] -= seen.duty
-        return [load + 100 * max(nr, 0.0) for load, nr in zip(loads, unknown, strict=True)], limit
+        known = [(seen, seen.duty) for seen in tasks]
+        # A task that has a CPU to itself has no record, and runs all the time.
+        known += [(seen, 1.0) for seen in self._tasks.running_old(self._pids())]
+        limit = feasible_limit(
+            duty_sums((seen.weight, duty) for seen, duty in known), self._nr_cpus
+        )
+        placed = [(seen.domain, seen.weight, duty) for seen, duty in known]
+        return domain_loads(placed, self._nr_runnable, limit), limit
+
+    def _pids(self) -> Iterator[int]:
+        """The tasks that run at this moment."""
+        return (self.machine.cpu(cpu).pid for cpu in self._home_of)
 
     def _movable(self, number: int, limit: float) -> list[TaskLoad]:
         """The domain's tasks that ran since the last round; with limit 0 all have weight 100."""

@@ -8,6 +8,8 @@ ran since the last round of the balancer.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pyland.policies.rusty.load import decayed
 
 FOLD_NS = 50_000_000
@@ -67,6 +69,10 @@ class Generations:
     def knows(self, pid: int) -> bool:
         """True if a record of the task came in one of the generations."""
         return pid in self.young or pid in self._old
+
+    def running_old(self, pids: Iterable[int]) -> list[Seen]:
+        """Of these tasks, those that had no record in the present generation."""
+        return [self._old[pid] for pid in pids if pid in self._old]
 
     def find(self, pid: int) -> Seen | None:
         """Move a task of the old generation into the young one; None if no generation has it."""
