@@ -60,7 +60,7 @@ static __always_inline bool may_run_user_space(s32 cpu, u64 now)
 }
 
 /* True if user space has ended no cycle within the lag limit. */
-static __always_inline bool is_overdue(void)
+static __always_inline bool user_space_lags(void)
 {
 	return (s64)(now_ns() - shared.last_cycle_ns) > (s64)config.lag_ns;
 }
@@ -71,7 +71,7 @@ static __always_inline bool is_overdue(void)
  */
 static __always_inline bool takes_user_space(s32 cpu)
 {
-	return !is_left_free(cpu) || is_overdue();
+	return !is_left_free(cpu) || user_space_lags();
 }
 
 static __always_inline bool scheduler_is_due(u64 now)

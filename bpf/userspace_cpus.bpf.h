@@ -47,7 +47,7 @@ static __always_inline s32 idle_cpu_for_user_space(const struct task_struct *p, 
 
 	if (sets_domains()) {
 		bpf_loop(config.nr_cpu_ids, is_for_user_space, &find, 0);
-		if (find.idle_cpu >= 0 || !is_overdue())
+		if (find.idle_cpu >= 0 || !user_space_lags())
 			return find.idle_cpu;
 	}
 	if (bpf_cpumask_test_cpu(near_cpu, p->cpus_ptr) &&
