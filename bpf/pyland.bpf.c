@@ -2,7 +2,7 @@
 /*
  * pyland's kernel side: forwards runnable tasks to user space and carries its decisions out. The
  * callbacks are in the order in which a task meets them. Callbacks that only count are in
- * accounting.bpf.h, and those that end a slice early in slice_ends.bpf.h. The callback of a CPU that
+ * accounting.bpf.h, those that end a slice early in slice_ends.bpf.h. The callback of a CPU that
  * goes idle is in going_idle.bpf.h, the begin and the end of a task in setup.bpf.h.
  *
  * A forwarded task is never only in user space: it waits in a holding DSQ while its record travels,
