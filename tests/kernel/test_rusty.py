@@ -48,8 +48,8 @@ def test_an_infeasible_weight_has_one_cpu(shared: Shared, record: Record) -> Non
     record(first=first, usual=sorted(usual), gauges=gauges, totals=dict(turn.totals.counts))
     assert first > 0.95
     assert gauges["feasible_weight"] == pytest.approx(FEASIBLE, rel=0.1)
-    # 6 tasks have three CPUs of one cache, 9 have four of the other; user space needs a part, too.
+    # Nodes may differ by 17 %: with 5 tasks on three CPUs, 10 have four, less what user space needs.
     mean = sum(usual) / len(usual)
     assert mean > 0.4
-    assert all(abs(each / mean - 1) < 0.25 for each in usual)
+    assert all(abs(each / mean - 1) < 0.35 for each in usual)
     assert turn.totals["rescued"] == 0
