@@ -177,6 +177,7 @@ def test_siblings_of_an_exclusive_layer_idle(shared: Shared, record: Record) -> 
     assert not sizes.outside(0, mine)
 
 
+@pytest.mark.unproven  # 0.19 of the others once, then 0.45 and 0.49: theirs has halved
 def test_a_preempting_users_tasks_wake_up_soon(shared: Shared, record: Record) -> None:
     """Two users with hogs and sleepers: those of the layer that preempts wait a third as long."""
     user = 12345
