@@ -41,6 +41,7 @@ def test_what_a_real_time_task_wakes_does_not_wait_for_a_slice(
 
 
 @pytest.mark.counted
+@pytest.mark.long
 def test_no_period_is_missed_that_the_default_scheduler_does_not_miss(
     start: Start, record: Record
 ) -> None:
