@@ -134,6 +134,7 @@ def under_load(path: Path, record: Record) -> None:
 
 
 @pytest.mark.counted
+@pytest.mark.long
 def test_a_trace_shows_what_happened(start: Start, tmp_path: Path, record: Record) -> None:
     """One start for all: a whole trace with a swap, a killed one, a full disk, a condition."""
     path = tmp_path / "a.pftrace"
