@@ -8,7 +8,7 @@ import pytest
 from tests.kernel.harness import Record, Start
 from tests.kernel.soak import survive
 
-pytestmark = pytest.mark.unproven
+pytestmark = pytest.mark.long
 
 
 def test_it_survives_a_minute_of_mixed_load(start: Start, record: Record) -> None:
