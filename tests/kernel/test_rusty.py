@@ -48,7 +48,7 @@ def test_an_infeasible_weight_has_one_cpu(shared: Shared, record: Record) -> Non
     record(first=first, usual=sorted(usual), gauges=gauges, totals=dict(turn.totals.counts))
     assert first > 0.95
     assert gauges["feasible_weight"] == pytest.approx(FEASIBLE, rel=0.1)
-    # Nodes may differ by 17 %: with 5 tasks on three CPUs, 10 have four, less what user space needs.
+    # Nodes may differ by 17 %: 5 tasks have three CPUs, and 10 have four, less what user space has.
     mean = sum(usual) / len(usual)
     assert mean > 0.4
     assert all(abs(each / mean - 1) < 0.35 for each in usual)

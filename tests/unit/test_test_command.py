@@ -39,6 +39,16 @@ def write(folder: str, body: str) -> None:
     path.write_text(f"import os\nimport pytest\n{body}")
 
 
+def test_without_an_environment_it_says_what_makes_one(
+    command: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.use_own_python()
+    assert ended.value.code == 2
+    line = f"tools/test: there is no {Path.cwd() / '.venv'}: `make test` makes it\n"
+    assert capsys.readouterr().err == line
+
+
 def test_each_outcome_is_counted() -> None:
     write(
         "tests",
