@@ -86,36 +86,63 @@ static __always_inline enum waiting compare_head(u64 dsq_id, u64 key_ns, enum wa
 	return (s64)(first_ns - key_ns) <= 0 ? A_TASK_GOES_BEFORE : LATER_TASKS_WAIT;
 }
 
-/* The same for the domains that this CPU serves: first by rank, then by key. */
-static __always_inline enum waiting compare_served(s32 cpu, s32 rank, u64 key_ns)
-{
-	struct find_served find = { .cpu = cpu, .domain = NO_DOMAIN };
-	struct pyland_user_cpu *u = user_cpu(cpu);
-	u32 nr = u ? u->nr_served : 0;
+struct compare_served {
+	s32 cpu;
+	u32 domain;
+	s32 rank;
+	u64 key_ns;
+	enum waiting found;
+};
 
-	if (nr > PYLAND_NR_SERVED)
-		nr = PYLAND_NR_SERVED;
-	bpf_loop(nr, is_served_first, &find, 0);
-	if (find.domain == NO_DOMAIN)
-		return NO_TASK_WAITS;
-	if (find.rank > rank || (find.rank == rank && (s64)(find.key_ns - key_ns) <= 0))
-		return A_TASK_GOES_BEFORE;
-	return LATER_TASKS_WAIT;
+/*
+ * The same for one of the domains that the CPU serves. Domains of other tasks may have keys of
+ * another scale, so only rank decides against them.
+ */
+static long compare_served_at(u64 i, void *context)
+{
+	struct compare_served *compare = context;
+	struct pyland_user_cpu *u = user_cpu(compare->cpu);
+	struct pyland_user_domain *d;
+	u32 domain;
+
+	if (!u)
+		return 1;
+	domain = u->served[i % PYLAND_NR_SERVED] % PYLAND_NR_DOMAINS;
+	d = user_domain(domain);
+	if (!d || scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain) <= 0 || !serves(compare->cpu, domain))
+		return 0;
+	if (domain == compare->domain)
+		compare->found = compare_head(DOMAIN_DSQ + domain, compare->key_ns, compare->found);
+	else
+		compare->found = d->rank < compare->rank ? LATER_TASKS_WAIT : A_TASK_GOES_BEFORE;
+	return compare->found == A_TASK_GOES_BEFORE;
 }
 
-/* Compares the tasks that wait for this CPU with a task of this rank and this key. */
-APART int compare_waiting(s32 cpu, s32 rank, u64 key_ns)
+/* Compares the tasks that wait for this CPU with a task of this domain and this key. */
+APART int compare_waiting(s32 cpu, u32 domain, s32 rank, u64 key_ns)
 {
+	struct compare_served compare = {
+		.cpu = cpu,
+		.domain = domain,
+		.rank = rank,
+		.key_ns = key_ns,
+		.found = NO_TASK_WAITS,
+	};
+	struct pyland_user_cpu *u = user_cpu(cpu);
+	u32 nr = u ? u->nr_served : 0;
 	enum waiting found;
 
 	if (!sets_domains()) {
 		found = compare_head(cpu, key_ns, NO_TASK_WAITS);
 		return compare_head(queue_at(cpu), key_ns, found);
 	}
-	/* Tasks that wait outside of the CPU's domains may have keys of another scale. */
+	/* So may tasks that wait outside of the CPU's domains. */
 	if (scx_bpf_dsq_nr_queued(cpu) > 0 || scx_bpf_dsq_nr_queued(OUTSIDE_DSQ) > 0)
 		return A_TASK_GOES_BEFORE;
-	return compare_served(cpu, rank, key_ns);
+	if (nr > PYLAND_NR_SERVED)
+		nr = PYLAND_NR_SERVED;
+	bpf_loop(nr, compare_served_at, &compare, 0);
+	return compare.found;
 }
 
 /* True on a CPU where its last decision has placed the task. To others it has only spilled. */
@@ -158,7 +185,7 @@ APART int goes_on(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_
 	c->running_rank = rank_of(t);
 	key_ns = clamp_vtime(interim_key(p, t, now, ran_ns));
 	/* If no task waits, dispatch gives the task a slice without a question. */
-	if (compare_waiting(cpu, c->running_rank, key_ns) != LATER_TASKS_WAIT)
+	if (compare_waiting(cpu, placed_in(t), c->running_rank, key_ns) != LATER_TASKS_WAIT)
 		return false;
 	count_turn(t, u, now);
 	t->start_ns = now;
