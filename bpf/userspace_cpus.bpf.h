@@ -35,8 +35,9 @@ static long is_for_user_space(u64 i, void *context)
 	return 1;
 }
 
-/* An idle CPU for user space, this one first, reserved for it; negative if there is none. */
-static __always_inline s32 idle_cpu_for_user_space(const struct task_struct *p, s32 near_cpu)
+/* An idle CPU for user space, reserved for it; if none idles, any CPU or, with @idle, none (-1). */
+static __always_inline s32 find_cpu_for_user_space(const struct task_struct *p, s32 near_cpu,
+						   bool idle)
 {
 	struct find_for_user_space find = {
 		.p = p,
@@ -45,10 +46,19 @@ static __always_inline s32 idle_cpu_for_user_space(const struct task_struct *p, 
 		.any_cpu = -1,
 	};
 
+	bpf_loop(config.nr_cpu_ids, is_for_user_space, &find, 0);
+	return find.idle_cpu >= 0 || idle ? find.idle_cpu : find.any_cpu;
+}
+
+/* An idle CPU for user space, this one first, reserved for it; negative if there is none. */
+static __always_inline s32 idle_cpu_for_user_space(const struct task_struct *p, s32 near_cpu)
+{
+	s32 cpu;
+
 	if (sets_domains()) {
-		bpf_loop(config.nr_cpu_ids, is_for_user_space, &find, 0);
-		if (find.idle_cpu >= 0 || !user_space_lags())
-			return find.idle_cpu;
+		cpu = find_cpu_for_user_space(p, near_cpu, true);
+		if (cpu >= 0 || !user_space_lags())
+			return cpu;
 	}
 	if (bpf_cpumask_test_cpu(near_cpu, p->cpus_ptr) &&
 	    scx_bpf_test_and_clear_cpu_idle(near_cpu))
@@ -62,19 +72,9 @@ static __always_inline s32 idle_cpu_for_user_space(const struct task_struct *p, 
  */
 static __always_inline s32 cpu_of_user_space(const struct task_struct *p, s32 prev_cpu)
 {
-	struct find_for_user_space find = {
-		.p = p,
-		.near_cpu = prev_cpu,
-		.idle_cpu = -1,
-		.any_cpu = -1,
-	};
+	s32 cpu = is_left_free(prev_cpu) ? find_cpu_for_user_space(p, prev_cpu, false) : -1;
 
-	if (!is_left_free(prev_cpu))
-		return prev_cpu;
-	bpf_loop(config.nr_cpu_ids, is_for_user_space, &find, 0);
-	if (find.idle_cpu >= 0)
-		return find.idle_cpu;
-	return find.any_cpu >= 0 ? find.any_cpu : prev_cpu;
+	return cpu >= 0 ? cpu : prev_cpu;
 }
 
 /* Wakes an idle CPU that user space may use: this one if it idles. */

@@ -17,8 +17,8 @@ from pyland.policy import Batch, Interim, domain_queue
 # V starts here, so that a state of 0 means "no state yet".
 _ORIGIN_NS = 1 << 36
 _SECOND_NS = 1_000_000_000
-# scx_rusty asks for 99.999 % of /proc/stat's time. The CPU time of tasks has neither that of user
-# space nor what switches cost, so less is enough if as many tasks as CPUs want to run.
+# scx_rusty asks for 99.999 % of /proc/stat's time. Here only the CPU time of tasks is known: that
+# of user space and of switches is missing. Less is enough while each CPU has a runnable task.
 _FULL, _FULL_WITH_ENOUGH = 0.98, 0.85
 
 
