@@ -104,6 +104,9 @@ static __always_inline void dsq_insert_vtime(struct task_struct *p, u64 dsq_id, 
 	}
 }
 
+/* 6.19: the head of a queue without its lock. */
+struct task_struct *scx_bpf_dsq_peek(u64 dsq_id) __ksym __weak;
+
 /* 6.13 renamed "consume"; 7.1 added flags. */
 bool scx_bpf_dsq_move_to_local___v2___new(u64 dsq_id, u64 enq_flags) __ksym __weak;
 bool scx_bpf_dsq_move_to_local___v1(u64 dsq_id) __ksym __weak;

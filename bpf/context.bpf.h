@@ -34,4 +34,10 @@ static __always_inline u32 preempt_count(void)
 	return 0;
 }
 
+/* True while this CPU handles an interrupt, whatever task it has interrupted. */
+static __always_inline bool in_interrupt(void)
+{
+	return preempt_count() & (IN_HARDIRQ | IN_SOFTIRQ);
+}
+
 #endif

@@ -127,8 +127,10 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	t->vtime_known = 1;
 	t->of_bpf = 0;
 	note_grant(p, t, d->cpu < 0 ? slice_ns : 0);
-	if (is_waiting(t))
+	if (is_waiting(t)) {
+		note_own(dsq_id);
 		moved = move_decided(p, t, c, d->seq, dsq_id, slice_ns, key_ns);
+	}
 	c->user_dispatched++;
 	count_delay(t, c);
 	note_decision(p, t, d->flags);

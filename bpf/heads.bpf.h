@@ -13,40 +13,62 @@
 /* How many tasks a CPU looks at to find one that ran there last. */
 #define NEAR_LOOKS	12
 
+/* For so long a queue that was empty is not looked at again: each look takes 170 instructions. */
+#define EMPTY_NS	(200 * NSEC_PER_USEC)
+
 /* The vtime of a queue's head; false when the queue is empty. */
 static __always_inline bool head_vtime(u64 dsq_id, u64 *vtime_ns)
 {
-	struct bpf_iter_scx_dsq it;
 	struct task_struct *p = NULL;
 
-	if (!bpf_iter_scx_dsq_new(&it, dsq_id, 0)) {
-		p = bpf_iter_scx_dsq_next(&it);
+	if (bpf_ksym_exists(scx_bpf_dsq_peek)) {
+		p = scx_bpf_dsq_peek(dsq_id);
 		if (p)
 			*vtime_ns = p->scx.dsq_vtime;
+	} else {
+		struct bpf_iter_scx_dsq it;
+
+		if (!bpf_iter_scx_dsq_new(&it, dsq_id, 0)) {
+			p = bpf_iter_scx_dsq_next(&it);
+			if (p)
+				*vtime_ns = p->scx.dsq_vtime;
+		}
+		bpf_iter_scx_dsq_destroy(&it);
 	}
-	bpf_iter_scx_dsq_destroy(&it);
 	return p;
 }
 
 /*
- * True if the head of the CPU's own queue is due before the head of its domain's. With equal keys
- * the two queues take turns. Each look at a head takes 150 instructions, because the kernel
- * searches the queue by its number.
+ * A task is about to enter this queue: if it is a CPU's own, that CPU has to look there. If another
+ * CPU does this at the moment of such a look, the task may be seen only after EMPTY_NS.
  */
-static __always_inline bool own_goes_first(s32 cpu, u64 domain_dsq, struct pyland_cpu *c)
+static __always_inline void note_own(u64 dsq_id)
+{
+	struct pyland_cpu *c = dsq_id < config.nr_cpu_ids ? cpu_state(dsq_id) : NULL;
+
+	if (c)
+		c->own_empty_until_ns = 0;
+}
+
+/*
+ * True if the head of the CPU's own queue is due before the head of its domain's. With equal keys
+ * the two queues take turns.
+ */
+static __always_inline bool own_goes_first(s32 cpu, u64 domain_dsq, struct pyland_cpu *c, u64 now)
 {
 	u64 own_ns = 0, domain_ns = 0;
 	s64 ahead_ns;
 
-	c->own_waits = 0;
-	if (scx_bpf_dsq_nr_queued(domain_dsq) <= 0)
-		return true;
-	if (scx_bpf_dsq_nr_queued(cpu) <= 0 || !head_vtime(cpu, &own_ns))
+	c->own_head_ns = 0;
+	if ((s64)(now - c->own_empty_until_ns) < 0)
 		return false;
+	if (!head_vtime(cpu, &own_ns)) {
+		c->own_empty_until_ns = now + EMPTY_NS;
+		return false;
+	}
 	if (!head_vtime(domain_dsq, &domain_ns))
 		return true;
-	c->own_waits = 1;
-	c->own_head_ns = own_ns;
+	c->own_head_ns = own_ns | 1;
 	ahead_ns = domain_ns - own_ns;
 	return ahead_ns > 0 || (!ahead_ns && !c->last_was_own);
 }
@@ -95,69 +117,52 @@ static __always_inline bool has_waited(struct task_struct *p, u64 now)
 }
 
 /*
- * Takes the head of the queue if its key is not after @until_ns. Another CPU may have taken the
- * head that this CPU has seen, and the next task may be due much later than that one.
- */
-static __always_inline bool take_until(s32 cpu, u64 dsq_id, u64 until_ns)
-{
-	u64 here = kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | cpu;
-	bool taken = false, elsewhere = false;
-	struct bpf_iter_scx_dsq it;
-	struct task_struct *p;
-
-	if (!bpf_iter_scx_dsq_new(&it, dsq_id, 0)) {
-		p = bpf_iter_scx_dsq_next(&it);
-		if (p && (s64)(p->scx.dsq_vtime - until_ns) <= 0) {
-			elsewhere = is_migration_disabled(p) ||
-				    !bpf_cpumask_test_cpu(cpu, p->cpus_ptr);
-			taken = !elsewhere && dsq_move(&it, p, here);
-		}
-	}
-	bpf_iter_scx_dsq_destroy(&it);
-	/* The kernel looks for a task that may run here. */
-	return taken || (elsewhere && dsq_move_to_local(dsq_id));
-}
-
-/*
  * Takes the head of the domain's queue; or, of the next few tasks that are due hardly later, one
  * that ran on this CPU last: it finds its cache warm. Without this, each task that computes gets
  * another CPU at each turn (32 of them on 8 CPUs: 0.63 migrations a switch).
+ *
+ * No task is taken that is due after the head of the CPU's own queue: another CPU may have taken
+ * the head that this CPU has compared with it.
  */
 static __always_inline bool take_of_domain(s32 cpu, u64 domain_dsq, struct pyland_cpu *c, u64 now)
 {
 	u64 here = kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | cpu, until_ns = 0;
+	struct task_struct *p, *first = NULL;
 	struct bpf_iter_scx_dsq it;
-	struct task_struct *p;
 	bool taken = false;
 
-	if (scx_bpf_dsq_nr_queued(domain_dsq) < 2)
-		return c->own_waits ? take_until(cpu, domain_dsq, c->own_head_ns) :
-				      dsq_move_to_local(domain_dsq);
+	/* In memory: the verifier would follow each value of a variable. */
+	c->looks_left = NEAR_LOOKS;
 	if (!bpf_iter_scx_dsq_new(&it, domain_dsq, 0)) {
-		/* In memory: the verifier would follow each value of a variable. */
-		c->looks_left = NEAR_LOOKS;
 		while ((p = bpf_iter_scx_dsq_next(&it))) {
-			if (c->looks_left == NEAR_LOOKS) {
-				if (has_waited(p, now) ||
-				    (c->own_waits &&
-				     (s64)(p->scx.dsq_vtime - c->own_head_ns) > 0))
-					break;
-				until_ns = p->scx.dsq_vtime + shared.usual_ns;
-			}
-			if (!c->looks_left || (s64)(p->scx.dsq_vtime - until_ns) > 0)
+			bool ran_here = scx_bpf_task_cpu(p) == cpu;
+
+			if (!c->looks_left)
 				break;
-			if (scx_bpf_task_cpu(p) == cpu && bpf_cpumask_test_cpu(cpu, p->cpus_ptr)) {
-				taken = c->looks_left != NEAR_LOOKS && dsq_move(&it, p, here);
-				break;
-			}
 			c->looks_left--;
+			if (first && (s64)(p->scx.dsq_vtime - until_ns) > 0)
+				break;
+			if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr) ||
+			    (!ran_here && is_migration_disabled(p)))
+				continue;
+			if (!first && c->own_head_ns && (s64)(p->scx.dsq_vtime - c->own_head_ns) > 0)
+				break;
+			if (ran_here || (!first && has_waited(p, now))) {
+				first = p;
+				break;
+			}
+			if (first)
+				continue;
+			first = p;
+			until_ns = p->scx.dsq_vtime + shared.usual_ns;
 		}
+		taken = first && dsq_move(&it, first, here);
 	}
 	bpf_iter_scx_dsq_destroy(&it);
-	if (taken)
-		return true;
-	return c->own_waits ? take_until(cpu, domain_dsq, c->own_head_ns) :
-			      dsq_move_to_local(domain_dsq);
+	if (taken || c->own_head_ns || c->looks_left == NEAR_LOOKS)
+		return taken;
+	/* Another CPU has taken that task, or the tasks that may run here are further back. */
+	return dsq_move_to_local(domain_dsq);
 }
 
 #endif

@@ -90,9 +90,9 @@ struct pyland_cpu {
 	unsigned int nohz_full;		/* the kernel can stop its ticks while one task runs */
 	unsigned int core;		/* the first CPU of its core */
 	unsigned int little;		/* its core computes much less than the machine's fastest */
-	unsigned int pad_set;
 
 	/* BPF's own. */
+	unsigned int kicked;		/* a task that woke up is preempting the task that runs */
 	unsigned int idle;
 	unsigned int runs_scheduler;	/* a thread of user space's runs here */
 	unsigned long long sched_cycles_seen;	/* user-space cycles when it last ran here */
@@ -122,10 +122,9 @@ struct pyland_cpu {
 	int picked_cpu;
 	int picked_kick;
 	unsigned long long empty_until_ns;	/* no look at its queues before */
+	unsigned long long own_empty_until_ns;	/* the same for its own queue alone */
 	unsigned long long next_vtime_ns;	/* the key of the task that preempts, if kicked */
-	unsigned int kicked;		/* a task that woke up is preempting the task that runs */
-	unsigned int own_waits;		/* tasks wait in its own queue too: own_head_ns is known */
-	unsigned long long own_head_ns;	/* the key of the first of them */
+	unsigned long long own_head_ns;	/* the first key in its own queue; 0: not compared */
 };
 
 /*

@@ -10,8 +10,7 @@
 /* True if the task that runs on @cpu does the wakeup: the program runs there, in no interrupt. */
 static __always_inline bool is_of_waker(s32 cpu)
 {
-	return cpu == (s32)bpf_get_smp_processor_id() &&
-	       !(preempt_count() & (IN_HARDIRQ | IN_SOFTIRQ));
+	return cpu == (s32)bpf_get_smp_processor_id() && !in_interrupt();
 }
 
 /*

@@ -7,9 +7,6 @@
 
 #include "queues.bpf.h"
 
-/* For so long a queue that was empty is not looked at again: each look takes 120 instructions. */
-#define EMPTY_NS	(200 * NSEC_PER_USEC)
-
 /*
  * Puts a task that wakes up in the next place on this CPU, where it ran last. This is done if its
  * waker is about to sleep, its decision lasts, and no other task waits here. False if the task has

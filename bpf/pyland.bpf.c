@@ -183,11 +183,12 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 
 	prev_queued = prev && (prev->scx.flags & kernel_enum(scx_ent_flags, SCX_TASK_QUEUED));
 	prev_runnable = prev_queued && !is_scheduler(prev);
+	t = prev_runnable ? task_state(prev) : NULL;
 	/* A task that has to wait for its quota is queued again after this call. */
 	if (prev_runnable && waits_for_quota(prev) && !is_migration_disabled(prev))
 		prev_queued = prev_runnable = false;
 	/* So is a task that its domain wants elsewhere, or that the policy is to be asked about. */
-	if (prev_runnable && leaves_cpu(prev, task_state(prev), cpu, now))
+	if (prev_runnable && leaves_cpu(prev, t, cpu, now))
 		prev_queued = prev_runnable = false;
 	/* Read before the drain: a decision that comes after the drain is not carried out yet. */
 	asked_pos = *(volatile u64 *)&shared.asked_pos;
@@ -207,8 +208,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	if (due && prev_queued && !prev_runnable && shared.wakeup_waits &&
 	    keep_scheduler(c, prev, now))
 		return;
-	t = prev_runnable ? task_state(prev) : NULL;
-	if (t && goes_on(prev, t, cpu, now))
+	if (prev_runnable && t && goes_on(prev, t, cpu, now))
 		return;
 	if (take_ordered(cpu, now))
 		return;
@@ -231,7 +231,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 			scx_bpf_kick_cpu(cpu, 0);
 			return;
 		}
-		task_set_slice(prev, weighted_slice(prev, task_state(prev),
+		task_set_slice(prev, weighted_slice(prev, t,
 						    waits ? config.shortest_ns : config.longest_ns));
 		return;
 	}

@@ -149,6 +149,16 @@ static __always_inline bool hold(struct task_struct *p, struct task_ctx *t, s32 
 }
 
 /*
+ * True if the task's place in its queue need not be exact: another task woke it up, and no
+ * interrupt of a timer or a device.
+ */
+static __always_inline bool goes_in_steps(const struct task_ctx *t)
+{
+	return t->woke_up && !(user.wanted & (PYLAND_WANT_HOLD | PYLAND_WANT_ARRIVAL)) &&
+	       !in_interrupt();
+}
+
+/*
  * Queues a task. If its waker is about to sleep (on the CPU @sync_cpu - 1) and the task may run on
  * the waker's CPU, only the task on that CPU is preempted.
  */
@@ -158,7 +168,7 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 {
 	s32 waker_cpu = sync_cpu - 1;
 	bool sync, lasts, refused = false;
-	u64 dsq_id, key_ns, slice_ns;
+	u64 dsq_id, key_ns, order_ns, slice_ns;
 
 	forget_other_policies(t);
 	lasts = still_lasts(p, t, now);
@@ -194,7 +204,10 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 		c->fallback_lag++;
 	if (t->of_bpf && !t->asked && !shared.left_out)
 		shared.left_out = 1;
-	dsq_insert_vtime(p, dsq_id, slice_ns, key_ns, enq_flags);
+	note_own(dsq_id);
+	order_ns = lasts && goes_in_steps(t) ?
+			   vtime_in_steps(key_ns, shared.usual_ns, config.longest_ns) : key_ns;
+	dsq_insert_vtime(p, dsq_id, slice_ns, order_ns, enq_flags);
 	traced(traced_task(p, t, lasts ? PYLAND_TRACED_CONTINUED : t->asked ? PYLAND_TRACED_ASKED :
 								     PYLAND_TRACED_UNASKED),
 	       dsq_id, t->asked, key_ns, slice_ns);
@@ -232,6 +245,7 @@ static __noinline void queue_unasked(struct task_struct *p, struct task_ctx *t, 
 	t->decided_ns = now;
 	t->dsq_id = p->nr_cpus_allowed == 1 ? (u64)cpu : queue_unplaced(p, t, cpu);
 	t->queue = QUEUE_ORDERED;
+	note_own(t->dsq_id);
 	dsq_insert_vtime(p, t->dsq_id, weighted_slice(p, t, config.shortest_ns), key_ns, enq_flags);
 }
 

@@ -96,7 +96,7 @@ APART int take_served(s32 cpu, u64 now)
 	if (find.domain == NO_DOMAIN)
 		return dsq_move_to_local(cpu);
 	dsq_id = DOMAIN_DSQ + find.domain;
-	if (own_goes_first(cpu, dsq_id, c) && dsq_move_to_local(cpu)) {
+	if (own_goes_first(cpu, dsq_id, c, now) && dsq_move_to_local(cpu)) {
 		c->last_was_own = 1;
 		return true;
 	}

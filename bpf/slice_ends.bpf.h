@@ -43,11 +43,16 @@ SEC("struct_ops/pyland_yield")
 bool BPF_PROG(pyland_yield, struct task_struct *from, struct task_struct *to)
 {
 	struct task_ctx *t = task_state(from);
+	s64 ran_ns;
 
 	if (to)
 		return false;
-	if (t)
+	if (t && !is_scheduler(from)) {
+		ran_ns = now_ns() - t->start_ns;
+		if (ran_ns < (s64)yields_after(shared.cycle_cost_ns))
+			return true;
 		t->yielded = 1;
+	}
 	task_set_slice(from, 0);
 	return true;
 }

@@ -21,7 +21,7 @@ APART int take_ordered(s32 cpu, u64 now)
 		return take_served(cpu, now);
 	if (take_from_far(cpu, domain_dsq, c, now))
 		return true;
-	own_first = own_goes_first(cpu, domain_dsq, c);
+	own_first = own_goes_first(cpu, domain_dsq, c, now);
 	if (own_first && dsq_move_to_local(cpu)) {
 		c->last_was_own = 1;
 		return true;
@@ -29,7 +29,7 @@ APART int take_ordered(s32 cpu, u64 now)
 	c->last_was_own = 0;
 	return take_of_domain(cpu, domain_dsq, c, now) ||
 	       (!own_first && dsq_move_to_local(cpu)) ||
-	       (c->own_waits && dsq_move_to_local(domain_dsq));
+	       (c->own_head_ns && dsq_move_to_local(domain_dsq));
 }
 
 /* For a CPU that would idle: takes a task that waits in another domain, or for another CPU. */

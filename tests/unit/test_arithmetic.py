@@ -160,6 +160,23 @@ def test_which_task_is_due_later_does_not_depend_on_where_keys_are(
     assert lib.is_due_later(vtime_ns, margin_ns + 1, vtime_ns, margin_ns)
 
 
+@given(st.integers(0, WRAPS // 2), st.integers(0, WRAPS // 2), st.integers(0, YEAR_NS), slices)
+def test_steps_of_keys_keep_their_order(
+    vtime_ns: int, other_ns: int, usual_ns: int, longest_ns: int
+) -> None:
+    least_ns, most_ns = sorted((vtime_ns, other_ns))
+    first_ns = lib.vtime_in_steps(least_ns, usual_ns, longest_ns)
+    assert first_ns <= lib.vtime_in_steps(most_ns, usual_ns, longest_ns)
+    step_ns = longest_ns // lib.KEY_STEPS
+    assert 0 <= first_ns - least_ns < max(min(step_ns, usual_ns) if usual_ns else step_ns, 1)
+    assert lib.vtime_in_steps(first_ns, usual_ns, longest_ns) == first_ns
+
+
+@given(st.integers(0, YEAR_NS))
+def test_a_task_may_yield_soon(cost_ns: int) -> None:
+    assert lib.yields_after(cost_ns) == min(cost_ns, 250_000)
+
+
 @given(st.integers(0, YEAR_NS), st.integers(0, YEAR_NS), slices)
 def test_a_pause_is_no_longer_than_the_shortest_slice(
     cost_ns: int, other_ns: int, shortest_ns: int
