@@ -48,7 +48,7 @@ class Load:
 
     def sleeper(self) -> Sleeper:
         """One that sleeps."""
-        return Sleeper(600, alias=self.alias, uid=self.uid)
+        return Sleeper(600, alias=self.alias and f"{self.alias}-wakes", uid=self.uid)
 
 
 def _layer(name: str, matches: Sequence[Any], kind: str, **options: object) -> dict[str, Any]:
