@@ -159,10 +159,10 @@ static __always_inline bool take_of_domain(s32 cpu, u64 domain_dsq, struct pylan
 		taken = first && dsq_move(&it, first, here);
 	}
 	bpf_iter_scx_dsq_destroy(&it);
-	if (taken || c->own_head_ns || c->looks_left == NEAR_LOOKS)
-		return taken;
-	/* Another CPU has taken that task, or the tasks that may run here are further back. */
-	return dsq_move_to_local(domain_dsq);
+	/* Another CPU has taken that task, or a task that may run here may be further back. */
+	if (!taken && (first ? !c->own_head_ns : !c->looks_left))
+		taken = dsq_move_to_local(domain_dsq);
+	return taken;
 }
 
 #endif
