@@ -124,13 +124,16 @@ static __always_inline bool has_waited(struct task_struct *p, u64 now)
  * No task is taken that is due after the head of the CPU's own queue: another CPU may have taken
  * the head that this CPU has compared with it.
  */
-static __always_inline bool take_of_domain(s32 cpu, u64 domain_dsq, struct pyland_cpu *c, u64 now)
+APART int take_of_domain(s32 cpu, u64 domain_dsq, u64 now)
 {
 	u64 here = kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | cpu, until_ns = 0;
 	struct task_struct *p, *first = NULL;
+	struct pyland_cpu *c = cpu_state(cpu);
 	struct bpf_iter_scx_dsq it;
 	bool taken = false;
 
+	if (!c)
+		return false;
 	/* In memory: the verifier would follow each value of a variable. */
 	c->looks_left = NEAR_LOOKS;
 	if (!bpf_iter_scx_dsq_new(&it, domain_dsq, 0)) {

@@ -101,7 +101,7 @@ APART int take_served(s32 cpu, u64 now)
 		return true;
 	}
 	c->last_was_own = 0;
-	if (take_of_domain(cpu, dsq_id, c, now) || dsq_move_to_local(cpu))
+	if (take_of_domain(cpu, dsq_id, now) || dsq_move_to_local(cpu))
 		return true;
 	/* This CPU may run no task of the domain found: try the other domains. */
 	find.domain = NO_DOMAIN;

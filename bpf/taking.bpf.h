@@ -27,7 +27,7 @@ APART int take_ordered(s32 cpu, u64 now)
 		return true;
 	}
 	c->last_was_own = 0;
-	return take_of_domain(cpu, domain_dsq, c, now) ||
+	return take_of_domain(cpu, domain_dsq, now) ||
 	       (!own_first && dsq_move_to_local(cpu)) ||
 	       (c->own_head_ns && dsq_move_to_local(domain_dsq));
 }
