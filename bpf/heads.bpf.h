@@ -121,8 +121,8 @@ static __always_inline bool has_waited(struct task_struct *p, u64 now)
  * that ran on this CPU last: it finds its cache warm. Without this, each task that computes gets
  * another CPU at each turn (32 of them on 8 CPUs: 0.63 migrations a switch).
  *
- * No task is taken that is due after the head of the CPU's own queue: another CPU may have taken
- * the head that this CPU has compared with it.
+ * None is taken if the first that may run here is due after the head of the CPU's own queue:
+ * another CPU may have taken the head that this CPU has compared with it.
  */
 APART int take_of_domain(s32 cpu, u64 domain_dsq, u64 now)
 {

@@ -231,8 +231,8 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 			scx_bpf_kick_cpu(cpu, 0);
 			return;
 		}
-		task_set_slice(prev, weighted_slice(prev, t,
-						    waits ? config.shortest_ns : config.longest_ns));
+		task_set_slice(prev, weighted_slice(prev, t, waits ? config.shortest_ns :
+								     config.longest_ns));
 		return;
 	}
 	if (take_elsewhere(cpu, now))
