@@ -118,15 +118,16 @@ def test_a_task_that_yields_goes_behind_all_queued_tasks(shared: Shared, record:
     assert sum(each) > 5 * totals["forwarded"]
 
 
+@pytest.mark.counted
 def test_a_task_that_yields_at_once_runs_for_a_moment(shared: Shared, record: Record) -> None:
-    """Eight tasks yield every 5 us; a turn takes the time of a cycle, so not each is a switch."""
+    """Eight tasks yield every 5 us: a turn takes the time of a cycle (146 us; else 29 us)."""
     with shared.turn("deadline") as turn, Crowd(600, 8, run_us=5) as crowd:
         time.sleep(scaled(4))
         files = [*Path(f"/proc/{crowd.pid}/task").glob("*/schedstat")]
         each = [[int(value) for value in file.read_text().split()] for file in files]
     mean_ns = sum(ran_ns for ran_ns, _, _ in each) / sum(nr for _, _, nr in each)
     record(mean_us=mean_ns / 1000, totals=dict(turn.totals.counts))
-    assert mean_ns > 20_000
+    assert mean_ns > 60_000
 
 
 def test_one_that_wakes_thousands_up_is_not_left_behind_them(
