@@ -94,7 +94,7 @@ static long has_lower_rank(u64 cpu, void *context)
 }
 
 /*
- * The CPU that a task that woke up may take. If the task's domain lets it preempt tasks of lower
+ * The CPU that a task that woke up and ran last on @cpu may take. If the task's domain lets it preempt tasks of lower
  * rank, this is the CPU whose task has the lowest rank below that of the domain. In any other case
  * it is that of cpu_to_preempt.
  */
@@ -105,6 +105,8 @@ APART s32 cpu_for_wakeup(const struct task_struct *p __arg_trusted,
 
 	if (!preempts_by_rank(t))
 		return cpu_to_preempt(cpu, t->dsq_id, p, now);
+	if (preempts_first(p, t, cpu))
+		return cpu;
 	find.latest_ns = rank_of(t);
 	bpf_loop(config.nr_cpu_ids, has_lower_rank, &find, 0);
 	return find.cpu >= 0 ? find.cpu : cpu_to_preempt(cpu, t->dsq_id, p, now);

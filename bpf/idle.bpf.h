@@ -6,7 +6,7 @@
 #ifndef PYLAND_IDLE_BPF_H
 #define PYLAND_IDLE_BPF_H
 
-#include "domains.bpf.h"
+#include "previous_cpu.bpf.h"
 
 static __always_inline s32 pick_idle(const struct cpumask *from, s32 near_cpu, u64 flags)
 {
@@ -66,7 +66,8 @@ APART s32 pick_in_mask(const struct task_struct *p __arg_trusted, u32 domain, bo
 		from = (const struct cpumask *)both;
 	}
 	if (bpf_cpumask_test_cpu(prev_cpu, from)) {
-		if (!config.idle_per_node) {
+		if (!config.idle_per_node &&
+		    !searches(domain, PYLAND_SEARCH_PREVIOUS | PYLAND_SEARCH_PREEMPT)) {
 			cores = scx_bpf_get_idle_smtmask();
 			core_idles = bpf_cpumask_test_cpu(prev_cpu, cores);
 			scx_bpf_put_idle_cpumask(cores);
@@ -125,14 +126,18 @@ APART int leaves_little_cpu(const struct task_struct *p __arg_trusted,
  * An idle CPU for a task of this domain; with NO_DOMAIN, any that its affinity allows. Negative if
  * there is none.
  */
-APART s32 pick_in_domain(const struct task_struct *p __arg_trusted, u32 domain, s32 prev_cpu)
+APART s32 pick_in_domain(struct task_struct *p __arg_trusted, u32 domain, s32 prev_cpu)
 {
+	struct task_ctx *t;
 	s32 cpu;
 
 	if (!some_cpu_idles())
 		return -1;
 	if (domain == NO_DOMAIN || !sets_domains())
 		return pick_idle_cpu(p->cpus_ptr, prev_cpu);
+	t = task_state(p);
+	if (t && stays(p, t, domain, prev_cpu))
+		return scx_bpf_test_and_clear_cpu_idle(prev_cpu) ? prev_cpu : -1;
 	cpu = pick_in_mask(p, domain, false, prev_cpu);
 	return cpu >= 0 ? cpu : pick_in_mask(p, domain, true, prev_cpu);
 }
@@ -156,11 +161,13 @@ static __always_inline s32 select_near(struct task_struct *p, const struct task_
 }
 
 /* An idle CPU for a task in the domain of its last decision, else in that of @cpu; or negative. */
-static __always_inline s32 pick_for_task(const struct task_struct *p, const struct task_ctx *t,
+static __always_inline s32 pick_for_task(struct task_struct *p, const struct task_ctx *t,
 					 s32 prev_cpu)
 {
 	s32 cpu;
 
+	if (sets_domains() && preempts_first(p, t, prev_cpu))
+		return -1;
 	if (sets_domains())
 		return pick_in_domain(p, domain_of_task(p, t, prev_cpu), prev_cpu);
 	cpu = pick_big(p, t, prev_cpu);

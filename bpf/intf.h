@@ -42,6 +42,13 @@ enum pyland_wanted {
 	PYLAND_WANT_ARRIVAL = 32,	/* by the time of its enqueue */
 };
 
+/* Bits of pyland_user_domain.search: which CPU a task looks for when it wakes up. */
+enum pyland_search {
+	PYLAND_SEARCH_PREVIOUS = 1,	/* its previous CPU, even if the rest of that core is busy */
+	PYLAND_SEARCH_STAY = 2,		/* its previous CPU alone, for which it waits */
+	PYLAND_SEARCH_PREEMPT = 4,	/* before an idle one, its previous CPU by its rank */
+};
+
 /* One per possible CPU; only that CPU writes its counters. */
 struct pyland_cpu {
 	/* Counters since attach. */
@@ -157,7 +164,10 @@ struct pyland_user_domain {
 	int rank;
 	unsigned int preempt;			/* its tasks preempt those of lower rank */
 	unsigned int ask_first;			/* no task goes to an idle CPU undecided */
-	unsigned long long pad_cache_line[6];
+	unsigned int search;			/* PYLAND_SEARCH_* */
+	unsigned int pad_search;
+	unsigned long long yield_ns;		/* what a yield costs, + 1; 0: the task's turn */
+	unsigned long long pad_cache_line[4];
 
 	/* Gauges, which BPF never reads. */
 	long long nr_runnable;

@@ -20,10 +20,11 @@ APART int pick_queue(struct task_struct *p __arg_trusted, const struct task_ctx 
 	if (!c)
 		return 0;
 	if (cpu <= PYLAND_CPU_DOMAIN) {
-		dsq_id = DOMAIN_DSQ + (PYLAND_CPU_DOMAIN - cpu);
+		domain = PYLAND_CPU_DOMAIN - cpu;
+		dsq_id = stays(p, t, domain, prev_cpu) ? (u64)prev_cpu : DOMAIN_DSQ + domain;
 		/* The CPU that is woken takes the task; it may be one that the domain spills to. */
-		if (some_cpu_idles())
-			kick = pick_in_domain(p, PYLAND_CPU_DOMAIN - cpu, prev_cpu);
+		if (some_cpu_idles() && !(t->woke_up && preempts_first(p, t, prev_cpu)))
+			kick = pick_in_domain(p, domain, prev_cpu);
 	} else if (cpu >= 0) {
 		dsq_id = kick = cpu;
 	} else if (p->nr_cpus_allowed == 1) {

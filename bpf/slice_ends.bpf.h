@@ -38,6 +38,31 @@ void BPF_PROG(pyland_tick, struct task_struct *p)
 	task_set_slice(p, 0);
 }
 
+/*
+ * True if the task's domain says what a yield costs, and the task goes on: its slice is shorter by
+ * that much. If no more is left, the task gives way.
+ */
+static __always_inline bool pays_for_yield(struct task_struct *p, struct task_ctx *t)
+{
+	struct pyland_cpu *c = cpu_state(scx_bpf_task_cpu(p));
+	struct pyland_user_domain *d = placed_domain(t);
+	u64 cost_ns = d ? d->yield_ns : 0;
+
+	if (!cost_ns--)
+		return false;
+	if (!cost_ns)
+		return true;
+	if (p->scx.slice <= cost_ns) {
+		t->yielded = 1;
+		task_set_slice(p, 0);
+		return true;
+	}
+	task_set_slice(p, p->scx.slice - cost_ns);
+	if (c && c->running_slice_ns > cost_ns)
+		c->running_slice_ns -= cost_ns;
+	return true;
+}
+
 /* A task yields to all tasks; a request to yield to a single task (@to) is refused. */
 SEC("struct_ops/pyland_yield")
 bool BPF_PROG(pyland_yield, struct task_struct *from, struct task_struct *to)
@@ -48,6 +73,8 @@ bool BPF_PROG(pyland_yield, struct task_struct *from, struct task_struct *to)
 	if (to)
 		return false;
 	if (t && !is_scheduler(from)) {
+		if (pays_for_yield(from, t))
+			return true;
 		ran_ns = now_ns() - t->start_ns;
 		if (ran_ns < (s64)yields_after(shared.cycle_cost_ns))
 			return true;

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, overload
+from typing import Literal, NamedTuple, get_args, overload
 
 from pyland.topology import Topology
 
@@ -16,6 +16,9 @@ NR_SERVED = 64
 
 _MAX_CPUS = 1024
 _RANKS = range(-(1 << 31), 1 << 31)
+
+Search = Literal["core", "previous", "stay"]
+"""How a task that wakes up looks for an idle CPU: see `DomainSettings.search`."""
 
 CpuSet = int | Iterable[int]
 """CPUs as a mask (bit n is CPU n), or by their numbers."""
@@ -62,6 +65,17 @@ class DomainSettings(NamedTuple):
     """True if its tasks go to an idle CPU without a question. If False, the policy is asked first
     about a task that has no decision or one older than `Policy.lasts_ns`. For a task without a
     domain, that of its CPU counts."""
+    search: Search = "core"
+    """Which idle CPU a task gets. `"core"`: its previous one if that whole core idles, else one of
+    a whole idle core, else any. `"previous"`: its previous one if it idles, even if the core's
+    other CPUs are busy; then as before. `"stay"`: its previous one, for which the task waits even
+    if others idle, as long as the domain has that CPU."""
+    preempt_first: bool = False
+    """With `preempt`: a task that wakes up preempts one of lower rank on its previous CPU before it
+    looks for an idle CPU."""
+    yield_ns: int | None = None
+    """What a task that yields loses of its slice; 0: it goes on as if it had not yielded. None: it
+    gives way to the tasks that wait."""
 
 
 class DomainGauges(NamedTuple):
@@ -108,11 +122,15 @@ class Domain:
         rank: int | None = None,
         preempt: bool | None = None,
         direct: bool | None = None,
+        search: Search | None = None,
+        preempt_first: bool | None = None,
+        yield_ns: int | None = -1,
     ) -> None:
         """Change what is given; it takes effect at each CPU's next choice.
 
-        Raises IndexError for a CPU that the machine does not have, and ValueError if a CPU would
-        serve more than `NR_SERVED` domains; then nothing is changed.
+        Raises IndexError for a CPU that the machine does not have, and ValueError for a search that
+        there is not, and if a CPU would serve more than `NR_SERVED` domains; then nothing is
+        changed.
         """
         settings = self.settings
         if cpus is not None:
@@ -127,6 +145,14 @@ class Domain:
             settings = settings._replace(preempt=bool(preempt))
         if direct is not None:
             settings = settings._replace(direct=bool(direct))
+        if search is not None:
+            if search not in get_args(Search):
+                raise ValueError(f"search {search!r}: it is one of {', '.join(get_args(Search))}")
+            settings = settings._replace(search=search)
+        if preempt_first is not None:
+            settings = settings._replace(preempt_first=bool(preempt_first))
+        if yield_ns != -1:
+            settings = settings._replace(yield_ns=_checked_ns(yield_ns))
         self._domains._set(self, settings)
 
 
@@ -247,6 +273,12 @@ class Domains(Sequence[Domain]):
 
     def _gauges(self, number: int) -> DomainGauges:
         return DomainGauges()
+
+
+def _checked_ns(yield_ns: int | None) -> int | None:
+    if yield_ns is not None and not 0 <= yield_ns < 1 << 63:
+        raise ValueError(f"yield_ns {yield_ns}: it is a time, 0 or None")
+    return yield_ns
 
 
 def _served_by(settings: DomainSettings) -> int:

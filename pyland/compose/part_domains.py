@@ -103,6 +103,9 @@ class PartDomains(Domains):
             rank=own.rank * RANKS_OF_PART + max(-most, min(mine.rank, most)),
             preempt=mine.preempt and own.preempt,
             direct=mine.direct and own.direct,
+            search=mine.search,
+            preempt_first=mine.preempt_first,
+            yield_ns=mine.yield_ns,
         )
 
     def _gauges(self, number: int) -> DomainGauges:

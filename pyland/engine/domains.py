@@ -12,6 +12,12 @@ from pyland.topology import Topology
 _WORD = (1 << 64) - 1
 _WORDS = range(lib.PYLAND_MASK_WORDS)
 
+_SEARCHES = {
+    "core": 0,
+    "previous": lib.PYLAND_SEARCH_PREVIOUS,
+    "stay": lib.PYLAND_SEARCH_STAY,
+}
+
 
 class KernelDomains(Domains):
     """Domains whose settings BPF reads, and whose gauges it writes."""
@@ -57,6 +63,10 @@ class KernelDomains(Domains):
         memory.rank = settings.rank
         memory.preempt = settings.preempt
         memory.ask_first = not settings.direct
+        memory.search = _SEARCHES[settings.search]
+        if settings.preempt_first:
+            memory.search |= lib.PYLAND_SEARCH_PREEMPT
+        memory.yield_ns = 0 if settings.yield_ns is None else settings.yield_ns + 1
         # BPF makes its own copy of the masks when it finds another number here.
         memory.version = (memory.version + 1) & 0xFFFFFFFF
         for cpu in cpus_of(cpus):

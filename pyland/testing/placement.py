@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pyland.decision import CPU_ANY
-from pyland.domains import NR_DOMAINS, Domains, mask_of
+from pyland.domains import NR_DOMAINS, Domains, DomainSettings, mask_of
 from pyland.testing.cpus import Cpu, Cpus
 from pyland.testing.queues import Queues, cpu_queue, domain_queue
 from pyland.testing.task import OfflineTask
@@ -25,8 +25,14 @@ class Placement:
         if number is None:
             return self._cpus.idle_of(task, [mask_of(task.cpus)])
         settings = self._domains[number].settings
-        if not settings.direct:
+        previous = self._cpus[task.cpu]
+        if not settings.direct or self._preempts_first(task):
             return None
+        if self._stays(task, settings):
+            return None if previous.task else previous
+        near = settings.search == "previous" or settings.preempt_first
+        if near and not previous.task and settings.cpus >> task.cpu & 1 and task.cpu in task.cpus:
+            return previous
         return self._cpus.idle_of(task, [settings.cpus, settings.spill])
 
     def asks_first(self, task: OfflineTask) -> bool:
@@ -41,7 +47,9 @@ class Placement:
         if task.place >= 0:
             return cpu_queue(task.place)
         number = self._domain_of(task)
-        return cpu_queue(task.cpu) if number is None else domain_queue(number)
+        if number is None or self._stays(task, self._domains[number].settings):
+            return cpu_queue(task.cpu)
+        return domain_queue(number)
 
     def checked(self, cpu: int, task: OfflineTask) -> tuple[int, str]:
         """A decision's place for the task; and the counter of its mistake, if any."""
@@ -88,6 +96,8 @@ class Placement:
         number = domain_place(0) - task.place
         if number < 0 or not self._domains[number].settings.preempt:
             return None
+        if self._preempts_first(task):
+            return task.cpu
         running = [
             (self._rank_of(cpu.task), cpu.number)
             for cpu in self._cpus
@@ -95,6 +105,22 @@ class Placement:
         ]
         rank, lowest = min(running, default=(0, None))
         return lowest if rank < self._rank_of(task) else None
+
+    def _stays(self, task: OfflineTask, settings: DomainSettings) -> bool:
+        """True if the task takes no CPU but its previous one; one that has not run has none."""
+        reach = settings.cpus | settings.spill
+        ran_here = bool(task.total_runtime_ns) and task.cpu in task.cpus
+        return settings.search == "stay" and ran_here and bool(reach >> task.cpu & 1)
+
+    def _preempts_first(self, task: OfflineTask) -> bool:
+        """True if a task that wakes up preempts that of its previous CPU, even if others idle."""
+        number = domain_place(0) - task.place
+        if number < 0 or not self._domains[number].settings.preempt_first:
+            return False
+        running = self._cpus[task.cpu].task
+        preempts = self._domains[number].settings.preempt
+        lower = running and self._rank_of(running) < self._rank_of(task)
+        return bool(preempts and lower and self.may_take(task.cpu, task))
 
     def _rank_of(self, task: OfflineTask) -> int:
         number = domain_place(0) - task.place

@@ -34,6 +34,10 @@ def test_what_is_wrong_is_said_and_changes_nothing() -> None:
         domains[0].set(cpus=1, rank=1 << 31)
     with pytest.raises(IndexError, match="domain -1"):
         domains[-1].set(cpus=1)
+    with pytest.raises(ValueError, match="search 'near': it is one of core, previous, stay"):
+        domains[0].set(cpus=1, search="near")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="yield_ns -5: it is a time, 0 or None"):
+        domains[0].set(cpus=1, yield_ns=-5)
     for number in range(2, 2 + NR_SERVED - 1):
         domains[number].set(cpus=1)
     with pytest.raises(ValueError, match="CPU 0 serves 64 domains"):
@@ -139,3 +143,60 @@ def test_a_task_whose_domain_has_no_cpu_for_it_goes_by_affinity() -> None:
     machine.wake(outside)
     machine.run(30 * MS)
     assert outside.total_runtime_ns == 30 * MS
+
+
+class Near(Policy):
+    """Tasks belong to domains by name: `hog`, `core`, `previous`, `stay`, and `first`."""
+
+    lasts_ns = 1000 * MS
+    domains = ("hog", "core", "previous", "stay", "first")
+
+    def __init__(self) -> None:
+        all_cpus = range(4)
+        core, previous, stay, first = self.machine.domains[1:5]
+        # Else an idle CPU would get a task before the policy has placed it.
+        self.machine.domains[0].set(cpus=all_cpus, direct=False)
+        core.set(cpus=all_cpus)
+        previous.set(cpus=all_cpus, search="previous")
+        stay.set(cpus=all_cpus, search="stay")
+        first.set(cpus=all_cpus, rank=1, preempt=True, preempt_first=True)
+
+    def enqueue(self, task: Task) -> None:
+        # A CPU's own queue, where a hog waits, counts with each rank, so keys decide.
+        vtime_ns = 1000 * MS if task.comm == "hog" else 0
+        number = self.domains.index(task.comm)
+        self.dispatch(task, domain=number, slice_ns=10 * MS, vtime_ns=vtime_ns)
+
+
+@pytest.mark.parametrize(
+    ("name", "hog_cpu", "stays"),
+    [
+        ("core", 1, False),
+        ("previous", 1, True),
+        ("core", 0, False),
+        ("previous", 0, False),
+        ("stay", 0, True),
+        ("first", 0, True),
+    ],
+)
+def test_a_domain_says_which_cpu_its_tasks_look_for(name: str, hog_cpu: int, stays: bool) -> None:
+    """CPUs 0 and 1 are one core, a hog has one of them, and the task ran on CPU 0."""
+    machine = OfflineMachine(make_topology(cpus=4, threads=2), Near)
+    task = machine.add(name, runs_ns=1 * MS, sleeps_ns=5 * MS)
+    machine.wake(task)
+    machine.run(20 * MS)
+    assert task.cpu == 0
+    machine.wake(machine.add("hog", cpus=[hog_cpu]))
+    before = task.total_runtime_ns
+    machine.run(100 * MS)
+    assert (task.cpu == 0) == stays
+    assert task.total_runtime_ns > before
+
+
+def test_tasks_that_stay_are_spread_when_they_begin() -> None:
+    machine = OfflineMachine(make_topology(cpus=4, threads=2), Near)
+    tasks = [machine.add("stay") for _ in range(4)]
+    for task in tasks:
+        machine.wake(task)
+    machine.run(50 * MS)
+    assert {task.cpu for task in tasks} == {0, 1, 2, 3}

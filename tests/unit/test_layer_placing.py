@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -110,3 +111,24 @@ def test_an_idle_confined_layer_spills_when_it_is_full() -> None:
     assert placing.places[placing.domain(1, 0)].cpus == free
     assert placing.places[placing.domain(1, 0)].spill == 0
     assert placing.reach(-2 - own) == 0b1111
+
+
+def test_a_floating_layer_is_at_home_in_the_whole_node() -> None:
+    topology = make_topology(8, nodes=2, llcs=2)
+    options = Options(placement="Floating", xllc_mig_min_us=100.0)
+    placing = Placing(Sizer([Layer("all", "Open", ((),), options)], Cores(topology)))
+    homes = [placing.places[placing.domain(0, llc)].cpus for llc in range(4)]
+    assert homes == [0b1111, 0b1111, 0b11110000, 0b11110000]
+    assert placing.places[placing.domain(0, 0)].spill == 0b11110000
+
+
+@pytest.mark.parametrize(
+    ("ignored", "yield_ns"), [(0.0, None), (0.25, 750_000), (0.75, 250_000), (1.0, 0)]
+)
+def test_a_yield_costs_a_part_of_the_slice(ignored: float, yield_ns: int | None) -> None:
+    options = Options(yield_ignore=ignored, slice_us=1000, prev_over_idle_core=True)
+    layers = [Layer("a", "Open", ((),), options), Layer("rest", "Open", ((),))]
+    placing = Placing(Sizer(layers, Cores(make_topology(2))), slice_us=5000)
+    place = placing.places[placing.domain(0, 0)]
+    assert (place.yield_ns, place.search) == (yield_ns, "previous")
+    assert placing.places[placing.domain(1, 0)].yield_ns is None

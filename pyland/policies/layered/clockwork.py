@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pyland.domains import DomainSettings
 from pyland.machine import FULL_PERFORMANCE, Machine
 from pyland.policies.layered import balance
 from pyland.policies.layered.cores import Cores, cpus_of
-from pyland.policies.layered.layers import Layer
+from pyland.policies.layered.layers import SLICE_US, Layer
 from pyland.policies.layered.numbers import Numbers
 from pyland.policies.layered.overhead import Overhead
-from pyland.policies.layered.placing import Place, Placing, State
+from pyland.policies.layered.placing import Placing, State
 from pyland.policies.layered.sizing import Sizer
 from pyland.policies.layered.templates import cpusets
 from pyland.policies.layered.utilisation import Usage, compensation
@@ -48,6 +49,7 @@ class Clockwork:
         cores: Cores,
         *,
         interval_s: float = 0.1,
+        slice_us: int = SLICE_US,
         compensates: bool = False,
     ) -> None:
         """Set the domains for layers that have used no CPU time yet."""
@@ -57,7 +59,7 @@ class Clockwork:
         caches = [0] * machine.topology.nr_llcs
         for cpu in machine.topology.cpus:
             caches[cpu.llc] |= 1 << cpu.id
-        self.placing = Placing(self.sizer, caches)
+        self.placing = Placing(self.sizer, caches, slice_us)
         self.counted = [Counted() for _ in layers]
         """By layer; the policy adds to it."""
         self._numbers = Numbers(machine, layers)
@@ -70,7 +72,7 @@ class Clockwork:
         self._deprived_until_ns = [0] * len(layers)
         self._performance: dict[int, int] = {}
         self._owners: dict[int, int] = {}
-        self._set: list[Place] = [Place()] * self.placing.nr_domains
+        self._set: list[DomainSettings] = [DomainSettings()] * self.placing.nr_domains
         self._apply()
         # An earlier policy's domains with these numbers have used CPU time, too.
         ours = machine.domains[: self.placing.nr_domains]

@@ -12,18 +12,13 @@ _DEFAULTS = Options()
 _UNKNOWN_HERE = {
     "membw_gb": "memory bandwidth is not measured here (it needs resctrl), "
     "so the layer is sized by its CPU time alone",
-    "yield_ignore": "the kernel side does not tell of yields: a task that yields goes behind "
-    "the tasks that wait, and keeps the rest of its slice",
     "idle_resume_us": "the latency of idle CPUs belongs to root, and a policy does not run as root",
     "idle_smt": "it is deprecated, and has no effect",
     "allow_node_aligned": "it is deprecated, and has no effect",
     "xnuma_threshold": "tasks go to another node when a CPU there would idle, without thresholds",
     "xnuma_threshold_delta": "tasks go to another node when a CPU there would idle, "
     "without thresholds",
-    "prev_over_idle_core": "the kernel side looks for a whole idle core first",
-    "preempt_first": "a task preempts when no CPU idles, and does not try its previous CPU before",
     "member_expire_ms": "a task stays in its layer until what its matches read has changed",
-    "placement": "tasks look at their previous CPU first, whatever the placement",
 }
 """Options that have no effect if they differ from their default, and why that is bearable."""
 
@@ -38,6 +33,10 @@ def about(layer: Layer) -> Iterator[str]:
         for name in ("slice_us", "min_exec_us", "fifo"):
             if getattr(options, name) != getattr(_DEFAULTS, name):
                 yield f"{name} has no effect: the layer's policy orders its tasks"
+    if options.preempt_first and not options.preempt:
+        yield "preempt_first has no effect: the layer does not preempt"
+    if options.prev_over_idle_core and options.placement == "Sticky":
+        yield "prev_over_idle_core has no effect: a Sticky layer's tasks take no other CPU"
     if options.preempt and options.disallow_open_after_us is not None:
         yield "disallow_open_after_us has no effect: the layer preempts"
     if options.disallow_preempt_after_us is not None and layer.preempt_after_ns is None:

@@ -30,6 +30,9 @@ GROWTH_ALGORITHMS = (
 """The orders in which a layer takes cores; `growth` has them."""
 
 PLACEMENTS = ("Standard", "Sticky", "Floating")
+SLICE_US = 20_000
+"""The slice of layers that name none."""
+
 DEFAULT_WEIGHT, LEAST_WEIGHT, MOST_WEIGHT = 100, 1, 10_000
 DISALLOW_OPEN_US = 40_000
 DISALLOW_PREEMPT_US = 80_000

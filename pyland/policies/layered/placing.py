@@ -9,21 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pyland.domains import NR_DOMAINS, NR_SERVED
+from pyland.domains import NR_DOMAINS, NR_SERVED, DomainSettings, Search
 from pyland.policies.layered.cores import lowest
+from pyland.policies.layered.layers import SLICE_US, Options
 from pyland.policies.layered.sizing import Sizer
 
 _UNKNOWN_RANK, _PREEMPTING_RANK = 2, 1
-
-
-class Place(NamedTuple):
-    """The settings of one domain; CPUs are masks."""
-
-    cpus: int = 0
-    spill: int = 0
-    rank: int = 0
-    preempt: bool = False
-    direct: bool = True
+_IGNORES_NONE, _IGNORES_ALL = 0.001, 0.999
 
 
 class State(NamedTuple):
@@ -45,13 +37,14 @@ class State(NamedTuple):
 class Placing:
     """The domains of all layers, from the CPUs that a `Sizer` has given them."""
 
-    def __init__(self, sizer: Sizer, caches: Sequence[int] = ()) -> None:
-        """`places` and `table` follow `refresh`.
+    def __init__(self, sizer: Sizer, caches: Sequence[int] = (), slice_us: int = SLICE_US) -> None:
+        """`places` and `table` follow `refresh`; `slice_us` is that of layers that name none.
 
         `caches` are the CPUs of each cache that the machine has; by default, those of the sizer's
         cores. A task that no decision has placed is in the domain with its cache's number.
         """
         self._sizer = sizer
+        self._habits = [_habits(layer.options, slice_us) for layer in sizer.layers]
         cores = sizer.cores
         self.nr_llcs = max(cores.llc_masks, default=0) + 1
         self._llcs = [cores.llc_masks.get(llc, 0) for llc in range(self.nr_llcs)]
@@ -88,7 +81,7 @@ class Placing:
         self._as_one = [False] * self._nr_layers
         for index in sorted(range(self._nr_layers), key=lambda i: preempting[i])[nr_whole:]:
             self._as_one[index] = True
-        self.places: list[Place] = []
+        self.places: list[DomainSettings] = []
         """The settings of each domain."""
         self.table: list[list[int]] = []
         """By layer and cache: the domain of the layer's tasks that ran last near this cache."""
@@ -170,14 +163,14 @@ class Placing:
         own = self._sizer.cpus[index] & ~blocked
         return own or self._sizer.fallback(index)
 
-    def _of_unknown(self, shared: int) -> list[Place]:
+    def _of_unknown(self, shared: int) -> list[DomainSettings]:
         """The domains of tasks that are not matched yet: without protected CPUs, if possible."""
         # The last layer takes most tasks that are unknown.
         anywhere = shared or self.homes[-1]
         # Tasks without a place belong to the first domain that their CPU serves. The high rank
         # makes that one of these domains, even if the CPU also serves a layer that preempts.
         return [
-            Place(llc & anywhere or anywhere, anywhere, _UNKNOWN_RANK, direct=self._direct)
+            DomainSettings(llc & anywhere or anywhere, anywhere, _UNKNOWN_RANK, direct=self._direct)
             for llc in self._caches
         ]
 
@@ -195,7 +188,7 @@ class Placing:
             return own | free
         return own | (shared & sizer.allowed(index))
 
-    def _of_patient(self, index: int, shared: int, states: Sequence[State]) -> list[Place]:
+    def _of_patient(self, index: int, shared: int, states: Sequence[State]) -> list[DomainSettings]:
         """The domains of a preempting layer's tasks that compute: these preempt no other task."""
         own = self.homes[index]
         guarded = sum(
@@ -207,15 +200,16 @@ class Placing:
         places = [self._place(index, llc, own, spill, states[index]) for llc in range(self.nr_llcs)]
         return [place._replace(preempt=False) for place in places]
 
-    def _place(self, index: int, llc: int, own: int, spill: int, state: State) -> Place:
+    def _place(self, index: int, llc: int, own: int, spill: int, state: State) -> DomainSettings:
         layer = self._sizer.layers[index]
-        home = own & self._llcs[llc]
+        floats = layer.options.placement == "Floating"
+        home = own & (self._node_of[llc] if floats else self._llcs[llc])
         if self._as_one[index]:
             if llc:
-                return Place()
+                return DomainSettings()
             home = own
         crosses = bool(state.may_cross) and state.may_cross[llc]
-        if layer.options.xllc_mig_min_us and home and not crosses:
+        if layer.options.xllc_mig_min_us and home and not crosses and not floats:
             spill &= self._llcs[llc]
         if layer.options.skip_remote_node and home:
             spill &= self._node_of[llc]
@@ -223,7 +217,13 @@ class Placing:
         if not home:
             # No task is placed here; those that came earlier find the layer's CPUs.
             home, spill = own, spill | own
-        return Place(home, spill & ~home, _PREEMPTING_RANK * preempt, preempt, self._direct)
+        return self._habits[index]._replace(
+            cpus=home,
+            spill=spill & ~home,
+            rank=_PREEMPTING_RANK * preempt,
+            preempt=preempt,
+            direct=self._direct,
+        )
 
     def _nearest(self, index: int, llc: int) -> int:
         """The layer's domain for a task that ran at this cache: there, near it, or anywhere."""
@@ -237,3 +237,16 @@ class Placing:
 
         there = [other for other in range(self.nr_llcs) if own & self._llcs[other]]
         return self.domain(index, min(there, key=far))
+
+
+def _habits(options: Options, slice_us: int) -> DomainSettings:
+    """What the layer's options say of its tasks' previous CPU, and of those that yield."""
+    search: Search = "previous" if options.prev_over_idle_core else "core"
+    if options.placement == "Sticky":
+        search = "stay"
+    yield_ns = None
+    if options.yield_ignore > _IGNORES_NONE:
+        yield_ns = int((options.slice_us or slice_us) * (1 - options.yield_ignore)) * 1000
+    if options.yield_ignore > _IGNORES_ALL:
+        yield_ns = 0
+    return DomainSettings(search=search, preempt_first=options.preempt_first, yield_ns=yield_ns)

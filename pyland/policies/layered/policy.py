@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pyland.policies.layered.clockwork import Clockwork
 from pyland.policies.layered.facts import Proc
-from pyland.policies.layered.layers import DISALLOW_PREEMPT_US, Layer
+from pyland.policies.layered.layers import DISALLOW_PREEMPT_US, SLICE_US, Layer
 from pyland.policies.layered.machines import about_cores, check_machine, cores_for, flat
 from pyland.policies.layered.matching import Matcher
 from pyland.policies.layered.membership import UNKNOWN, Membership, usual_run_ns
@@ -55,7 +55,7 @@ class Layered(PartsOfLayers):
     """Answers what matches ask about a task and records do not say."""
 
     config: str = option("", "layer files (f:PATH, with commas between them), or JSON")
-    slice_us: int = option(20_000, "slice of layers that name none", least=100, most=1_000_000)
+    slice_us: int = option(SLICE_US, "slice of layers that name none", least=100, most=1_000_000)
     interval: float = option(0.1, "seconds between two sizings", least=0.1, most=10.0)
     allow_partial_core: bool = option(False, "layers may share the SMT siblings of a core")
     disable_topology: bool = option(False, "take all CPUs as cores of one cache and one node")
@@ -85,6 +85,7 @@ class Layered(PartsOfLayers):
             self.layers,
             cores,
             interval_s=self.interval,
+            slice_us=self.slice_us,
             compensates=self.util_compensation,
         )
         matcher = Matcher(self.layers, cores.node_masks)

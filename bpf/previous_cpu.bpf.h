@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What a domain says of its tasks and their previous CPU (PYLAND_SEARCH_*), when they wake up. */
+#ifndef PYLAND_PREVIOUS_CPU_BPF_H
+#define PYLAND_PREVIOUS_CPU_BPF_H
+
+#include "domains.bpf.h"
+
+static __always_inline bool searches(u32 domain, u32 how)
+{
+	struct pyland_user_domain *d = user_domain(domain);
+
+	return d && d->search & how;
+}
+
+/*
+ * True if the task takes no CPU but its previous one. A task that has not run yet has none, and a
+ * task leaves a CPU that the domain has lost.
+ */
+static __always_inline bool stays(const struct task_struct *p, const struct task_ctx *t,
+				  u32 domain, s32 prev_cpu)
+{
+	return sets_domains() && searches(domain, PYLAND_SEARCH_STAY) && t->total_runtime_ns &&
+	       bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) && may_take_from(prev_cpu, domain);
+}
+
+/* True if the task preempts the one that runs on its previous CPU, even if another CPU idles. */
+static __always_inline bool preempts_first(const struct task_struct *p, const struct task_ctx *t,
+					   s32 prev_cpu)
+{
+	struct pyland_cpu *c = cpu_state(prev_cpu);
+	u32 domain = placed_in(t);
+
+	return domain != NO_DOMAIN && searches(domain, PYLAND_SEARCH_PREEMPT) &&
+	       preempts_by_rank(t) && c && c->running_since_ns && !c->kicked &&
+	       c->running_rank < rank_of(t) && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) &&
+	       may_take_from(prev_cpu, domain);
+}
+
+#endif
