@@ -6,10 +6,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.kernel.groups import cpu_ns
@@ -19,8 +20,6 @@ from tests.kernel.turns import Shared
 from tools.load.programs import Crowd, Hogs, Sleeper
 
 NR_CPUS = 8
-SIBLING = 1
-"""The other CPU of the core of CPU 0."""
 
 pytestmark = [
     pytest.mark.many,
@@ -37,25 +36,22 @@ def _config(*layers: dict[str, Any]) -> str:
     return f"config={json.dumps([*layers, rest])}"
 
 
-def _pin(pid: int, cpus: Iterable[int]) -> None:
-    """Set the affinity of all threads of a process."""
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), set(cpus))
+def _cpus_beside(name: str, hog_cpu: Callable[[int], int]) -> tuple[int, set[int]]:
+    """The CPU of a sleeper with this name, and those that it used once a hog had `hog_cpu` of it.
 
-
-def _cpus_after_cpu_0(name: str, hog_cpu: int) -> set[int]:
-    """The CPUs that a sleeper of this name used, which ran on CPU 0 before; a hog has one CPU."""
-    with Hogs(600, [0], cpu=hog_cpu), Sleeper(600, alias=name, sleep_us=5_000) as sleeper:
-        _pin(sleeper.pid, [0])
-        time.sleep(0.3)
-        _pin(sleeper.pid, range(NR_CPUS))
+    The hog has no other CPU.
+    """
+    with Hogs(600, [0]) as hogs, Sleeper(600, alias=name, sleep_us=5_000) as sleeper:
+        time.sleep(0.4)
         with Running() as running:
+            before = psutil.Process(sleeper.pid).cpu_num()
+            os.sched_setaffinity(hogs.pids[0], {hog_cpu(before)})
             time.sleep(0.4)
-        return running.cpus_of(sleeper.pid)
+        return before, running.cpus_of(sleeper.pid)
 
 
 def test_layers_say_which_cpu_a_task_looks_for(shared: Shared, record: Record) -> None:
-    """A hog has the previous CPU of a sleeper, or that CPU's sibling, while six CPUs idle."""
+    """A hog gets the CPU of a sleeper, or that CPU's sibling, while six CPUs idle."""
     layers = [
         _layer("previous", prev_over_idle_core=True),
         _layer("sticky", placement="Sticky"),
@@ -63,29 +59,30 @@ def test_layers_say_which_cpu_a_task_looks_for(shared: Shared, record: Record) -
         _layer("preempting", preempt=True),
     ]
     with shared.turn("layered", _config(*layers)) as turn:
-        beside = {name: _cpus_after_cpu_0(name, SIBLING) for name in ("previous", "usual")}
+        beside = {name: _cpus_beside(name, lambda cpu: cpu ^ 1) for name in ("previous", "usual")}
         names = ("sticky", "first", "preempting", "usual")
-        on_it = {name: _cpus_after_cpu_0(name, 0) for name in names}
+        on_it = {name: _cpus_beside(name, lambda cpu: cpu) for name in names}
     record(beside=str(beside), on_it=str(on_it), totals=dict(turn.totals.counts))
-    assert beside["previous"] == on_it["sticky"] == on_it["first"] == {0}
-    for others in (beside["usual"], on_it["preempting"], on_it["usual"]):
-        assert others - {0}, "the task stays although a whole core idles"
+    for cpu, used in (beside["previous"], on_it["sticky"], on_it["first"]):
+        assert used == {cpu}
+    for cpu, used in (beside["usual"], on_it["preempting"], on_it["usual"]):
+        assert used - {cpu}, "the task stays although a whole core idles"
 
 
-@pytest.mark.parametrize(("ignored", "least", "most"), [(1.0, 0.4, 0.6), (0.5, 0.0, 0.05)])
+@pytest.mark.parametrize(("ignored", "least", "most"), [(1.0, 0.28, 0.38), (0.5, 0.0, 0.1)])
 def test_layers_say_what_a_yield_costs(
     ignored: float, least: float, most: float, shared: Shared, record: Record
 ) -> None:
-    """A task that yields every 50 us shares a CPU with a hog; its slice is 5 ms."""
-    config = _config(_layer("crowd", yield_ignore=ignored, slice_us=5000))
-    with shared.turn("layered", config) as turn, Crowd(600, 1) as crowd:
-        _pin(crowd.pid, [2])
-        with Hogs(600, [0], cpu=2) as hogs:
-            time.sleep(0.3)
-            threads = [int(thread.name) for thread in Path(f"/proc/{crowd.pid}/task").iterdir()]
-            before, hog_before = sum(map(cpu_ns, threads)), cpu_ns(hogs.pids[0])
-            time.sleep(1)
-            yields_ns = sum(map(cpu_ns, threads)) - before
-            part = yields_ns / (yields_ns + cpu_ns(hogs.pids[0]) - hog_before)
-    record(part=part, totals=dict(turn.totals.counts))
-    assert least <= part <= most
+    """A task that yields every 50 us shares two CPUs with two hogs; a slice is 20 ms."""
+    config = _config(_layer("crowd", yield_ignore=ignored))
+    with shared.turn("layered", config) as turn, Crowd(600, 1) as crowd, Hogs(600, [0] * 2) as hogs:
+        threads = [int(thread.name) for thread in Path(f"/proc/{crowd.pid}/task").iterdir()]
+        for pid in (*threads, *hogs.pids):
+            os.sched_setaffinity(pid, {2, 4})
+        time.sleep(0.4)
+        before = [sum(map(cpu_ns, pids)) for pids in (threads, hogs.pids)]
+        time.sleep(1)
+        after = [sum(map(cpu_ns, pids)) for pids in (threads, hogs.pids)]
+    yields_ns, hogs_ns = (end - begin for begin, end in zip(before, after, strict=True))
+    record(part=yields_ns / (yields_ns + hogs_ns), totals=dict(turn.totals.counts))
+    assert least <= yields_ns / (yields_ns + hogs_ns) <= most

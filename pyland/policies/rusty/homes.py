@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pyland.errors import UsageError
@@ -42,6 +43,16 @@ def homes(topology: Topology, cpumasks: str = "") -> list[Home]:
             "give larger ones with --policy-opt cpumasks"
         )
     return found
+
+
+def in_turns(found: Sequence[Home]) -> list[int]:
+    """The numbers of the domains, each as often as it has CPUs, and spread evenly."""
+    turns = [
+        ((at + 0.5) / home.nr_cpus, number)
+        for number, home in enumerate(found)
+        for at in range(home.nr_cpus)
+    ]
+    return [number for _, number in sorted(turns)]
 
 
 def _caches(topology: Topology) -> list[int]:

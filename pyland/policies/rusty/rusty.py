@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle
 
 from pyland.policies.rusty.balance import DomainLoad, TaskLoad, balance, build
-from pyland.policies.rusty.homes import homes
+from pyland.policies.rusty.homes import homes, in_turns
 from pyland.policies.rusty.latency import due_after_ns
 from pyland.policies.rusty.load import decayed, domain_loads, duty_sums, feasible_limit
 from pyland.policies.rusty.options import RustyOptions
@@ -54,6 +55,7 @@ class Rusty(RustyOptions):
             for cpu in machine.topology.online
             if home.cpus >> cpu & 1
         }
+        self._next_home = cycle(in_turns(self.homes))
         self._nr_cpus = len(machine.topology.online)
         self._everywhere = (1 << nr) - 1
         self._queues = [domain_queue(number) for number in range(nr)]
@@ -128,7 +130,9 @@ class Rusty(RustyOptions):
         """What is known of a task that is new, or that had no record for a while."""
         seen = self._tasks.find(pid) if state else None
         if seen is None:
-            seen = Seen(self._home_of.get(cpu, 0), now_ns)
+            # A new task has little in any cache; one that is only forgotten has.
+            home = self._home_of.get(cpu, 0) if state else next(self._next_home)
+            seen = Seen(home, now_ns)
             seen.allowed = self._everywhere
             seen.fixed = comm.startswith(b"kworker/") and self.balanced_kworkers
             self._tasks.add(pid, seen)
