@@ -109,7 +109,9 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	c->picked_cpu = t->place;
 	c->picked_kick = -1;
 	if (is_waiting(t))
-		pick_queue(p, t, t->place, drain->cpu, drain->some_idle);
+		pick_queue(p, t, t->place, drain->cpu,
+			   (drain->some_idle ? SOME_IDLE : 0) |
+			   (drain->takes_one ? TAKES_ONE : 0));
 	dsq_id = READ_ONCE(c->picked_dsq);
 	cpu = READ_ONCE(c->picked_cpu);
 	kick = READ_ONCE(c->picked_kick);

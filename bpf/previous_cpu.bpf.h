@@ -23,7 +23,11 @@ static __always_inline bool stays(const struct task_struct *p, const struct task
 	       bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) && may_take_from(prev_cpu, domain);
 }
 
-/* True if the task preempts the one that runs on its previous CPU, even if another CPU idles. */
+/*
+ * True if the task preempts the one that runs on its previous CPU, even if another CPU idles. It
+ * waits for that CPU alone then. If another task is preempting there, this one looks for an idle
+ * CPU.
+ */
 static __always_inline bool preempts_first(const struct task_struct *p, const struct task_ctx *t,
 					   s32 prev_cpu)
 {
@@ -31,9 +35,9 @@ static __always_inline bool preempts_first(const struct task_struct *p, const st
 	u32 domain = placed_in(t);
 
 	return domain != NO_DOMAIN && searches(domain, PYLAND_SEARCH_PREEMPT) &&
-	       preempts_by_rank(t) && c && c->running_since_ns && !c->kicked &&
-	       c->running_rank < rank_of(t) && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) &&
-	       may_take_from(prev_cpu, domain);
+	       preempts_by_rank(t) && c && c->running_since_ns && c->running_rank < rank_of(t) &&
+	       ((!c->kicked && !c->preempting) || (is_waiting(t) && t->dsq_id == (u64)prev_cpu)) &&
+	       bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) && may_take_from(prev_cpu, domain);
 }
 
 #endif

@@ -88,8 +88,10 @@ static __always_inline u64 queue_of(const struct task_struct *p, const struct ta
 		domain = domain_of_task(p, t, cpu);
 		if (domain == NO_DOMAIN && placed_in(t) != NO_DOMAIN)
 			count_outside();
-		return domain != NO_DOMAIN && stays(p, t, domain, cpu) ? (u64)cpu :
-									 queue_of_domain(domain);
+		if (domain != NO_DOMAIN && (stays(p, t, domain, cpu) ||
+					    (t->woke_up && preempts_first(p, t, cpu))))
+			return cpu;
+		return queue_of_domain(domain);
 	}
 	if (shared.lagging)
 		return queue_at(cpu);
