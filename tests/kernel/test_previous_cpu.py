@@ -15,7 +15,6 @@ import pytest
 
 from tests.kernel.groups import cpu_ns
 from tests.kernel.harness import Record
-from tests.kernel.running import Running
 from tests.kernel.turns import Shared
 from tools.load.programs import Crowd, Hogs, Sleeper
 
@@ -37,18 +36,19 @@ def _config(*layers: dict[str, Any]) -> str:
 
 
 def _kept(name: str, hog_cpu: Callable[[int], int]) -> float:
-    """The part of a sleeper's runs on its CPU once a hog had `hog_cpu` of that one, and no other.
+    """How often, of ten times, a sleeper kept its CPU as a hog got `hog_cpu` of it, and no other.
 
     The sleeper has this name.
     """
+    kept = 0
     with Hogs(600, [0]) as hogs, Sleeper(600, alias=name, sleep_us=5_000) as sleeper:
-        time.sleep(0.4)
-        with Running() as running:
+        time.sleep(0.3)
+        for _ in range(10):
             before = psutil.Process(sleeper.pid).cpu_num()
             os.sched_setaffinity(hogs.pids[0], {hog_cpu(before)})
-            time.sleep(0.4)
-    nr = {cpu: times for (pid, cpu), times in running.nr.items() if pid == sleeper.pid}
-    return nr.get(before, 0) / sum(nr.values())
+            time.sleep(0.05)
+            kept += psutil.Process(sleeper.pid).cpu_num() == before
+    return kept / 10
 
 
 def test_layers_say_which_cpu_a_task_looks_for(shared: Shared, record: Record) -> None:
@@ -65,10 +65,11 @@ def test_layers_say_which_cpu_a_task_looks_for(shared: Shared, record: Record) -
         on_it = {name: _kept(name, lambda cpu: cpu) for name in names}
     record(beside=str(beside), on_it=str(on_it), totals=dict(turn.totals.counts))
     assert on_it["sticky"] == 1
-    assert beside["previous"] > 0.9
-    assert on_it["first"] > 0.9
+    # A task moves if user space has its CPU.
+    assert beside["previous"] >= 0.5
+    assert on_it["first"] >= 0.5
     for kept in (beside["usual"], on_it["preempting"], on_it["usual"]):
-        assert kept < 0.5, "the task stays although a whole core idles"
+        assert kept <= 0.3, "the task stays although a whole core idles"
 
 
 @pytest.mark.parametrize(("ignored", "least", "most"), [(1.0, 0.25, 0.45), (0.5, 0.0, 0.2)])
