@@ -40,6 +40,7 @@ enum pyland_wanted {
 	/* How a task is ordered until its decision comes; without a bit, by its last key. */
 	PYLAND_WANT_HOLD = 16,		/* not at all: it waits for the decision */
 	PYLAND_WANT_ARRIVAL = 32,	/* by the time of its enqueue */
+	PYLAND_WANT_TICKS = 256,	/* slices end at ticks, and no timer ends them */
 };
 
 /* Bits of pyland_user_domain.search: which CPU a task looks for when it wakes up. */

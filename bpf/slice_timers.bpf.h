@@ -17,6 +17,12 @@ static __always_inline void kick_for(s32 cpu, struct pyland_cpu *c, u64 vtime_ns
 	scx_bpf_kick_cpu(cpu, kernel_enum(scx_kick_flags, SCX_KICK_PREEMPT));
 }
 
+/* True if the policy lets the kernel's ticks end slices, and the CPU has ticks. */
+static __always_inline bool ends_at_ticks(const struct pyland_cpu *c)
+{
+	return (user.wanted & PYLAND_WANT_TICKS) && !c->nohz_full;
+}
+
 static int slice_is_over(void *map, u32 *key, struct slice_timer *s)
 {
 	s32 cpu = *key;
@@ -25,7 +31,8 @@ static int slice_is_over(void *map, u32 *key, struct slice_timer *s)
 
 	if (!c)
 		return 0;
-	if (!c->running_since_ns || !work_is_queued(cpu, c->llc)) {
+	if (!c->running_since_ns || (ends_at_ticks(c) && !c->preempting) ||
+	    !work_is_queued(cpu, c->llc)) {
 		c->slice_timed_by = 0;
 		c->preempting = 0;
 		return 0;
@@ -97,7 +104,7 @@ static __always_inline bool is_timed_in_time(s32 cpu, const struct pyland_cpu *c
 /* Sets the timer of the CPU, if a task may wait for the one that runs there. */
 static __always_inline void time_slice(s32 cpu, struct pyland_cpu *c, u64 now)
 {
-	if (!c->running_since_ns || is_timed_in_time(cpu, c) ||
+	if (!c->running_since_ns || ends_at_ticks(c) || is_timed_in_time(cpu, c) ||
 	    (c->running_slice_ns >= SLICE_TIMED_NS && !c->nohz_full) || !work_is_queued(cpu, c->llc))
 		return;
 	/* The task may have run for long while no other task waited. */

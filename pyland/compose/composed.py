@@ -136,6 +136,7 @@ class Composed(Events):
         self.fields, self.more_fields = needs.fields, needs.more_fields
         self.lasts_ns, self.margin_ns = needs.lasts_ns, needs.margin_ns
         self.interim, self.interval_ns = needs.interim, needs.interval_ns
+        self.exact_slices = needs.exact_slices
         self._division.pid_at = self.fields.index("pid")
         self._division.cpu_at = self.fields.index("cpu")
         self._sorting.reads(self.fields)

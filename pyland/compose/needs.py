@@ -19,6 +19,7 @@ class Needs(NamedTuple):
     margin_ns: int
     interim: Interim
     interval_ns: int
+    exact_slices: bool
 
 
 def needs_of(
@@ -43,6 +44,7 @@ def needs_of(
         margin_ns=max(one.margin_ns for one in policies),
         interim=_common_interim({one.interim for one in policies}),
         interval_ns=min(filter(None, [often_ns, *intervals]), default=0),
+        exact_slices=any(one.exact_slices for one in policies),
     )
 
 

@@ -33,6 +33,8 @@ _INTERIM = {"hold": lib.PYLAND_WANT_HOLD, "vtime": 0, "arrival": lib.PYLAND_WANT
 def wanted(policy: Policy) -> int:
     """`PYLAND_WANT_*` bits: what BPF has to collect, and how it orders tasks meanwhile."""
     bits: int = _INTERIM[policy.interim]
+    if not policy.exact_slices:
+        bits |= lib.PYLAND_WANT_TICKS
     if any(name in EXTRA_FIELDS for name in (*policy.fields, *policy.more_fields)):
         bits |= lib.PYLAND_WANT_EXTRAS
     for method, bit in (

@@ -39,6 +39,7 @@ class Rusty(RustyOptions):
     )
     lasts_ns = 100_000_000
     interim: Interim = "vtime"
+    exact_slices = False
 
     def __init__(self) -> None:
         """Read the options. Raises UsageError for what cannot be had here."""
