@@ -94,9 +94,9 @@ static long has_lower_rank(u64 cpu, void *context)
 }
 
 /*
- * The CPU that a task that woke up and ran last on @cpu may take. If the task's domain lets it preempt tasks of lower
- * rank, this is the CPU whose task has the lowest rank below that of the domain. In any other case
- * it is that of cpu_to_preempt.
+ * The CPU that a task that woke up may take; it ran last on @cpu. If the task's domain lets it
+ * preempt tasks of lower rank, this is the CPU whose task has the lowest rank below that of the
+ * domain. In any other case it is that of cpu_to_preempt.
  */
 APART s32 cpu_for_wakeup(const struct task_struct *p __arg_trusted,
 			 const struct task_ctx *t __arg_nonnull, s32 cpu, u64 now)

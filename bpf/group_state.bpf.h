@@ -43,7 +43,8 @@ struct group {
 	u64 burst_ns;
 	u64 period_end_ns;
 	u64 limited_since_ns;	/* when it got a quota */
-	u64 end_pad[3];
+	u64 held_up;		/* in this period a task waited for a group above it */
+	u64 end_pad[2];
 };
 
 /* Memory of its own pages, so that lines that one CPU writes are not read by others. */

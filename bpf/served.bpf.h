@@ -73,6 +73,37 @@ static __always_inline bool outside_goes_first(const struct find_served *find)
 					     (s64)(key_ns - find->key_ns) < 0);
 }
 
+static __always_inline bool outranks(struct task_struct *p, s32 rank)
+{
+	struct task_ctx *t = task_state(p);
+
+	return t && rank_of(t) > rank;
+}
+
+/*
+ * True if the head of the CPU's own queue has a higher rank than the domain found. Its key may be
+ * of another scale then. A task of one CPU, which has rank 0, is compared by its key alone.
+ */
+static __always_inline bool own_outranks(s32 cpu, const struct find_served *find)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+	bool higher = false;
+
+	if (scx_bpf_dsq_nr_queued(cpu) <= 0)
+		return false;
+	if (bpf_ksym_exists(scx_bpf_dsq_peek)) {
+		p = scx_bpf_dsq_peek(cpu);
+		return p && outranks(p, find->rank);
+	}
+	if (!bpf_iter_scx_dsq_new(&it, cpu, 0)) {
+		p = bpf_iter_scx_dsq_next(&it);
+		higher = p && outranks(p, find->rank);
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	return higher;
+}
+
 /*
  * Takes a task where the policy has set domains: from the CPU's own queue or from the domains that
  * it serves, whichever is due first.
@@ -96,7 +127,8 @@ APART int take_served(s32 cpu, u64 now)
 	if (find.domain == NO_DOMAIN)
 		return dsq_move_to_local(cpu);
 	dsq_id = DOMAIN_DSQ + find.domain;
-	if (own_goes_first(cpu, dsq_id, c, now) && dsq_move_to_local(cpu)) {
+	if ((own_outranks(cpu, &find) || own_goes_first(cpu, dsq_id, c, now)) &&
+	    dsq_move_to_local(cpu)) {
 		c->last_was_own = 1;
 		return true;
 	}

@@ -45,6 +45,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from pyland.errors import UsageError
+from pyland.policies import llcs
+from pyland.policies.llcs import Llcs
 from pyland.policy import CPU_ANY, Batch, Decision, Interim, Policy, TaskPool, option
 
 # V starts this far from zero, so that a state of 0 means "no state yet".
@@ -90,6 +93,7 @@ class Deadline(Policy):
     percpu_local: bool = option(False, "keep a task on the CPU where it ran last")
     order: str = option("kernel", "where waiting tasks are sorted", choices=("kernel", "python"))
     depth: int = option(0, "decided tasks that wait, with order=python; 0: one per CPU", least=0)
+    llc: str = option("kernel", "what picks a task's cache", choices=("kernel", "python"))
     hold_us: int = option(10_000, "longest wait for a decision, with order=python", least=0)
 
     def __init__(self) -> None:
@@ -102,6 +106,10 @@ class Deadline(Policy):
         self._vtime_now = _ORIGIN_NS + 100 * slices.longest_ns
         if self.order == "python":
             self.interim = "hold"
+        if self.llc == "python":
+            if self.order == "python" or self.percpu_local:
+                raise UsageError("deadline: llc=python needs order=kernel, and no percpu_local")
+            self.more_fields = llcs.FIELDS
         self._pool: TaskPool[Decision] | None = TaskPool() if self.order == "python" else None
         self._since_ns: dict[int, int] = {}  # when each task of the pool came, oldest first
         self._handed_out_ns = 0  # the highest key of the tasks that wait in the kernel
@@ -110,6 +118,7 @@ class Deadline(Policy):
         """Slices and distances follow the number of CPUs."""
         self._nr_cpus = len(self.machine.topology.online)
         self._depth = self.depth or self._nr_cpus
+        self._llcs = Llcs(self.machine) if self.llc == "python" else None
         self._nr_runnable = self._weight_runnable = 0  # so that `_look` is called again
 
     def _look(self, batch: Batch) -> None:
@@ -212,6 +221,8 @@ class Deadline(Policy):
             else:
                 out = decision
         self._vtime_now = vtime_now
+        if self._llcs is not None:
+            self._llcs.place(batch, out)
         return out if pool is None else self._hand_out(batch, pool, out)
 
     def _hand_out(self, batch: Batch, pool: TaskPool[Decision], decided: list[int]) -> list[int]:
