@@ -60,7 +60,6 @@ __all__ = [
     "option",
 ]
 
-
 Interim = Literal["hold", "vtime", "arrival"]
 """How a task is ordered until its decision comes; see `Policy.interim`."""
 
@@ -93,13 +92,12 @@ class Policy:
     lasts_ns: int = 0
     """How long a decision lasts; 0: until the task stops running.
 
-    A task that sleeps with some of its slice left, and wakes up within this time of the
-    decision, continues with the rest of the slice. The policy is not asked: the task's key
-    grows by the CPU time that it has used, and its next record has all of that time in
-    `used_ns`. A task that was preempted continues at its key until its slice is used up; a
-    task that yields goes behind all queued tasks. A policy whose keys are virtual times
-    loses nothing, and is asked once for each slice instead of at each wakeup. A decision
-    that names a CPU lasts until the task stops.
+    A task that sleeps with some of its slice left, and wakes up within this time of the decision,
+    continues with the rest of the slice. The policy is not asked: the task's key grows by the CPU
+    time that it has used, and its next record has all of that time in `used_ns`. A task that was
+    preempted continues at its key until its slice is used up; a task that yields goes behind all
+    queued tasks. A policy whose keys are virtual times loses nothing, and is asked once for each
+    slice instead of at each wakeup. A decision that names a CPU lasts until the task stops.
     """
 
     interim: Interim = "hold"
@@ -113,11 +111,7 @@ class Policy:
     """
 
     exact_slices: bool = True
-    """True: a timer ends a slice in time while a task waits. False: the kernel's next tick does.
-
-    That is up to 4 ms later with 250 ticks a second, and saves the timer and the switches. The
-    offline machine has no ticks: there each slice ends in time.
-    """
+    """False: slices end at the kernel's ticks, and not in time by a timer, which costs more."""
 
     holds_ns: Any = FormerName("lasts_ns")
     """The name that `lasts_ns` had before."""
@@ -131,9 +125,8 @@ class Policy:
     margin_ns: int
     """A task that wakes up preempts a task that is due later than it by more than this.
 
-    A task is due at its key; while it runs, at its key plus the time that it has run. By
-    default it is the machine's shortest slice. Set it in the class or in `__init__`: it is
-    read when scheduling starts.
+    A task is due at its key; while it runs, at its key plus the time that it has run. The default
+    is the machine's shortest slice. It is read when scheduling starts.
     """
 
     nr_held: int = 0

@@ -133,10 +133,8 @@ class Composed(Events):
     def _settle(self) -> None:
         """Take over what the present policies of the parts need."""
         needs = needs_of(self._in_order, self._needs, self.reads, self._often_ns)
-        self.fields, self.more_fields = needs.fields, needs.more_fields
-        self.lasts_ns, self.margin_ns = needs.lasts_ns, needs.margin_ns
-        self.interim, self.interval_ns = needs.interim, needs.interval_ns
-        self.exact_slices = needs.exact_slices
+        for name, value in needs._asdict().items():
+            setattr(self, name, value)
         self._division.pid_at = self.fields.index("pid")
         self._division.cpu_at = self.fields.index("cpu")
         self._sorting.reads(self.fields)

@@ -40,3 +40,8 @@ class Placing:
     def used_ns(self, number: int) -> int:
         """CPU time that tasks of this domain have used."""
         return self._domains[number].gauges.used_ns
+
+
+def reached(waiting: int, threshold: int) -> bool:
+    """True if as many tasks wait as a threshold says; 1 is always reached, and 0 never."""
+    return bool(threshold) and (threshold == 1 or waiting >= threshold)

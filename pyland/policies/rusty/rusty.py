@@ -11,7 +11,7 @@ from pyland.policies.rusty.homes import homes, in_turns
 from pyland.policies.rusty.latency import due_after_ns
 from pyland.policies.rusty.load import decayed, domain_loads, duty_sums, feasible_limit
 from pyland.policies.rusty.options import RustyOptions
-from pyland.policies.rusty.placing import Placing
+from pyland.policies.rusty.placing import Placing, reached
 from pyland.policies.rusty.seen import FOLD_NS, Generations, Seen
 from pyland.policy import Batch, Interim, domain_queue
 
@@ -212,9 +212,9 @@ class Rusty(RustyOptions):
             waiting = self._placing.waiting(number)
             near, far = self._near_and_far(number)
             spill = direct & (near | far if self.direct_greedy_numa else near)
-            if _reached(waiting, self.greedy_threshold):
+            if reached(waiting, self.greedy_threshold):
                 spill |= kicked & near
-                if _reached(waiting, self.greedy_threshold_x_numa):
+                if reached(waiting, self.greedy_threshold_x_numa):
                     spill |= kicked & far
             self._placing.spill(number, spill & ~home.cpus)
 
@@ -298,8 +298,3 @@ class Rusty(RustyOptions):
             for pid, seen in self._tasks.young.items()
             if seen.domain == number and not seen.fixed
         ]
-
-
-def _reached(waiting: int, threshold: int) -> bool:
-    """True if as many tasks wait as the threshold says; always with a threshold of 1."""
-    return bool(threshold) and (threshold == 1 or waiting >= threshold)
