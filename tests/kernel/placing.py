@@ -6,6 +6,7 @@ from __future__ import annotations
 from statistics import median
 
 from pyland.policies.deadline import Deadline
+from pyland.policies.vtime import Vtime
 from pyland.policy import BASE_FIELDS, EXTRA_FIELDS, Batch, Interim, Policy, Task, option
 
 
@@ -24,6 +25,12 @@ class ByDomain(Policy):
             self.dispatch(task, domain=11 if task.nice == 5 else 10)
         else:
             self.dispatch(task, vtime_ns=1)
+
+
+class Ticks(Vtime):
+    """Slices end at the kernel's ticks."""
+
+    exact_slices = False
 
 
 class Curious(Policy):

@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from tests.kernel.harness import Record, Start, ended_well, scaled, undisturbed
+from tests.kernel.turns import Shared
 from tools.load.programs import Hogs
+
+TICKS = f"{Path(__file__).with_name('placing.py')}:Ticks"
 
 
 def test_a_slice_ends_between_two_ticks(start: Start, record: Record) -> None:
@@ -18,3 +22,16 @@ def test_a_slice_ends_between_two_ticks(start: Start, record: Record) -> None:
     record(totals=dict(end.totals.counts))
     ended_well(end)
     assert end.totals["sliced"] > 0
+
+
+def test_slices_end_at_ticks_if_the_policy_says_so(shared: Shared, record: Record) -> None:
+    """Six hogs, with `vtime` and with the same policy without exact slices."""
+    sliced, switches = {}, {}
+    for policy in ("vtime", TICKS):
+        with shared.turn(policy) as turn, Hogs(600, [0] * 6):
+            time.sleep(scaled(5))
+        sliced[policy] = turn.totals["sliced"]
+        switches[policy] = turn.totals["involuntary"]
+    record(sliced=list(sliced.values()), switches=list(switches.values()))
+    assert sliced[TICKS] < sliced["vtime"] / 5
+    assert switches[TICKS] > 0
