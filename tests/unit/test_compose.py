@@ -59,11 +59,6 @@ def test_every_policy_can_be_a_part(policy: str) -> None:
     assert min(used_ns) > 0.8 * max(used_ns)
 
 
-@pytest.mark.parametrize(("right", "exact"), [("rusty", False), ("rr", True)])
-def test_slices_are_exact_if_those_of_some_part_are(right: str, exact: bool) -> None:
-    assert loaded(halves("rusty", right)).policy.exact_slices is exact
-
-
 def test_state_does_not_pass_from_part_to_part() -> None:
     """A task with another name belongs to another part, for which it is a new task."""
     states: list[int] = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import pytest
+
 from pyland import CPU_ANY, Batch, Policy, Task, domain_queue
 from pyland.compose import Composed, Part
 from pyland.testing import OfflineMachine, make_topology
@@ -98,3 +100,8 @@ def test_domains_that_the_whole_sets_itself() -> None:
         # One that found an idle CPU at first, and runs there alone, was never decided.
         assert {task.cpu for task in named(machine, "a") if task.place == queue} <= cpus
     assert not machine.part_failures
+
+
+@pytest.mark.parametrize(("right", "exact"), [("rusty", False), ("rr", True)])
+def test_slices_are_exact_if_those_of_some_part_are(right: str, exact: bool) -> None:
+    assert loaded(halves("rusty", right)).policy.exact_slices is exact
