@@ -26,6 +26,8 @@ POLICIES = (*BUILTINS, "deadline order=python")
 
 # Bytes of a decision in the ring of schedulers made with scx_rustland_core (its intf.h, 2.4).
 _RUSTLAND_DECISION = 40
+_NO_PEERS = ("scx_loader", "scx_chaos", "scx_pyland")
+"""The scx project's tools, and the name that pyland has for its services."""
 _RUSTLAND = ("scx_rustland", "scx_rlfifo")
 
 
@@ -134,8 +136,7 @@ def _scx_on_path() -> list[Path]:
     handed_on = os.environ.get("PYLAND_BENCH_PATH", "").split(os.pathsep)
     for folder in [*os.get_exec_path(), *filter(None, handed_on)]:
         for path in sorted(Path(folder).glob("scx_*")):
-            # The project's schedulers, not its tools (scxtop, scx_loader).
-            if shutil.which(path) and path.name not in ("scx_loader", "scx_chaos"):
+            if shutil.which(path) and path.name not in _NO_PEERS:
                 found.setdefault(path.name, path)
     return [found[name] for name in sorted(found)]
 
