@@ -26,9 +26,9 @@ POLICIES = (*BUILTINS, "deadline order=python")
 
 # Bytes of a decision in the ring of schedulers made with scx_rustland_core (its intf.h, 2.4).
 _RUSTLAND_DECISION = 40
+_RUSTLAND = ("scx_rustland", "scx_rlfifo")
 _NO_PEERS = ("scx_loader", "scx_chaos", "scx_pyland")
 """The scx project's tools, and the name that pyland has for its services."""
-_RUSTLAND = ("scx_rustland", "scx_rlfifo")
 
 
 class Running:
