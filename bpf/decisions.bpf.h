@@ -128,7 +128,8 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	t->key_runtime_ns = t->decided_runtime_ns = t->asked_runtime_ns;
 	t->vtime_known = 1;
 	t->of_bpf = 0;
-	note_grant(p, t, d->cpu < 0 ? slice_ns : 0);
+	/* A decision for a place that the task cannot have at this moment does not last. */
+	note_grant(p, t, d->cpu < 0 && t->place == d->cpu ? slice_ns : 0);
 	if (is_waiting(t)) {
 		note_own(dsq_id);
 		moved = move_decided(p, t, c, d->seq, dsq_id, slice_ns, key_ns);

@@ -16,6 +16,7 @@ static __always_inline void forget_other_policies(struct task_ctx *t)
 	t->state = 0;
 	t->vtime_known = 0;
 	t->place = PYLAND_CPU_ANY;
+	t->left_ns = 0;
 	t->asked = 0;
 }
 

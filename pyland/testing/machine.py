@@ -270,7 +270,7 @@ class OfflineMachine(OfflineView):
         task.place, wrong_cpu = self._placement.checked(cpu, task)
         queue = self._placement.queue_of(task)
         self.counters.update(filter(None, (wrong_slice, wrong_cpu)))
-        self._grants.note(task, cpu, self.now_ns)
+        self._grants.note(task, 0 if wrong_cpu else cpu, self.now_ns)
         self._queue(task, queue)
         slice_ms = task.slice_left_ns / 1e6
         self._log(f"{task.name} -> {queue}, vtime {vtime_ns}, slice {slice_ms:g} ms")

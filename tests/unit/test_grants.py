@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from pyland import CPU_ANY, Policy, Task
+from pyland import CPU_ANY, Policy, Task, domain_queue
 from pyland.policy import Batch
 from pyland.testing import OfflineMachine, OfflineTask, make_topology
 
@@ -41,6 +41,12 @@ class Placing(Lasting):
     """The same, and names the CPU."""
 
     cpu = 0
+
+
+class Bouncing(Lasting):
+    """The same, and names a domain without CPUs."""
+
+    cpu = domain_queue(9)
 
 
 def talking(policy: type[Lasting]) -> tuple[OfflineMachine, OfflineTask, Lasting]:
@@ -172,3 +178,10 @@ def test_used_time_counts_from_the_last_decision() -> None:
     assert isinstance(policy, LeavesOut)
     assert len(policy.differ) > 20
     assert not any(policy.differ)
+
+
+def test_a_decision_for_a_place_that_a_task_cannot_have_does_not_last() -> None:
+    machine, talker, bouncing = talking(Bouncing)
+    assert machine.counters["bounced"] == sum(bouncing.asked.values())
+    assert bouncing.asked[talker.pid] > 500
+    assert not machine.counters["continued"]
