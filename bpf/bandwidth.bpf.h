@@ -106,13 +106,21 @@ static __always_inline bool waits_for_quota(struct task_struct *p)
 	return group_state.limited && is_out_of_quota(p, task_state(p));
 }
 
-/* Notes that a task of this group waits for a group above, and not for this one. */
-static __always_inline void note_held_up(u32 number)
+/* Notes, for this group and those above it that have quota left, that another one has none. */
+APART int note_held_up(u32 number)
 {
-	struct group *g = group_of(number);
+	struct group *g;
+	int i;
 
-	if (g && g->left_ns > 0)
-		g->held_up = 1;
+	for (i = 0; i < GROUP_DEPTH_MAX && number; i++) {
+		g = group_of(number);
+		if (!g)
+			break;
+		if (g->left_ns > 0)
+			g->held_up = 1;
+		number = next_limited(g);
+	}
+	return 0;
 }
 
 /*
@@ -217,9 +225,9 @@ static __always_inline void replenish(struct group *g, u64 now)
 	g->period_end_ns += periods * period_ns;
 	/*
 	 * A group may have gone many periods without a running task. Each gives it a quota, to pay
-	 * what it owes first, until it has a quota and its burst left: the rest is lost. It is not
-	 * lost to a group that had to wait for the quota of a group above it (10 % below 50 %, with
-	 * periods that begin apart: 0.084 of a CPU).
+	 * what it owes first, until it has a quota and its burst left: the rest is lost. A
+	 * group that had to wait for the quota of a group above it keeps one quota more (10 % below
+	 * 50 %, with periods that begin apart: 0.084 of a CPU without).
 	 */
 	if (periods > 1000)
 		periods = 1000;

@@ -109,9 +109,7 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	c->picked_cpu = t->place;
 	c->picked_kick = -1;
 	if (is_waiting(t))
-		pick_queue(p, t, t->place, drain->cpu,
-			   (drain->some_idle ? SOME_IDLE : 0) |
-			   (drain->takes_one ? TAKES_ONE : 0));
+		pick_queue(p, t, t->place, drain->cpu, drain->some_idle);
 	dsq_id = READ_ONCE(c->picked_dsq);
 	cpu = READ_ONCE(c->picked_cpu);
 	kick = READ_ONCE(c->picked_kick);
@@ -158,6 +156,9 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 		else if (there != drain->cpu && takes_from(there, dsq_id, p))
 			preempt_for(t, key_ns, there, now, false);
 	}
+	/* It may have gone idle since it was found busy, and it did not see the task then. */
+	if (kick < 0 && cpu < 0 && dsq_id == (u64)prev_cpu && sets_domains())
+		scx_bpf_kick_cpu(prev_cpu, kernel_enum(scx_kick_flags, SCX_KICK_IDLE));
 	if (kick < 0 || kick == drain->cpu)
 		return;
 	if (d->flags & PYLAND_DECISION_PREEMPT)

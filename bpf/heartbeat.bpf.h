@@ -33,8 +33,9 @@ static __noinline void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now,
 			t = task_state(p);
 			if (!t || (s64)(now - t->decided_ns) < (s64)after_ns)
 				continue;
-			/* No other CPU can take the task, and this CPU takes it when it can. */
-			if (after_ns < RESCUE_NS && p->nr_cpus_allowed == 1)
+			/* No other CPU can take the task, or the policy has named this one. */
+			if (p->nr_cpus_allowed == 1 ? after_ns < RESCUE_NS :
+			    t->place >= 0 && (s64)(now - t->decided_ns) < (s64)RESCUE_NS)
 				continue;
 			if (!hold_again(&it, p, t))
 				continue;
@@ -57,7 +58,7 @@ static long rescue_cpu(u64 cpu, void *context)
 	if (!c)
 		return 1;
 	/* If the CPU looks for no task, a higher class has it: its tasks must not wait for that. */
-	if (!shared.places && (s64)(now - c->lag_check_ns) > (s64)config.lag_ns)
+	if ((s64)(now - c->lag_check_ns) > (s64)config.lag_ns)
 		after_ns = config.lag_ns;
 	if (c->nohz_full)
 		time_slice(cpu, c, now);

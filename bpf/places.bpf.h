@@ -6,22 +6,16 @@
 #include "preemption.bpf.h"
 #include "taking.bpf.h"
 
-/* What is known as a decision is applied. */
-enum applying {
-	SOME_IDLE = 1,		/* a CPU idled when the drain began */
-	TAKES_ONE = 2,		/* this CPU is about to take a task from the queues */
-};
-
 /*
  * Chooses the queue for the task of a decision that names @cpu, a CPU or a domain. The result is in
  * picked_* of the CPU @here.
  */
 APART int pick_queue(struct task_struct *p __arg_trusted, const struct task_ctx *t __arg_nonnull,
-		     s32 cpu, s32 here, u32 applying)
+		     s32 cpu, s32 here, bool some_idle)
 {
 	s32 prev_cpu = scx_bpf_task_cpu(p), kick = -1;
 	struct pyland_cpu *c = cpu_state(here);
-	bool some_idle = applying & SOME_IDLE, preempts;
+	bool preempts;
 	u64 dsq_id;
 	u32 domain;
 
@@ -38,17 +32,13 @@ APART int pick_queue(struct task_struct *p __arg_trusted, const struct task_ctx 
 		preempts = t->woke_up && preempts_first(p, t, prev_cpu);
 		if (preempts || stays(p, t, domain, prev_cpu))
 			dsq_id = prev_cpu;
-		/*
-		 * Its previous CPU may be about to take a task. Else an idle CPU is woken, which may be
-		 * one that the domain spills to. If that is the previous one, the task waits for it
-		 * alone: the CPU that applies the decision, where user space has just run, would take
-		 * the task.
-		 */
-		if (some_idle && t->woke_up && here == prev_cpu && (applying & TAKES_ONE) &&
-		    takes_from(prev_cpu, dsq_id, p))
-			dsq_id = prev_cpu;
-		else if (!preempts && some_cpu_idles())
+		/* The CPU that is woken takes the task; it may be one that the domain spills to. */
+		if (!preempts && some_cpu_idles())
 			kick = pick_in_domain(p, domain, prev_cpu);
+		/*
+		 * The previous CPU gets the task for itself: from the domain's queue, the CPU that
+		 * applies the decision would take it, where user space has just run.
+		 */
 		if (kick == prev_cpu && takes_from(prev_cpu, dsq_id, p))
 			dsq_id = prev_cpu;
 	} else if (some_idle && bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr) &&

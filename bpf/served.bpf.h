@@ -73,35 +73,45 @@ static __always_inline bool outside_goes_first(const struct find_served *find)
 					     (s64)(key_ns - find->key_ns) < 0);
 }
 
-static __always_inline bool outranks(struct task_struct *p, s32 rank)
+/* What the ranks say of the head of a CPU's own queue and a domain. */
+enum by_rank {
+	BY_KEY,
+	OWN_FIRST,
+	DOMAIN_FIRST,
+};
+
+static __always_inline enum by_rank compare_ranks(struct task_struct *p, s32 rank)
 {
 	struct task_ctx *t = task_state(p);
+	s32 own;
 
-	return t && rank_of(t) > rank;
+	/* A task of one CPU waits here whatever its domain is. */
+	if (!t || p->nr_cpus_allowed == 1)
+		return BY_KEY;
+	own = rank_of(t);
+	return own == rank ? BY_KEY : own > rank ? OWN_FIRST : DOMAIN_FIRST;
 }
 
-/*
- * True if the head of the CPU's own queue has a higher rank than the domain found. Its key may be
- * of another scale then. A task of one CPU, which has rank 0, is compared by its key alone.
- */
-static __always_inline bool own_outranks(s32 cpu, const struct find_served *find)
+/* If the ranks differ, the key of the head of the CPU's own queue may be of another scale. */
+static __always_inline enum by_rank own_by_rank(s32 cpu, const struct find_served *find)
 {
+	enum by_rank found = BY_KEY;
 	struct bpf_iter_scx_dsq it;
 	struct task_struct *p;
-	bool higher = false;
 
 	if (scx_bpf_dsq_nr_queued(cpu) <= 0)
-		return false;
+		return BY_KEY;
 	if (bpf_ksym_exists(scx_bpf_dsq_peek)) {
 		p = scx_bpf_dsq_peek(cpu);
-		return p && outranks(p, find->rank);
+		return p ? compare_ranks(p, find->rank) : BY_KEY;
 	}
 	if (!bpf_iter_scx_dsq_new(&it, cpu, 0)) {
 		p = bpf_iter_scx_dsq_next(&it);
-		higher = p && outranks(p, find->rank);
+		if (p)
+			found = compare_ranks(p, find->rank);
 	}
 	bpf_iter_scx_dsq_destroy(&it);
-	return higher;
+	return found;
 }
 
 /*
@@ -113,6 +123,7 @@ APART int take_served(s32 cpu, u64 now)
 	struct find_served find = { .cpu = cpu, .domain = NO_DOMAIN };
 	struct pyland_user_cpu *u = user_cpu(cpu);
 	struct pyland_cpu *c = cpu_state(cpu);
+	enum by_rank ranks;
 	u64 dsq_id;
 	u32 nr;
 
@@ -127,7 +138,9 @@ APART int take_served(s32 cpu, u64 now)
 	if (find.domain == NO_DOMAIN)
 		return dsq_move_to_local(cpu);
 	dsq_id = DOMAIN_DSQ + find.domain;
-	if ((own_outranks(cpu, &find) || own_goes_first(cpu, dsq_id, c, now)) &&
+	ranks = own_by_rank(cpu, &find);
+	c->own_head_ns = 0;
+	if ((ranks == OWN_FIRST || (ranks == BY_KEY && own_goes_first(cpu, dsq_id, c, now))) &&
 	    dsq_move_to_local(cpu)) {
 		c->last_was_own = 1;
 		return true;

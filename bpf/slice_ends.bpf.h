@@ -52,6 +52,8 @@ static __always_inline bool pays_for_yield(struct task_struct *p, struct task_ct
 		return false;
 	if (!cost_ns)
 		return true;
+	/* So that the task does not get it back as the rest of its decision. */
+	t->left_ns -= t->left_ns < cost_ns ? t->left_ns : cost_ns;
 	if (p->scx.slice <= cost_ns) {
 		t->yielded = 1;
 		task_set_slice(p, 0);

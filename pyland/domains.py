@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum
+from operator import index
 from typing import Literal, NamedTuple, get_args, overload
 
 from pyland.topology import Topology
@@ -16,6 +18,13 @@ NR_SERVED = 64
 
 _MAX_CPUS = 1024
 _RANKS = range(-(1 << 31), 1 << 31)
+
+
+class _Kept(Enum):
+    """Stands for an argument that is not given where None has a meaning."""
+
+    KEPT = 0
+
 
 Search = Literal["core", "previous", "stay"]
 """How a task that wakes up looks for an idle CPU: see `DomainSettings.search`."""
@@ -69,10 +78,10 @@ class DomainSettings(NamedTuple):
     """Which idle CPU a task gets. `"core"`: its previous one if that whole core idles, else one of
     a whole idle core, else any. `"previous"`: its previous one if it idles, even if the core's
     other CPUs are busy; then as before. `"stay"`: its previous one, for which the task waits even
-    if others idle, as long as the domain has that CPU."""
+    if others idle, as long as that CPU is at home."""
     preempt_first: bool = False
-    """With `preempt`: a task that wakes up preempts one of lower rank on its previous CPU before it
-    looks for an idle CPU."""
+    """With `preempt`: while a CPU of the machine idles, a task that wakes up preempts one of lower
+    rank on its previous CPU before it looks for that idle CPU."""
     yield_ns: int | None = None
     """What a task that yields loses of its slice; 0: it goes on as if it had not yielded. None: it
     gives way to the tasks that wait."""
@@ -124,13 +133,13 @@ class Domain:
         direct: bool | None = None,
         search: Search | None = None,
         preempt_first: bool | None = None,
-        yield_ns: int | None = -1,
+        yield_ns: int | _Kept | None = _Kept.KEPT,
     ) -> None:
         """Change what is given; it takes effect at each CPU's next choice.
 
-        Raises IndexError for a CPU that the machine does not have, and ValueError for a search that
-        there is not, and if a CPU would serve more than `NR_SERVED` domains; then nothing is
-        changed.
+        Raises IndexError for a CPU that the machine does not have, TypeError for a time that is no
+        integer, and ValueError for a search that there is not, and if a CPU would serve more than
+        `NR_SERVED` domains; then nothing is changed.
         """
         settings = self.settings
         if cpus is not None:
@@ -151,7 +160,7 @@ class Domain:
             settings = settings._replace(search=search)
         if preempt_first is not None:
             settings = settings._replace(preempt_first=bool(preempt_first))
-        if yield_ns != -1:
+        if not isinstance(yield_ns, _Kept):
             settings = settings._replace(yield_ns=_checked_ns(yield_ns))
         self._domains._set(self, settings)
 
@@ -276,9 +285,11 @@ class Domains(Sequence[Domain]):
 
 
 def _checked_ns(yield_ns: int | None) -> int | None:
-    if yield_ns is not None and not 0 <= yield_ns < 1 << 63:
+    if yield_ns is None:
+        return None
+    if not 0 <= (time_ns := index(yield_ns)) < 1 << 63:
         raise ValueError(f"yield_ns {yield_ns}: it is a time, 0 or None")
-    return yield_ns
+    return time_ns
 
 
 def _served_by(settings: DomainSettings) -> int:

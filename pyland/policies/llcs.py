@@ -4,7 +4,8 @@
 Two rules. A task that runs for a moment each time goes to the cache of the task that woke it up:
 what they send each other is there. A task that computes goes to its own cache, but to another one
 while no whole core of its own idles and one of the other does. Other tasks are left to the kernel
-side. `docs/performance.md` compares both.
+side. The cache's queue is what is named: a CPU of another cache that would idle takes the task from
+there. `docs/performance.md` compares both.
 """
 
 from __future__ import annotations

@@ -108,14 +108,15 @@ class Placement:
 
     def _stays(self, task: OfflineTask, settings: DomainSettings) -> bool:
         """True if the task takes no CPU but its previous one; one that has not run has none."""
-        reach = settings.cpus | settings.spill
         ran_here = bool(task.total_runtime_ns) and task.cpu in task.cpus
-        return settings.search == "stay" and ran_here and bool(reach >> task.cpu & 1)
+        return settings.search == "stay" and ran_here and bool(settings.cpus >> task.cpu & 1)
 
     def _preempts_first(self, task: OfflineTask) -> bool:
-        """True if a task that wakes up preempts that of its previous CPU, even if others idle."""
+        """True if a task that wakes up preempts that of its previous CPU although others idle."""
         number = domain_place(0) - task.place
         if number < 0 or not self._domains[number].settings.preempt_first:
+            return False
+        if all(cpu.task for cpu in self._cpus):
             return False
         running = self._cpus[task.cpu].task
         preempts = self._domains[number].settings.preempt
