@@ -225,9 +225,9 @@ static __always_inline void replenish(struct group *g, u64 now)
 	g->period_end_ns += periods * period_ns;
 	/*
 	 * A group may have gone many periods without a running task. Each gives it a quota, to pay
-	 * what it owes first, until it has a quota and its burst left: the rest is lost. A
-	 * group that had to wait for the quota of a group above it keeps one quota more (10 % below
-	 * 50 %, with periods that begin apart: 0.084 of a CPU without).
+	 * what it owes first, until it has a quota and its burst left: the rest is lost. A group
+	 * that had to wait for the quota of a group above it keeps one quota more (10 % below 50 %,
+	 * with periods that begin apart: 0.084 of a CPU without).
 	 */
 	if (periods > 1000)
 		periods = 1000;

@@ -39,8 +39,8 @@ void BPF_PROG(pyland_tick, struct task_struct *p)
 }
 
 /*
- * True if the task's domain says what a yield costs, and the task goes on: its slice is shorter by
- * that much. If no more is left, the task gives way.
+ * True if the task's domain says what a yield costs. Then the slice is shorter by that much, and
+ * the task goes on, or gives way if nothing is left.
  */
 static __always_inline bool pays_for_yield(struct task_struct *p, struct task_ctx *t)
 {

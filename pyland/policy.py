@@ -111,7 +111,7 @@ class Policy:
     """
 
     exact_slices: bool = True
-    """False: slices end at the kernel's ticks, and not in time by a timer, which costs more."""
+    """False: slices end at ticks, up to 4 ms late at 250 Hz, and not by timers, which cost more."""
 
     holds_ns: Any = FormerName("lasts_ns")
     """The name that `lasts_ns` had before."""
@@ -126,7 +126,7 @@ class Policy:
     """A task that wakes up preempts a task that is due later than it by more than this.
 
     A task is due at its key; while it runs, at its key plus the time that it has run. The default
-    is the machine's shortest slice. It is read when scheduling starts.
+    is the machine's shortest slice. Set it in the class or in `__init__`: it is read at the start.
     """
 
     nr_held: int = 0

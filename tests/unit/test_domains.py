@@ -38,6 +38,8 @@ def test_what_is_wrong_is_said_and_changes_nothing() -> None:
         domains[0].set(cpus=1, search="near")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="yield_ns -5: it is a time, 0 or None"):
         domains[0].set(cpus=1, yield_ns=-5)
+    with pytest.raises(TypeError):
+        domains[0].set(cpus=1, yield_ns=0.5)  # type: ignore[arg-type]
     for number in range(2, 2 + NR_SERVED - 1):
         domains[number].set(cpus=1)
     with pytest.raises(ValueError, match="CPU 0 serves 64 domains"):
