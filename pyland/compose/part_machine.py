@@ -51,8 +51,8 @@ class PartMachine(Machine):
         """Its own CPUs, as a mask."""
         self.reach = self.home | part.reach(name, whole.topology)
         """All CPUs that its tasks may use, as a mask."""
-        spill = self.reach if self.reach != self.home else 0
-        self._own = DomainSettings(self.home, spill, part.rank, part.preempt, part.direct)
+        # Also its own CPUs: a cache's tasks spill to those at the part's other caches.
+        self._own = DomainSettings(self.home, self.reach, part.rank, part.preempt, part.direct)
         self.guarded: Callable[[Call], None] = lambda call: None
         """Makes a call of the part's policy; set by the composed policy."""
         super().__init__(

@@ -105,3 +105,22 @@ def test_domains_that_the_whole_sets_itself() -> None:
 @pytest.mark.parametrize(("right", "exact"), [("rusty", False), ("rr", True)])
 def test_slices_are_exact_if_those_of_some_part_are(right: str, exact: bool) -> None:
     assert loaded(halves("rusty", right)).policy.exact_slices is exact
+
+
+def test_a_part_with_all_cpus_leaves_no_cache_idle() -> None:
+    """Its tasks crowd one cache, and then may run anywhere: the other cache takes its half."""
+
+    class Rest(Halves):
+        parts: ClassVar = {"left": Part("vtime", cpus=(0, 1)), "right": Part("deadline")}
+
+    machine = OfflineMachine(make_topology(cpus=4, llcs=2), Rest)
+    hogs = [machine.add(f"b{number}", cpus=(2, 3)) for number in range(8)]
+    for hog in hogs:
+        machine.wake(hog)
+    machine.run(100 * MS)
+    for hog in hogs:
+        hog.cpus = frozenset(range(4))
+    machine.run(100 * MS)
+    before_ns = sum(hog.total_runtime_ns for hog in hogs)
+    machine.run(200 * MS)
+    assert sum(hog.total_runtime_ns for hog in hogs) - before_ns > 3.8 * 200 * MS
