@@ -194,11 +194,17 @@ APART int is_admitted(struct task_struct *p __arg_trusted, s32 cpu)
 }
 
 /*
+ * A task that has computed for so long since the last question is asked about again: it may belong
+ * to another domain by now.
+ */
+#define ASK_ANEW_NS	(500 * NSEC_PER_MSEC)
+
+/*
  * True if the policy is asked about the task before the task goes to an idle CPU. The task's domain
  * says so; that of its CPU if no decision has placed the task. The policy is not asked about a task
- * whose last decision still lasts.
+ * whose last decision still lasts. @ran_ns is the part of a turn that is not counted yet.
  */
-static __always_inline bool is_asked_first(const struct task_ctx *t, s32 cpu, u64 now)
+static __always_inline bool is_asked_first(const struct task_ctx *t, s32 cpu, u64 now, s64 ran_ns)
 {
 	struct pyland_user_domain *d;
 	bool known = t->generation == user.generation;
@@ -206,6 +212,8 @@ static __always_inline bool is_asked_first(const struct task_ctx *t, s32 cpu, u6
 
 	if (!sets_domains() || (known && (s64)(t->lasts_until_ns - now) > 0))
 		return false;
+	if ((s64)(t->total_runtime_ns - t->asked_runtime_ns) + ran_ns > (s64)ASK_ANEW_NS)
+		return true;
 	domain = known && t->place <= PYLAND_CPU_DOMAIN ? (u32)(PYLAND_CPU_DOMAIN - t->place) :
 							  domain_of(cpu);
 	if (domain == NO_DOMAIN)
@@ -222,7 +230,7 @@ static __always_inline bool leaves_cpu(const struct task_struct *p, const struct
 				       s32 cpu, u64 now)
 {
 	return t && !is_migration_disabled(p) &&
-	       (is_asked_first(t, cpu, now) ||
+	       (is_asked_first(t, cpu, now, now - t->start_ns) ||
 		(config.hybrid && leaves_little_cpu(p, t, cpu)));
 }
 

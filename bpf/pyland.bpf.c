@@ -63,8 +63,9 @@ s32 BPF_PROG(pyland_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fl
 	cpu = -1;
 	if (some_cpu_idles()) {
 		if (sets_domains())
-			cpu = is_asked_first(t, prev_cpu, now_ns()) ? -1 :
-								     pick_for_task(p, t, prev_cpu);
+			cpu = is_asked_first(t, prev_cpu, now_ns(), 0) ?
+				      -1 :
+				      pick_for_task(p, t, prev_cpu);
 		else
 			cpu = select_near(p, t, prev_cpu, wake_flags);
 	}
@@ -141,7 +142,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 
 	/* select_cpu did not run for this task, or a higher class has just taken its CPU. */
 	if (((cpu_selected && !(enq_flags & cpu_selected) && !scx_bpf_task_running(p)) ||
-	     t->preempted || leaves) && !is_asked_first(t, cpu, now) &&
+	     t->preempted || leaves) && !is_asked_first(t, cpu, now, 0) &&
 	    !scx_bpf_dsq_nr_queued(queue_unplaced(p, t, cpu))) {
 		idle_cpu = pick_for_task(p, t, cpu);
 		if (idle_cpu >= 0) {

@@ -62,6 +62,8 @@ static PyObject *answer(struct division *d, struct place *p, struct seat *s, PyO
 	if (!looked && !s->is_unusual && !held && !PyList_GET_SIZE(s->outgoing)) {
 		scoped PyObject *placed = placed_answer(d, s, flat, p->rows);
 
+		if (placed && placed != Py_None)
+			Py_XSETREF(s->last, Py_NewRef(placed));
 		if (placed != Py_None)
 			return Py_XNewRef(placed);
 	}

@@ -19,7 +19,7 @@
 struct seat {
 	PyObject_HEAD
 	PyObject *policy, *decide, *batch, *pick, *queue, *shift_ns, *outgoing;
-	PyObject *last;		/* its last answer, if its part is the only one */
+	PyObject *last;		/* its last answer as decisions, if that was a usual one */
 	PyObject *near;		/* by CPU, the place of a task that ran there; None: `queue` */
 	PyObject *home;		/* a frozenset of the CPUs of the part; for `away_ns` only */
 	long long nr_placed, nr_moved, used_ns, away_ns;	/* of near tasks */

@@ -59,7 +59,7 @@ static PyMemberDef seat_members[] = {
 	MEMBER(seat, T_OBJECT_EX, queue, "The place of its tasks, unless it is unusual."),
 	MEMBER(seat, T_OBJECT_EX, shift_ns, "What is added to its keys."),
 	MEMBER(seat, T_OBJECT_EX, outgoing, "What it has dispatched."),
-	MEMBER(seat, T_OBJECT, last, "Its last answer, if it is alone."),
+	MEMBER(seat, T_OBJECT, last, "Its last answer as decisions, if that was a usual one."),
 	MEMBER(seat, T_OBJECT, near, "By CPU, the place of its tasks that ran there; None: queue."),
 	MEMBER(seat, T_OBJECT, home, "The part's own CPUs, a frozenset."),
 	MEMBER(seat, T_LONGLONG, nr_placed, "How many tasks were placed by `near`."),

@@ -93,7 +93,7 @@ class DivisionSeat:
     away_ns: int
     """The part of it on CPUs that are not in `home`."""
     last: list[Any] | None
-    """Its last answer, if it is alone and has decided anything."""
+    """Its last answer as decisions, if that was a usual one; else None."""
     is_unusual: bool
     """True if each of its answers has to be completed."""
     nr_held: int

@@ -16,6 +16,7 @@ from pyland.compose.needs import needs_of
 from pyland.compose.part import LAST_RESORT, Part, construct
 from pyland.compose.place import Place
 from pyland.compose.seat import NEAR_NS, SHARED_NEAR_NS, Row, Seat, check
+from pyland.compose.sharing import confine_newcomers, overlap
 from pyland.compose.sorting import Sorting
 from pyland.decision import DECISION_FIELDS
 from pyland.errors import UsageError
@@ -76,7 +77,7 @@ class Composed(Events):
         if not declared:
             raise UsageError(f"policy {self.name} has no parts")
         self._places: dict[str, Place] = {}
-        # Tasks that were never decided are in the domains of the caches.
+        # The domains of the caches are for tasks that were never decided.
         free = count(machine.topology.nr_llcs)
         self._alone = len(declared) == 1 and next(iter(declared.values())).cpus is None
         for name, part in declared.items():
@@ -89,7 +90,9 @@ class Composed(Events):
         self._in_order = [*self._places.values()]
         self._newest_ns = 0
         self._hearing = {}
-        self._reach_ns = SHARED_NEAR_NS if self._overlap() else NEAR_NS
+        machines = [place.machine for place in self._in_order]
+        self._reach_ns = SHARED_NEAR_NS if overlap(machines) else NEAR_NS
+        confine_newcomers(machine, machines)
         self._sorting = Sorting(self._ruled, self.reads, self._places, self._rule_failed)
         self._make_task = task_class(self._sorting.ruled)
         self._division: Division[Place] = Division(
@@ -111,15 +114,6 @@ class Composed(Events):
         # A single part does not note its tasks. From here on it does: old states do not count.
         self._division.is_alone = False
         self._note_hearing()
-
-    def _overlap(self) -> bool:
-        """True if two parts may use the same CPU."""
-        taken = 0
-        for place in self._in_order:
-            if taken & place.machine.reach:
-                return True
-            taken |= place.machine.reach
-        return False
 
     def _ruled(self, known: Row) -> str:
         """The name of the part of a task; `known` has its values for `Sorting.ruled`."""

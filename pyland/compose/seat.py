@@ -125,6 +125,7 @@ class Seat(DivisionSeat):
         of the one where it ran last. If the first key is further than `near_ns` from the newest
         key of all parts, all keys from here on are moved by that.
         """
+        self.last = None
         outgoing = self.outgoing
         if outgoing or type(answer) is not list or (answer and type(answer[0]) is not int):
             answer = [*outgoing, *flat_decisions(answer)]

@@ -11,6 +11,8 @@ from pyland.testing.cpus import Cpu, Cpus
 from pyland.testing.queues import Queues, cpu_queue, domain_queue
 from pyland.testing.task import OfflineTask
 
+_ASK_ANEW_NS = 500_000_000
+
 
 class Placement:
     """Tasks, their domains, and the queues that a CPU looks into."""
@@ -26,7 +28,7 @@ class Placement:
             return self._cpus.idle_of(task, [mask_of(task.cpus)])
         settings = self._domains[number].settings
         previous = self._cpus[task.cpu]
-        if not settings.direct or self._preempts_first(task):
+        if self._asks(task, settings) or self._preempts_first(task):
             return None
         if self._stays(task, settings):
             return None if previous.task else previous
@@ -38,7 +40,12 @@ class Placement:
     def asks_first(self, task: OfflineTask) -> bool:
         """True if the policy is asked about the task before it goes to an idle CPU."""
         number = self._domain_of(task)
-        return number is not None and not self._domains[number].settings.direct
+        return number is not None and self._asks(task, self._domains[number].settings)
+
+    def _asks(self, task: OfflineTask, settings: DomainSettings) -> bool:
+        # After so much CPU time the task may belong to another domain.
+        computed_ns = task.total_runtime_ns - task.asked_runtime_ns
+        return not settings.direct or computed_ns > _ASK_ANEW_NS
 
     def queue_of(self, task: OfflineTask) -> str:
         """Where the task waits: its place, else its domain; by its affinity if that has no CPU."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pyland.stats.places import DEFAULT_PATH
@@ -81,6 +82,35 @@ def replaced(policy: str, build: Sequence[int]) -> set[int]:
     # Tasks that nothing was decided about ran where the fallback put them.
     time.sleep(0.2)
     return cpus_while(0.3, build)
+
+
+def test_a_lone_task_and_a_crowded_cache(shared: Shared, record: Record) -> None:
+    """A task that runs alone comes into the build; tasks without a part of their own crowd a cache.
+
+    It guards that a task does not stay where it is because no other task wants its CPU, and that
+    the tasks of a part which may use all CPUs do not wait while those of another cache idle.
+    """
+    with shared.turn(f"{FILE}:Desk") as turn:
+        with Hogs(600, [0], cpu=0) as lone:
+            os.sched_setaffinity(lone.pids[0], range(NR_CPUS))
+            os.setpriority(os.PRIO_PROCESS, lone.pids[0], 5)
+            time.sleep(1)
+            cpu = psutil.Process(lone.pids[0]).cpu_num()
+        with Hogs(600, [0] * 2 * NR_CPUS) as hogs:
+            for pid in hogs.pids:
+                os.sched_setaffinity(pid, BUILD_CPUS)
+            time.sleep(0.2)
+            for pid in hogs.pids:
+                os.sched_setaffinity(pid, range(NR_CPUS))
+            time.sleep(0.2)
+            begin_s, before_ns = time.monotonic(), sum(map(cpu_ns, hogs.pids))
+            time.sleep(0.5)
+            used_s = (sum(map(cpu_ns, hogs.pids)) - before_ns) / 1e9
+            used = used_s / (time.monotonic() - begin_s)
+    record(cpu=cpu, cpus_used=used, totals=dict(turn.totals.counts))
+    assert cpu in BUILD_CPUS
+    assert used > 0.8 * NR_CPUS
+    assert turn.totals["rescued"] == 0
 
 
 @pytest.mark.long
