@@ -23,6 +23,8 @@ struct seat {
 	PyObject *near;		/* by CPU, the place of a task that ran there; None: `queue` */
 	PyObject *home;		/* a frozenset of the CPUs of the part; for `away_ns` only */
 	long long nr_placed, nr_moved, used_ns, away_ns;	/* of near tasks */
+	long long least_ns, most_ns;	/* the range of its keys on the machine; most_ns 0: any key */
+	long long from_ns, rate;	/* keys from from_ns on grow by rate / 2**32; 0: as they do */
 	char is_unusual;	/* each of its answers has to be completed */
 	Py_ssize_t nr_held;
 	Py_ssize_t shown_nr;	/* the number of rows that its batch has at present */

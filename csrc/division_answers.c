@@ -5,6 +5,8 @@
  */
 #include "division.h"
 
+#include <limits.h>
+
 #define PID_AT 1		/* places in DECISION_FIELDS of pyland.policy */
 #define CPU_AT 2
 #define KEY_AT 4
@@ -121,26 +123,48 @@ static int place_near(struct division *d, struct seat *s, PyObject *flat, PyObje
 	return 0;
 }
 
-/* Gives the decisions of a usual answer their keys, and their place if all have the same. */
-static int place_usual(PyObject *flat, PyObject *queue, PyObject *shift_ns, bool shifts)
+/* A key of the part's policy as a key of the machine, in the range of the part. */
+static long long placed_key(const struct seat *s, PyObject *key, long long shift_ns, bool *is_far)
 {
-	for (Py_ssize_t at = 0; at < PyList_GET_SIZE(flat); at += DECISION_WIDTH) {
-		PyObject *key;
+	int overflow;
+	long long key_ns = PyLong_AsLongLongAndOverflow(key, &overflow);
 
+	if (overflow)
+		key_ns = overflow > 0 ? LLONG_MAX : LLONG_MIN;
+	/* A rate is at most 2**32, so the product is no farther away than the key itself. */
+	if (s->rate)
+		key_ns = s->from_ns + (long long)(((__int128)key_ns - s->from_ns) * s->rate >> 32);
+	if (__builtin_add_overflow(key_ns, shift_ns, &key_ns))
+		key_ns = shift_ns > 0 ? LLONG_MAX : LLONG_MIN;
+	*is_far = s->most_ns && (key_ns > s->most_ns || key_ns < s->least_ns);
+	if (s->most_ns && key_ns > s->most_ns)
+		key_ns = s->most_ns;
+	return key_ns > s->least_ns ? key_ns : s->least_ns;
+}
+
+/*
+ * Gives the decisions of a usual answer their keys, and their place if all have the same. 1 if the
+ * first key is far from those before it: its policy has begun anew.
+ */
+static int place_usual(const struct seat *s, PyObject *flat, PyObject *queue, bool shifts)
+{
+	long long shift_ns = shifts ? PyLong_AsLongLong(s->shift_ns) : 0;
+	bool is_far;
+
+	if (shift_ns == -1 && PyErr_Occurred())
+		return -1;
+	for (Py_ssize_t at = 0; at < PyList_GET_SIZE(flat); at += DECISION_WIDTH) {
+		if (shifts) {
+			long long key_ns = placed_key(s, PyList_GET_ITEM(flat, at + KEY_AT), shift_ns,
+						      &is_far);
+			PyObject *key = at || !is_far ? PyLong_FromLongLong(key_ns) : NULL;
+
+			if (!key)
+				return PyErr_Occurred() ? -1 : 1;
+			PyList_SetItem(flat, at + KEY_AT, key);
+		}
 		if (queue)
 			PyList_SetItem(flat, at + CPU_AT, Py_NewRef(queue));
-		if (!shifts)
-			continue;
-		key = PyNumber_Add(PyList_GET_ITEM(flat, at + KEY_AT), shift_ns);
-		if (!key)
-			return -1;
-		int negative = PyObject_RichCompareBool(key, zero, Py_LT);
-
-		if (negative)
-			Py_SETREF(key, Py_NewRef(zero));
-		PyList_SetItem(flat, at + KEY_AT, key);
-		if (negative < 0)
-			return -1;
 	}
 	return 0;
 }
@@ -151,15 +175,20 @@ static int place_usual(PyObject *flat, PyObject *queue, PyObject *shift_ns, bool
  */
 PyObject *placed_answer(struct division *d, struct seat *s, PyObject *flat, PyObject *rows)
 {
-	bool shifts = s->shift_ns != zero, is_near = s->near && PyDict_CheckExact(s->near);
+	bool shifts = s->shift_ns != zero || s->most_ns, is_near = s->near && PyDict_CheckExact(s->near);
 
 	if (!is_usual(flat, PyList_GET_SIZE(rows), shifts) ||
 	    (is_near && !is_in_order(d, flat, rows)))
 		Py_RETURN_NONE;
-	if ((is_near && place_near(d, s, flat, rows)) ||
-	    place_usual(flat, is_near ? NULL : s->queue, s->shift_ns, shifts))
+	switch (place_usual(s, flat, is_near ? NULL : s->queue, shifts)) {
+	case 0:
+		break;
+	case 1:
+		Py_RETURN_NONE;
+	default:
 		return NULL;
-	return Py_NewRef(flat);
+	}
+	return is_near && place_near(d, s, flat, rows) ? NULL : Py_NewRef(flat);
 }
 
 int prepare_answers(void)

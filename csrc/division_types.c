@@ -66,6 +66,10 @@ static PyMemberDef seat_members[] = {
 	MEMBER(seat, T_LONGLONG, nr_moved, "How many of these had run on another CPU before."),
 	MEMBER(seat, T_LONGLONG, used_ns, "CPU time of these."),
 	MEMBER(seat, T_LONGLONG, away_ns, "The part of it on CPUs that are not in `home`."),
+	MEMBER(seat, T_LONGLONG, least_ns, "The lowest key that its tasks may have."),
+	MEMBER(seat, T_LONGLONG, most_ns, "The highest one; 0: any."),
+	MEMBER(seat, T_LONGLONG, from_ns, "The key of its policy from which `rate` holds."),
+	MEMBER(seat, T_LONGLONG, rate, "How fast its keys grow from there, by 2**32; 0: as they do."),
 	MEMBER(seat, T_BOOL, is_unusual, "True if each of its answers has to be completed."),
 	MEMBER(seat, T_PYSSIZET, nr_held, "How many tasks it keeps."),
 	{}

@@ -79,6 +79,14 @@ class DivisionSeat:
     """The place of its tasks, unless it is unusual."""
     shift_ns: int
     """What is added to its keys."""
+    least_ns: int
+    """The lowest key that its tasks may have on the machine."""
+    most_ns: int
+    """The highest one; 0: any."""
+    from_ns: int
+    """The key of its policy from which `rate` holds."""
+    rate: int
+    """How fast its keys grow from there, by 2**32; 0: as those of the policy."""
     outgoing: list[int]
     near: dict[int, int] | None
     """By CPU, the place of its tasks that ran there last; None: `queue`."""

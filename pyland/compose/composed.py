@@ -15,8 +15,8 @@ from pyland.compose.events import Events
 from pyland.compose.needs import needs_of
 from pyland.compose.part import LAST_RESORT, Part, construct
 from pyland.compose.place import Place
-from pyland.compose.seat import NEAR_NS, SHARED_NEAR_NS, Row, Seat, check
-from pyland.compose.sharing import confine_newcomers, overlap
+from pyland.compose.seat import NEAR_NS, Row, Seat, check
+from pyland.compose.sharing import confine_newcomers, shared
 from pyland.compose.sorting import Sorting
 from pyland.decision import DECISION_FIELDS
 from pyland.errors import UsageError
@@ -90,9 +90,9 @@ class Composed(Events):
         self._in_order = [*self._places.values()]
         self._newest_ns = 0
         self._hearing = {}
-        machines = [place.machine for place in self._in_order]
-        self._reach_ns = SHARED_NEAR_NS if overlap(machines) else NEAR_NS
-        confine_newcomers(machine, machines)
+        self._reach_ns = NEAR_NS
+        self._sharing = shared(self._in_order)
+        confine_newcomers(machine, [place.machine for place in self._in_order])
         self._sorting = Sorting(self._ruled, self.reads, self._places, self._rule_failed)
         self._make_task = task_class(self._sorting.ruled)
         self._division: Division[Place] = Division(
@@ -222,6 +222,8 @@ class Composed(Events):
         self._division.look_due_ns = now_ns + _LOAD_NS
         for place in self._in_order:
             place.seat.load = place.machine.load()
+        for group in self._sharing:
+            group.look(now_ns)
         self._sorting.look(now_ns)
 
     def _part_view(self, place: Place, fields: tuple[str, ...]) -> list[Row]:

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pyland.compose.part_domains import PartDomains
-from pyland.domains import DomainSettings
+from pyland.domains import DomainGauges, DomainSettings
 from pyland.machine import CpuState, Machine
 from pyland.stats.numbers import NAME_MAX
 from pyland.task import Task
@@ -52,6 +52,7 @@ class PartMachine(Machine):
         self.reach = self.home | part.reach(name, whole.topology)
         """All CPUs that its tasks may use, as a mask."""
         # Also its own CPUs: a cache's tasks spill to those at the part's other caches.
+        self.rank = part.rank
         self._own = DomainSettings(self.home, self.reach, part.rank, part.preempt, part.direct)
         self.guarded: Callable[[Call], None] = lambda call: None
         """Makes a call of the part's policy; set by the composed policy."""
@@ -103,14 +104,24 @@ class PartMachine(Machine):
     def load(self) -> tuple[int, int]:
         """How many of its tasks are runnable, and their weight; both at least 1."""
         nr = weight = 0
-        domains = self._whole.domains
-        given = self._given
-        numbers = self.domains.used() if given is None else {-2 - one for one in given.values()}
-        for number in numbers:
-            gauges = domains[number].gauges
+        for gauges in self._gauges():
             nr += gauges.nr_runnable
             weight += gauges.weight
-        return max(nr, 1), max(weight, 1)
+        return max(nr, 1), max(weight, 100)
+
+    def used_ns(self) -> int:
+        """CPU time that its tasks have used in its domains."""
+        return sum(gauges.used_ns for gauges in self._gauges())
+
+    def waits(self) -> bool:
+        """True if one of its tasks waited for a CPU, at most 50 ms ago."""
+        return any(gauges.nr_waiting for gauges in self._gauges())
+
+    def _gauges(self) -> Iterator[DomainGauges]:
+        """What is known of each of its domains."""
+        given = self._given
+        numbers = self.domains.used() if given is None else {-2 - one for one in given.values()}
+        return (self._whole.domains[number].gauges for number in numbers)
 
     def set_aside(self) -> tuple[list[DomainSettings], list[Timer]]:
         """Begin anew for another policy; returns what the present one has set."""

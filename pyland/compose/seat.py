@@ -20,7 +20,10 @@ _KINDS = "QiiQQQQ"
 NEAR_NS = 1 << 38
 """The most by which keys of two parts may differ; BPF compares keys within 1,100 s."""
 SHARED_NEAR_NS = 200_000_000
-"""The same limit for parts that share CPUs, which take the task with the lowest key first."""
+"""The same limit for parts that share CPUs with a part whose keys are those of the machine."""
+
+EARLY_NS, LATE_NS = 1_000_000_000, 2_000_000_000
+"""How far the keys of a part that shares CPUs may be from the part's virtual time."""
 
 Row = tuple[Any, ...]
 
@@ -58,6 +61,8 @@ class Seat(DivisionSeat):
         """What is added to its keys."""
         self.key_ns = 0
         """The first key of its last answer."""
+        self.was_far = False
+        """True if a key was out of its range, and has moved all later ones."""
         self.begins_at_ns = 0
         """The key that the first decision has to get; 0: as the policy says."""
 
@@ -80,10 +85,31 @@ class Seat(DivisionSeat):
             return max(key_ns, 0)
         return self.key_ns
 
+    @property
+    def own_front_ns(self) -> int:
+        """The same key as its policy gave it."""
+        own_ns = self.front_ns - self.shift_ns
+        if self.rate:
+            own_ns = self.from_ns + ((own_ns - self.from_ns) << 32) // self.rate
+        return own_ns
+
     def begin_at(self, key_ns: int) -> None:
         """Let its first key become this one: tasks wait that have keys of the policy before."""
         if key_ns:
             self.begins_at_ns, self.is_unusual = key_ns, True
+
+    def move(self, own_ns: int, key_ns: int) -> None:
+        """Let this key of its policy become that of the machine, and others follow."""
+        self.from_ns, self.shift_ns = own_ns, key_ns - own_ns
+
+    def key(self, own_ns: int) -> int:
+        """The key of the machine for this key of its policy."""
+        if self.rate:
+            own_ns = self.from_ns + ((own_ns - self.from_ns) * self.rate >> 32)
+        key_ns = own_ns + self.shift_ns
+        if self.most_ns:
+            key_ns = min(key_ns, self.most_ns)
+        return max(key_ns, self.least_ns)
 
     def hears(self, event: str) -> bool:
         """True if the policy wants to be told of this event, a method of `Policy`."""
@@ -151,15 +177,21 @@ class Seat(DivisionSeat):
         else:
             flat, kicks = self._placed(flat, cpus_by_pid)
         if flat:
+            first_ns = flat[_KEY]
             if self.begins_at_ns:
-                self.shift_ns, self.begins_at_ns = self.begins_at_ns - flat[_KEY], 0
+                self.move(first_ns, self.begins_at_ns)
+                self.begins_at_ns = 0
                 self.is_unusual = self.is_checked or self.is_whole
-            ahead_ns = flat[_KEY] + self.shift_ns - newest_ns
-            if newest_ns and not -near_ns < ahead_ns < near_ns:
-                self.shift_ns = newest_ns - flat[_KEY]
-            if shift_ns := self.shift_ns:
-                keys = flat[_KEY::_WIDTH]
-                flat[_KEY::_WIDTH] = [max(key_ns + shift_ns, 0) for key_ns in keys]
+            elif self.most_ns:
+                if not self.least_ns < self.key(first_ns) < self.most_ns:
+                    # Its policy has begun anew, or has keys of a larger scale.
+                    self.rate = max((self.rate or 1 << 32) >> 4, 1)
+                    self.move(first_ns, self.most_ns - LATE_NS)
+                    self.was_far = True
+            elif newest_ns and abs(first_ns + self.shift_ns - newest_ns) >= near_ns:
+                self.move(first_ns, newest_ns)
+            if self.shift_ns or self.most_ns:
+                flat[_KEY::_WIDTH] = map(self.key, flat[_KEY::_WIDTH])
             self.key_ns = flat[_KEY]
         return flat + kicks if kicks else flat
 

@@ -98,7 +98,6 @@ class PartsOfLayers(Composed):
             return
         self._cpu_by_pid: dict[int, int] = {}
         super().__init__()
-        # Parts without a common CPU at the start may share CPUs later, as layers grow and spill.
         self._reach_ns = SHARED_NEAR_NS
         if own := self._places.get(OWN):
             policy = own.seat.policy
