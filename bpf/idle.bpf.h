@@ -222,16 +222,4 @@ static __always_inline bool is_asked_first(const struct task_ctx *t, s32 cpu, u6
 	return d && d->ask_first;
 }
 
-/*
- * True if a task that runs alone, slice after slice, is to be queued again: its domain wants the
- * policy asked about it, or a faster CPU idles.
- */
-static __always_inline bool leaves_cpu(const struct task_struct *p, const struct task_ctx *t,
-				       s32 cpu, u64 now)
-{
-	return t && !is_migration_disabled(p) &&
-	       (is_asked_first(t, cpu, now, now - t->start_ns) ||
-		(config.hybrid && leaves_little_cpu(p, t, cpu)));
-}
-
 #endif

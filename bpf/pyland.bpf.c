@@ -122,7 +122,7 @@ void BPF_PROG(pyland_enqueue, struct task_struct *p, u64 enq_flags)
 	leaves = t && sets_domains() && !wakes_up && !is_admitted(p, cpu);
 	/* No other task waits, and dispatch gave the task no new slice: it says there why. */
 	last = enq_flags & kernel_enum(scx_enq_flags, SCX_ENQ_LAST);
-	leaves = leaves || (last && leaves_cpu(p, t, cpu, now));
+	leaves = leaves || (last && leaves_cpu(p, t, task_cpu, cpu, now));
 	/* After such an enqueue the kernel would let the CPU idle: the kick makes it look again. */
 	if (last)
 		scx_bpf_kick_cpu(cpu, 0);
@@ -189,7 +189,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	if (prev_runnable && waits_for_quota(prev) && !is_migration_disabled(prev))
 		prev_queued = prev_runnable = false;
 	/* So is a task that its domain wants elsewhere, or that the policy is to be asked about. */
-	if (prev_runnable && leaves_cpu(prev, t, cpu, now))
+	if (prev_runnable && leaves_cpu(prev, t, c, cpu, now))
 		prev_queued = prev_runnable = false;
 	/* Read before the drain: a decision that comes after the drain is not carried out yet. */
 	asked_pos = *(volatile u64 *)&shared.asked_pos;

@@ -157,6 +157,29 @@ static __always_inline bool is_placed_here(const struct task_ctx *t, s32 cpu)
 	return t->place < 0 || t->place == cpu;
 }
 
+/* True if the task may have its next turn here while the policy is asked, should it be due. */
+static __always_inline bool may_go_on(const struct task_struct *p, const struct task_ctx *t,
+				      const struct pyland_cpu *c, s32 cpu)
+{
+	return c->running_since_ns && !c->kicked && !t->yielded && t->queue == QUEUE_NONE &&
+	       t->vtime_known && !t->of_bpf && t->generation == user.generation &&
+	       shared.handed_over == user.generation && !shared.lagging &&
+	       !is_kernel_work(p, t) && !(user.wanted & (PYLAND_WANT_HOLD | PYLAND_WANT_ARRIVAL)) &&
+	       is_placed_here(t, cpu);
+}
+
+/*
+ * True if a task that runs alone, slice after slice, is to be queued again: its domain wants the
+ * policy asked about it, and it cannot go on meanwhile, or a faster CPU idles.
+ */
+static __always_inline bool leaves_cpu(const struct task_struct *p, const struct task_ctx *t,
+				       const struct pyland_cpu *c, s32 cpu, u64 now)
+{
+	return t && c && !is_migration_disabled(p) &&
+	       ((is_asked_first(t, cpu, now, now - t->start_ns) && !may_go_on(p, t, c, cpu)) ||
+		(config.hybrid && leaves_little_cpu(p, t, cpu)));
+}
+
 /*
  * True if the task @p, whose slice has ended on this CPU, has a new turn there, because it is due
  * before all tasks that wait. The kernel queues such a task after this CPU has taken another one,
@@ -169,23 +192,21 @@ APART int goes_on(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_
 	struct pyland_user_cpu *u = user_cpu(cpu);
 	struct pyland_cpu *c = cpu_state(cpu);
 	u64 key_ns, slice_ns;
+	enum waiting waits;
 	s64 ran_ns;
 
-	if (!u || !c || !c->running_since_ns || c->kicked || t->yielded ||
-	    t->queue != QUEUE_NONE || !t->vtime_known || t->of_bpf ||
-	    t->generation != user.generation || shared.handed_over != user.generation ||
-	    shared.lagging || is_kernel_work(p, t) ||
-	    (user.wanted & (PYLAND_WANT_HOLD | PYLAND_WANT_ARRIVAL)))
+	if (!u || !c || !may_go_on(p, t, c, cpu))
 		return false;
 	ran_ns = now - t->start_ns;
-	if (ran_ns <= 0 || (s64)t->left_ns - ran_ns > (s64)SLICE_SLACK_NS ||
-	    !is_placed_here(t, cpu))
+	if (ran_ns <= 0 || (s64)t->left_ns - ran_ns > (s64)SLICE_SLACK_NS)
 		return false;
 	t->woke_up = 0;
 	c->running_rank = rank_of(t);
 	key_ns = clamp_vtime(interim_key(p, t, now, ran_ns));
-	/* If no task waits, dispatch gives the task a slice without a question. */
-	if (compare_waiting(cpu, placed_in(t), c->running_rank, key_ns) != LATER_TASKS_WAIT)
+	waits = compare_waiting(cpu, placed_in(t), c->running_rank, key_ns);
+	/* If no task waits, dispatch gives the task a slice, and mostly without a question. */
+	if (waits == A_TASK_GOES_BEFORE ||
+	    (waits == NO_TASK_WAITS && !is_asked_first(t, cpu, now, ran_ns)))
 		return false;
 	count_turn(t, u, now);
 	t->start_ns = now;
