@@ -9,9 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pyland import CPU_ANY, Batch, Policy
 from pyland._native import Division, DivisionPlace, DivisionSeat
+from pyland.compose.seat import Seat
 
 Row = tuple[Any, ...]
 Answer = Callable[[Batch], Any]
@@ -83,6 +86,11 @@ class Divided:
         return self.division.decide(batch)
 
 
+def keyed(key_ns: int) -> list[int]:
+    """A decision with this key."""
+    return [1, 1, CPU_ANY, 1, key_ns, 0, 0]
+
+
 def usual(batch: Batch) -> list[int]:
     """A decision for each task; its key is 50."""
     return [value for row in batch.rows for value in (row[0], row[1], CPU_ANY, 1, 50, 0, 0)]
@@ -132,6 +140,34 @@ def test_keys_are_shifted_and_not_below_zero() -> None:
     for shift_ns, key_ns in ((1 << 40, (1 << 40) + 50), (-20, 30), (-70, 0), (0, 50)):
         place.seat.shift_ns = shift_ns
         assert places_of(divided.decide(1)) == [(1, -2, key_ns)]
+
+
+@given(
+    own_ns=st.lists(st.integers(0, 2**64 - 1), min_size=2, max_size=2),
+    from_ns=st.integers(0, 2**62),
+    rate=st.sampled_from((0, 1, 1 << 20, 3 << 30, 1 << 32)),
+    shift_ns=st.integers(-(2**62), 2**62),
+    most_ns=st.sampled_from((0, 1 << 37, 1 << 62)),
+)
+def test_keys_are_those_of_the_seat(
+    own_ns: list[int], from_ns: int, rate: int, shift_ns: int, most_ns: int
+) -> None:
+    """A key of a policy becomes the same one in C and in Python; a far one is left to Python."""
+    place = Place(lambda batch: [*keyed(own_ns[0]), *keyed(own_ns[1])], -2)
+    divided = Divided(place)
+    divided.decide(1, 2)
+    seat: Any = place.seat
+    seat.shift_ns, seat.from_ns, seat.rate = shift_ns, from_ns, rate
+    seat.least_ns, seat.most_ns = max(most_ns - 3 * 10**9, 0), most_ns
+    divided.done.clear()
+    found = divided.decide(1, 2)
+    # BPF has numbers of 64 bits, and so has C.
+    keys = [Seat.key(seat, min(key_ns, 2**63 - 1)) for key_ns in own_ns]
+    if divided.done:
+        assert most_ns
+        assert keys[0] in (seat.least_ns, seat.most_ns)
+    elif shift_ns or most_ns:
+        assert [key_ns for _, _, key_ns in places_of(found)] == [min(k, 2**63 - 1) for k in keys]
 
 
 @pytest.mark.parametrize(
