@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Sequence
@@ -15,7 +16,14 @@ from pyland.stats.places import DEFAULT_PATH
 from pyland.supervisor import control
 from pyland.topology import read_topology
 from tests.kernel.groups import cpu_ns
-from tests.kernel.harness import GAP_S, Record, ask, swap
+from tests.kernel.harness import (
+    GAP_S,
+    WEIGHT_NICE_0,
+    WEIGHT_NICE_5,
+    Record,
+    ask,
+    swap,
+)
 from tests.kernel.running import Running
 from tests.kernel.turns import Shared
 from tests.support.statistics import asked
@@ -82,6 +90,36 @@ def replaced(policy: str, build: Sequence[int]) -> set[int]:
     # Tasks that nothing was decided about ran where the fallback put them.
     time.sleep(0.2)
     return cpus_while(0.3, build)
+
+
+def test_parts_share_their_cpus_by_weight(shared: Shared, record: Record) -> None:
+    """A build of nice 5 on half of the CPUs beside as many hogs of nice 0, which may use all.
+
+    It guards that neither policy's keys go before the other's for long: those of the build are
+    times of arrival, and the others virtual times.
+    """
+    halves = ({*range(NR_CPUS)} - BUILD_CPUS, BUILD_CPUS)
+    with (
+        shared.turn(f"{FILE}:Desk") as turn,
+        Hogs(600, [5] * NR_CPUS + [0] * NR_CPUS) as hogs,
+    ):
+        # While no CPU idles, tasks stay at the cache where they began.
+        for pid, half in zip(hogs.pids[NR_CPUS:], itertools.cycle(halves)):
+            os.sched_setaffinity(pid, half)
+        time.sleep(0.3)
+        for pid in hogs.pids[NR_CPUS:]:
+            os.sched_setaffinity(pid, range(NR_CPUS))
+        time.sleep(1)
+        before = {pid: cpu_ns(pid) for pid in hogs.pids}
+        time.sleep(1.5)
+        used_ns = [cpu_ns(pid) - before[pid] for pid in hogs.pids]
+    build_ns = used_ns[:NR_CPUS]
+    part = sum(build_ns) / sum(used_ns)
+    record(part=part, build_ns=build_ns, totals=dict(turn.totals.counts))
+    fair = WEIGHT_NICE_5 / (WEIGHT_NICE_5 + WEIGHT_NICE_0)
+    assert 0.7 * fair < part < 1.3 * fair
+    assert min(build_ns) > 0.4 * max(build_ns)
+    assert turn.totals["rescued"] == 0
 
 
 def test_a_lone_task_and_a_crowded_cache(shared: Shared, record: Record) -> None:
