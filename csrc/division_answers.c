@@ -40,6 +40,15 @@ PyObject *picked_fields(PyObject *rows, PyObject *pick)
 	return all;
 }
 
+/* True for a number from 0 to 2**63 - 1; that is all that a sum needs to be right. */
+static bool is_time(PyObject *key)
+{
+	int overflow;
+
+	return PyLong_CheckExact(key) && PyLong_AsLongLongAndOverflow(key, &overflow) >= 0 &&
+	       !overflow;
+}
+
 /* True if the list is a decision for each of @nr tasks, each of them for any CPU. */
 static bool is_usual(PyObject *flat, Py_ssize_t nr, bool with_keys)
 {
@@ -49,7 +58,7 @@ static bool is_usual(PyObject *flat, Py_ssize_t nr, bool with_keys)
 		/* CPU_ANY is a small integer, and Python has one object for each of these. */
 		if (PyList_GET_ITEM(flat, at + CPU_AT) != cpu_any)
 			return false;
-		if (with_keys && !PyLong_CheckExact(PyList_GET_ITEM(flat, at + KEY_AT)))
+		if (with_keys && !is_time(PyList_GET_ITEM(flat, at + KEY_AT)))
 			return false;
 	}
 	return true;
@@ -126,11 +135,8 @@ static int place_near(struct division *d, struct seat *s, PyObject *flat, PyObje
 /* A key of the part's policy as a key of the machine, in the range of the part. */
 static long long placed_key(const struct seat *s, PyObject *key, long long shift_ns, bool *is_far)
 {
-	int overflow;
-	long long key_ns = PyLong_AsLongLongAndOverflow(key, &overflow);
+	long long key_ns = PyLong_AsLongLong(key);
 
-	if (overflow)
-		key_ns = overflow > 0 ? LLONG_MAX : LLONG_MIN;
 	/* A rate is at most 2**32, so the product is no farther away than the key itself. */
 	if (s->rate)
 		key_ns = s->from_ns + (long long)(((__int128)key_ns - s->from_ns) * s->rate >> 32);

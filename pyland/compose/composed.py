@@ -221,7 +221,7 @@ class Composed(Events):
         """Read the load of the parts anew, and sort tasks again whose part may have changed."""
         self._division.look_due_ns = now_ns + _LOAD_NS
         for place in self._in_order:
-            place.seat.load = place.machine.load()
+            place.seat.load = place.machine.look()
         for group in self._sharing:
             group.look(now_ns)
         self._sorting.look(now_ns)

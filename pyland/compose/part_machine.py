@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pyland.compose.part_domains import PartDomains
-from pyland.domains import DomainGauges, DomainSettings
+from pyland.decision import domain_queue
+from pyland.domains import DomainSettings
 from pyland.machine import CpuState, Machine
 from pyland.stats.numbers import NAME_MAX
 from pyland.task import Task
@@ -54,6 +55,12 @@ class PartMachine(Machine):
         # Also its own CPUs: a cache's tasks spill to those at the part's other caches.
         self.rank = part.rank
         self._own = DomainSettings(self.home, self.reach, part.rank, part.preempt, part.direct)
+        self.used_ns = 0
+        """CPU time that its tasks have used in its domains."""
+        self.waits = False
+        """True if one of its tasks waited for a CPU, at most 50 ms ago."""
+        self.others: Sequence[PartMachine] = ()
+        """If it keeps its keys: the other parts. Its tasks are in all domains but theirs."""
         self.guarded: Callable[[Call], None] = lambda call: None
         """Makes a call of the part's policy; set by the composed policy."""
         super().__init__(
@@ -101,27 +108,29 @@ class PartMachine(Machine):
         places = self.domains.places
         return {cpu.id: places[-2 - cpu.llc] for cpu in self.topology.cpus}
 
-    def load(self) -> tuple[int, int]:
-        """How many of its tasks are runnable, and their weight; both at least 1."""
-        nr = weight = 0
-        for gauges in self._gauges():
+    def look(self) -> tuple[int, int]:
+        """How many of its tasks are runnable, and their weight; at least those of one usual task.
+
+        `used_ns` and `waits` are worked out anew.
+        """
+        nr = weight = nr_waiting = self.used_ns = 0
+        for number in self._own_domains():
+            gauges = self._whole.domains[number].gauges
             nr += gauges.nr_runnable
             weight += gauges.weight
+            nr_waiting += gauges.nr_waiting
+            self.used_ns += gauges.used_ns
+        self.waits = nr_waiting > 0
         return max(nr, 1), max(weight, 100)
 
-    def used_ns(self) -> int:
-        """CPU time that its tasks have used in its domains."""
-        return sum(gauges.used_ns for gauges in self._gauges())
-
-    def waits(self) -> bool:
-        """True if one of its tasks waited for a CPU, at most 50 ms ago."""
-        return any(gauges.nr_waiting for gauges in self._gauges())
-
-    def _gauges(self) -> Iterator[DomainGauges]:
-        """What is known of each of its domains."""
-        given = self._given
-        numbers = self.domains.used() if given is None else {-2 - one for one in given.values()}
-        return (self._whole.domains[number].gauges for number in numbers)
+    def _own_domains(self) -> set[int]:
+        """The domains where its tasks wait, as numbers of the whole machine."""
+        if self.keeps_keys:
+            known = {domain.number for domain in self._whole.domains.known()}
+            return known.difference(*(other._own_domains() for other in self.others))
+        if self._given is not None:
+            return {domain_queue(0) - queue for queue in self._given.values()}
+        return self.domains.used()
 
     def set_aside(self) -> tuple[list[DomainSettings], list[Timer]]:
         """Begin anew for another policy; returns what the present one has set."""

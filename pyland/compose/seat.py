@@ -177,7 +177,10 @@ class Seat(DivisionSeat):
         else:
             flat, kicks = self._placed(flat, cpus_by_pid)
         if flat:
-            first_ns = flat[_KEY]
+            keys = flat[_KEY::_WIDTH]
+            if not 0 <= min(keys) <= max(keys) < 1 << 64:
+                check(flat)
+            first_ns = keys[0]
             if self.begins_at_ns:
                 self.move(first_ns, self.begins_at_ns)
                 self.begins_at_ns = 0
@@ -191,7 +194,7 @@ class Seat(DivisionSeat):
             elif newest_ns and abs(first_ns + self.shift_ns - newest_ns) >= near_ns:
                 self.move(first_ns, newest_ns)
             if self.shift_ns or self.most_ns:
-                flat[_KEY::_WIDTH] = map(self.key, flat[_KEY::_WIDTH])
+                flat[_KEY::_WIDTH] = map(self.key, keys)
             self.key_ns = flat[_KEY]
         return flat + kicks if kicks else flat
 

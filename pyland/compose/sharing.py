@@ -36,7 +36,7 @@ class _Clock:
         self.place = place
         self.served_ns = 0
         """What a task of weight 100 of the part has had."""
-        self._used_ns = place.machine.used_ns()
+        self._used_ns = place.machine.used_ns
         self.token = 0
         """The seat whose keys these are."""
         self.own_ns = 0
@@ -48,7 +48,7 @@ class _Clock:
 
     def follow(self, now_ns: int) -> None:
         """Take what the part has used since the last call, and its newest key."""
-        seat, used_ns = self.place.seat, self.place.machine.used_ns()
+        seat, used_ns = self.place.seat, self.place.machine.used_ns
         # The sum is smaller if the part has other domains than before.
         if used_ns > self._used_ns:
             self.served_ns += (used_ns - self._used_ns) * 100 // max(seat.load[1], 100)
@@ -110,16 +110,19 @@ class Sharing:
     def __init__(self, places: Iterable[Place]) -> None:
         """`places` begin with keys of `BEGIN_NS`, or near those of the one that keeps its keys."""
         self._clocks = [_Clock(place) for place in places]
+        machines = [clock.place.machine for clock in self._clocks]
+        for mine in machines:
+            mine.others = [other for other in machines if other is not mine]
 
     def look(self, now_ns: int) -> None:
-        """Move the keys of the parts; to be called every few milliseconds."""
+        """Move the keys of the parts; to be called every few milliseconds, after their `look`."""
         clocks = self._clocks
         for clock in clocks:
             clock.follow(now_ns)
         front_ns = max(clock.served_ns for clock in clocks)
         begin_ns = BEGIN_NS
         for clock in clocks:
-            credit_ns = _WAITS_NS if clock.place.machine.waits() else _SLEEPS_NS
+            credit_ns = _WAITS_NS if clock.place.machine.waits else _SLEEPS_NS
             clock.served_ns = max(clock.served_ns, front_ns - credit_ns)
             if clock.place.machine.keeps_keys and clock.token:
                 begin_ns = clock.own_ns - clock.served_ns

@@ -88,7 +88,7 @@ def test_a_policy_sees_a_machine_of_its_own(tmp_path: Path) -> None:
     assert {name for name, _ in policy.seen} == {task.name for task in tasks}
     assert set(policy.machine.topology.online) == loaded.cpus(0)
     assert len(policy.cpus[-1]) == 6
-    assert policy.machine.load()[0] == 6
+    assert policy.machine.look()[0] == 6
     assert policy.machine.idle_mask & ~sum(1 << cpu for cpu in loaded.cpus(0)) == 0
     assert loaded.machine.numbers.gauges["grows_asked"] == len(policy.seen)
     assert policy.machine.random.random() != loaded.machine.random.random()
@@ -251,3 +251,16 @@ def test_the_example_of_the_page() -> None:
     assert confined.bit_count() == 4
     assert all(confined >> task.cpu & 1 for task in build)
     assert not machine.part_failures
+
+
+@pytest.mark.parametrize("policy", ["rr", "deadline", "vtime"])
+def test_a_layer_with_a_policy_shares_cpus_with_one_without(policy: str) -> None:
+    """Both are open. Their keys have nothing in common, and each has its half."""
+    loaded = Loaded([with_policy(layer("mine", "Open"), policy)], make_topology(2))
+    groups = [loaded.add(name, 4) for name in ("mine", "other")]
+    loaded.machine.run(1000 * MS)
+    before_ns = [sum(task.total_runtime_ns for task in tasks) for tasks in groups]
+    loaded.machine.run(2000 * MS)
+    after_ns = [sum(task.total_runtime_ns for task in tasks) for tasks in groups]
+    mine_ns, other_ns = (end - begin for begin, end in zip(before_ns, after_ns, strict=True))
+    assert 0.45 < mine_ns / (mine_ns + other_ns) < 0.55
