@@ -242,7 +242,7 @@ static long rescue_domain(u64 domain, void *context)
 static int beat(void *map, u32 *key, struct heartbeat *h)
 {
 	struct pyland_cpu *c = this_cpu_state();
-	u64 now = now_ns();
+	u64 now = now_ns(), next_ns;
 
 	/*
 	 * init, which sets the timer, may sleep, so the verifier believes that this callback may,
@@ -260,7 +260,15 @@ static int beat(void *map, u32 *key, struct heartbeat *h)
 	shared.due_ns = DUE_AT_ONCE;
 	wake_cpu_for_user_space();
 	bpf_rcu_read_unlock();
-	bpf_timer_start(&h->timer, until_next_beat_ns(), 0);
+	next_ns = until_next_beat_ns();
+	bpf_timer_start(&h->timer, next_ns, 0);
+	/*
+	 * If a task was queued or the policy swapped meanwhile, another CPU may have set the timer
+	 * just before this call, which has put it off again.
+	 */
+	if (next_ns > config.heartbeat_ns &&
+	    (!READ_ONCE(shared.quiet) || shared.handed_over != READ_ONCE(user.generation)))
+		bpf_timer_start(&h->timer, config.heartbeat_ns, 0);
 	return 0;
 }
 

@@ -27,16 +27,20 @@ static int slice_is_over(void *map, u32 *key, struct slice_timer *s)
 {
 	s32 cpu = *key;
 	struct pyland_cpu *c = cpu_state(cpu);
+	u32 timed_by;
 	s64 left_ns;
 
 	if (!c)
 		return 0;
+	/* Before the look: a CPU queues its task before it reads this. */
+	timed_by = c->slice_timed_by;
+	*(volatile u32 *)&c->slice_timed_by = 0;
 	if (!c->running_since_ns || (ends_at_ticks(c) && !c->preempting) ||
 	    !work_is_queued(cpu, c->llc)) {
-		c->slice_timed_by = 0;
 		c->preempting = 0;
 		return 0;
 	}
+	c->slice_timed_by = timed_by;
 	left_ns = c->running_since_ns + c->running_slice_ns - now_ns();
 	if (left_ns < (s64)SLICE_SLACK_NS) {
 		c->sliced++;
