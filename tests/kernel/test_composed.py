@@ -222,13 +222,17 @@ def test_rusty_balances_what_began_on_one_cache(shared: Shared, record: Record) 
         time.sleep(1.3)
         gauges = [own()]
         before = {pid: cpu_ns(pid) for pid in hogs.pids}
-        time.sleep(1.2)
+        where: list[str] = []
+        for _ in range(6):
+            time.sleep(0.2)
+            where.append(" ".join(str(psutil.Process(pid).cpu_num()) for pid in hogs.pids))
         used_ns = {pid: cpu_ns(pid) - before[pid] for pid in hogs.pids}
         gauges.append(own())
     totals = turn.totals
     mean_ns = sum(used_ns.values()) / len(used_ns)
     record(
-        shares=sorted(used / mean_ns for used in used_ns.values()),
+        shares=[round(used / mean_ns, 2) for used in used_ns.values()],
+        where=where,
         gauges=gauges,
         totals=dict(totals.counts),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -163,8 +164,13 @@ def test_siblings_of_an_exclusive_layer_idle(shared: Shared, record: Record) -> 
         if run.seconds > 0.01
     }
     idle_s = sum(trace.idle_s(run.cpu ^ 1, run.begin_s, run.end_s) for run in mine)
+    beside: Counter[str] = Counter()
+    for run in trace.runs:
+        if run.cpu in idle:
+            beside[f"{run.comm} {run.pid}"] += round(run.seconds * 1000)
     record(
         idle=idle,
+        beside_ms=beside.most_common(4),
         idle_part=idle_s / seconds(mine),
         used_s=seconds(mine),
         where=sorted({run.cpu for run in mine}),

@@ -124,6 +124,7 @@ def test_tasks_that_compute_stay_near_their_cache(shared: Shared, record: Record
         totals=dict(totals.counts),
     )
     assert moved.switches > 1000
+    assert totals["heartbeats"] > 12, "20 a second are due while tasks wait"
     assert decided(totals) > 0.8
     assert moved.nr < 0.3 * moved.switches
     assert moved.far < 0.1 * moved.switches
