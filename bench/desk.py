@@ -83,7 +83,7 @@ def measure(seconds: float) -> dict[str, float]:
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--seconds", type=float, default=12.0)
     seconds = parser.parse_args().seconds
     with Scheduler() as scheduler:
         scheduler.wait_enabled()
