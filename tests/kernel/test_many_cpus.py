@@ -160,7 +160,8 @@ def test_pinned_floating_and_restless_tasks_share(shared: Shared, record: Record
         flips=flips.nr,
         totals=dict(totals.counts),
     )
-    assert decided(totals) > 0.8
+    # 0.78 to 0.93 in eight boots: where eight CPUs take turns, Python has an eighth of the time.
+    assert decided(totals) > 0.7
     assert all(0.75 < share < 1.25 for share in shares.values())
     assert flips.nr > 50
     assert min(restless.values()) > 0.3
