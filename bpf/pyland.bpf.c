@@ -227,6 +227,8 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 			take_elsewhere(cpu, now);
 			return;
 		}
+		if (t && asks_alone(prev, t, cpu, now))
+			return;
 		if (!waits && may_stop_tick(c, prev)) {
 			/* Without a new slice it is enqueued (SCX_ENQ_LAST) and runs here. */
 			scx_bpf_kick_cpu(cpu, 0);

@@ -27,20 +27,18 @@ static int slice_is_over(void *map, u32 *key, struct slice_timer *s)
 {
 	s32 cpu = *key;
 	struct pyland_cpu *c = cpu_state(cpu);
-	u32 timed_by;
 	s64 left_ns;
 
 	if (!c)
 		return 0;
-	/* Before the look: a CPU queues its task before it reads this. */
-	timed_by = c->slice_timed_by;
-	*(volatile u32 *)&c->slice_timed_by = 0;
+	/* Before the look, in an order that all CPUs see: they queue a task before they read this. */
+	__sync_lock_test_and_set(&c->slice_timed_by, 0);
 	if (!c->running_since_ns || (ends_at_ticks(c) && !c->preempting) ||
 	    !work_is_queued(cpu, c->llc)) {
 		c->preempting = 0;
 		return 0;
 	}
-	c->slice_timed_by = timed_by;
+	c->slice_timed_by = bpf_get_smp_processor_id() + 1;
 	left_ns = c->running_since_ns + c->running_slice_ns - now_ns();
 	if (left_ns < (s64)SLICE_SLACK_NS) {
 		c->sliced++;

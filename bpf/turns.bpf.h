@@ -157,7 +157,10 @@ static __always_inline bool is_placed_here(const struct task_ctx *t, s32 cpu)
 	return t->place < 0 || t->place == cpu;
 }
 
-/* True if the task may have its next turn here while the policy is asked, should it be due. */
+/*
+ * True if the task can go on here while the policy decides it. Else it has to be queued before the
+ * policy is asked about it.
+ */
 static __always_inline bool may_go_on(const struct task_struct *p, const struct task_ctx *t,
 				      const struct pyland_cpu *c, s32 cpu)
 {
@@ -169,8 +172,8 @@ static __always_inline bool may_go_on(const struct task_struct *p, const struct 
 }
 
 /*
- * True if a task that runs alone, slice after slice, is to be queued again: its domain wants the
- * policy asked about it, and it cannot go on meanwhile, or a faster CPU idles.
+ * True if a task that runs alone, slice after slice, is to be queued again: because a faster CPU
+ * idles, or because the policy has to be asked about it and it cannot go on meanwhile.
  */
 static __always_inline bool leaves_cpu(const struct task_struct *p, const struct task_ctx *t,
 				       const struct pyland_cpu *c, s32 cpu, u64 now)
@@ -180,33 +183,14 @@ static __always_inline bool leaves_cpu(const struct task_struct *p, const struct
 		(config.hybrid && leaves_little_cpu(p, t, cpu)));
 }
 
-/*
- * True if the task @p, whose slice has ended on this CPU, has a new turn there, because it is due
- * before all tasks that wait. The kernel queues such a task after this CPU has taken another one,
- * and the task would wait for a whole slice although it goes first (weights of 87 and 1 on eight
- * CPUs, slices of 1 ms: 0.76 of a CPU, and not 1). The policy is asked about it as if it waited.
- */
-APART int goes_on(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_nonnull, s32 cpu,
-		  u64 now)
+/* Gives the task that runs on this CPU a new turn with this key, and asks the policy about it. */
+static __always_inline bool new_turn(struct task_struct *p, struct task_ctx *t,
+				     struct pyland_cpu *c, s32 cpu, u64 now, u64 key_ns)
 {
 	struct pyland_user_cpu *u = user_cpu(cpu);
-	struct pyland_cpu *c = cpu_state(cpu);
-	u64 key_ns, slice_ns;
-	enum waiting waits;
-	s64 ran_ns;
+	u64 slice_ns;
 
-	if (!u || !c || !may_go_on(p, t, c, cpu))
-		return false;
-	ran_ns = now - t->start_ns;
-	if (ran_ns <= 0 || (s64)t->left_ns - ran_ns > (s64)SLICE_SLACK_NS)
-		return false;
-	t->woke_up = 0;
-	c->running_rank = rank_of(t);
-	key_ns = clamp_vtime(interim_key(p, t, now, ran_ns));
-	waits = compare_waiting(cpu, placed_in(t), c->running_rank, key_ns);
-	/* If no task waits, dispatch gives the task a slice, and mostly without a question. */
-	if (waits == A_TASK_GOES_BEFORE ||
-	    (waits == NO_TASK_WAITS && !is_asked_first(t, cpu, now, ran_ns)))
+	if (!u)
 		return false;
 	count_turn(t, u, now);
 	t->start_ns = now;
@@ -226,6 +210,50 @@ APART int goes_on(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_
 	u->running_vtime_ns = key_ns;
 	time_slice(cpu, c, now);
 	return true;
+}
+
+/*
+ * True if the task @p, whose slice has ended on this CPU, has a new turn there, because it is due
+ * before all tasks that wait. The kernel queues such a task after this CPU has taken another one,
+ * and the task would wait for a whole slice although it goes first (weights of 87 and 1 on eight
+ * CPUs, slices of 1 ms: 0.76 of a CPU, and not 1). The policy is asked about it as if it waited.
+ */
+APART int goes_on(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_nonnull, s32 cpu,
+		  u64 now)
+{
+	struct pyland_cpu *c = cpu_state(cpu);
+	u64 key_ns;
+	s64 ran_ns;
+
+	if (!c || !may_go_on(p, t, c, cpu))
+		return false;
+	ran_ns = now - t->start_ns;
+	if (ran_ns <= 0 || (s64)t->left_ns - ran_ns > (s64)SLICE_SLACK_NS)
+		return false;
+	t->woke_up = 0;
+	c->running_rank = rank_of(t);
+	key_ns = clamp_vtime(interim_key(p, t, now, ran_ns));
+	/* If no task waits, dispatch gives the task a slice. */
+	if (compare_waiting(cpu, placed_in(t), c->running_rank, key_ns) != LATER_TASKS_WAIT)
+		return false;
+	return new_turn(p, t, c, cpu, now, key_ns);
+}
+
+/*
+ * Asks the policy about a task that runs alone slice after slice, if it is to be asked. True if the
+ * task has a new turn. What waits for this CPU, if anything, may not run here.
+ */
+APART int asks_alone(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_nonnull, s32 cpu,
+		     u64 now)
+{
+	struct pyland_cpu *c = cpu_state(cpu);
+	s64 ran_ns = now - t->start_ns;
+
+	if (!c || !is_asked_first(t, cpu, now, ran_ns) || !may_go_on(p, t, c, cpu))
+		return false;
+	t->woke_up = 0;
+	c->running_rank = rank_of(t);
+	return new_turn(p, t, c, cpu, now, clamp_vtime(interim_key(p, t, now, ran_ns)));
 }
 
 #endif

@@ -40,8 +40,8 @@ PyObject *picked_fields(PyObject *rows, PyObject *pick)
 	return all;
 }
 
-/* True for a number from 0 to 2**63 - 1; that is all that a sum needs to be right. */
-static bool is_time(PyObject *key)
+/* True for a key that C can move: a number from 0 to 2**63 - 1. Python moves the others. */
+static bool is_movable(PyObject *key)
 {
 	int overflow;
 
@@ -58,7 +58,7 @@ static bool is_usual(PyObject *flat, Py_ssize_t nr, bool with_keys)
 		/* CPU_ANY is a small integer, and Python has one object for each of these. */
 		if (PyList_GET_ITEM(flat, at + CPU_AT) != cpu_any)
 			return false;
-		if (with_keys && !is_time(PyList_GET_ITEM(flat, at + KEY_AT)))
+		if (with_keys && !is_movable(PyList_GET_ITEM(flat, at + KEY_AT)))
 			return false;
 	}
 	return true;
@@ -137,7 +137,7 @@ static long long placed_key(const struct seat *s, PyObject *key, long long shift
 {
 	long long key_ns = PyLong_AsLongLong(key);
 
-	/* A rate is at most 2**32, so the product is no farther away than the key itself. */
+	/* from_ns is not negative and a rate at most 2**32: the result is between the two keys. */
 	if (s->rate)
 		key_ns = s->from_ns + (long long)(((__int128)key_ns - s->from_ns) * s->rate >> 32);
 	if (__builtin_add_overflow(key_ns, shift_ns, &key_ns))
@@ -150,7 +150,7 @@ static long long placed_key(const struct seat *s, PyObject *key, long long shift
 
 /*
  * Gives the decisions of a usual answer their keys, and their place if all have the same. 1 if the
- * first key is far from those before it: its policy has begun anew.
+ * first key is out of the range of the part: Python moves the keys of the part then.
  */
 static int place_usual(const struct seat *s, PyObject *flat, PyObject *queue, bool shifts)
 {
@@ -181,7 +181,8 @@ static int place_usual(const struct seat *s, PyObject *flat, PyObject *queue, bo
  */
 PyObject *placed_answer(struct division *d, struct seat *s, PyObject *flat, PyObject *rows)
 {
-	bool shifts = s->shift_ns != zero || s->most_ns, is_near = s->near && PyDict_CheckExact(s->near);
+	bool shifts = s->shift_ns != zero || s->most_ns;
+	bool is_near = s->near && PyDict_CheckExact(s->near);
 
 	if (!is_usual(flat, PyList_GET_SIZE(rows), shifts) ||
 	    (is_near && !is_in_order(d, flat, rows)))

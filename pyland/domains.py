@@ -12,7 +12,6 @@ from pyland.topology import Topology
 
 NR_DOMAINS = 1024
 """How many domains there are."""
-
 NR_SERVED = 64
 """The most domains that one CPU serves."""
 
@@ -35,13 +34,7 @@ CpuSet = int | Iterable[int]
 
 def mask_of(cpus: CpuSet) -> int:
     """The mask of a set of CPUs; ValueError for a negative number."""
-    if isinstance(cpus, int):
-        numbers: Iterable[int] = ()
-        mask = int(cpus)
-    else:
-        numbers, mask = cpus, 0
-    for number in numbers:
-        mask |= 1 << number
+    mask = int(cpus) if isinstance(cpus, int) else sum({1 << number for number in cpus})
     if mask < 0:
         raise ValueError(f"CPUs {cpus}: a mask is not negative")
     return mask
@@ -138,8 +131,8 @@ class Domain:
         """Change what is given; it takes effect at each CPU's next choice.
 
         Raises IndexError for a CPU that the machine does not have, TypeError for a time that is no
-        integer, and ValueError for a search that there is not, and if a CPU would serve more than
-        `NR_SERVED` domains; then nothing is changed.
+        integer, and ValueError for a search that there is not, and if a CPU would be the home of
+        more than `NR_SERVED` domains; then nothing is changed.
         """
         settings = self.settings
         if cpus is not None:
@@ -154,12 +147,12 @@ class Domain:
             settings = settings._replace(preempt=bool(preempt))
         if direct is not None:
             settings = settings._replace(direct=bool(direct))
+        if preempt_first is not None:
+            settings = settings._replace(preempt_first=bool(preempt_first))
         if search is not None:
             if search not in get_args(Search):
                 raise ValueError(f"search {search!r}: it is one of {', '.join(get_args(Search))}")
             settings = settings._replace(search=search)
-        if preempt_first is not None:
-            settings = settings._replace(preempt_first=bool(preempt_first))
         if not isinstance(yield_ns, _Kept):
             settings = settings._replace(yield_ns=_checked_ns(yield_ns))
         self._domains._set(self, settings)
@@ -222,21 +215,31 @@ class Domains(Sequence[Domain]):
         return list(self._all)
 
     def served(self, cpu: int) -> list[int]:
-        """The domains that a CPU serves, in this order: the highest rank first."""
-        numbers = self._serving.get(cpu, ())
-        return sorted(numbers, key=lambda number: (-self._all[number].settings.rank, number))
+        """The domains that a CPU serves, the highest rank first; `NR_SERVED` at most.
+
+        Where it is not at home and the rank is low, it takes the others' tasks when it would idle.
+        """
+        home = self._at_home(cpu)
+        away = sorted(self._serving.get(cpu, set()).difference(home), key=self._order)
+        return sorted([*home, *away][:NR_SERVED], key=self._order)
 
     def unplaced(self, cpu: int) -> int | None:
         """The domain of tasks that no decision has placed, and that ran on this CPU last.
 
-        It is the domain of the CPU's last-level cache if the CPU is at home there. Else it is the
-        domain with the lowest rank of all whose home has the CPU; None if no home has it.
+        That of the CPU's last-level cache if the CPU is at home there, else the one of the lowest
+        rank whose home has the CPU; None if no home has it.
         """
-        llc = self._llc_of.get(cpu, NR_DOMAINS)
-        at_home = [n for n in self._serving.get(cpu, ()) if self._all[n].settings.cpus >> cpu & 1]
-        if llc in at_home:
+        llc, home = self._llc_of.get(cpu, NR_DOMAINS), self._at_home(cpu)
+        if llc in home:
             return llc
-        return min(at_home, key=lambda n: (self._all[n].settings.rank, n), default=None)
+        return min(home, key=lambda n: (self._all[n].settings.rank, n), default=None)
+
+    def _order(self, number: int) -> tuple[int, int]:
+        return -self._all[number].settings.rank, number
+
+    def _at_home(self, cpu: int) -> list[int]:
+        """The domains whose home has the CPU."""
+        return [n for n in self._serving.get(cpu, ()) if self._all[n].settings.cpus >> cpu & 1]
 
     def _checked(self, cpus: CpuSet) -> int:
         mask = mask_of(cpus)
@@ -249,8 +252,8 @@ class Domains(Sequence[Domain]):
         if settings == domain.settings and self.nr:
             return
         before, after = _served_by(domain.settings), _served_by(settings)
-        for cpu in cpus_of(after & ~before):
-            if len(self._serving.get(cpu, ())) >= NR_SERVED:
+        for cpu in cpus_of(settings.cpus & ~domain.settings.cpus):
+            if len(self._at_home(cpu)) >= NR_SERVED:
                 raise ValueError(f"CPU {cpu} serves {NR_SERVED} domains: it cannot serve more")
         reordered, home = settings.rank != domain.settings.rank, domain.settings.cpus
         domain.settings = settings

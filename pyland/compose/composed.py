@@ -13,10 +13,11 @@ from pyland._native import Division
 from pyland.compose import events, sorting
 from pyland.compose.events import Events
 from pyland.compose.needs import needs_of
+from pyland.compose.newcomers import ask_first
 from pyland.compose.part import LAST_RESORT, Part, construct
 from pyland.compose.place import Place
 from pyland.compose.seat import NEAR_NS, Row, Seat, check
-from pyland.compose.sharing import confine_newcomers, shared
+from pyland.compose.sharing import shared
 from pyland.compose.sorting import Sorting
 from pyland.decision import DECISION_FIELDS
 from pyland.errors import UsageError
@@ -92,7 +93,6 @@ class Composed(Events):
         self._hearing = {}
         self._reach_ns = NEAR_NS
         self._sharing = shared(self._in_order)
-        confine_newcomers(machine, [place.machine for place in self._in_order])
         self._sorting = Sorting(self._ruled, self.reads, self._places, self._rule_failed)
         self._make_task = task_class(self._sorting.ruled)
         self._division: Division[Place] = Division(
@@ -137,6 +137,7 @@ class Composed(Events):
             place.seat.batch.view = partial(self._part_view, place)
         self._count_held()
         self._note_hearing()
+        ask_first(self.machine, self._in_order)
         self._division.look_due_ns = 0
 
     def leave(self) -> None:

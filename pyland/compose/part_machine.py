@@ -52,15 +52,19 @@ class PartMachine(Machine):
         """Its own CPUs, as a mask."""
         self.reach = self.home | part.reach(name, whole.topology)
         """All CPUs that its tasks may use, as a mask."""
-        # Also its own CPUs: a cache's tasks spill to those at the part's other caches.
         self.rank = part.rank
+        # The CPUs of each cache spill to all: also to those at the part's other caches.
         self._own = DomainSettings(self.home, self.reach, part.rank, part.preempt, part.direct)
         self.used_ns = 0
-        """CPU time that its tasks have used in its domains."""
+        """CPU time that its tasks have used, up to the last `look`."""
+        self._used_by_domain: dict[int, int] = {}
         self.waits = False
-        """True if one of its tasks waited for a CPU, at most 50 ms ago."""
+        """True if one of its tasks waited for a CPU shortly before the last `look`."""
+        self.is_empty = True
+        """True if none of its tasks was runnable then."""
         self.others: Sequence[PartMachine] = ()
-        """If it keeps its keys: the other parts. Its tasks are in all domains but theirs."""
+        """The parts that it shares CPUs with. If it keeps its keys, its tasks are in all domains
+        but theirs."""
         self.guarded: Callable[[Call], None] = lambda call: None
         """Makes a call of the part's policy; set by the composed policy."""
         super().__init__(
@@ -109,19 +113,25 @@ class PartMachine(Machine):
         return {cpu.id: places[-2 - cpu.llc] for cpu in self.topology.cpus}
 
     def look(self) -> tuple[int, int]:
-        """How many of its tasks are runnable, and their weight; at least those of one usual task.
+        """How many of its tasks are runnable, and their weight; those of one usual task if none is.
 
         `used_ns` and `waits` are worked out anew.
         """
-        nr = weight = nr_waiting = self.used_ns = 0
+        nr = weight = nr_waiting = 0
+        used_by_domain: dict[int, int] = {}
         for number in self._own_domains():
             gauges = self._whole.domains[number].gauges
             nr += gauges.nr_runnable
             weight += gauges.weight
             nr_waiting += gauges.nr_waiting
-            self.used_ns += gauges.used_ns
-        self.waits = nr_waiting > 0
-        return max(nr, 1), max(weight, 100)
+            used_by_domain[number] = used_ns = gauges.used_ns
+            # What was used in a domain before it was the part's own does not count.
+            self.used_ns += used_ns - self._used_by_domain.get(number, used_ns)
+        self._used_by_domain = used_by_domain
+        # Where a task may use one CPU only, it waits in that CPU's queue.
+        is_bound = len(self._whole.topology.online) == 1
+        self.waits, self.is_empty = nr_waiting > 0 or (is_bound and nr > 0), nr == 0
+        return (max(nr, 1), max(weight, 1)) if nr else (1, 100)
 
     def _own_domains(self) -> set[int]:
         """The domains where its tasks wait, as numbers of the whole machine."""

@@ -22,8 +22,10 @@ NEAR_NS = 1 << 38
 SHARED_NEAR_NS = 200_000_000
 """The same limit for parts that share CPUs with a part whose keys are those of the machine."""
 
-EARLY_NS, LATE_NS = 1_000_000_000, 2_000_000_000
+EARLY_NS = LATE_NS = 1_000_000_000
 """How far the keys of a part that shares CPUs may be from the part's virtual time."""
+_LATEST_NS = (1 << 63) - 1
+"""Keys of a policy that are later count as this."""
 
 Row = tuple[Any, ...]
 
@@ -104,6 +106,7 @@ class Seat(DivisionSeat):
 
     def key(self, own_ns: int) -> int:
         """The key of the machine for this key of its policy."""
+        own_ns = min(own_ns, _LATEST_NS)
         if self.rate:
             own_ns = self.from_ns + ((own_ns - self.from_ns) * self.rate >> 32)
         key_ns = own_ns + self.shift_ns
@@ -148,8 +151,9 @@ class Seat(DivisionSeat):
         """The decisions of an answer, for the whole machine; raises TypeError for nonsense.
 
         CPUs and domains become those of the whole machine; a task for any CPU goes to the domain
-        of the one where it ran last. If the first key is further than `near_ns` from the newest
-        key of all parts, all keys from here on are moved by that.
+        of the one where it ran last. If the first key is out of the range of its part, or
+        `near_ns` from the newest key of all parts where the part has no range yet, all keys from
+        here on are moved.
         """
         self.last = None
         outgoing = self.outgoing
@@ -178,9 +182,9 @@ class Seat(DivisionSeat):
             flat, kicks = self._placed(flat, cpus_by_pid)
         if flat:
             keys = flat[_KEY::_WIDTH]
-            if not 0 <= min(keys) <= max(keys) < 1 << 64:
+            if {*map(type, keys)} != {int} or min(keys) < 0 or max(keys) >= 1 << 64:
                 check(flat)
-            first_ns = keys[0]
+            first_ns = min(keys[0], _LATEST_NS)
             if self.begins_at_ns:
                 self.move(first_ns, self.begins_at_ns)
                 self.begins_at_ns = 0

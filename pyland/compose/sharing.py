@@ -4,29 +4,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pyland.compose.part_machine import PartMachine
 from pyland.compose.seat import EARLY_NS, LATE_NS
-from pyland.domains import mask_of
-from pyland.machine import Machine
 
 if TYPE_CHECKING:
     from pyland.compose.place import Place
 
 BEGIN_NS = 1 << 37
 """The key that parts which share CPUs begin with."""
-_SLEEPS_NS = 50_000_000
-"""The credit of a part without waiting tasks: it uses less than its share because they sleep."""
-_WAITS_NS = 1_000_000_000
-"""That of one with waiting tasks: on the CPUs that it may use it cannot have its share."""
+_CREDIT_NS = 10_000_000
+"""Part of each CPU that a part has for itself when its tasks come back: they used less before."""
+_APART_NS = 200_000_000
+"""The most by which the time of a part that waits may be behind that of the next one.
+
+More than this is no debt: where its tasks may run, there is not as much time for it."""
+_WAITS_NS = 200_000_000
+"""A part waits if one of its tasks had to within this time."""
 _STEP_NS = 1_000_000
-"""Keys are moved in steps of at least this: order within a part may suffer from each."""
+"""Keys are moved by at least this, because a move may change the order within a part."""
 _SILENT_NS = 64_000_000
 """After so long without a decision the next one gets the present time of its part."""
 _WINDOW_NS = 100_000_000
 """The speed of keys is measured over at least this time."""
 _SAME = 1 << 32
+"""The speed of keys that are as fast as the part's time."""
+_KEYS_NS = (1 << 62) - 1
+"""Keys above this are as late as keys can be."""
 
 
 class _Clock:
@@ -40,24 +46,55 @@ class _Clock:
         self.token = 0
         """The seat whose keys these are."""
         self.own_ns = 0
-        """Where the keys of its policy are. Tasks that sleep have lower ones, and count little."""
+        """Where the keys of its policy are: what most of its decisions do not exceed."""
+        self.waits = False
+        """True if its tasks wait from time to time, and one was runnable at the last look."""
+        self._waited_at_ns = -_WAITS_NS
+        self._was_empty, self._is_busy = True, False
+        self._weight = 100
         self._seen_ns = self._seen_at_ns = 0
         # For the speed: where both were when the measurement began.
         self._begun_at_ns = self._served_then_ns = self._own_then_ns = 0
         self._rate = self._most_rate = _SAME
+        """The speed that was measured, and the highest one that keeps keys in their range."""
+
+    @property
+    def credit_ns(self) -> int:
+        """What its tasks may be ahead or behind together, as time of one of weight 100."""
+        nr_cpus = self.place.machine.reach.bit_count()
+        return _CREDIT_NS * nr_cpus * 100 // max(self._weight, 100)
+
+    def competes(self, waited_for: int) -> bool:
+        """True if its tasks wait, or run on CPUs that others wait for; `waited_for` is a mask."""
+        machine = self.place.machine
+        return self.waits or (self._is_busy and machine.reach & waited_for != 0)
+
+    @property
+    def apart_ns(self) -> int:
+        """The most by which the next part may be behind this one; a light one takes long steps."""
+        return _APART_NS * 100 // min(self._weight, 100)
 
     def follow(self, now_ns: int) -> None:
         """Take what the part has used since the last call, and its newest key."""
         seat, used_ns = self.place.seat, self.place.machine.used_ns
-        # The sum is smaller if the part has other domains than before.
-        if used_ns > self._used_ns:
-            self.served_ns += (used_ns - self._used_ns) * 100 // max(seat.load[1], 100)
+        machine, before = self.place.machine, self._weight
+        if not machine.is_empty:
+            self._weight = seat.load[1]
+        # A task that has just slept used the time, and counts no more.
+        self.served_ns += (used_ns - self._used_ns) * 100 // max(before, self._weight)
         self._used_ns = used_ns
+        if machine.waits:
+            self._waited_at_ns = now_ns
+        self._is_busy = not self._was_empty and not machine.is_empty
+        self.waits = self._is_busy and now_ns - self._waited_at_ns < _WAITS_NS
+        self._was_empty = machine.is_empty
         front_ns = seat.front_ns
         if not front_ns or (front_ns == self._seen_ns and self.token == seat.token):
             return
-        passed_ns, self._seen_at_ns, self._seen_ns = now_ns - self._seen_at_ns, now_ns, front_ns
-        own_ns = seat.own_front_ns
+        decided_at_ns = seat.batch.now_ns
+        passed_ns = max(decided_at_ns - self._seen_at_ns, 0)
+        self._seen_at_ns, self._seen_ns = decided_at_ns, front_ns
+        own_ns = min(max(seat.own_front_ns, 0), _KEYS_NS)
         if self.token != seat.token or seat.was_far:
             self.token, self.own_ns = seat.token, own_ns
             self._rate = self._most_rate = seat.rate or _SAME
@@ -75,7 +112,7 @@ class _Clock:
         moved_ns = self.own_ns - self._own_then_ns
         served_ns = self.served_ns - self._served_then_ns
         rate = served_ns * _SAME // moved_ns if moved_ns > served_ns else _SAME
-        # Virtual times are as fast as the part's time, but for what is still on its way.
+        # Virtual times are about as fast as the part's time.
         rate = _SAME if rate > _SAME * 3 // 4 else max((self._rate + rate) // 2, 1)
         self._most_rate = min(2 * self._most_rate, _SAME)
         self._rate = min(rate, self._most_rate)
@@ -108,7 +145,7 @@ class Sharing:
     """
 
     def __init__(self, places: Iterable[Place]) -> None:
-        """`places` begin with keys of `BEGIN_NS`, or near those of the one that keeps its keys."""
+        """None of the places has decided a task yet."""
         self._clocks = [_Clock(place) for place in places]
         machines = [clock.place.machine for clock in self._clocks]
         for mine in machines:
@@ -119,16 +156,36 @@ class Sharing:
         clocks = self._clocks
         for clock in clocks:
             clock.follow(now_ns)
-        front_ns = max(clock.served_ns for clock in clocks)
+        self._compare()
         begin_ns = BEGIN_NS
         for clock in clocks:
-            credit_ns = _WAITS_NS if clock.place.machine.waits else _SLEEPS_NS
-            clock.served_ns = max(clock.served_ns, front_ns - credit_ns)
             if clock.place.machine.keeps_keys and clock.token:
                 begin_ns = clock.own_ns - clock.served_ns
         for clock in clocks:
             if not clock.place.machine.keeps_keys:
                 clock.lead(begin_ns, now_ns)
+
+    def _compare(self) -> None:
+        """Only parts that compete for a CPU have claims to time, and debts."""
+        waited_for = 0
+        for clock in self._clocks:
+            if clock.waits:
+                waited_for |= clock.place.machine.reach
+        competing = [one for one in self._clocks if one.competes(waited_for)]
+        competing.sort(key=lambda one: -one.served_ns)
+        for at, (ahead, behind) in enumerate(pairwise(competing), start=1):
+            # Those that are behind stay as they are among themselves.
+            lost_ns = ahead.served_ns - behind.served_ns - ahead.apart_ns
+            if lost_ns > 0:
+                for one in competing[at:]:
+                    one.served_ns += lost_ns
+        slowest = competing[-1] if competing else max(self._clocks, key=lambda one: one.served_ns)
+        for clock in self._clocks:
+            if clock not in competing:
+                near_ns, credit_ns = slowest.served_ns, clock.credit_ns
+                clock.served_ns = max(
+                    min(clock.served_ns, near_ns + credit_ns), near_ns - credit_ns
+                )
 
 
 def shared(places: Iterable[Place]) -> list[Sharing]:
@@ -156,16 +213,3 @@ def overlap(parts: Iterable[PartMachine]) -> bool:
             return True
         taken |= part.reach
     return False
-
-
-def confine_newcomers(machine: Machine, parts: Iterable[PartMachine]) -> None:
-    """If a part has not all CPUs, a task that was never decided is so before it runs.
-
-    Else it would go to any idle CPU, and stay there while no other task wants that. Such tasks are
-    in the domains of the caches. A part within a part gets decided tasks only.
-    """
-    whole = mask_of(machine.topology.online)
-    confined = any(part.places_domains and whole & ~part.reach for part in parts)
-    if confined and not isinstance(machine, PartMachine):
-        for llc in range(machine.topology.nr_llcs):
-            machine.domains[llc].set(direct=False)

@@ -124,3 +124,45 @@ def test_a_part_with_all_cpus_leaves_no_cache_idle() -> None:
     before_ns = sum(hog.total_runtime_ns for hog in hogs)
     machine.run(200 * MS)
     assert sum(hog.total_runtime_ns for hog in hogs) - before_ns > 3.8 * 200 * MS
+
+
+def test_parts_within_a_part_keep_their_tasks_from_the_first_turn_on() -> None:
+    class Inner(Composed):
+        parts: ClassVar = {"x": Part("rr", cpus=(0,)), "y": Part("deadline", cpus=(1,))}
+
+        def part_of(self, task: Task) -> str:
+            return task.comm[-1]
+
+    class Outer(Composed):
+        parts: ClassVar = {"all": Part(Inner)}
+
+        def part_of(self, task: Task) -> str:
+            return "all"
+
+    machine = OfflineMachine(make_topology(cpus=2), Outer)
+    tasks = {name: machine.add(name) for name in ("y", "x")}
+    for task in tasks.values():
+        machine.wake(task)
+    for _ in range(50):
+        machine.run(10 * MS)
+        assert (tasks["x"].cpu, tasks["y"].cpu) == (0, 1)
+
+
+def test_preempting_parts_start_on_machines_with_many_caches() -> None:
+    """A CPU serves so many domains only: it takes from the others when it would idle."""
+
+    class Many(Composed):
+        parts: ClassVar = {
+            f"p{number}": Part("deadline", rank=1, preempt=True) for number in range(8)
+        } | {"rest": Part("rr")}
+
+        def part_of(self, task: Task) -> str:
+            return "rest"
+
+    machine = OfflineMachine(make_topology(cpus=16, llcs=16), Many)
+    assert {len(machine.domains.served(cpu)) for cpu in range(16)} == {64}
+    hogs = [machine.add(f"h{number}") for number in range(16)]
+    for hog in hogs:
+        machine.wake(hog)
+    machine.run(200 * MS)
+    assert sum(hog.total_runtime_ns for hog in hogs) > 0.95 * 16 * 200 * MS

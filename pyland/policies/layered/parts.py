@@ -98,6 +98,7 @@ class PartsOfLayers(Composed):
             return
         self._cpu_by_pid: dict[int, int] = {}
         super().__init__()
+        # Until the first look the keys of parts are near those of the layers without a policy.
         self._reach_ns = SHARED_NEAR_NS
         if own := self._places.get(OWN):
             policy = own.seat.policy
