@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 BEGIN_NS = 1 << 37
 """The key that parts which share CPUs begin with."""
 _CREDIT_NS = 10_000_000
-"""Part of each CPU that a part has for itself when its tasks come back: they used less before."""
+"""What a part whose tasks come back may use on each of its CPUs before the others go on."""
 _APART_NS = 200_000_000
-"""The most by which the time of a part that waits may be behind that of the next one.
+"""The most that a part may be behind the next faster one of those that it competes with.
 
-More than this is no debt: where its tasks may run, there is not as much time for it."""
+It falls further behind only if its CPUs have not enough time for its weight: that is no debt."""
 _WAITS_NS = 200_000_000
-"""A part waits if one of its tasks had to within this time."""
+"""For so long after one of its tasks waited for a CPU, a part counts as one that waits."""
 _STEP_NS = 1_000_000
 """Keys are moved by at least this, because a move may change the order within a part."""
 _SILENT_NS = 64_000_000
@@ -32,7 +32,7 @@ _WINDOW_NS = 100_000_000
 _SAME = 1 << 32
 """The speed of keys that are as fast as the part's time."""
 _KEYS_NS = (1 << 62) - 1
-"""Keys above this are as late as keys can be."""
+"""A policy's keys above this count as this."""
 
 
 class _Clock:
@@ -41,12 +41,12 @@ class _Clock:
     def __init__(self, place: Place) -> None:
         self.place = place
         self.served_ns = 0
-        """What a task of weight 100 of the part has had."""
+        """The part's virtual time: what a task of weight 100 of it has had."""
         self._used_ns = place.machine.used_ns
         self.token = 0
         """The seat whose keys these are."""
         self.own_ns = 0
-        """Where the keys of its policy are: what most of its decisions do not exceed."""
+        """Where the keys of its policy are: most decisions have no higher key."""
         self.waits = False
         """True if its tasks wait from time to time, and one was runnable at the last look."""
         self._waited_at_ns = -_WAITS_NS
@@ -56,16 +56,17 @@ class _Clock:
         # For the speed: where both were when the measurement began.
         self._begun_at_ns = self._served_then_ns = self._own_then_ns = 0
         self._rate = self._most_rate = _SAME
-        """The speed that was measured, and the highest one that keeps keys in their range."""
+        """The speed that was measured, and the highest one that is tried: keys are to stay in
+        their range."""
 
     @property
     def credit_ns(self) -> int:
-        """What its tasks may be ahead or behind together, as time of one of weight 100."""
+        """How far a part that does not compete may be from the others, as virtual time."""
         nr_cpus = self.place.machine.reach.bit_count()
         return _CREDIT_NS * nr_cpus * 100 // max(self._weight, 100)
 
     def competes(self, waited_for: int) -> bool:
-        """True if its tasks wait, or run on CPUs that others wait for; `waited_for` is a mask."""
+        """True if its tasks wait, or run on CPUs of parts that wait: the mask `waited_for`."""
         machine = self.place.machine
         return self.waits or (self._is_busy and machine.reach & waited_for != 0)
 
