@@ -3,10 +3,9 @@
  * The way of a batch through a policy that is made of parts: each task goes to its part, the
  * policy of each part decides its tasks, and the answers become one list.
  *
- * All of it costs as much as a policy's own call if it is written in Python: for one task in
- * one of twelve parts 0.7 us, beside 0.57 us of `deadline` (Python 3.11). What is not usual is
- * left to pyland.compose: new tasks, failures, and answers that are more than a decision for
- * each task.
+ * All of it costs as much as a policy's own call if it is written in Python: for one task in one of
+ * twelve parts 0.7 us, beside 0.57 us of `deadline` (Python 3.11). What is not usual is left to
+ * pyland.compose: new tasks, failures, and answers that are more than a decision for each task.
  */
 #include "division.h"
 

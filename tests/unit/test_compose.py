@@ -295,18 +295,3 @@ def test_all_blocks_of_the_page_run() -> None:
     assert len(blocks) == 2
     for block in blocks:
         exec(compile(block, str(page), "exec"), names)
-
-
-def test_a_task_that_runs_alone_keeps_to_its_part() -> None:
-    """It begins where another part's CPU idles, and later another rule holds for it."""
-    machine = loaded(Halves, hogs=0)
-    task = machine.add("b")
-    assert task.cpu == 0
-    machine.wake(task)
-    machine.run(1 * MS)
-    assert task.cpu in {2, 3}
-    machine.run(2000 * MS)
-    task.name = "a"
-    machine.run(1100 * MS)
-    assert task.cpu in {0, 1}
-    assert task.total_runtime_ns > 3000 * MS

@@ -166,3 +166,18 @@ def test_preempting_parts_start_on_machines_with_many_caches() -> None:
         machine.wake(hog)
     machine.run(200 * MS)
     assert sum(hog.total_runtime_ns for hog in hogs) > 0.95 * 16 * 200 * MS
+
+
+def test_a_task_that_runs_alone_keeps_to_its_part() -> None:
+    """It begins where another part's CPU idles, and later another rule holds for it."""
+    machine = loaded(Halves, hogs=0)
+    task = machine.add("b")
+    assert task.cpu == 0
+    machine.wake(task)
+    machine.run(1 * MS)
+    assert task.cpu in {2, 3}
+    machine.run(2000 * MS)
+    task.name = "a"
+    machine.run(1100 * MS)
+    assert task.cpu in {0, 1}
+    assert task.total_runtime_ns > 3000 * MS
