@@ -16,7 +16,8 @@ _TRACING = Path("/sys/kernel/tracing")
 _INSTANCE = _TRACING / "instances" / "pyland-timeline"
 _KIB_OF_A_CPU = 4096
 _SWITCH = re.compile(
-    r"\[(\d+)\] \S+ +([\d.]+): sched_switch: .* ==> next_comm=(.*) next_pid=(\d+) next_prio"
+    r"\[(\d+)\] \S+ +([\d.]+): sched_switch: .* prev_pid=(\d+) .*"
+    r" ==> next_comm=(.*) next_pid=(\d+) next_prio"
 )
 _TAKES_S = 0.05
 """A change takes effect, and its time is known, to so many seconds."""
@@ -42,7 +43,7 @@ class Timeline:
 
     def __init__(self) -> None:
         self.runs: list[Run] = []
-        """In the order of their ends; each CPU's first switch is the first that is known of it."""
+        """In the order of their ends; of each CPU from its first switch on, or since it idled."""
         self.begin_s = self.end_s = 0.0
         self._idle_s: list[float] = []
 
@@ -68,7 +69,7 @@ class Timeline:
         assert lost, text[:500]
         kept, written = map(int, re.findall(r"\d+", lost[0])[:2])
         assert kept == written, f"the trace lost {written - kept} switches: trace for less time"
-        self.runs = list(_runs(text, self.end_s))
+        self.runs = list(_runs(text, self.begin_s, self.end_s))
         # A CPU that idled all the time has no switch.
         seen = {run.cpu for run in self.runs}
         self.runs += [
@@ -149,13 +150,16 @@ def _write(name: str, text: str) -> None:
     (_INSTANCE / name).write_text(text, encoding="ascii")
 
 
-def _runs(text: str, end_s: float) -> Iterator[Run]:
+def _runs(text: str, trace_begin_s: float, end_s: float) -> Iterator[Run]:
     last: dict[int, tuple[float, int, str]] = {}
     for found in _SWITCH.finditer(text):
-        cpu, now_s, comm, pid = int(found[1]), float(found[2]), found[3], int(found[4])
+        cpu, now_s, comm, pid = int(found[1]), float(found[2]), found[4], int(found[5])
         if cpu in last:
             begin_s, before, name = last[cpu]
             yield Run(begin_s, now_s, cpu, before, name)
+        elif found[3] == "0":
+            # When a task began is not known; that an idle CPU idled until now is.
+            yield Run(trace_begin_s, now_s, cpu, 0, "idle")
         last[cpu] = now_s, pid, comm
     for cpu, (begin_s, pid, comm) in last.items():
         yield Run(begin_s, end_s, cpu, pid, comm)
