@@ -188,7 +188,7 @@ void BPF_PROG(pyland_dispatch, s32 cpu, struct task_struct *prev)
 	/* A task that has to wait for its quota is queued again after this call. */
 	if (prev_runnable && waits_for_quota(prev) && !is_migration_disabled(prev))
 		prev_queued = prev_runnable = false;
-	/* So is a task that its domain wants elsewhere, or that the policy is to be asked about. */
+	/* So is a task that cannot go on while the policy is asked, or that goes to a faster CPU. */
 	if (prev_runnable && leaves_cpu(prev, t, c, cpu, now))
 		prev_queued = prev_runnable = false;
 	/* Read before the drain: a decision that comes after the drain is not carried out yet. */

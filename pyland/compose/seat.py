@@ -89,7 +89,7 @@ class Seat(DivisionSeat):
 
     @property
     def own_front_ns(self) -> int:
-        """The same key as its policy gave it."""
+        """`front_ns` as the policy gave it, before `move` and `rate`."""
         own_ns = self.front_ns - self.shift_ns
         if self.rate:
             own_ns = self.from_ns + ((own_ns - self.from_ns) << 32) // self.rate
@@ -101,7 +101,7 @@ class Seat(DivisionSeat):
             self.begins_at_ns, self.is_unusual = key_ns, True
 
     def move(self, own_ns: int, key_ns: int) -> None:
-        """Let this key of its policy become that of the machine, and others follow."""
+        """From here on the policy's key `own_ns` is the machine's `key_ns`; others keep apart."""
         self.from_ns, self.shift_ns = own_ns, key_ns - own_ns
 
     def key(self, own_ns: int) -> int:

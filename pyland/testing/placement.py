@@ -11,7 +11,7 @@ from pyland.testing.cpus import Cpu, Cpus
 from pyland.testing.queues import Queues, cpu_queue, domain_queue
 from pyland.testing.task import OfflineTask
 
-_ASK_ANEW_NS = 500_000_000
+_ASK_ANEW_NS = 500_000_000  # ASK_ANEW_NS of bpf/idle.bpf.h
 
 
 class Placement:
