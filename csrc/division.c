@@ -10,6 +10,7 @@
 #include "division.h"
 
 #define ASKED_MAX 32		/* parts of one batch that are noted; else all are looked at */
+#define CHECK_NS 500000000	/* the keys of a part are compared with those of others so often */
 
 enum { NOW_NS, NR, ROWS, NR_HELD, NAMES };
 
@@ -35,8 +36,7 @@ static Py_ssize_t held_by(PyObject *policy)
 }
 
 /* The policy's answer about the rows of its part, as decisions for the machine. */
-static PyObject *answer(struct division *d, struct place *p, struct seat *s, PyObject *now_ns,
-			bool looked)
+static PyObject *answer(struct division *d, struct place *p, struct seat *s, PyObject *now_ns)
 {
 	Py_ssize_t nr = PyList_GET_SIZE(p->rows);
 	scoped PyObject *rows = s->pick == Py_None ? Py_NewRef(p->rows) : picked_fields(p->rows, s->pick);
@@ -58,7 +58,10 @@ static PyObject *answer(struct division *d, struct place *p, struct seat *s, PyO
 	held = held_by(s->policy);
 	if (held == -1 && PyErr_Occurred())
 		return NULL;
-	if (!looked && !s->is_unusual && !held && !PyList_GET_SIZE(s->outgoing)) {
+	/* A part with a range of keys needs no comparison. */
+	bool checks = !s->most_ns && d->now_ns >= s->check_due_ns;
+
+	if (!checks && !s->is_unusual && !held && !PyList_GET_SIZE(s->outgoing)) {
 		scoped PyObject *placed = placed_answer(d, s, flat, p->rows);
 
 		if (placed && placed != Py_None)
@@ -66,6 +69,7 @@ static PyObject *answer(struct division *d, struct place *p, struct seat *s, PyO
 		if (placed != Py_None)
 			return Py_XNewRef(placed);
 	}
+	s->check_due_ns = d->now_ns + CHECK_NS;
 	return PyObject_CallFunctionObjArgs(d->complete, p, flat, NULL);
 }
 
@@ -102,8 +106,7 @@ static int join(PyObject **out, PyObject *flat)
 	return PyList_SetSlice(*out, PY_SSIZE_T_MAX, PY_SSIZE_T_MAX, flat);
 }
 
-static int ask(struct division *d, struct place *p, PyObject *now_ns, bool looked, bool clears,
-	       PyObject **out)
+static int ask(struct division *d, struct place *p, PyObject *now_ns, bool clears, PyObject **out)
 {
 	if (!p->seat || !p->rows || !PyObject_TypeCheck(p->seat, &seat_type)) {
 		PyErr_SetString(PyExc_TypeError, "the part has no policy");
@@ -115,7 +118,13 @@ static int ask(struct division *d, struct place *p, PyObject *now_ns, bool looke
 
 	if (!PyList_GET_SIZE(p->rows) && !s->nr_held)
 		return 0;
-	scoped PyObject *mine = answer(d, p, s, now_ns, looked);
+	if (p->sleeps) {
+		scoped PyObject *woken = PyObject_CallFunctionObjArgs(d->wake, p, now_ns, NULL);
+
+		if (!woken)
+			return -1;
+	}
+	scoped PyObject *mine = answer(d, p, s, now_ns);
 
 	if (!mine) {
 		scoped PyObject *error = raised();
@@ -172,8 +181,7 @@ static int divide(struct division *d, PyObject *rows, struct place **asked)
  * the task's part has the batch's list as its own, so nothing is copied. False if the batch has to
  * be divided as any other.
  */
-static bool decide_one(struct division *d, PyObject *rows, PyObject *now_ns, bool looked,
-		       PyObject **out)
+static bool decide_one(struct division *d, PyObject *rows, PyObject *now_ns, PyObject **out)
 {
 	PyObject *row = PyList_GET_ITEM(rows, 0), *place, *own;
 
@@ -187,7 +195,7 @@ static bool decide_one(struct division *d, PyObject *rows, PyObject *now_ns, boo
 
 	own = p->rows;
 	p->rows = rows;
-	if (ask(d, p, now_ns, looked, false, out))
+	if (ask(d, p, now_ns, false, out))
 		Py_CLEAR(*out);
 	p->rows = own;
 	return true;
@@ -240,13 +248,11 @@ PyObject *division_decide(struct division *d, PyObject *batch)
 	if (d->is_alone)
 		return decide_alone(d, batch);
 	scoped PyObject *now_ns = PyObject_GetAttr(batch, names[NOW_NS]);
-	long long time_ns = now_ns ? PyLong_AsLongLong(now_ns) : -1;
 
-	if (time_ns == -1 && PyErr_Occurred())
+	d->now_ns = now_ns ? PyLong_AsLongLong(now_ns) : -1;
+	if (d->now_ns == -1 && PyErr_Occurred())
 		return NULL;
-	bool looks = time_ns >= d->look_due_ns;
-
-	if (looks) {
+	if (d->now_ns >= d->look_due_ns) {
 		scoped PyObject *looked = PyObject_CallOneArg(d->look, now_ns);
 
 		if (!looked)
@@ -258,7 +264,7 @@ PyObject *division_decide(struct division *d, PyObject *batch)
 
 	if (!rows)
 		return NULL;
-	if (PyList_GET_SIZE(rows) == 1 && decide_one(d, rows, now_ns, looks, &out))
+	if (PyList_GET_SIZE(rows) == 1 && decide_one(d, rows, now_ns, &out))
 		return out;
 	nr = divide(d, rows, asked);
 	if (nr == -2)
@@ -270,23 +276,19 @@ PyObject *division_decide(struct division *d, PyObject *batch)
 			return NULL;
 		nr = -1;
 	}
+	/* It refers to the noted parts, too, so they live until the end of the call. */
 	scoped PyObject *every = Py_NewRef(d->in_order);
+	bool asks_all = nr < 0 || d->nr_held;
 
-	if (nr < 0 || d->nr_held) {
-		for (Py_ssize_t i = 0; i < PyList_GET_SIZE(every); i++)
-			if (ask(d, (struct place *)PyList_GET_ITEM(every, i), now_ns, looks, true,
-				&out))
-				goto failed;
-	} else {
-		/* `every` refers to these parts, too, so they live until the end of the call. */
-		for (int i = 0; i < nr; i++)
-			if (ask(d, asked[i], now_ns, looks, true, &out))
-				goto failed;
+	for (Py_ssize_t i = 0; i < (asks_all ? PyList_GET_SIZE(every) : nr); i++) {
+		PyObject *one = asks_all ? PyList_GET_ITEM(every, i) : (PyObject *)asked[i];
+
+		if (ask(d, (struct place *)one, now_ns, true, &out)) {
+			Py_XDECREF(out);
+			return NULL;
+		}
 	}
 	return out ? out : PyList_New(0);
-failed:
-	Py_XDECREF(out);
-	return NULL;
 }
 
 int prepare_division(void)

@@ -19,12 +19,14 @@
 struct seat {
 	PyObject_HEAD
 	PyObject *policy, *decide, *batch, *pick, *queue, *shift_ns, *outgoing;
+	PyObject *places, *cpus;	/* by what its decisions name: the place on the machine */
 	PyObject *last;		/* its last answer as decisions, if that was a usual one */
 	PyObject *near;		/* by CPU, the place of a task that ran there; None: `queue` */
 	PyObject *home;		/* a frozenset of the CPUs of the part; for `away_ns` only */
 	long long nr_placed, nr_moved, used_ns, away_ns;	/* of near tasks */
 	long long least_ns, most_ns;	/* the range of its keys on the machine; most_ns 0: any key */
 	long long from_ns, rate;	/* keys from from_ns on grow by rate / 2**32; 0: as they do */
+	long long check_due_ns;	/* when its next answer is completed, to compare its keys */
 	char is_unusual;	/* each of its answers has to be completed */
 	Py_ssize_t nr_held;
 	Py_ssize_t shown_nr;	/* the number of rows that its batch has at present */
@@ -34,15 +36,16 @@ struct seat {
 struct place {
 	PyObject_HEAD
 	PyObject *rows, *seat;
+	char sleeps;		/* it had no task for long, and is not looked at until it has one */
 };
 
 struct division {
 	PyObject_HEAD
 	PyObject *place_by_pid, *newcomers, *in_order;
-	PyObject *look, *sort_in, *complete, *without;
+	PyObject *look, *wake, *sort_in, *complete, *without;
 	PyObject *batch;	/* the one that is divided, or was divided last */
 	Py_ssize_t pid_at, nr_held;
-	long long look_due_ns;
+	long long now_ns, look_due_ns;
 	PyObject *cpu_by_pid;	/* where near tasks ran last; they are counted if it is a dict */
 	PyObject *nr_allowed;	/* how many CPUs most tasks may use; others are completed */
 	Py_ssize_t cpu_at, used_at, allowed_at;	/* the last two only if tasks are counted */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What a policy is shown of its part's rows, and what becomes of a usual answer: a list with a
- * decision for any CPU for each of them.
+ * decision for each of them, which names any CPU, a CPU of the part, or a domain of the part.
  */
 #include "division.h"
 
@@ -10,6 +10,7 @@
 #define PID_AT 1		/* places in DECISION_FIELDS of pyland.policy */
 #define CPU_AT 2
 #define KEY_AT 4
+#define FLAGS_AT 6
 
 static PyObject *zero, *cpu_any;
 
@@ -49,14 +50,35 @@ static bool is_movable(PyObject *key)
 	       !overflow;
 }
 
-/* True if the list is a decision for each of @nr tasks, each of them for any CPU. */
-static bool is_usual(PyObject *flat, Py_ssize_t nr, bool with_keys)
+/*
+ * What the `cpu` of a decision is on the machine, borrowed; NULL if Python has to find that. What
+ * stands for any CPU stays as it is.
+ */
+static PyObject *place_of(const struct seat *s, PyObject *cpu)
+{
+	PyObject *place;
+
+	/* CPU_ANY is a small integer, and Python has one object for each of these. */
+	if (cpu == cpu_any)
+		return cpu;
+	if (!PyLong_CheckExact(cpu) || !s->places || !PyDict_CheckExact(s->places) || !s->cpus ||
+	    !PyDict_CheckExact(s->cpus))
+		return NULL;
+	place = PyDict_GetItem(s->places, cpu);
+	return place ? place : PyDict_GetItem(s->cpus, cpu);
+}
+
+/* True if the list is a decision for each of @nr tasks, each of them for a place that is known. */
+static bool is_usual(const struct seat *s, PyObject *flat, Py_ssize_t nr, bool with_keys)
 {
 	if (!PyList_CheckExact(flat) || PyList_GET_SIZE(flat) != nr * DECISION_WIDTH)
 		return false;
 	for (Py_ssize_t at = 0; at < nr * DECISION_WIDTH; at += DECISION_WIDTH) {
-		/* CPU_ANY is a small integer, and Python has one object for each of these. */
-		if (PyList_GET_ITEM(flat, at + CPU_AT) != cpu_any)
+		PyObject *cpu = PyList_GET_ITEM(flat, at + CPU_AT);
+
+		/* With flags a decision may be the kick of a CPU. */
+		if (cpu != cpu_any &&
+		    (PyList_GET_ITEM(flat, at + FLAGS_AT) != zero || !place_of(s, cpu)))
 			return false;
 		if (with_keys && !is_movable(PyList_GET_ITEM(flat, at + KEY_AT)))
 			return false;
@@ -111,7 +133,7 @@ static int count_near(struct division *d, struct seat *s, PyObject *row, PyObjec
 	return PyDict_SetItem(d->cpu_by_pid, pid, cpu);
 }
 
-/* Gives each decision the place that is near where its task ran last. */
+/* Gives each decision for any CPU the place that is near where its task ran last. */
 static int place_near(struct division *d, struct seat *s, PyObject *flat, PyObject *rows)
 {
 	bool counts = d->cpu_by_pid && PyDict_CheckExact(d->cpu_by_pid) && s->home &&
@@ -124,8 +146,9 @@ static int place_near(struct division *d, struct seat *s, PyObject *flat, PyObje
 
 		if (!place && PyErr_Occurred())
 			return -1;
-		PyList_SetItem(flat, i * DECISION_WIDTH + CPU_AT,
-			       Py_NewRef(place ? place : s->queue));
+		if (PyList_GET_ITEM(flat, i * DECISION_WIDTH + CPU_AT) == cpu_any)
+			PyList_SetItem(flat, i * DECISION_WIDTH + CPU_AT,
+				       Py_NewRef(place ? place : s->queue));
 		if (counts && count_near(d, s, row, cpu))
 			return -1;
 	}
@@ -149,8 +172,9 @@ static long long placed_key(const struct seat *s, PyObject *key, long long shift
 }
 
 /*
- * Gives the decisions of a usual answer their keys, and their place if all have the same. 1 if the
- * first key is out of the range of the part: Python moves the keys of the part then.
+ * Gives the decisions of a usual answer their keys and places; those for any CPU go to @queue if
+ * there is one. 1 if the first key is out of the range of the part: Python moves the keys of the
+ * part then.
  */
 static int place_usual(const struct seat *s, PyObject *flat, PyObject *queue, bool shifts)
 {
@@ -169,8 +193,12 @@ static int place_usual(const struct seat *s, PyObject *flat, PyObject *queue, bo
 				return PyErr_Occurred() ? -1 : 1;
 			PyList_SetItem(flat, at + KEY_AT, key);
 		}
-		if (queue)
-			PyList_SetItem(flat, at + CPU_AT, Py_NewRef(queue));
+		PyObject *cpu = PyList_GET_ITEM(flat, at + CPU_AT), *place = queue;
+
+		if (cpu != cpu_any)
+			place = place_of(s, cpu);
+		if (place)
+			PyList_SetItem(flat, at + CPU_AT, Py_NewRef(place));
 	}
 	return 0;
 }
@@ -184,7 +212,7 @@ PyObject *placed_answer(struct division *d, struct seat *s, PyObject *flat, PyOb
 	bool shifts = s->shift_ns != zero || s->most_ns;
 	bool is_near = s->near && PyDict_CheckExact(s->near);
 
-	if (!is_usual(flat, PyList_GET_SIZE(rows), shifts) ||
+	if (!is_usual(s, flat, PyList_GET_SIZE(rows), shifts) ||
 	    (is_near && !is_in_order(d, flat, rows)))
 		Py_RETURN_NONE;
 	switch (place_usual(s, flat, is_near ? NULL : s->queue, shifts)) {

@@ -5,7 +5,7 @@
 static int seat_traverse(struct seat *s, visitproc visit, void *arg)
 {
 	VISIT_ALL(s, s->policy, s->decide, s->batch, s->pick, s->queue, s->shift_ns, s->outgoing,
-		  s->last, s->near, s->home);
+		  s->places, s->cpus, s->last, s->near, s->home);
 	return 0;
 }
 
@@ -18,6 +18,8 @@ static int seat_clear(struct seat *s)
 	Py_CLEAR(s->queue);
 	Py_CLEAR(s->shift_ns);
 	Py_CLEAR(s->outgoing);
+	Py_CLEAR(s->places);
+	Py_CLEAR(s->cpus);
 	Py_CLEAR(s->last);
 	Py_CLEAR(s->near);
 	Py_CLEAR(s->home);
@@ -60,6 +62,8 @@ static PyMemberDef seat_members[] = {
 	MEMBER(seat, T_OBJECT_EX, shift_ns, "What is added to its keys."),
 	MEMBER(seat, T_OBJECT_EX, outgoing, "What it has dispatched."),
 	MEMBER(seat, T_OBJECT, last, "Its last answer as decisions, if that was a usual one."),
+	MEMBER(seat, T_OBJECT_EX, places, "By the domain of its decision, that of the machine."),
+	MEMBER(seat, T_OBJECT_EX, cpus, "By the CPU of its decision, the same if it may use it."),
 	MEMBER(seat, T_OBJECT, near, "By CPU, the place of its tasks that ran there; None: queue."),
 	MEMBER(seat, T_OBJECT, home, "The part's own CPUs, a frozenset."),
 	MEMBER(seat, T_LONGLONG, nr_placed, "How many tasks were placed by `near`."),
@@ -70,6 +74,7 @@ static PyMemberDef seat_members[] = {
 	MEMBER(seat, T_LONGLONG, most_ns, "The highest one; 0: any."),
 	MEMBER(seat, T_LONGLONG, from_ns, "The key of its policy from which `rate` holds."),
 	MEMBER(seat, T_LONGLONG, rate, "How fast its keys grow from there, by 2**32; 0: as they do."),
+	MEMBER(seat, T_LONGLONG, check_due_ns, "When its next answer is completed."),
 	MEMBER(seat, T_BOOL, is_unusual, "True if each of its answers has to be completed."),
 	MEMBER(seat, T_PYSSIZET, nr_held, "How many tasks it keeps."),
 	{}
@@ -78,6 +83,7 @@ static PyMemberDef seat_members[] = {
 static PyMemberDef place_members[] = {
 	MEMBER(place, T_OBJECT_EX, rows, "What its policy has not been shown yet."),
 	MEMBER(place, T_OBJECT_EX, seat, "Its policy at work."),
+	MEMBER(place, T_BOOL, sleeps, "True if wake() is called before its next task is decided."),
 	{}
 };
 
@@ -107,8 +113,8 @@ static PyTypeObject place_type = {
 
 static int division_traverse(struct division *d, visitproc visit, void *arg)
 {
-	VISIT_ALL(d, d->place_by_pid, d->newcomers, d->in_order, d->look, d->sort_in, d->complete,
-		  d->without, d->batch, d->cpu_by_pid, d->nr_allowed);
+	VISIT_ALL(d, d->place_by_pid, d->newcomers, d->in_order, d->look, d->wake, d->sort_in,
+		  d->complete, d->without, d->batch, d->cpu_by_pid, d->nr_allowed);
 	return 0;
 }
 
@@ -118,6 +124,7 @@ static int division_clear(struct division *d)
 	Py_CLEAR(d->newcomers);
 	Py_CLEAR(d->in_order);
 	Py_CLEAR(d->look);
+	Py_CLEAR(d->wake);
 	Py_CLEAR(d->sort_in);
 	Py_CLEAR(d->complete);
 	Py_CLEAR(d->without);
@@ -136,14 +143,14 @@ static void division_dealloc(struct division *d)
 
 static PyObject *division_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-	static char *known[] = { "place_by_pid", "newcomers", "in_order", "look",
+	static char *known[] = { "place_by_pid", "newcomers", "in_order", "look", "wake",
 				 "sort_in", "complete", "without", "is_alone", NULL };
-	PyObject *by_pid, *newcomers, *in_order, *look, *sort_in, *complete, *without;
+	PyObject *by_pid, *newcomers, *in_order, *look, *wake, *sort_in, *complete, *without;
 	int is_alone;
 
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, "$O!O!O!OOOOp", known, &PyDict_Type, &by_pid,
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "$O!O!O!OOOOOp", known, &PyDict_Type, &by_pid,
 					 &PyList_Type, &newcomers, &PyList_Type, &in_order, &look,
-					 &sort_in, &complete, &without, &is_alone))
+					 &wake, &sort_in, &complete, &without, &is_alone))
 		return NULL;
 	if (!PyList_GET_SIZE(in_order)) {
 		PyErr_SetString(PyExc_ValueError, "there are no parts");
@@ -163,6 +170,7 @@ static PyObject *division_new(PyTypeObject *type, PyObject *args, PyObject *keyw
 	d->newcomers = Py_NewRef(newcomers);
 	d->in_order = Py_NewRef(in_order);
 	d->look = Py_NewRef(look);
+	d->wake = Py_NewRef(wake);
 	d->sort_in = Py_NewRef(sort_in);
 	d->complete = Py_NewRef(complete);
 	d->without = Py_NewRef(without);

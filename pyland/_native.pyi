@@ -88,6 +88,10 @@ class DivisionSeat:
     rate: int
     """How fast its keys grow from there, by 2**32; 0: as those of the policy."""
     outgoing: list[int]
+    places: dict[int, int]
+    """By the `cpu` of a decision that names a domain, the `cpu` on the machine."""
+    cpus: dict[int, int]
+    """The CPUs that its tasks may use, each by itself. What is in neither is unusual."""
     near: dict[int, int] | None
     """By CPU, the place of its tasks that ran there last; None: `queue`."""
     home: frozenset[int] | None
@@ -102,6 +106,8 @@ class DivisionSeat:
     """The part of it on CPUs that are not in `home`."""
     last: list[Any] | None
     """Its last answer as decisions, if that was a usual one; else None."""
+    check_due_ns: int
+    """When its next answer is completed, so that its keys are compared with those of others."""
     is_unusual: bool
     """True if each of its answers has to be completed."""
     nr_held: int
@@ -113,6 +119,8 @@ class DivisionPlace:
     rows: list[tuple[Any, ...]]
     """What its policy has not been shown yet; always this list."""
     seat: Any
+    sleeps: bool
+    """True if `wake` is called before its next task is decided."""
 
 @final
 class Division(Generic[_Place]):
@@ -125,7 +133,7 @@ class Division(Generic[_Place]):
     nr_held: int
     """How many tasks all parts keep: while there are any, all are asked."""
     look_due_ns: int
-    """When `look` is called next, and all answers are completed."""
+    """When `look` is called next."""
     is_alone: bool
     """True if one part has all tasks, and its decisions are the machine's."""
     cpu_by_pid: dict[int, int] | None
@@ -146,6 +154,7 @@ class Division(Generic[_Place]):
         newcomers: list[tuple[Any, ...]],
         in_order: list[_Place],
         look: Callable[[int], None],
+        wake: Callable[[_Place, int], None],
         sort_in: Callable[[Batch], None],
         complete: Callable[[_Place, Any], list[int]],
         without: Callable[[_Place, BaseException, int], list[int]],
@@ -153,8 +162,9 @@ class Division(Generic[_Place]):
     ) -> Division[_Place]:
         """`newcomers` gets the rows of tasks that are not in `place_by_pid`.
 
-        `sort_in` then takes them to places. `complete` makes decisions of an answer that is not
-        a decision for any CPU for each task; `without` decides when a policy has raised.
+        `sort_in` then takes them to places. `wake` is called before a place that sleeps decides.
+        `complete` makes decisions of an answer that is not usual, and of some that are; `without`
+        decides when a policy has raised.
         Raises TypeError if a place is no `DivisionPlace`.
         """
 

@@ -10,14 +10,14 @@ from itertools import count
 from typing import Any, ClassVar
 
 from pyland._native import Division
-from pyland.compose import events, sorting
+from pyland.compose import events, looks, sorting
 from pyland.compose.events import Events
+from pyland.compose.looks import Looks
 from pyland.compose.needs import needs_of
 from pyland.compose.newcomers import ask_first
 from pyland.compose.part import LAST_RESORT, Part, construct
 from pyland.compose.place import Place
 from pyland.compose.seat import NEAR_NS, Row, Seat, check
-from pyland.compose.sharing import shared
 from pyland.compose.sorting import Sorting
 from pyland.decision import DECISION_FIELDS
 from pyland.errors import UsageError
@@ -27,7 +27,6 @@ from pyland.task import task_class
 
 _WIDTH = len(DECISION_FIELDS)
 _KEY = DECISION_FIELDS.index("vtime_ns")
-_LOAD_NS = 4_000_000
 _NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 
 
@@ -92,7 +91,7 @@ class Composed(Events):
         self._newest_ns = 0
         self._hearing = {}
         self._reach_ns = NEAR_NS
-        self._sharing = shared(self._in_order)
+        self._looks = Looks(self._in_order)
         self._sorting = Sorting(self._ruled, self.reads, self._places, self._rule_failed)
         self._make_task = task_class(self._sorting.ruled)
         self._division: Division[Place] = Division(
@@ -100,6 +99,7 @@ class Composed(Events):
             newcomers=self._sorting.newcomers,
             in_order=self._in_order,
             look=self._look,
+            wake=self._looks.wake,
             sort_in=self._sort_in,
             complete=self._complete,
             without=self._without,
@@ -220,11 +220,7 @@ class Composed(Events):
 
     def _look(self, now_ns: int) -> None:
         """Read the load of the parts anew, and sort tasks again whose part may have changed."""
-        self._division.look_due_ns = now_ns + _LOAD_NS
-        for place in self._in_order:
-            place.seat.load = place.machine.look()
-        for group in self._sharing:
-            group.look(now_ns)
+        self._division.look_due_ns = self._looks.look(now_ns)
         self._sorting.look(now_ns)
 
     def _part_view(self, place: Place, fields: tuple[str, ...]) -> list[Row]:
@@ -292,5 +288,5 @@ _METHODS: tuple[Callable[..., Any], ...] = (
     *(Composed._look, Composed._part_view, Composed._ruled),
     *(Place.complete, Place.failed, Place.in_reserve, Seat.taken, Seat.shown, check),
 )
-TRANSPORT = (*_METHODS, *events.TRANSPORT, *sorting.TRANSPORT)
+TRANSPORT = (*_METHODS, *events.TRANSPORT, *looks.TRANSPORT, *sorting.TRANSPORT)
 """The code between the loop and the policies of parts: it is never interrupted, and not shown."""

@@ -72,6 +72,8 @@ class Seat(DivisionSeat):
         """Find anew where tasks wait, because the part has other domains."""
         machine, near = self.machine, self.machine.near()
         self.queue = machine.domains.places[CPU_ANY]
+        self.places = machine.domains.places if machine.places_domains else {}
+        self.cpus = {cpu: cpu for cpu in cpus_of(machine.reach)}
         if not machine.places_domains:
             self.near, self.queue = near, next(iter(near.values()))
             self.home = frozenset(cpus_of(machine.home))

@@ -122,6 +122,11 @@ class _Clock:
         self._begun_at_ns = now_ns
         self._served_then_ns, self._own_then_ns = self.served_ns, self.own_ns
 
+    def stay_near(self, slowest_ns: int) -> None:
+        """Bring the time of a part that does not compete near that of the slowest that does."""
+        credit_ns = self.credit_ns
+        self.served_ns = max(min(self.served_ns, slowest_ns + credit_ns), slowest_ns - credit_ns)
+
     def lead(self, begin_ns: int, now_ns: int) -> None:
         """Move the keys of the part to its virtual time."""
         seat = self.place.seat
@@ -149,30 +154,49 @@ class Sharing:
         """None of the places has decided a task yet."""
         self._clocks = [_Clock(place) for place in places]
         machines = [clock.place.machine for clock in self._clocks]
+        self._begin_ns, self._slowest_ns = BEGIN_NS, 0
+        """The key of a part that has used nothing; and the time of the slowest that competes."""
+        self._has_begun = not any(one.keeps_keys for one in machines)
         for mine in machines:
             mine.others = [other for other in machines if other is not mine]
 
     def look(self, now_ns: int) -> None:
         """Move the keys of the parts; to be called every few milliseconds, after their `look`."""
-        clocks = self._clocks
-        for clock in clocks:
+        awake = [clock for clock in self._clocks if not clock.place.sleeps]
+        for clock in awake:
             clock.follow(now_ns)
-        self._compare()
-        begin_ns = BEGIN_NS
-        for clock in clocks:
+        if awake:
+            self._compare(awake)
+        for clock in awake:
             if clock.place.machine.keeps_keys and clock.token:
-                begin_ns = clock.own_ns - clock.served_ns
-        for clock in clocks:
+                self._begin_ns, self._has_begun = clock.own_ns - clock.served_ns, True
+        for clock in awake:
             if not clock.place.machine.keeps_keys:
-                clock.lead(begin_ns, now_ns)
+                clock.lead(self._begin_ns, now_ns)
 
-    def _compare(self) -> None:
+    def wake(self, place: Place, now_ns: int) -> None:
+        """Follow a part that has slept, and move its keys; of no effect if it is not one of these.
+
+        To be called after its `look`.
+        """
+        for clock in self._clocks:
+            if clock.place is place:
+                clock.follow(now_ns)
+                clock.stay_near(self._slowest_ns)
+                if place.machine.keeps_keys:
+                    continue
+                clock.lead(self._begin_ns, now_ns)
+                if self._has_begun and clock.token != place.seat.token:
+                    # Its policy is new, and the key of the one before is old.
+                    place.seat.begin_at(self._begin_ns + clock.served_ns)
+
+    def _compare(self, clocks: list[_Clock]) -> None:
         """Only parts that compete for a CPU have claims to time, and debts."""
         waited_for = 0
-        for clock in self._clocks:
+        for clock in clocks:
             if clock.waits:
                 waited_for |= clock.place.machine.reach
-        competing = [one for one in self._clocks if one.competes(waited_for)]
+        competing = [one for one in clocks if one.competes(waited_for)]
         competing.sort(key=lambda one: -one.served_ns)
         for at, (ahead, behind) in enumerate(pairwise(competing), start=1):
             # Those that are behind stay as they are among themselves.
@@ -180,13 +204,11 @@ class Sharing:
             if lost_ns > 0:
                 for one in competing[at:]:
                     one.served_ns += lost_ns
-        slowest = competing[-1] if competing else max(self._clocks, key=lambda one: one.served_ns)
-        for clock in self._clocks:
+        slowest = competing[-1] if competing else max(clocks, key=lambda one: one.served_ns)
+        self._slowest_ns = slowest.served_ns
+        for clock in clocks:
             if clock not in competing:
-                near_ns, credit_ns = slowest.served_ns, clock.credit_ns
-                clock.served_ns = max(
-                    min(clock.served_ns, near_ns + credit_ns), near_ns - credit_ns
-                )
+                clock.stay_near(self._slowest_ns)
 
 
 def shared(places: Iterable[Place]) -> list[Sharing]:

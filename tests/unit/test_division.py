@@ -5,100 +5,20 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyland import CPU_ANY, Batch, Policy
-from pyland._native import Division, DivisionPlace, DivisionSeat
+from pyland import CPU_ANY, Batch
+from pyland._native import Division
 from pyland.compose.seat import Seat
-
-Row = tuple[Any, ...]
-Answer = Callable[[Batch], Any]
-
-
-class Held(Policy):
-    """A policy that says how many tasks it keeps."""
-
-    fields = ("seq", "pid")
-
-    def decide(self, batch: Batch) -> list[int]:
-        return []
-
-
-class Place(DivisionPlace):
-    """A part whose policy answers as a function says."""
-
-    def __init__(self, answer: Answer, queue: int, *, pick: tuple[int, ...] | None = None) -> None:
-        self.rows = []
-        self.seat = seat = DivisionSeat()
-        seat.policy, seat.decide, seat.batch = Held.__new__(Held), answer, Batch()
-        seat.pick, seat.queue, seat.shift_ns, seat.outgoing = pick, queue, 0, []
-        seat.is_unusual, seat.nr_held = False, 0
-
-
-class Divided:
-    """A division among places; it notes what it was left to do."""
-
-    def __init__(self, *places: Place, **options: Any) -> None:
-        self.done: list[Any] = []
-        self.by_pid: dict[int, Place] = {}
-        self.newcomers: list[Row] = []
-        self.division: Division[Place] = Division(
-            place_by_pid=self.by_pid,
-            newcomers=self.newcomers,
-            in_order=[*places],
-            look=lambda now_ns: self.done.append(("look", now_ns)),
-            sort_in=self.sort_in,
-            complete=self.complete,
-            without=self.without,
-            is_alone=options.get("is_alone", False),
-        )
-        self.division.pid_at = 1
-        self.division.look_due_ns = 1 << 60
-        self.places = places
-
-    def sort_in(self, batch: Batch) -> None:
-        self.done.append(("new", [row[1] for row in self.newcomers]))
-        for row in self.newcomers:
-            place = self.by_pid[row[1]] = self.places[row[1] % len(self.places)]
-            place.rows.append(row)
-        self.newcomers.clear()
-
-    def complete(self, place: Place, answer: Any) -> list[int]:
-        self.done.append(("complete", self.places.index(place), len(place.rows)))
-        return [*answer]
-
-    def without(self, place: Place, error: BaseException, now_ns: int) -> list[int]:
-        self.done.append(("without", self.places.index(place), type(error), now_ns))
-        if isinstance(error, KeyError):
-            raise LookupError from error
-        return [0] * 7
-
-    def decide(self, *pids: int, now_ns: int = 5, as_list: bool = True) -> list[int]:
-        batch = Batch()
-        rows = [(100 + pid, pid, f"c{pid}") for pid in pids]
-        batch.rows = rows if as_list else iter(rows)
-        batch.nr, batch.now_ns = len(pids), now_ns
-        return self.division.decide(batch)
-
+from tests.support.division import Answer, Divided, Place, places_of, usual
 
 def keyed(key_ns: int) -> list[int]:
     """A decision with this key."""
     return [1, 1, CPU_ANY, 1, key_ns, 0, 0]
-
-
-def usual(batch: Batch) -> list[int]:
-    """A decision for each task; its key is 50."""
-    return [value for row in batch.rows for value in (row[0], row[1], CPU_ANY, 1, 50, 0, 0)]
-
-
-def places_of(flat: list[int]) -> list[tuple[int, int, int]]:
-    """Pid, place and key of each decision."""
-    return [(flat[at + 1], flat[at + 2], flat[at + 4]) for at in range(0, len(flat), 7)]
 
 
 @pytest.mark.parametrize("as_list", [True, False])
@@ -196,7 +116,7 @@ def test_when_else_answers_are_completed() -> None:
         lambda: setattr(place.seat, "is_unusual", True),
         lambda: place.seat.outgoing.append(1),
         lambda: setattr(place.seat.policy, "nr_held", 1),
-        lambda: setattr(divided.division, "look_due_ns", 5),
+        lambda: setattr(place.seat, "check_due_ns", 5),
     ):
         divided.done.clear()
         change()
@@ -205,7 +125,63 @@ def test_when_else_answers_are_completed() -> None:
         place.seat.is_unusual = False
         place.seat.outgoing.clear()
         place.seat.policy.nr_held = 0
-    assert divided.done[0] == ("look", 5)
+    divided.done.clear()
+    divided.decide(1)
+    assert divided.done == []
+    assert place.seat.check_due_ns == 500_000_005
+    # With a range of keys a part needs no comparison with others.
+    place.seat.check_due_ns, place.seat.most_ns = 5, 1 << 40
+    divided.decide(1)
+    assert divided.done == []
+    divided.division.look_due_ns = 5
+    divided.decide(1)
+    assert divided.done == [("look", 5)]
+
+
+def test_a_part_that_sleeps_is_woken_by_its_own_tasks() -> None:
+    divided = Divided(Place(usual, -2), Place(usual, -3))
+    divided.decide(1, 2)
+    divided.done.clear()
+    for place in divided.places:
+        place.sleeps = True
+    divided.decide(1, now_ns=7)
+    assert divided.done == [("wake", 1, 7)]
+    divided.decide(1, 2, now_ns=8)
+    assert divided.done == [("wake", 1, 7), ("wake", 0, 8)]
+
+
+def test_places_that_a_policy_names() -> None:
+    """Domains and CPUs of the part are those of the machine; what is for any CPU goes nearby."""
+
+    def naming(batch: Batch) -> list[int]:
+        named = [value for name in names for value in (0, 1, name, 1, 50, 0, 0)]
+        named[6::7] = flags
+        return named
+
+    place = Place(naming, -9)
+    divided = Divided(place)
+    divided.decide(0)
+    seat, division = place.seat, divided.division
+    seat.places, seat.cpus = {-2: -5, -3: -6}, {4: 4}
+    names, flags = [-3, 4, CPU_ANY, -2], [0, 0, 0, 0]
+    divided.done.clear()
+    pids = [0, 0, 0, 0]
+    assert [at for _, at, _ in places_of(divided.decide(*pids))] == [-6, 4, -9, -5]
+    assert divided.done == []
+    # With the task's last CPU, too: here that is the third value of a row.
+    division.cpu_at, seat.near = 1, {1: -7}
+    pids = [1, 1, 1, 1]
+    place_by_pid = divided.by_pid
+    place_by_pid[1] = place
+    assert [at for _, at, _ in places_of(divided.decide(*pids))] == [-6, 4, -7, -5]
+    for names, flags in (
+        ([-4, 4, CPU_ANY, -2], [0, 0, 0, 0]),  # a domain that the part does not have
+        ([-2, 5, CPU_ANY, -2], [0, 0, 0, 0]),  # a CPU that it may not use
+        ([-2, 4, CPU_ANY, -2], [0, 1, 0, 0]),  # a flag: it may be a kick
+    ):
+        divided.done.clear()
+        divided.decide(*pids)
+        assert divided.done == [("complete", 0, 4)]
 
 
 def test_parts_that_keep_tasks_are_asked_without_rows() -> None:
@@ -271,8 +247,8 @@ def test_what_cannot_be_divided_among() -> None:
             return None
 
         Division(
-            place_by_pid={}, newcomers=[], in_order=in_order, look=nothing, sort_in=nothing,
-            complete=nothing, without=nothing, is_alone=False,
+            place_by_pid={}, newcomers=[], in_order=in_order, look=nothing, wake=nothing,
+            sort_in=nothing, complete=nothing, without=nothing, is_alone=False,
         )  # fmt: skip
 
     with pytest.raises(ValueError, match="there are no parts"):
