@@ -16,6 +16,7 @@ from pyland._native import Division
 from pyland.compose.seat import Seat
 from tests.support.division import Answer, Divided, Place, places_of, usual
 
+
 def keyed(key_ns: int) -> list[int]:
     """A decision with this key."""
     return [1, 1, CPU_ANY, 1, key_ns, 0, 0]
@@ -152,36 +153,33 @@ def test_a_part_that_sleeps_is_woken_by_its_own_tasks() -> None:
 
 def test_places_that_a_policy_names() -> None:
     """Domains and CPUs of the part are those of the machine; what is for any CPU goes nearby."""
+    cpus, flags = [-3, 4, CPU_ANY, -2], [0, 0, 0, 0]
 
     def naming(batch: Batch) -> list[int]:
-        named = [value for name in names for value in (0, 1, name, 1, 50, 0, 0)]
-        named[6::7] = flags
-        return named
+        named = zip(cpus, flags, strict=True)
+        return [value for cpu, flag in named for value in (0, 1, cpu, 1, 50, 0, flag)]
 
     place = Place(naming, -9)
     divided = Divided(place)
-    divided.decide(0)
     seat, division = place.seat, divided.division
+    divided.by_pid[1], pids = place, (1, 1, 1, 1)
     seat.places, seat.cpus = {-2: -5, -3: -6}, {4: 4}
-    names, flags = [-3, 4, CPU_ANY, -2], [0, 0, 0, 0]
-    divided.done.clear()
-    pids = [0, 0, 0, 0]
     assert [at for _, at, _ in places_of(divided.decide(*pids))] == [-6, 4, -9, -5]
-    assert divided.done == []
-    # With the task's last CPU, too: here that is the third value of a row.
+    # A task for any CPU goes to where its last CPU says; that is the second value of a row here.
     division.cpu_at, seat.near = 1, {1: -7}
-    pids = [1, 1, 1, 1]
-    place_by_pid = divided.by_pid
-    place_by_pid[1] = place
     assert [at for _, at, _ in places_of(divided.decide(*pids))] == [-6, 4, -7, -5]
-    for names, flags in (
-        ([-4, 4, CPU_ANY, -2], [0, 0, 0, 0]),  # a domain that the part does not have
-        ([-2, 5, CPU_ANY, -2], [0, 0, 0, 0]),  # a CPU that it may not use
-        ([-2, 4, CPU_ANY, -2], [0, 1, 0, 0]),  # a flag: it may be a kick
+    assert divided.done == []
+    for at, cpu, flag in (
+        (0, -4, 0),  # a domain that the part does not have
+        (1, 5, 0),  # a CPU that it may not use
+        (1, 4, 1),  # a flag: it may be a kick
     ):
+        before = cpus[at], flags[at]
+        cpus[at], flags[at] = cpu, flag
         divided.done.clear()
         divided.decide(*pids)
         assert divided.done == [("complete", 0, 4)]
+        cpus[at], flags[at] = before
 
 
 def test_parts_that_keep_tasks_are_asked_without_rows() -> None:

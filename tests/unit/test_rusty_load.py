@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyland.policies.rusty.latency import due_after_ns
+from pyland.policies.rusty.latency import due_after_ns, interactive_below_ns, rank_of
 from pyland.policies.rusty.load import (
     MAX_WEIGHT,
     decayed,
@@ -80,23 +80,28 @@ def test_no_task_is_due_more_than_one_cpu(many: list[tuple[int, float]], cpus: i
     assert limit <= load / cpus * (1 + 1e-6)
 
 
+def due_ns(run_ns: int, sleeps_ns: int, wakes_ns: int, weight: int) -> int:
+    """The deadline of a task with these fields in its record."""
+    return due_after_ns(run_ns, rank_of(sleeps_ns, wakes_ns, weight), weight)
+
+
 def test_a_task_that_computes_is_due_after_five_of_its_runs() -> None:
     """At priority 0 the scale is 18: 100 / 18 of the average run."""
-    assert due_after_ns(18 * MS, 0, 0, 100) == 100 * MS
+    assert due_ns(18 * MS, 0, 0, 100) == 100 * MS
 
 
 def test_the_middle_of_a_chain_is_due_sooner() -> None:
-    alone = due_after_ns(1 * MS, 0, 0, 100)
-    sleeps_only = due_after_ns(1 * MS, 10 * MS, 0, 100)
-    chain = due_after_ns(1 * MS, 1 * MS, 1 * MS, 100)
+    alone = due_ns(1 * MS, 0, 0, 100)
+    sleeps_only = due_ns(1 * MS, 10 * MS, 0, 100)
+    chain = due_ns(1 * MS, 1 * MS, 1 * MS, 100)
     assert alone == sleeps_only > chain
-    assert due_after_ns(1 * MS, 1 * MS, 1 * MS, 1000) < chain
+    assert due_ns(1 * MS, 1 * MS, 1 * MS, 1000) < chain
 
 
 # In C: blocked 100, waker 100, weight 100: log2(10**6 + 1) is 20; a run of 20 us: log2(10,001) is
 # 14; so priority 6 of 39, and the scale is that of index 32, 70.
 def test_a_deadline_as_in_c() -> None:
-    assert due_after_ns(20_000, 1 * MS, 1 * MS, 100) == 20_000 * 100 // 70
+    assert due_ns(20_000, 1 * MS, 1 * MS, 100) == 20_000 * 100 // 70
 
 
 @given(
@@ -105,9 +110,21 @@ def test_a_deadline_as_in_c() -> None:
 def test_a_deadline_is_never_before_the_virtual_time(
     runs_ns: int, sleeps_ns: int, wakes_ns: int, weight: int
 ) -> None:
-    due_ns = due_after_ns(runs_ns, sleeps_ns, wakes_ns, weight)
+    found_ns = due_ns(runs_ns, sleeps_ns, wakes_ns, weight)
     runs_ns = min(runs_ns, 100 * MS)
-    assert runs_ns * 100 // 10_000 <= due_ns <= runs_ns * 100 // 18
+    assert runs_ns * 100 // 10_000 <= found_ns <= runs_ns * 100 // 18
+
+
+@given(rank=st.integers(0, 39), weight=weights, more_ns=st.integers(0, 1 << 40))
+def test_which_runs_are_those_of_a_task_that_computes(rank: int, weight: int, more_ns: int) -> None:
+    """From `interactive_below_ns` on the rank has no effect; a run that is shorter has one."""
+    below_ns = interactive_below_ns(rank, weight)
+    run_ns = max(below_ns, min(below_ns + more_ns, 100 * MS))
+    if below_ns > 100 * MS:
+        return
+    assert due_after_ns(run_ns, rank, weight) == due_after_ns(run_ns, 0, weight)
+    if 18 < (last_ns := below_ns - 1) < 100 * MS:
+        assert due_after_ns(last_ns, rank, weight) < due_after_ns(last_ns, 0, weight)
 
 
 @given(

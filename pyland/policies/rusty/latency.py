@@ -11,7 +11,8 @@ from __future__ import annotations
 _FREQUENCY_WINDOW_NS = 100_000_000
 _FREQUENCY_MAX = 100_000
 _PRIORITY_MAX = 39
-_RUN_MAX_NS = 100_000_000
+RUN_MAX_NS = 100_000_000
+"""Of a task's usual run this much counts at most."""
 _SCALE_MAX = 10_000
 
 # A step is 25 %: the kernel's weights of the nice values from -20 to 19.
@@ -23,38 +24,54 @@ _WEIGHTS: tuple[int, ...] = (
 )
 _SCALES = tuple(min(weight, _SCALE_MAX) for weight in reversed(_WEIGHTS[:-1]))
 
+COMPUTES_TIMES, COMPUTES_PARTS = 50, 9
+"""A task that computes is due after its run times 100 over the smallest scale, which is 18."""
 
-def due_after_ns(
-    average_runtime_ns: int, sleep_interval_ns: int, waker_interval_ns: int, weight: int
-) -> int:
-    """The time from a task's virtual time to its deadline (task_compute_dl of scx_rusty 1.1.2).
 
-    `average_runtime_ns` is the task's CPU time from a wakeup to the next sleep; of it 100 ms count
-    at most. In scx_rusty all of it counts, and a task that has computed for a minute waits for
-    one that begins until that has computed for as long. The other arguments are the record's
-    fields; an interval of 0 is not known, and counts as never. A frequency is 100 ms over the
-    average interval; scx_rusty averages frequencies instead.
+def rank_of(sleep_interval_ns: int, waker_interval_ns: int, weight: int) -> int:
+    """How much a task is in the middle of a chain, from 0 to 39: a step is a factor of two.
+
+    The arguments are the record's fields; an interval of 0 is not known, and counts as never. A
+    frequency is 100 ms over the average interval; scx_rusty averages frequencies instead.
     """
-    # Comparisons and shifts, because a call of min() or a division of large numbers takes longer
-    # than all the rest (instructions of a decision: 12,700 with them, 9,200 so).
-    run_ns = average_runtime_ns if average_runtime_ns < _RUN_MAX_NS else _RUN_MAX_NS
-    if not sleep_interval_ns or not waker_interval_ns:
-        return run_ns * 100 // _SCALES[0]
+    # Comparisons, because a call of min() takes longer than all the rest.
+    if not sleep_interval_ns or not 0 < waker_interval_ns <= _FREQUENCY_WINDOW_NS:
+        return 0
     wakes = _FREQUENCY_WINDOW_NS // waker_interval_ns
-    if not wakes:
-        return run_ns * 100 // _SCALES[0]
     blocks = _FREQUENCY_WINDOW_NS // sleep_interval_ns
     if blocks > _FREQUENCY_MAX:
         blocks = _FREQUENCY_MAX
     if wakes > _FREQUENCY_MAX:
         wakes = _FREQUENCY_MAX
-    often, half_ns = blocks * wakes * wakes, run_ns >> 1
+    often = blocks * wakes * wakes
     if weight != 100:
-        often, half_ns = often * weight // 100, half_ns * 100 // weight
-    priority = (often + 1).bit_length()
-    if priority > _PRIORITY_MAX:
-        priority = _PRIORITY_MAX
-    priority -= (half_ns + 1).bit_length()
+        often = often * weight // 100
+    rank = (often + 1).bit_length()
+    return rank if rank < _PRIORITY_MAX else _PRIORITY_MAX
+
+
+def interactive_below_ns(rank: int, weight: int) -> int:
+    """A task of this rank and weight with a shorter usual run is due sooner than one that computes.
+
+    If its run is not shorter, it is due after `run_ns * COMPUTES_TIMES // COMPUTES_PARTS`. Both
+    are true of runs up to `RUN_MAX_NS`.
+    """
+    return 2 * -(-((1 << rank >> 1) - 1) * weight // 100) if rank else 0
+
+
+def due_after_ns(run_ns: int, rank: int, weight: int) -> int:
+    """The time from a task's virtual time to its deadline (task_compute_dl of scx_rusty 1.1.2).
+
+    `run_ns` is the task's average CPU time from a wakeup to the next sleep; of it 100 ms count at
+    most. In scx_rusty all of it counts, and a task that has computed for a minute waits for one
+    that begins until that has computed for as long.
+    """
+    if run_ns > RUN_MAX_NS:
+        run_ns = RUN_MAX_NS
+    half_ns = run_ns >> 1
+    if weight != 100:
+        half_ns = half_ns * 100 // weight
+    priority = rank - (half_ns + 1).bit_length()
     if priority <= 0:
-        return run_ns * 100 // _SCALES[0]
+        return run_ns * COMPUTES_TIMES // COMPUTES_PARTS
     return run_ns * 100 // _SCALES[priority if priority < _PRIORITY_MAX else _PRIORITY_MAX - 1]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pyland.machine import Machine
 from pyland.policies.rusty.homes import Home
+from pyland.policies.rusty.options import RustyOptions
 
 
 class Placing:
@@ -14,7 +15,7 @@ class Placing:
 
     def __init__(self, machine: Machine, homes: Sequence[Home]) -> None:
         """Domain n of the machine gets the CPUs of the n-th home, and spills nowhere yet."""
-        self._domains = machine.domains
+        self._domains, self._homes = machine.domains, homes
         self._spills = [0] * len(homes)
         for number, home in enumerate(homes):
             self._domains[number].set(cpus=home.cpus, spill=0)
@@ -40,6 +41,38 @@ class Placing:
     def used_ns(self, number: int) -> int:
         """CPU time that tasks of this domain have used."""
         return self._domains[number].gauges.used_ns
+
+    def set_spills(self, busy: Sequence[float], options: RustyOptions) -> None:
+        """Say where the tasks of each domain may go, while it is this busy (0 to 1 each)."""
+        direct = self._less_busy(busy, options.direct_greedy_under)
+        kicked = self._less_busy(busy, options.kick_greedy_under)
+        for number, home in enumerate(self._homes):
+            waiting = self.waiting(number)
+            near, far = self._near_and_far(number)
+            spill = direct & (near | far if options.direct_greedy_numa else near)
+            if reached(waiting, options.greedy_threshold):
+                spill |= kicked & near
+                if reached(waiting, options.greedy_threshold_x_numa):
+                    spill |= kicked & far
+            self.spill(number, spill & ~home.cpus)
+
+    def _less_busy(self, busy: Sequence[float], percent: float) -> int:
+        """The CPUs of all domains that are less busy than this; 100 is all, 0 none."""
+        return sum(
+            home.cpus
+            for part, home in zip(busy, self._homes, strict=True)
+            if percent >= 100 or part * 100 < percent
+        )
+
+    def _near_and_far(self, number: int) -> tuple[int, int]:
+        """The CPUs of other domains, of the same node and of other nodes."""
+        near = far = 0
+        for other, home in enumerate(self._homes):
+            if other != number and home.node == self._homes[number].node:
+                near |= home.cpus
+            elif other != number:
+                far |= home.cpus
+        return near, far
 
 
 def reached(waiting: int, threshold: int) -> bool:

@@ -8,11 +8,16 @@ from itertools import cycle
 
 from pyland.policies.rusty.balance import DomainLoad, TaskLoad, balance, build
 from pyland.policies.rusty.homes import homes, in_turns
-from pyland.policies.rusty.latency import due_after_ns
+from pyland.policies.rusty.latency import (
+    COMPUTES_PARTS,
+    COMPUTES_TIMES,
+    RUN_MAX_NS,
+    due_after_ns,
+)
 from pyland.policies.rusty.load import decayed, domain_loads, duty_sums, feasible_limit
 from pyland.policies.rusty.options import RustyOptions
-from pyland.policies.rusty.placing import Placing, reached
-from pyland.policies.rusty.seen import FOLD_NS, Generations, Seen
+from pyland.policies.rusty.placing import Placing
+from pyland.policies.rusty.seen import Generations, Seen
 from pyland.policy import Batch, Interim, domain_queue
 
 # V starts here, so that a state of 0 means "no state yet".
@@ -63,9 +68,8 @@ class Rusty(RustyOptions):
         self._vtimes = [_ORIGIN_NS + _SECOND_NS] * nr
         self._tasks = Generations()
         self._half_life_ns = int(self.load_half_life * _SECOND_NS)
-        self._slice_ns = self.slice_us_underutil * 1000
         # A task uses more than this only while no other task waits: that is no debt.
-        self._debt_ns = max(self._slice_ns, machine.slices.longest_ns)
+        self._debt_ns = max(self.slice_us_underutil * 1000, machine.slices.longest_ns)
         self._fully_utilised = False
         self._placing = Placing(machine, self.homes)
         self._nr_runnable = [0.0] * nr
@@ -75,13 +79,17 @@ class Rusty(RustyOptions):
         if self.perf:
             for cpu in machine.topology.online:
                 machine.set_performance(cpu, self.perf)
-        self._set_spill([0.0] * nr)
+        self._placing.set_spills([0.0] * nr, self)
+        self._set_slice(self.slice_us_underutil)
 
     def decide(self, batch: Batch) -> list[int]:
-        """Decide every task at once; its state is its virtual time."""
-        young, queues, vtimes = self._tasks.young, self._queues, self._vtimes
-        slice_ns, debt_ns, fifo = self._slice_ns, self._debt_ns, self.fifo_sched
-        nr_cpus, half_life_ns = self._nr_cpus, self._half_life_ns
+        """Decide every task at once; its state is its virtual time.
+
+        Instructions (callgrind, Python 3.11): 8,000 for one task, 5,400 for each further one, and
+        3,000 more if its intervals have changed.
+        """
+        # One tuple for all: to read one attribute takes as long as to unpack five items.
+        young, queues, vtimes, slice_ns, debt_ns, fifo, nr_cpus, half_life_ns = self._now
         clamped = 0
         out: list[int] = []
         for (
@@ -100,32 +108,50 @@ class Rusty(RustyOptions):
                 before_ns = used_ns - awake_ns
                 seen.runnable_ns += enqueue_ns - wakeup_ns + (before_ns if before_ns > 0 else 0)
             seen.since_ns = enqueue_ns
-            if enqueue_ns - seen.average_at_ns >= FOLD_NS:
+            if enqueue_ns >= seen.fold_at_ns:
                 seen.fold(enqueue_ns, half_life_ns)
-            seen.weight = weight
             if nr_allowed < nr_cpus or seen.restricted:
                 self._restrict(seen, cpu, nr_allowed)
             number = seen.domain
-            vtime_now = vtimes[number]
+            vtime_ns = vtime_now = vtimes[number]
             if seen.moved or not state:
                 seen.moved = False
-                vtime_ns = vtime_now
             else:
                 if state > vtime_now:
                     vtimes[number] = vtime_now = state
-                vtime_ns = state + (used_ns if used_ns < debt_ns else debt_ns) * 100 // weight
+                paid_ns = used_ns if used_ns < debt_ns else debt_ns
+                vtime_ns = state + (paid_ns if weight == 100 else paid_ns * 100 // weight)
                 if vtime_ns < vtime_now - slice_ns:
                     vtime_ns = vtime_now - slice_ns
                     clamped += 1
-            key_ns = enqueue_ns
-            if not fifo:
+            if fifo:
+                key_ns, seen.weight = enqueue_ns, weight
+            else:
                 # The average does not have the run that goes on, which may be longer.
                 run_ns = average_ns if average_ns > awake_ns else awake_ns
-                key_ns = vtime_ns + due_after_ns(run_ns, sleeps_ns, wakes_ns, weight)
+                if run_ns > RUN_MAX_NS:
+                    run_ns = RUN_MAX_NS
+                if (
+                    seen.sleeps_ns != sleeps_ns
+                    or seen.wakes_ns != wakes_ns
+                    or seen.weight != weight
+                ):
+                    seen.note_intervals(sleeps_ns, wakes_ns, weight)
+                if run_ns < seen.interactive_ns:
+                    key_ns = vtime_ns + due_after_ns(run_ns, seen.rank, weight)
+                else:
+                    key_ns = vtime_ns + run_ns * COMPUTES_TIMES // COMPUTES_PARTS
             out += (seq, pid, queues[number], slice_ns, key_ns, vtime_ns, 0)
         if clamped:
             self.machine.count("dl_clamp", clamped)
         return out
+
+    def _set_slice(self, slice_us: int) -> None:
+        """From here on this is the slice; all that `decide` reads is put together anew."""
+        self._now = (
+            *(self._tasks.young, self._queues, self._vtimes, slice_us * 1000, self._debt_ns),
+            *(self.fifo_sched, self._nr_cpus, self._half_life_ns),
+        )
 
     def _meet(self, pid: int, cpu: int, state: int, now_ns: int, comm: bytes) -> Seen:
         """What is known of a task that is new, or that had no record for a while."""
@@ -188,8 +214,8 @@ class Rusty(RustyOptions):
         enough = sum(self._nr_runnable) > self._nr_cpus - 0.5
         self._fully_utilised = utilised >= (_FULL_WITH_ENOUGH if enough else _FULL)
         slice_us = self.slice_us_overutil if self._fully_utilised else self.slice_us_underutil
-        self._slice_ns = slice_us * 1000
-        self._set_spill(busy)
+        self._set_slice(slice_us)
+        self._placing.set_spills(busy, self)
         self.machine.gauge("slice_us", slice_us)
         self.machine.gauge("cpu_busy", 100 * utilised)
 
@@ -203,38 +229,6 @@ class Rusty(RustyOptions):
             if pid and not self._tasks.knows(pid):
                 nr[number] += 1
         return nr
-
-    def _set_spill(self, busy: list[float]) -> None:
-        """Where the tasks of each domain may go, while it is this busy (0 to 1 each)."""
-        direct = self._less_busy(busy, self.direct_greedy_under)
-        kicked = self._less_busy(busy, self.kick_greedy_under)
-        for number, home in enumerate(self.homes):
-            waiting = self._placing.waiting(number)
-            near, far = self._near_and_far(number)
-            spill = direct & (near | far if self.direct_greedy_numa else near)
-            if reached(waiting, self.greedy_threshold):
-                spill |= kicked & near
-                if reached(waiting, self.greedy_threshold_x_numa):
-                    spill |= kicked & far
-            self._placing.spill(number, spill & ~home.cpus)
-
-    def _less_busy(self, busy: list[float], percent: float) -> int:
-        """The CPUs of all domains that are less busy than this; 100 is all, 0 none."""
-        return sum(
-            home.cpus
-            for part, home in zip(busy, self.homes, strict=True)
-            if percent >= 100 or part * 100 < percent
-        )
-
-    def _near_and_far(self, number: int) -> tuple[int, int]:
-        """The CPUs of other domains, of the same node and of other nodes."""
-        near = far = 0
-        for other, home in enumerate(self.homes):
-            if other != number and home.node == self.homes[number].node:
-                near |= home.cpus
-            elif other != number:
-                far |= home.cpus
-        return near, far
 
     def _balance(self) -> None:
         """One round of the balancer; what it moved and what is left are gauges."""

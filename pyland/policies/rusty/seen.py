@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pyland.policies.rusty.latency import interactive_below_ns, rank_of
 from pyland.policies.rusty.load import decayed
 
 FOLD_NS = 50_000_000
@@ -27,10 +28,15 @@ class Seen:
         "domain",
         "duty",
         "fixed",
+        "fold_at_ns",
+        "interactive_ns",
         "moved",
+        "rank",
         "restricted",
         "runnable_ns",
         "since_ns",
+        "sleeps_ns",
+        "wakes_ns",
         "weight",
     )
 
@@ -39,10 +45,18 @@ class Seen:
         self.domain = domain
         self.duty = 0.0
         self.average_at_ns = self.since_ns = now_ns
+        self.fold_at_ns = now_ns + FOLD_NS
         self.runnable_ns = 0
         self.weight = 100
+        self.sleeps_ns = self.wakes_ns = self.rank = self.interactive_ns = 0
         self.allowed = 0
         self.moved = self.fixed = self.restricted = False
+
+    def note_intervals(self, sleeps_ns: int, wakes_ns: int, weight: int) -> None:
+        """Note the task's intervals and weight, and what follows from them."""
+        self.sleeps_ns, self.wakes_ns, self.weight = sleeps_ns, wakes_ns, weight
+        self.rank = rank_of(sleeps_ns, wakes_ns, weight)
+        self.interactive_ns = interactive_below_ns(self.rank, weight)
 
     def fold(self, now_ns: int, half_life_ns: int) -> None:
         """Bring the time that was added up until `now_ns` into the average."""
@@ -51,7 +65,7 @@ class Seen:
             # Clocks of two CPUs differ a little, and a record's CPU time may be older.
             duty = min(max(self.runnable_ns, 0) / passed_ns, 1.0)
             self.duty = decayed(self.duty, duty, passed_ns, half_life_ns)
-            self.average_at_ns = now_ns
+            self.average_at_ns, self.fold_at_ns = now_ns, now_ns + FOLD_NS
         self.runnable_ns = 0
 
 
