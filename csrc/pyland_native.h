@@ -79,6 +79,14 @@ struct pyland_rings {
 	struct pyland_ring dispatched;
 };
 
+/* Of some domains together, as struct pyland_user_domain. */
+struct pyland_domain_sums {
+	long long nr_runnable;
+	long long weight;
+	long long nr_waiting;
+	unsigned long long used_ns;
+};
+
 /* What only root maps: BPF's own state, and the user memory to look at. */
 struct pyland_state {
 	struct pyland_shared *shared;
@@ -134,6 +142,10 @@ int pyland_submit(struct pyland_rings *r, unsigned int nr_decisions);
 int pyland_drain(struct pyland_rings *r, unsigned int max_records);
 void pyland_mend(struct pyland_rings *r);
 struct pyland_queued *pyland_record(struct pyland_rings *r, unsigned int i);
+
+/* domain_sums.c */
+void pyland_sum_domains(const struct pyland_user_domain *domains, const unsigned int *numbers,
+			unsigned int nr, struct pyland_domain_sums *sums);
 
 /* memory.c */
 int pyland_fix_heap(unsigned int heap_mib);

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from operator import index
 from typing import Literal, NamedTuple, get_args, overload
 
+from pyland.cpumask import CpuSet, cpus_of, mask_of
 from pyland.topology import Topology
 
 NR_DOMAINS = 1024
@@ -27,27 +28,6 @@ class _Kept(Enum):
 
 Search = Literal["core", "previous", "stay"]
 """How a task that wakes up looks for an idle CPU: see `DomainSettings.search`."""
-
-CpuSet = int | Iterable[int]
-"""CPUs as a mask (bit n is CPU n), or by their numbers."""
-
-
-def mask_of(cpus: CpuSet) -> int:
-    """The mask of a set of CPUs; ValueError for a negative number."""
-    mask = int(cpus) if isinstance(cpus, int) else sum({1 << number for number in cpus})
-    if mask < 0:
-        raise ValueError(f"CPUs {cpus}: a mask is not negative")
-    return mask
-
-
-def cpus_of(mask: int) -> list[int]:
-    """The CPUs of a mask, ascending."""
-    cpus = []
-    while mask:
-        lowest = mask & -mask
-        cpus.append(lowest.bit_length() - 1)
-        mask ^= lowest
-    return cpus
 
 
 class DomainSettings(NamedTuple):
@@ -233,6 +213,16 @@ class Domains(Sequence[Domain]):
         if llc in home:
             return llc
         return min(home, key=lambda n: (self._all[n].settings.rank, n), default=None)
+
+    def sums(self, numbers: Sequence[int]) -> Sequence[int]:
+        """Of these domains together: runnable tasks, their weight, waiting tasks, and CPU time."""
+        gauges = [self._gauges(number) for number in numbers]
+        return [
+            sum(one.nr_runnable for one in gauges),
+            sum(one.weight for one in gauges),
+            sum(one.nr_waiting for one in gauges),
+            sum(one.used_ns for one in gauges),
+        ]
 
     def _order(self, number: int) -> tuple[int, int]:
         return -self._all[number].settings.rank, number

@@ -7,8 +7,9 @@ import random
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+from pyland.cpumask import cpus_of, mask_of
 from pyland.decision import KICK, PREEMPT
-from pyland.domains import Domains, cpus_of, mask_of
+from pyland.domains import Domains
 from pyland.stats.numbers import PolicyNumbers
 from pyland.task import Task
 from pyland.timers import Call, Timer, Timers

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pyland.cli.parser import Parser, as_policies_run
 from pyland.cli.topologies import machine_of
-from pyland.domains import mask_of
+from pyland.cpumask import mask_of
 from pyland.errors import UsageError
 from pyland.loading.caller import rights_of_caller
 from pyland.output.printing import as_json, escape, say, show

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pyland.compose.events import Events
 from pyland.compose.part_machine import PartMachine
 from pyland.compose.place import Place
-from pyland.domains import mask_of
+from pyland.cpumask import mask_of
 from pyland.machine import Machine
 
 

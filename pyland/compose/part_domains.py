@@ -68,9 +68,9 @@ class PartDomains(Domains):
         for number, settings in enumerate(saved):
             self._set(self._domain(number), settings)
 
-    def used(self) -> set[int]:
+    def used(self) -> list[int]:
         """The numbers of its domains on the whole machine."""
-        return {*self._numbers.values()}
+        return [*self._numbers.values()]
 
     def _write_all(self) -> None:
         for domain in self.known():

@@ -57,7 +57,9 @@ class PartMachine(Machine):
         self._own = DomainSettings(self.home, self.reach, part.rank, part.preempt, part.direct)
         self.used_ns = 0
         """CPU time that its tasks have used, up to the last `look`."""
-        self._used_by_domain: dict[int, int] = {}
+        # The domains that were looked at last, and what their tasks had used.
+        self._counted: Sequence[int] = ()
+        self._sum_ns = 0
         self.waits = False
         """True if one of its tasks waited for a CPU shortly before the last `look`."""
         self.is_empty = True
@@ -117,29 +119,27 @@ class PartMachine(Machine):
 
         `used_ns` and `waits` are worked out anew.
         """
-        nr = weight = nr_waiting = 0
-        used_by_domain: dict[int, int] = {}
-        for number in self._own_domains():
-            gauges = self._whole.domains[number].gauges
-            nr += gauges.nr_runnable
-            weight += gauges.weight
-            nr_waiting += gauges.nr_waiting
-            used_by_domain[number] = used_ns = gauges.used_ns
-            # What was used in a domain before it was the part's own does not count.
-            self.used_ns += used_ns - self._used_by_domain.get(number, used_ns)
-        self._used_by_domain = used_by_domain
+        whole, numbers = self._whole, self._own_domains()
+        nr, weight, nr_waiting, used_ns = whole.domains.sums(numbers)
+        # What was used in a domain before it was the part's own does not count.
+        if numbers == self._counted:
+            self.used_ns += used_ns - self._sum_ns
+        self._counted, self._sum_ns = numbers, used_ns
+        self.is_empty = not nr
+        if not nr:
+            self.waits = False
+            return 1, 100
         # Where a task may use one CPU only, it waits in that CPU's queue.
-        is_bound = len(self._whole.topology.online) == 1
-        self.waits, self.is_empty = nr_waiting > 0 or (is_bound and nr > 0), nr == 0
-        return (max(nr, 1), max(weight, 1)) if nr else (1, 100)
+        self.waits = nr_waiting > 0 or len(whole.topology.online) == 1
+        return nr, weight or 1
 
-    def _own_domains(self) -> set[int]:
+    def _own_domains(self) -> Sequence[int]:
         """The domains where its tasks wait, as numbers of the whole machine."""
         if self.keeps_keys:
-            known = {domain.number for domain in self._whole.domains.known()}
-            return known.difference(*(other._own_domains() for other in self.others))
+            others = {number for other in self.others for number in other._own_domains()}
+            return [one.number for one in self._whole.domains.known() if one.number not in others]
         if self._given is not None:
-            return {domain_queue(0) - queue for queue in self._given.values()}
+            return sorted({domain_queue(0) - queue for queue in self._given.values()})
         return self.domains.used()
 
     def set_aside(self) -> tuple[list[DomainSettings], list[Timer]]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from pyland._native import DivisionSeat
 from pyland.compose.part_machine import PartMachine
+from pyland.cpumask import cpus_of
 from pyland.decision import DECISION_FIELDS, KICK, flat_decisions
-from pyland.domains import cpus_of
 from pyland.policy import CPU_ANY, Batch, Policy
 
 _WIDTH = len(DECISION_FIELDS)

@@ -77,18 +77,19 @@ class _Clock:
 
     def follow(self, now_ns: int) -> None:
         """Take what the part has used since the last call, and its newest key."""
-        seat, used_ns = self.place.seat, self.place.machine.used_ns
-        machine, before = self.place.machine, self._weight
-        if not machine.is_empty:
-            self._weight = seat.load[1]
-        # A task that has just slept used the time, and counts no more.
-        self.served_ns += (used_ns - self._used_ns) * 100 // max(before, self._weight)
-        self._used_ns = used_ns
+        seat, machine = self.place.seat, self.place.machine
+        used_ns, is_empty, before = machine.used_ns, machine.is_empty, self._weight
+        if not is_empty:
+            self._weight = seat.batch.weight_runnable
+        if used_ns != self._used_ns:
+            # A task that has just slept used the time, and counts no more.
+            self.served_ns += (used_ns - self._used_ns) * 100 // max(before, self._weight)
+            self._used_ns = used_ns
         if machine.waits:
             self._waited_at_ns = now_ns
-        self._is_busy = not self._was_empty and not machine.is_empty
+        self._is_busy = not (is_empty or self._was_empty)
         self.waits = self._is_busy and now_ns - self._waited_at_ns < _WAITS_NS
-        self._was_empty = machine.is_empty
+        self._was_empty = is_empty
         front_ns = seat.front_ns
         if not front_ns or (front_ns == self._seen_ns and self.token == seat.token):
             return

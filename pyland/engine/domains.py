@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pyland._native import ffi, lib
-from pyland.domains import DomainGauges, Domains, DomainSettings, cpus_of
+from pyland.cpumask import cpus_of
+from pyland.domains import DomainGauges, Domains, DomainSettings
 from pyland.topology import Topology
 
 _WORD = (1 << 64) - 1
@@ -26,6 +28,7 @@ class KernelDomains(Domains):
         """`rings` is a `struct pyland_rings *`."""
         self._user, self._memory, self._cpus = rings.user, rings.domains, rings.cpus
         self._batch = rings.batch
+        self._sums = ffi.new("struct pyland_domain_sums *")
         super().__init__(topology)
 
     def leave_memory(self) -> None:
@@ -77,6 +80,11 @@ class KernelDomains(Domains):
             self._cpus[cpu].unplaced = 0 if unplaced is None else unplaced + 1
         if self._user.nr_domains:
             self._user.nr_domains = self.nr
+
+    def sums(self, numbers: Sequence[int]) -> Sequence[int]:
+        sums = self._sums
+        lib.pyland_sum_domains(self._memory, numbers, len(numbers), sums)
+        return sums.nr_runnable, sums.weight, sums.nr_waiting, sums.used_ns
 
     def _gauges(self, number: int) -> DomainGauges:
         memory = self._memory[number]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pyland.cpumask import cpus_of
 from pyland.output.printing import as_json
-from pyland.policies.layered.cores import cpus_of
 from pyland.policies.layered.numbers import by_layer
 from pyland.stats.monitor import Monitor, own_values
 from pyland.stats.table import Table

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pyland.cpumask import mask_of
 from pyland.decision import CPU_ANY
-from pyland.domains import NR_DOMAINS, Domains, DomainSettings, mask_of
+from pyland.domains import NR_DOMAINS, Domains, DomainSettings
 from pyland.testing.cpus import Cpu, Cpus
 from pyland.testing.queues import Queues, cpu_queue, domain_queue
 from pyland.testing.task import OfflineTask

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyland import Policy, Task
-from pyland.domains import NR_SERVED, Domains, cpus_of, mask_of
+from pyland.cpumask import cpus_of, mask_of
+from pyland.domains import NR_SERVED, Domains
 from pyland.testing import OfflineMachine, make_topology
 
 MS = 1_000_000

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pyland.policies.layered.cores import Cores, cpus_of
+from pyland.cpumask import cpus_of
+from pyland.policies.layered.cores import Cores
 from pyland.policies.layered.growth import core_order, disjoint, node_order, node_tiers
 from pyland.policies.layered.layers import GROWTH_ALGORITHMS, Layer, Options
 from pyland.testing import make_topology

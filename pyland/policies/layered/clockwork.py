@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pyland.cpumask import cpus_of
 from pyland.domains import DomainSettings
 from pyland.machine import FULL_PERFORMANCE, Machine
 from pyland.policies.layered import balance
-from pyland.policies.layered.cores import Cores, cpus_of
+from pyland.policies.layered.cores import Cores
 from pyland.policies.layered.layers import SLICE_US, Layer
 from pyland.policies.layered.numbers import Numbers
 from pyland.policies.layered.overhead import Overhead

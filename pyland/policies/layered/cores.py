@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import gcd
 from typing import NamedTuple
 
@@ -18,14 +18,6 @@ class Core(NamedTuple):
     llc: int
     node: int
     capacity: int
-
-
-def cpus_of(mask: int) -> Iterator[int]:
-    """The numbers of a mask's CPUs, ascending."""
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
 
 
 def lowest(mask: int) -> int:

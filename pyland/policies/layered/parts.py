@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pyland.compose import Composed, Part
 from pyland.compose.seat import SHARED_NEAR_NS
+from pyland.cpumask import cpus_of
 from pyland.decision import DECISION_FIELDS, domain_queue
-from pyland.domains import cpus_of
 from pyland.errors import UsageError
 from pyland.options import Value
 from pyland.policies.layered.membership import UNKNOWN, Membership, usual_run_ns

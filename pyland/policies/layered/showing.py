@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-from pyland.policies.layered.cores import Cores, cpus_of
+from pyland.cpumask import cpus_of
+from pyland.policies.layered.cores import Cores
 from pyland.policies.layered.layers import Layer, Match, Options
 from pyland.policies.layered.machines import cores_for
 from pyland.policies.layered.reading import Config

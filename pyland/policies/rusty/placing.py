@@ -19,6 +19,8 @@ class Placing:
         self._spills = [0] * len(homes)
         for number, home in enumerate(homes):
             self._domains[number].set(cpus=home.cpus, spill=0)
+        # They have no CPU of the domain itself, which may be there twice.
+        self._others = [self._near_and_far(number) for number in range(len(homes))]
 
     def spill(self, number: int, cpus: int) -> None:
         """Tasks of this domain may go to these CPUs when none idles at home."""
@@ -26,35 +28,24 @@ class Placing:
             self._spills[number] = cpus
             self._domains[number].set(spill=cpus)
 
-    def waiting(self, number: int) -> int:
-        """How many tasks wait in this domain."""
-        return self._domains[number].gauges.nr_waiting
-
-    def runnable(self, number: int) -> int:
-        """How many tasks of this domain run or wait."""
-        return self._domains[number].gauges.nr_runnable
-
-    def weight(self, number: int) -> int:
-        """The weight of the tasks that run or wait in this domain."""
-        return self._domains[number].gauges.weight
-
-    def used_ns(self, number: int) -> int:
-        """CPU time that tasks of this domain have used."""
-        return self._domains[number].gauges.used_ns
+    def sums(self, number: int) -> Sequence[int]:
+        """Of a domain: runnable tasks, their weight, waiting tasks, and CPU time (`Domains.sums`)."""
+        return self._domains.sums((number,))
 
     def set_spills(self, busy: Sequence[float], options: RustyOptions) -> None:
         """Say where the tasks of each domain may go, while it is this busy (0 to 1 each)."""
+        if len(self._homes) == 1:
+            return
         direct = self._less_busy(busy, options.direct_greedy_under)
         kicked = self._less_busy(busy, options.kick_greedy_under)
-        for number, home in enumerate(self._homes):
-            waiting = self.waiting(number)
-            near, far = self._near_and_far(number)
+        for number, (near, far) in enumerate(self._others):
+            waiting = self.sums(number)[2]
             spill = direct & (near | far if options.direct_greedy_numa else near)
             if reached(waiting, options.greedy_threshold):
                 spill |= kicked & near
                 if reached(waiting, options.greedy_threshold_x_numa):
                     spill |= kicked & far
-            self.spill(number, spill & ~home.cpus)
+            self.spill(number, spill)
 
     def _less_busy(self, busy: Sequence[float], percent: float) -> int:
         """The CPUs of all domains that are less busy than this; 100 is all, 0 none."""
@@ -72,7 +63,8 @@ class Placing:
                 near |= home.cpus
             elif other != number:
                 far |= home.cpus
-        return near, far
+        own = self._homes[number].cpus
+        return near & ~own, far & ~own
 
 
 def reached(waiting: int, threshold: int) -> bool:

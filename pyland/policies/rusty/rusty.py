@@ -73,7 +73,7 @@ class Rusty(RustyOptions):
         self._fully_utilised = False
         self._placing = Placing(machine, self.homes)
         self._nr_runnable = [0.0] * nr
-        self._used_ns = [self._placing.used_ns(number) for number in range(nr)]
+        self._used_ns = [self._placing.sums(number)[3] for number in range(nr)]
         self._tuned_ns = self._balanced_ns = machine.now_ns
         self._deltas = [0.0] * nr
         if self.perf:
@@ -197,16 +197,15 @@ class Rusty(RustyOptions):
         unplaced = self._unplaced()
         busy: list[float] = []
         for number, home in enumerate(self.homes):
-            used_ns = placing.used_ns(number)
+            nr, weight, _, used_ns = placing.sums(number)
             busy.append((used_ns - self._used_ns[number]) / (passed_ns * home.nr_cpus))
             self._used_ns[number] = used_ns
             # Tasks that end within their first slice are not seen again, and would keep V where it
             # is: so it follows the clock, at half of what is fair or a sixteenth of the time.
             fair = 100 * home.nr_cpus
-            weight = max(placing.weight(number) + 100 * unplaced[number], fair)
+            weight = max(weight + 100 * unplaced[number], fair)
             self._vtimes[number] += passed_ns * max(fair * 8 // weight, 1) // 16
-            nr = placing.runnable(number) + unplaced[number]
-            before = self._nr_runnable[number]
+            before, nr = self._nr_runnable[number], nr + unplaced[number]
             self._nr_runnable[number] = decayed(before, nr, passed_ns, self._half_life_ns)
         total = sum(part * home.nr_cpus for part, home in zip(busy, self.homes, strict=True))
         utilised = total / self._nr_cpus
