@@ -132,7 +132,12 @@ class Deadline(Policy):
             batch.weight_runnable,
         )
         # One tuple for all: to read one attribute takes as long as to unpack five items.
-        self._load = (*distances, 2 * self._shortest_ns, self.percpu_local, self._pool)
+        finish = None
+        if self._pool is not None:
+            finish = self._hand_out
+        elif self._llcs is not None:
+            finish = self._llcs.place
+        self._load = (*distances, 2 * self._shortest_ns, self.percpu_local, finish)
 
     def decide(self, batch: Batch) -> list[int]:
         """Decides every task at once; its state is its virtual time.
@@ -154,7 +159,7 @@ class Deadline(Policy):
             pull,
             turn_ns,
             local,
-            pool,
+            finish,
         ) = self._load
         clock_ns = batch.now_ns
         passed_ns = clock_ns - self._clock_ns
@@ -206,7 +211,8 @@ class Deadline(Policy):
                         ahead_ns = behind_ns - (paid_ns if paid_ns < late_ns else late_ns)
                     else:
                         ahead_ns = -paid_ns
-            vtime_ns = vtime_now + ahead_ns + paid_ns
+            # Small numbers are added first: a sum above 2**30 takes twice as long.
+            vtime_ns = vtime_now + (ahead_ns + paid_ns)
             decision = [
                 seq,
                 pid,
@@ -221,18 +227,17 @@ class Deadline(Policy):
             else:
                 out = decision
         self._vtime_now = vtime_now
-        if self._llcs is not None:
-            self._llcs.place(batch, out)
-        return out if pool is None else self._hand_out(batch, pool, out)
+        return out if finish is None else finish(batch, out)
 
-    def _hand_out(self, batch: Batch, pool: TaskPool[Decision], decided: list[int]) -> list[int]:
+    def _hand_out(self, batch: Batch, decided: list[int]) -> list[int]:
         """Adds decisions to the pool, and takes the first ones out until `depth` tasks wait.
 
         It is called again and again while the pool has tasks. A task that is due before one
         that was handed out follows at once. So does a task that has been here for `hold_us`:
         the kernel side runs it without a decision after `--lag-us`.
         """
-        since_ns, now_ns = self._since_ns, batch.now_ns
+        since_ns, now_ns, pool = self._since_ns, batch.now_ns, self._pool
+        assert pool is not None
         for decision in Decision.each_of(decided):
             pool.add(decision, decision.vtime_ns)
             since_ns.pop(decision.pid, None)

@@ -41,8 +41,11 @@ class Llcs:
             self._cores.setdefault(cpu.llc, set()).add(core)
         self._cpu_of: dict[int, int] = {}
 
-    def place(self, batch: Batch, decided: list[int]) -> None:
-        """Name the domain of a cache in some of these decisions; they are in the batch's order."""
+    def place(self, batch: Batch, decided: list[int]) -> list[int]:
+        """Name the domain of a cache in some of these decisions, which are in the batch's order.
+
+        Returns the same list.
+        """
         llc_of, cpu_of = self._llc_of, self._cpu_of
         if len(cpu_of) > _KNOWN_MAX:
             cpu_of.clear()
@@ -59,6 +62,7 @@ class Llcs:
             if llc is not None:
                 decided[at] = domain_queue(llc)
             at += _WIDTH
+        return decided
 
     def _with_idle_core(self, llc: int) -> int:
         """This cache; another one if only that has a whole idle core."""

@@ -29,7 +29,7 @@ class Placing:
             self._domains[number].set(spill=cpus)
 
     def sums(self, number: int) -> Sequence[int]:
-        """Of a domain: runnable tasks, their weight, waiting tasks, and CPU time (`Domains.sums`)."""
+        """Of a domain: runnable tasks, their weight, waiting tasks, CPU time (`Domains.sums`)."""
         return self._domains.sums((number,))
 
     def set_spills(self, busy: Sequence[float], options: RustyOptions) -> None:
