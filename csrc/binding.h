@@ -39,6 +39,21 @@ PyObject *make_rows(const struct fields *fields, struct pyland_rings *rings, int
 Py_ssize_t pack_decisions(PyObject *flat, struct pyland_decision *decisions,
 			  unsigned int max_batch);
 
+/* batch_slots.c: the attributes of a batch that C uses, those that are numbers first */
+enum batch_attribute {
+	NOW_NS,
+	NR_RECORDS,
+	NR_RUNNABLE,
+	WEIGHT_RUNNABLE,
+	ROWS,
+	BATCH_NUMBERS = ROWS,
+	BATCH_ATTRIBUTES,
+};
+
+int prepare_batch_slots(void);
+int set_of_batch(PyObject *batch, enum batch_attribute which, PyObject *value);
+PyObject *get_of_batch(PyObject *batch, enum batch_attribute which);
+
 /* module.c */
 int get_rings(PyObject *pointer, void *rings);
 

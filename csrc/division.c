@@ -12,25 +12,12 @@
 #define ASKED_MAX 32		/* parts of one batch that are noted; else all are looked at */
 #define CHECK_NS 500000000	/* the keys of a part are compared with those of others so often */
 
-enum { NOW_NS, NR, ROWS, NR_HELD, NAMES };
-
-static const char *const spelling[NAMES] = {
-	[NOW_NS] = "now_ns",
-	[NR] = "nr",
-	[ROWS] = "rows",
-	[NR_HELD] = "nr_held",
-};
-static PyObject *names[NAMES];
-
-static int set_attribute(PyObject *object, int which, PyObject *value)
-{
-	return PyObject_SetAttr(object, names[which], value);
-}
+static PyObject *nr_held;	/* the name of that attribute of a policy */
 
 /* How many tasks the policy keeps; -1 with an exception set. */
 static Py_ssize_t held_by(PyObject *policy)
 {
-	scoped PyObject *number = PyObject_GetAttr(policy, names[NR_HELD]);
+	scoped PyObject *number = PyObject_GetAttr(policy, nr_held);
 
 	return number ? PyLong_AsSsize_t(number) : -1;
 }
@@ -46,11 +33,11 @@ static PyObject *answer(struct division *d, struct place *p, struct seat *s, PyO
 	if (s->shown_nr != nr) {
 		scoped PyObject *number = PyLong_FromSsize_t(nr);
 
-		if (!number || set_attribute(s->batch, NR, number))
+		if (!number || set_of_batch(s->batch, NR_RECORDS, number))
 			return NULL;
 		s->shown_nr = nr;
 	}
-	if (!rows || set_attribute(s->batch, NOW_NS, now_ns) || set_attribute(s->batch, ROWS, rows))
+	if (!rows || set_of_batch(s->batch, NOW_NS, now_ns) || set_of_batch(s->batch, ROWS, rows))
 		return NULL;
 	flat = PyObject_CallOneArg(s->decide, s->batch);
 	if (!flat)
@@ -209,11 +196,11 @@ static PyObject *decide_alone(struct division *d, PyObject *batch)
 	struct seat *s = (struct seat *)seat;
 
 	if (s->pick != Py_None) {
-		scoped PyObject *all = PyObject_GetAttr(batch, names[ROWS]);
+		scoped PyObject *all = get_of_batch(batch, ROWS);
 		scoped PyObject *rows = all ? PySequence_List(all) : NULL;
 		scoped PyObject *mine = rows ? picked_fields(rows, s->pick) : NULL;
 
-		if (!mine || set_attribute(batch, ROWS, mine))
+		if (!mine || set_of_batch(batch, ROWS, mine))
 			return NULL;
 	}
 	PyObject *flat = PyObject_CallOneArg(s->decide, batch);
@@ -232,7 +219,7 @@ static PyObject *decide_alone(struct division *d, PyObject *batch)
 		return flat;
 	/* Python code must not run while an exception is set, so take it before asking the time. */
 	scoped PyObject *error = raised();
-	scoped PyObject *now_ns = PyObject_GetAttr(batch, names[NOW_NS]);
+	scoped PyObject *now_ns = get_of_batch(batch, NOW_NS);
 
 	return now_ns ? without(d, p, error, now_ns) : NULL;
 }
@@ -247,7 +234,7 @@ PyObject *division_decide(struct division *d, PyObject *batch)
 		Py_XSETREF(d->batch, Py_NewRef(batch));
 	if (d->is_alone)
 		return decide_alone(d, batch);
-	scoped PyObject *now_ns = PyObject_GetAttr(batch, names[NOW_NS]);
+	scoped PyObject *now_ns = get_of_batch(batch, NOW_NS);
 
 	d->now_ns = now_ns ? PyLong_AsLongLong(now_ns) : -1;
 	if (d->now_ns == -1 && PyErr_Occurred())
@@ -258,7 +245,7 @@ PyObject *division_decide(struct division *d, PyObject *batch)
 		if (!looked)
 			return NULL;
 	}
-	scoped PyObject *all = PyObject_GetAttr(batch, names[ROWS]);
+	scoped PyObject *all = get_of_batch(batch, ROWS);
 	scoped PyObject *rows = !all || PyList_CheckExact(all) ? Py_XNewRef(all) :
 								  PySequence_List(all);
 
@@ -293,10 +280,6 @@ PyObject *division_decide(struct division *d, PyObject *batch)
 
 int prepare_division(void)
 {
-	for (int i = 0; i < NAMES; i++) {
-		names[i] = PyUnicode_InternFromString(spelling[i]);
-		if (!names[i])
-			return -1;
-	}
-	return 0;
+	nr_held = PyUnicode_InternFromString("nr_held");
+	return nr_held ? 0 : -1;
 }

@@ -15,18 +15,7 @@
 
 #define FAILED (-1000)		/* an exception is set; every pyland_cycle_end is above this */
 
-/* The attributes that C uses: those of a batch, whose numbers come first, and of a policy. */
-enum { NOW_NS, NR_RECORDS, NR_RUNNABLE, WEIGHT_RUNNABLE, NUMBERS, ROWS = NUMBERS, NR_HELD, NAMES };
-
-static const char *const spelling[NAMES] = {
-	[NOW_NS] = "now_ns",
-	[NR_RECORDS] = "nr",
-	[NR_RUNNABLE] = "nr_runnable",
-	[WEIGHT_RUNNABLE] = "weight_runnable",
-	[ROWS] = "rows",
-	[NR_HELD] = "nr_held",
-};
-static PyObject *names[NAMES];
+static PyObject *nr_held;	/* the name of that attribute of a policy */
 
 struct exchange {
 	PyObject_HEAD
@@ -36,7 +25,7 @@ struct exchange {
 	unsigned int max_batch;
 	struct fields fields;
 	unsigned long long quiet_until_ns;	/* until then only events are told to the policy */
-	long long seen[NUMBERS];	/* the numbers that the batch has */
+	long long seen[BATCH_NUMBERS];	/* the numbers that the batch has */
 };
 
 /* A call of run(). */
@@ -48,7 +37,7 @@ struct run {
 };
 
 /* Sets a number of the batch. Most often the batch has this value already. */
-static inline int set_number(struct exchange *x, int which, long long value)
+static inline int set_number(struct exchange *x, enum batch_attribute which, long long value)
 {
 	if (x->seen[which] == value)
 		return 0;
@@ -56,7 +45,7 @@ static inline int set_number(struct exchange *x, int which, long long value)
 
 	if (!number)
 		return -1;
-	int failed = PyObject_SetAttr(x->batch, names[which], number);
+	int failed = set_of_batch(x->batch, which, number);
 
 	Py_DECREF(number);
 	if (!failed)
@@ -104,7 +93,7 @@ static PyObject *exchange_cycle(struct exchange *x, PyObject *args)
 
 static int get_held(PyObject *policy, long *held)
 {
-	scoped PyObject *number = PyObject_GetAttr(policy, names[NR_HELD]);
+	scoped PyObject *number = PyObject_GetAttr(policy, nr_held);
 
 	if (!number)
 		return -1;
@@ -122,7 +111,7 @@ static PyObject *decide(struct exchange *x, struct run *r, int nr)
 					      PyObject_CallFunction(r->rows, "i", nr);
 	if (!rows)
 		return NULL;
-	int failed = PyObject_SetAttr(x->batch, names[ROWS], rows);
+	int failed = set_of_batch(x->batch, ROWS, rows);
 
 	Py_DECREF(rows);
 	if (failed || PyErr_CheckSignals())
@@ -261,10 +250,8 @@ static PyTypeObject exchange_type = {
 
 int add_exchange(PyObject *module)
 {
-	for (int i = 0; i < NAMES; i++) {
-		names[i] = PyUnicode_InternFromString(spelling[i]);
-		if (!names[i])
-			return -1;
-	}
+	nr_held = PyUnicode_InternFromString("nr_held");
+	if (!nr_held || prepare_batch_slots())
+		return -1;
 	return PyModule_AddType(module, &exchange_type);
 }
