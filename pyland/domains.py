@@ -215,13 +215,13 @@ class Domains(Sequence[Domain]):
         return min(home, key=lambda n: (self._all[n].settings.rank, n), default=None)
 
     def sums(self, numbers: Sequence[int]) -> Sequence[int]:
-        """Of these domains together: runnable tasks, their weight, waiting tasks, and CPU time."""
+        """`nr_runnable`, `weight`, `used_ns` and `nr_waiting` of these domains together."""
         gauges = [self._gauges(number) for number in numbers]
         return [
             sum(one.nr_runnable for one in gauges),
             sum(one.weight for one in gauges),
-            sum(one.nr_waiting for one in gauges),
             sum(one.used_ns for one in gauges),
+            sum(one.nr_waiting for one in gauges),
         ]
 
     def _order(self, number: int) -> tuple[int, int]:

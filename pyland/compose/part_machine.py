@@ -120,7 +120,7 @@ class PartMachine(Machine):
         `used_ns` and `waits` are worked out anew.
         """
         whole, numbers = self._whole, self._own_domains()
-        nr, weight, nr_waiting, used_ns = whole.domains.sums(numbers)
+        nr, weight, used_ns, nr_waiting = whole.domains.sums(numbers)
         # What was used in a domain before it was the part's own does not count.
         if numbers == self._counted:
             self.used_ns += used_ns - self._sum_ns

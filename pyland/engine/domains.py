@@ -84,7 +84,7 @@ class KernelDomains(Domains):
     def sums(self, numbers: Sequence[int]) -> Sequence[int]:
         sums = self._sums
         lib.pyland_sum_domains(self._memory, numbers, len(numbers), sums)
-        return sums.nr_runnable, sums.weight, sums.nr_waiting, sums.used_ns
+        return sums.nr_runnable, sums.weight, sums.used_ns, sums.nr_waiting
 
     def _gauges(self, number: int) -> DomainGauges:
         memory = self._memory[number]

@@ -29,7 +29,7 @@ class Placing:
             self._domains[number].set(spill=cpus)
 
     def sums(self, number: int) -> Sequence[int]:
-        """Of a domain: runnable tasks, their weight, waiting tasks, CPU time (`Domains.sums`)."""
+        """`Domains.sums` of one domain."""
         return self._domains.sums((number,))
 
     def set_spills(self, busy: Sequence[float], options: RustyOptions) -> None:
@@ -39,7 +39,7 @@ class Placing:
         direct = self._less_busy(busy, options.direct_greedy_under)
         kicked = self._less_busy(busy, options.kick_greedy_under)
         for number, (near, far) in enumerate(self._others):
-            waiting = self.sums(number)[2]
+            waiting = self.sums(number)[3]
             spill = direct & (near | far if options.direct_greedy_numa else near)
             if reached(waiting, options.greedy_threshold):
                 spill |= kicked & near

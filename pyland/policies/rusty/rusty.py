@@ -73,7 +73,7 @@ class Rusty(RustyOptions):
         self._fully_utilised = False
         self._placing = Placing(machine, self.homes)
         self._nr_runnable = [0.0] * nr
-        self._used_ns = [self._placing.sums(number)[3] for number in range(nr)]
+        self._used_ns = [self._placing.sums(number)[2] for number in range(nr)]
         self._tuned_ns = self._balanced_ns = machine.now_ns
         self._deltas = [0.0] * nr
         if self.perf:
@@ -197,7 +197,7 @@ class Rusty(RustyOptions):
         unplaced = self._unplaced()
         busy: list[float] = []
         for number, home in enumerate(self.homes):
-            nr, weight, _, used_ns = placing.sums(number)
+            nr, weight, used_ns, _ = placing.sums(number)
             busy.append((used_ns - self._used_ns[number]) / (passed_ns * home.nr_cpus))
             self._used_ns[number] = used_ns
             # Tasks that end within their first slice are not seen again, and would keep V where it
