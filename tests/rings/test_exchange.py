@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyland._native import Exchange, ffi
+from pyland.domains import NR_DOMAINS, Domains
 from pyland.engine.loop import DispatchLoop
 from pyland.policies.deadline import Deadline
 from pyland.policy import BASE_FIELDS, EXTRA_FIELDS, Batch, Policy
@@ -163,6 +164,20 @@ def test_the_batch_has_the_gauges_of_its_moment(rings: Rings) -> None:
         exchange.cycle([], 0, 512)
     assert (loop._batch.nr_runnable, loop._batch.weight_runnable) == (7, 700)
     assert loop._batch.now_ns == loop._machine.now_ns > 0
+
+
+def test_the_sums_of_domains_are_those_of_their_gauges(rings: Rings) -> None:
+    """As `Domains.sums` works them out in Python; a counter may be below zero for a moment."""
+    machine = rings.machine()
+    domains, memory = machine.domains, rings.shim.domains
+    for number, (nr, weight) in enumerate(((3, 700), (-1, -100), (2, 10_000))):
+        memory[number].nr_runnable, memory[number].weight_runnable = nr, weight
+        memory[number].used_ns, memory[number].nr_waiting = 10**15 + number, number
+    for numbers in ((), (0,), (2, 0), (0, 1, 2), (1, 1)):
+        assert [*domains.sums(numbers)] == Domains.sums(domains, numbers)
+    assert [*domains.sums((0, 1, 2))] == [5, 10_700, 3 * 10**15 + 3, 3]
+    # A number that no domain has is none of the memory's.
+    assert [*domains.sums((NR_DOMAINS, 2**32 - 1))] == [0, 0, 0, 0]
 
 
 def test_a_policy_with_an_interval_is_told_when_it_has_passed(rings: Rings) -> None:
