@@ -28,8 +28,8 @@ _STEP_NS = 1_000_000
 _SILENT_NS = 24_000_000
 """After so long without a decision the next one gets the present time of its part.
 
-With 64 ms a task of `rr` that sleeps for 60 ms waited for 35 ms beside hogs of another part: its key
-is the time when it woke up, and so 60 ms after that of its part."""
+With 64 ms a task of `rr` that sleeps for 60 ms waited for 35 ms beside hogs of another part: its
+key is the time when it woke up, and so 60 ms after that of its part."""
 _WINDOW_NS = 100_000_000
 """The speed of keys is measured over at least this time."""
 _SAME = 1 << 32
