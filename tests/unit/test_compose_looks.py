@@ -78,7 +78,7 @@ def test_a_task_that_comes_now_and_then_does_not_wait(
 
 @pytest.mark.parametrize("late", ["b", "c"])
 def test_a_part_that_wakes_up_has_its_share_at_once(machine: OfflineMachine, late: str) -> None:
-    """Neither a debt nor a claim comes from the time when it slept."""
+    """The time when it slept is no debt and no claim."""
     for number in range(4):
         machine.wake(machine.add(f"a{number}"))
     first = [machine.add(f"{late}{number}", runs_ns=30 * MS) for number in range(4)]
