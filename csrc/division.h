@@ -26,6 +26,7 @@ struct seat {
 	long long nr_placed, nr_moved, used_ns, away_ns;	/* of near tasks */
 	long long least_ns, most_ns;	/* the range of its keys on the machine; most_ns 0: any key */
 	long long from_ns, rate;	/* keys from from_ns on grow by rate / 2**32; 0: as they do */
+	long long begins_at_ns;	/* the key that its next decision has to get; 0: any */
 	long long check_due_ns;	/* when its next answer is completed, to compare its keys */
 	char is_unusual;	/* each of its answers has to be completed */
 	Py_ssize_t nr_held;

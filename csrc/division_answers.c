@@ -203,18 +203,34 @@ static int place_usual(const struct seat *s, PyObject *flat, PyObject *queue, bo
 	return 0;
 }
 
+/* Moves the keys of the part, from this first one on, to where they have to begin. */
+static int begin(struct seat *s, PyObject *first)
+{
+	long long first_ns = PyLong_AsLongLong(first);
+	PyObject *shift_ns = PyLong_FromLongLong(s->begins_at_ns - first_ns);
+
+	if (!shift_ns)
+		return -1;
+	Py_XSETREF(s->shift_ns, shift_ns);
+	s->from_ns = first_ns;
+	s->begins_at_ns = 0;
+	return 0;
+}
+
 /*
  * The answer with the places and keys of its part, a new reference; None if it is not usual, and
  * NULL with an exception set. @rows are those that the policy was asked about.
  */
 PyObject *placed_answer(struct division *d, struct seat *s, PyObject *flat, PyObject *rows)
 {
-	bool shifts = s->shift_ns != zero || s->most_ns;
+	bool shifts = s->shift_ns != zero || s->most_ns || s->begins_at_ns;
 	bool is_near = s->near && PyDict_CheckExact(s->near);
 
 	if (!is_usual(s, flat, PyList_GET_SIZE(rows), shifts) ||
 	    (is_near && !is_in_order(d, flat, rows)))
 		Py_RETURN_NONE;
+	if (s->begins_at_ns && PyList_GET_SIZE(flat) && begin(s, PyList_GET_ITEM(flat, KEY_AT)))
+		return NULL;
 	switch (place_usual(s, flat, is_near ? NULL : s->queue, shifts)) {
 	case 0:
 		break;

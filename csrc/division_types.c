@@ -74,6 +74,7 @@ static PyMemberDef seat_members[] = {
 	MEMBER(seat, T_LONGLONG, most_ns, "The highest one; 0: any."),
 	MEMBER(seat, T_LONGLONG, from_ns, "The key of its policy from which `rate` holds."),
 	MEMBER(seat, T_LONGLONG, rate, "How fast its keys grow from there, by 2**32; 0: as they do."),
+	MEMBER(seat, T_LONGLONG, begins_at_ns, "The key of its next decision; 0: any."),
 	MEMBER(seat, T_LONGLONG, check_due_ns, "When its next answer is completed."),
 	MEMBER(seat, T_BOOL, is_unusual, "True if each of its answers has to be completed."),
 	MEMBER(seat, T_PYSSIZET, nr_held, "How many tasks it keeps."),

@@ -106,6 +106,8 @@ class DivisionSeat:
     """The part of it on CPUs that are not in `home`."""
     last: list[Any] | None
     """Its last answer as decisions, if that was a usual one; else None."""
+    begins_at_ns: int
+    """The key that its next decision has to get, from 0 on; 0: as the policy says."""
     check_due_ns: int
     """When its next answer is completed, so that its keys are compared with those of others."""
     is_unusual: bool

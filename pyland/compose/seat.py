@@ -100,7 +100,7 @@ class Seat(DivisionSeat):
     def begin_at(self, key_ns: int) -> None:
         """Let its first key become this one: tasks wait that have keys of the policy before."""
         if key_ns:
-            self.begins_at_ns, self.is_unusual = key_ns, True
+            self.begins_at_ns = min(key_ns, _LATEST_NS)
 
     def move(self, own_ns: int, key_ns: int) -> None:
         """From here on the policy's key `own_ns` is the machine's `key_ns`; others keep apart."""
@@ -190,7 +190,6 @@ class Seat(DivisionSeat):
             if self.begins_at_ns:
                 self.move(first_ns, self.begins_at_ns)
                 self.begins_at_ns = 0
-                self.is_unusual = self.is_checked or self.is_whole
             elif self.most_ns:
                 if not self.least_ns < self.key(first_ns) < self.most_ns:
                     # Its policy has begun anew, or has keys of a larger scale.

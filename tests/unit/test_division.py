@@ -63,6 +63,26 @@ def test_keys_are_shifted_and_not_below_zero() -> None:
         assert places_of(divided.decide(1)) == [(1, -2, key_ns)]
 
 
+def test_keys_begin_where_the_seat_says() -> None:
+    """From the first key on, and with the distances that the policy's keys have."""
+    keys = [70, 50, 90]
+    place = Place(lambda batch: [value for key_ns in keys for value in keyed(key_ns)], -2)
+    divided = Divided(place)
+    divided.decide(1, 2, 3)
+    place.seat.begins_at_ns = 1 << 40
+    for begin_ns in (1 << 40, 1 << 40):
+        found = [key_ns for _, _, key_ns in places_of(divided.decide(1, 2, 3))]
+        assert found == [begin_ns, begin_ns - 20, begin_ns + 20]
+    assert (place.seat.begins_at_ns, place.seat.from_ns) == (0, 70)
+    assert place.seat.shift_ns == (1 << 40) - 70
+    # A key that C cannot move is left to Python, and so is the begin.
+    place.seat.begins_at_ns, keys[0] = 1 << 41, 1 << 63
+    divided.done.clear()
+    divided.decide(1, 2, 3)
+    assert divided.done == [("complete", 0, 3)]
+    assert place.seat.begins_at_ns == 1 << 41
+
+
 @given(
     own_ns=st.lists(st.integers(0, 2**64 - 1), min_size=2, max_size=2),
     from_ns=st.integers(0, 2**62),
