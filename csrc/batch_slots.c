@@ -16,11 +16,11 @@ static const char *const spelling[BATCH_ATTRIBUTES] = {
 };
 static PyObject *names[BATCH_ATTRIBUTES];
 
-static PyTypeObject *known;	/* the class whose slots these are */
+static PyTypeObject *slotted_type;	/* the class whose slots these are */
 static Py_ssize_t offsets[BATCH_ATTRIBUTES];
 
-/* Finds the slots of a class; an object without these slots is used as any other object. */
-static void learn(PyTypeObject *type)
+/* Finds the slots of a class; an object without these slots is set by its attributes. */
+static void find_slots(PyTypeObject *type)
 {
 	for (int i = 0; i < BATCH_ATTRIBUTES; i++) {
 		scoped PyObject *found = PyObject_GetAttr((PyObject *)type, names[i]);
@@ -35,14 +35,14 @@ static void learn(PyTypeObject *type)
 			return;
 		offsets[i] = member->offset;
 	}
-	Py_XSETREF(known, (PyTypeObject *)Py_NewRef(type));
+	Py_XSETREF(slotted_type, (PyTypeObject *)Py_NewRef(type));
 }
 
 static PyObject **slot_of(PyObject *batch, enum batch_attribute which)
 {
-	if (!known)
-		learn(Py_TYPE(batch));
-	return Py_IS_TYPE(batch, known) ? (PyObject **)((char *)batch + offsets[which]) : NULL;
+	if (!slotted_type)
+		find_slots(Py_TYPE(batch));
+	return Py_IS_TYPE(batch, slotted_type) ? (PyObject **)((char *)batch + offsets[which]) : NULL;
 }
 
 int set_of_batch(PyObject *batch, enum batch_attribute which, PyObject *value)

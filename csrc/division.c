@@ -10,7 +10,7 @@
 #include "division.h"
 
 #define ASKED_MAX 32		/* parts of one batch that are noted; else all are looked at */
-#define CHECK_NS 500000000	/* the keys of a part are compared with those of others so often */
+#define CHECK_NS 500000000	/* a part's keys are compared with those of others at most so often */
 
 static PyObject *nr_held;	/* the name of that attribute of a policy */
 
@@ -52,7 +52,7 @@ static PyObject *answer(struct division *d, struct place *p, struct seat *s, PyO
 		scoped PyObject *placed = placed_answer(d, s, flat, p->rows);
 
 		if (placed && placed != Py_None)
-			Py_XSETREF(s->last, Py_NewRef(placed));
+			Py_XSETREF(s->last, PyList_GetSlice(placed, 0, DECISION_WIDTH));
 		if (placed != Py_None)
 			return Py_XNewRef(placed);
 	}
@@ -208,7 +208,7 @@ static PyObject *decide_alone(struct division *d, PyObject *batch)
 
 	if (flat && PyList_CheckExact(flat) && held == d->nr_held) {
 		if (PyList_GET_SIZE(flat))
-			Py_XSETREF(s->last, Py_NewRef(flat));
+			Py_XSETREF(s->last, PyList_GetSlice(flat, 0, DECISION_WIDTH));
 		return flat;
 	}
 	if (flat && !(held == -1 && PyErr_Occurred()))
@@ -222,6 +222,17 @@ static PyObject *decide_alone(struct division *d, PyObject *batch)
 	scoped PyObject *now_ns = get_of_batch(batch, NOW_NS);
 
 	return now_ns ? without(d, p, error, now_ns) : NULL;
+}
+
+/* Empties all parts after the whole call has failed: these rows are of an old batch. */
+static void forget_rows(PyObject *every)
+{
+	for (Py_ssize_t i = 0; i < PyList_GET_SIZE(every); i++) {
+		struct place *p = (struct place *)PyList_GET_ITEM(every, i);
+
+		if (p->rows)
+			PyList_SetSlice(p->rows, 0, PY_SSIZE_T_MAX, NULL);
+	}
 }
 
 PyObject *division_decide(struct division *d, PyObject *batch)
@@ -272,6 +283,7 @@ PyObject *division_decide(struct division *d, PyObject *batch)
 
 		if (ask(d, (struct place *)one, now_ns, true, &out)) {
 			Py_XDECREF(out);
+			forget_rows(every);
 			return NULL;
 		}
 	}

@@ -20,14 +20,18 @@ struct seat {
 	PyObject_HEAD
 	PyObject *policy, *decide, *batch, *pick, *queue, *shift_ns, *outgoing;
 	PyObject *places, *cpus;	/* by what its decisions name: the place on the machine */
-	PyObject *last;		/* its last answer as decisions, if that was a usual one */
+	/*
+	 * The first decision of its last answer, if that was a usual one. It is a copy: if this part is
+	 * the machine of other parts, the list gets other places and keys.
+	 */
+	PyObject *last;
 	PyObject *near;		/* by CPU, the place of a task that ran there; None: `queue` */
 	PyObject *home;		/* a frozenset of the CPUs of the part; for `away_ns` only */
 	long long nr_placed, nr_moved, used_ns, away_ns;	/* of near tasks */
 	long long least_ns, most_ns;	/* the range of its keys on the machine; most_ns 0: any key */
 	long long from_ns, rate;	/* keys from from_ns on grow by rate / 2**32; 0: as they do */
 	long long begins_at_ns;	/* the key that its next decision has to get; 0: any */
-	long long check_due_ns;	/* when its next answer is completed, to compare its keys */
+	long long check_due_ns;	/* when its next answer is completed, if it has no range of keys */
 	char is_unusual;	/* each of its answers has to be completed */
 	Py_ssize_t nr_held;
 	Py_ssize_t shown_nr;	/* the number of rows that its batch has at present */

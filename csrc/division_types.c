@@ -61,7 +61,7 @@ static PyMemberDef seat_members[] = {
 	MEMBER(seat, T_OBJECT_EX, queue, "The place of its tasks, unless it is unusual."),
 	MEMBER(seat, T_OBJECT_EX, shift_ns, "What is added to its keys."),
 	MEMBER(seat, T_OBJECT_EX, outgoing, "What it has dispatched."),
-	MEMBER(seat, T_OBJECT, last, "Its last answer as decisions, if that was a usual one."),
+	MEMBER(seat, T_OBJECT, last, "The first decision of its last answer, if that was a usual one."),
 	MEMBER(seat, T_OBJECT_EX, places, "By the domain of its decision, that of the machine."),
 	MEMBER(seat, T_OBJECT_EX, cpus, "By the CPU of its decision, the same if it may use it."),
 	MEMBER(seat, T_OBJECT, near, "By CPU, the place of its tasks that ran there; None: queue."),

@@ -105,11 +105,11 @@ class DivisionSeat:
     away_ns: int
     """The part of it on CPUs that are not in `home`."""
     last: list[Any] | None
-    """Its last answer as decisions, if that was a usual one; else None."""
+    """The first decision of its last answer, if that was a usual one; else None."""
     begins_at_ns: int
     """The key that its next decision has to get, from 0 on; 0: as the policy says."""
     check_due_ns: int
-    """When its next answer is completed, so that its keys are compared with those of others."""
+    """When its next answer is completed, to compare its keys; of no effect with a range of keys."""
     is_unusual: bool
     """True if each of its answers has to be completed."""
     nr_held: int
@@ -165,8 +165,8 @@ class Division(Generic[_Place]):
         """`newcomers` gets the rows of tasks that are not in `place_by_pid`.
 
         `sort_in` then takes them to places. `wake` is called before a place that sleeps decides.
-        `complete` makes decisions of an answer that is not usual, and of some that are; `without`
-        decides when a policy has raised.
+        `complete` makes decisions of an answer that is not usual, and twice a second of one that
+        is; `without` decides when a policy has raised.
         Raises TypeError if a place is no `DivisionPlace`.
         """
 

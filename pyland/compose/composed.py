@@ -205,8 +205,8 @@ class Composed(Events):
         """Called when a part has decided; its tasks have the places that `Part.near` says.
 
         Called for parts with `near`, with rows of `fields` and the decisions, which may be changed
-        here. It is not called for a batch of usual tasks whose answer is a decision for any CPU for
-        each of them: `Division` places these, and counts them.
+        here. It is not called for usual tasks whose answer is a decision for each of them:
+        `Division` places these, and counts them.
         """
 
     def decide(self, batch: Batch) -> list[int]:
@@ -234,7 +234,7 @@ class Composed(Events):
         return [tuple(row[at] for at in mine) for row in found]
 
     def _complete(self, place: Place, answer: Any) -> list[int]:
-        """Decisions for the machine from an answer that is not a decision for each row."""
+        """Decisions for the machine from an unusual answer, or from one whose keys are compared."""
         flat = place.complete(answer, self._newest_ns, self._reach_ns)
         if not place.machine.places_domains:
             self.placed(place.name, place.rows, flat)

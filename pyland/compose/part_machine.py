@@ -121,9 +121,11 @@ class PartMachine(Machine):
         """
         whole, numbers = self._whole, self._own_domains()
         nr, weight, used_ns, nr_waiting = whole.domains.sums(numbers)
-        # What was used in a domain before it was the part's own does not count.
         if numbers == self._counted:
             self.used_ns += used_ns - self._sum_ns
+        else:
+            # What was used in a domain before it was the part's own does not count.
+            self.used_ns += whole.domains.sums(self._counted)[2] - self._sum_ns
         self._counted, self._sum_ns = numbers, used_ns
         self.is_empty = not nr
         if not nr:

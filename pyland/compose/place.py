@@ -93,7 +93,7 @@ class Place(DivisionPlace):
         self.swapped()
 
     def complete(self, answer: Any, newest_ns: int, near_ns: int) -> list[int]:
-        """An answer that is not simply a decision for each row, as decisions for the machine.
+        """An answer of any kind as decisions for the machine.
 
         Raises TypeError for nonsense and ForgottenTasksError for rows that have no decision.
         """

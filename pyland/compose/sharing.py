@@ -112,6 +112,14 @@ class _Clock:
             self._measure()
             self._measure_anew(now_ns)
 
+    def wake(self, now_ns: int) -> None:
+        """Follow a part that has slept; it has no claim yet at the next look.
+
+        More of its tasks may have come by then, and its claim is by the weight of all.
+        """
+        self.follow(now_ns)
+        self._was_empty = True
+
     def _measure(self) -> None:
         """How fast the part's time passes, by its policy's keys."""
         moved_ns = self.own_ns - self._own_then_ns
@@ -158,9 +166,12 @@ class Sharing:
         """None of the places has decided a task yet."""
         self._clocks = [_Clock(place) for place in places]
         machines = [clock.place.machine for clock in self._clocks]
-        self._begin_ns, self._slowest_ns = BEGIN_NS, 0
-        """The key of a part that has used nothing; and the time of the slowest that competes."""
+        self._begin_ns = BEGIN_NS
+        """The key of a part that has used nothing."""
+        self._slowest_ns = 0
+        """The virtual time of the slowest part that competes."""
         self._has_begun = not any(one.keeps_keys for one in machines)
+        """False until the keys are known of a part that keeps its own."""
         for mine in machines:
             mine.others = [other for other in machines if other is not mine]
 
@@ -185,10 +196,8 @@ class Sharing:
         """
         for clock in self._clocks:
             if clock.place is place:
-                clock.follow(now_ns)
+                clock.wake(now_ns)
                 clock.stay_near(self._slowest_ns)
-                if place.machine.keeps_keys:
-                    continue
                 clock.lead(self._begin_ns, now_ns)
                 if self._has_begun and clock.token != place.seat.token:
                     # Its policy is new, and the key of the one before is old.

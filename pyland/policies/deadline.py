@@ -131,12 +131,13 @@ class Deadline(Policy):
             batch.nr_runnable,
             batch.weight_runnable,
         )
-        # One tuple for all: to read one attribute takes as long as to unpack five items.
+        # What changes the decisions, or None.
         finish = None
         if self._pool is not None:
             finish = self._hand_out
         elif self._llcs is not None:
             finish = self._llcs.place
+        # One tuple for all: to read one attribute takes as long as to unpack five items.
         self._load = (*distances, 2 * self._shortest_ns, self.percpu_local, finish)
 
     def decide(self, batch: Batch) -> list[int]:

@@ -45,7 +45,7 @@ class Divided:
             newcomers=self.newcomers,
             in_order=[*places],
             look=lambda now_ns: self.done.append(("look", now_ns)),
-            wake=self.wake,
+            wake=options.get("wake", self.wake),
             sort_in=self.sort_in,
             complete=self.complete,
             without=self.without,

@@ -12,6 +12,8 @@ from pyland import Task
 from pyland.compose import Composed, Part
 from pyland.loading.finder import choose
 from pyland.testing import OfflineMachine, make_topology
+from tests.support.layer_policies import with_policy
+from tests.support.layered import Loaded, layer
 
 MS = 1_000_000
 
@@ -138,3 +140,82 @@ def test_a_part_that_holds_tasks_does_not_sleep() -> None:
     machine.run(1000 * MS)
     used = {task.name: task.total_runtime_ns for task in machine.tasks.values()}
     assert min(used.values()) > 50 * MS, used
+
+
+@pytest.mark.parametrize("hogs", ["rr", "deadline"])
+def test_many_tasks_that_wake_up_at_once_have_their_share_only(hogs: str) -> None:
+    """What a part may use before the others go on does not grow with its number of tasks."""
+
+    class Both(Composed):
+        parts: ClassVar = {"a": Part(hogs), "b": Part("vtime")}
+        part_of = Three.part_of
+
+    machine = OfflineMachine(make_topology(cpus=2), Both)
+    first = [machine.add(f"a{number}") for number in range(4)]
+    many = [machine.add(f"b{number}") for number in range(16)]
+    for task in (*first, *many):
+        machine.wake(task)
+    machine.run(1000 * MS)
+    for task in many:
+        machine.sleep(task)
+    machine.run(1000 * MS)
+    assert asleep(machine) == "b"
+    for task in many:
+        machine.wake(task)
+    for _ in range(4):
+        before_ns = sum(task.total_runtime_ns for task in first)
+        machine.run(100 * MS)
+        used_ns = sum(task.total_runtime_ns for task in first) - before_ns
+        assert 0.12 < used_ns / (200 * MS) < 0.35  # 4 of 20 tasks
+
+
+def test_a_part_of_a_part_that_slept() -> None:
+    """Its keys are not mistaken for those of the machine, where its part has moved them."""
+
+    class Inner(Composed):
+        parts: ClassVar = {"x": Part("deadline"), "y": Part("rr")}
+
+        def part_of(self, task: Task) -> str:
+            return task.comm[1:2]
+
+    class Outer(Composed):
+        parts: ClassVar = {"a": Part(Inner), "b": Part("vtime")}
+        part_of = Three.part_of
+
+    machine = OfflineMachine(make_topology(cpus=2), Outer)
+    tasks = {kind: [machine.add(f"{kind}{n}") for n in range(3)] for kind in ("ax", "ay", "b")}
+    for task in machine.tasks.values():
+        machine.wake(task)
+    machine.run(1000 * MS)
+    for task in (*tasks["ax"], *tasks["ay"]):
+        machine.sleep(task)
+    machine.run(3000 * MS)
+    for task in tasks["ay"]:
+        machine.wake(task)
+    machine.run(500 * MS)
+    for task in tasks["ax"]:
+        machine.wake(task)
+    before_ns = {kind: sum(one.total_runtime_ns for one in tasks[kind]) for kind in tasks}
+    machine.run(1000 * MS)
+    for kind, mine in tasks.items():
+        used_ns = sum(task.total_runtime_ns for task in mine) - before_ns[kind]
+        assert 0.2 < used_ns / (2000 * MS) < 0.5, kind
+
+
+@pytest.mark.parametrize("policy", ["rr", "vtime", "deadline"])
+def test_a_layer_with_a_policy_beside_layers_that_slept(policy: str) -> None:
+    """The keys of its part follow those of the layers that have no policy."""
+    layers = [with_policy(layer("mine", "Open"), policy)]
+    loaded = Loaded(layers, make_topology(2))
+    machine = loaded.machine
+    other, mine = loaded.add("other", 4), loaded.add("mine", 4)
+    machine.run(1000 * MS)
+    for task in other:
+        machine.sleep(task)
+    machine.run(5000 * MS)
+    for task in other:
+        machine.wake(task)
+    for _ in range(3):
+        before_ns = sum(task.total_runtime_ns for task in mine)
+        machine.run(200 * MS)
+        assert 0.3 < (sum(task.total_runtime_ns for task in mine) - before_ns) / (400 * MS) < 0.7

@@ -171,6 +171,22 @@ def test_a_part_that_sleeps_is_woken_by_its_own_tasks() -> None:
     assert divided.done == [("wake", 1, 7), ("wake", 0, 8)]
 
 
+def test_rows_do_not_outlive_a_call_that_fails() -> None:
+    """A look at a part may be interrupted; its rows are those of an old batch afterwards."""
+
+    def fails(place: Place, now_ns: int) -> None:
+        raise KeyboardInterrupt
+
+    divided = Divided(Place(usual, -2), Place(usual, -3), wake=fails)
+    divided.decide(1, 2)
+    divided.places[0].sleeps = True
+    with pytest.raises(KeyboardInterrupt):
+        divided.decide(1, 2)
+    assert [place.rows for place in divided.places] == [[], []]
+    divided.places[0].sleeps = False
+    assert [pid for pid, _, _ in places_of(divided.decide(1, 2))] == [1, 2]
+
+
 def test_places_that_a_policy_names() -> None:
     """Domains and CPUs of the part are those of the machine; what is for any CPU goes nearby."""
     cpus, flags = [-3, 4, CPU_ANY, -2], [0, 0, 0, 0]

@@ -88,6 +88,8 @@ def due_ns(run_ns: int, sleeps_ns: int, wakes_ns: int, weight: int) -> int:
 def test_a_task_that_computes_is_due_after_five_of_its_runs() -> None:
     """At priority 0 the scale is 18: 100 / 18 of the average run."""
     assert due_ns(18 * MS, 0, 0, 100) == 100 * MS
+    for run_ns in (0, 1, 17, 18, 12_345_678, 100 * MS):
+        assert due_ns(run_ns, 0, 0, 100) == run_ns * 100 // 18
 
 
 def test_the_middle_of_a_chain_is_due_sooner() -> None:

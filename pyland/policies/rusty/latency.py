@@ -24,7 +24,7 @@ _WEIGHTS: tuple[int, ...] = (
 )
 _SCALES = tuple(min(weight, _SCALE_MAX) for weight in reversed(_WEIGHTS[:-1]))
 
-COMPUTES_TIMES, COMPUTES_PARTS = 50, 9
+DUE_NUMERATOR, DUE_DENOMINATOR = 50, 9
 """A task that computes is due after its run times 100 over the smallest scale, which is 18."""
 
 
@@ -53,7 +53,7 @@ def rank_of(sleep_interval_ns: int, waker_interval_ns: int, weight: int) -> int:
 def interactive_below_ns(rank: int, weight: int) -> int:
     """A task of this rank and weight with a shorter usual run is due sooner than one that computes.
 
-    If its run is not shorter, it is due after `run_ns * COMPUTES_TIMES // COMPUTES_PARTS`. Both
+    If its run is not shorter, it is due after `run_ns * DUE_NUMERATOR // DUE_DENOMINATOR`. Both
     are true of runs up to `RUN_MAX_NS`.
     """
     return 2 * -(-((1 << rank >> 1) - 1) * weight // 100) if rank else 0
@@ -73,5 +73,5 @@ def due_after_ns(run_ns: int, rank: int, weight: int) -> int:
         half_ns = half_ns * 100 // weight
     priority = rank - (half_ns + 1).bit_length()
     if priority <= 0:
-        return run_ns * COMPUTES_TIMES // COMPUTES_PARTS
+        return run_ns * DUE_NUMERATOR // DUE_DENOMINATOR
     return run_ns * 100 // _SCALES[priority if priority < _PRIORITY_MAX else _PRIORITY_MAX - 1]

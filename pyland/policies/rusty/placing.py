@@ -19,7 +19,7 @@ class Placing:
         self._spills = [0] * len(homes)
         for number, home in enumerate(homes):
             self._domains[number].set(cpus=home.cpus, spill=0)
-        # They have no CPU of the domain itself, which may be there twice.
+        # A CPU may be in two domains (`cpumasks`): it is in neither of these then.
         self._others = [self._near_and_far(number) for number in range(len(homes))]
 
     def spill(self, number: int, cpus: int) -> None:

@@ -9,8 +9,8 @@ from itertools import cycle
 from pyland.policies.rusty.balance import DomainLoad, TaskLoad, balance, build
 from pyland.policies.rusty.homes import homes, in_turns
 from pyland.policies.rusty.latency import (
-    COMPUTES_PARTS,
-    COMPUTES_TIMES,
+    DUE_DENOMINATOR,
+    DUE_NUMERATOR,
     RUN_MAX_NS,
     due_after_ns,
 )
@@ -80,7 +80,7 @@ class Rusty(RustyOptions):
             for cpu in machine.topology.online:
                 machine.set_performance(cpu, self.perf)
         self._placing.set_spills([0.0] * nr, self)
-        self._set_slice(self.slice_us_underutil)
+        self._prepare(self.slice_us_underutil)
 
     def decide(self, batch: Batch) -> list[int]:
         """Decide every task at once; its state is its virtual time.
@@ -89,7 +89,7 @@ class Rusty(RustyOptions):
         3,000 more if its intervals have changed.
         """
         # One tuple for all: to read one attribute takes as long as to unpack five items.
-        young, queues, vtimes, slice_ns, debt_ns, fifo, nr_cpus, half_life_ns = self._now
+        young, queues, vtimes, slice_ns, debt_ns, fifo, nr_cpus, half_life_ns = self._reads
         clamped = 0
         out: list[int] = []
         for (
@@ -140,15 +140,15 @@ class Rusty(RustyOptions):
                 if run_ns < seen.interactive_ns:
                     key_ns = vtime_ns + due_after_ns(run_ns, seen.rank, weight)
                 else:
-                    key_ns = vtime_ns + run_ns * COMPUTES_TIMES // COMPUTES_PARTS
+                    key_ns = vtime_ns + run_ns * DUE_NUMERATOR // DUE_DENOMINATOR
             out += (seq, pid, queues[number], slice_ns, key_ns, vtime_ns, 0)
         if clamped:
             self.machine.count("dl_clamp", clamped)
         return out
 
-    def _set_slice(self, slice_us: int) -> None:
+    def _prepare(self, slice_us: int) -> None:
         """From here on this is the slice; all that `decide` reads is put together anew."""
-        self._now = (
+        self._reads = (
             *(self._tasks.young, self._queues, self._vtimes, slice_us * 1000, self._debt_ns),
             *(self.fifo_sched, self._nr_cpus, self._half_life_ns),
         )
@@ -213,7 +213,7 @@ class Rusty(RustyOptions):
         enough = sum(self._nr_runnable) > self._nr_cpus - 0.5
         self._fully_utilised = utilised >= (_FULL_WITH_ENOUGH if enough else _FULL)
         slice_us = self.slice_us_overutil if self._fully_utilised else self.slice_us_underutil
-        self._set_slice(slice_us)
+        self._prepare(slice_us)
         self._placing.set_spills(busy, self)
         self.machine.gauge("slice_us", slice_us)
         self.machine.gauge("cpu_busy", 100 * utilised)
