@@ -123,25 +123,6 @@ def test_a_part_that_was_swapped_while_it_slept(machine: OfflineMachine, policy:
     assert max(hog.longest_wait_ns for hog in hogs) < 100 * MS
 
 
-def test_a_part_that_holds_tasks_does_not_sleep() -> None:
-    """Its policy has to be asked again about these, although it has had no record for long."""
-
-    class Holding(Composed):
-        parts: ClassVar = {
-            "a": Part("deadline"),
-            "b": Part("deadline", {"order": "python", "depth": 1, "hold_us": 500_000}),
-        }
-        part_of = Three.part_of
-
-    machine = OfflineMachine(make_topology(cpus=1), Holding)
-    for letter in "ab":
-        for number in range(3):
-            machine.wake(machine.add(f"{letter}{number}"))
-    machine.run(1000 * MS)
-    used = {task.name: task.total_runtime_ns for task in machine.tasks.values()}
-    assert min(used.values()) > 50 * MS, used
-
-
 @pytest.mark.parametrize("hogs", ["rr", "deadline"])
 def test_many_tasks_that_wake_up_at_once_have_their_share_only(hogs: str) -> None:
     """What a part may use before the others go on does not grow with its number of tasks."""
