@@ -11,7 +11,7 @@ import pytest
 from pyland import Task
 from pyland.compose import Composed, Part
 from pyland.loading.finder import choose
-from pyland.testing import OfflineMachine, make_topology
+from pyland.testing import OfflineMachine, OfflineTask, make_topology
 from tests.support.layer_policies import with_policy
 from tests.support.layered import Loaded, layer
 
@@ -46,6 +46,13 @@ def looks(machine: OfflineMachine) -> dict[str, int]:
 
         place.machine.look = counted
     return nr
+
+
+def used_ns(machine: OfflineMachine, tasks: list[OfflineTask], time_ns: int) -> int:
+    """What these tasks use in the next time."""
+    before_ns = sum(task.total_runtime_ns for task in tasks)
+    machine.run(time_ns)
+    return sum(task.total_runtime_ns for task in tasks) - before_ns
 
 
 @pytest.fixture
@@ -92,10 +99,7 @@ def test_a_part_that_wakes_up_has_its_share_at_once(machine: OfflineMachine, lat
     for task in tasks:
         machine.wake(task)
     for _ in range(4):
-        before_ns = sum(task.total_runtime_ns for task in tasks)
-        machine.run(250 * MS)
-        used_ns = sum(task.total_runtime_ns for task in tasks) - before_ns
-        assert 0.4 < used_ns / (500 * MS) < 0.6
+        assert 0.4 < used_ns(machine, tasks, 250 * MS) / (500 * MS) < 0.6
     assert late not in asleep(machine)
 
 
@@ -117,9 +121,7 @@ def test_a_part_that_was_swapped_while_it_slept(machine: OfflineMachine, policy:
         machine.wake(task)
     for hog in hogs:
         hog.longest_wait_ns = 0
-    machine.run(500 * MS)
-    used_ns = sum(task.total_runtime_ns for task in tasks)
-    assert 0.4 < used_ns / (1000 * MS) < 0.6
+    assert 0.4 < used_ns(machine, tasks, 500 * MS) / (1000 * MS) < 0.6
     assert max(hog.longest_wait_ns for hog in hogs) < 100 * MS
 
 
@@ -144,10 +146,7 @@ def test_many_tasks_that_wake_up_at_once_have_their_share_only(hogs: str) -> Non
     for task in many:
         machine.wake(task)
     for _ in range(4):
-        before_ns = sum(task.total_runtime_ns for task in first)
-        machine.run(100 * MS)
-        used_ns = sum(task.total_runtime_ns for task in first) - before_ns
-        assert 0.12 < used_ns / (200 * MS) < 0.35  # 4 of 20 tasks
+        assert 0.12 < used_ns(machine, first, 100 * MS) / (200 * MS) < 0.35  # 4 of 20 tasks
 
 
 def test_a_part_of_a_part_that_slept() -> None:
@@ -179,8 +178,8 @@ def test_a_part_of_a_part_that_slept() -> None:
     before_ns = {kind: sum(one.total_runtime_ns for one in tasks[kind]) for kind in tasks}
     machine.run(1000 * MS)
     for kind, mine in tasks.items():
-        used_ns = sum(task.total_runtime_ns for task in mine) - before_ns[kind]
-        assert 0.2 < used_ns / (2000 * MS) < 0.5, kind
+        mine_ns = sum(task.total_runtime_ns for task in mine) - before_ns[kind]
+        assert 0.2 < mine_ns / (2000 * MS) < 0.5, kind
 
 
 @pytest.mark.parametrize("policy", ["rr", "vtime", "deadline"])
@@ -197,6 +196,48 @@ def test_a_layer_with_a_policy_beside_layers_that_slept(policy: str) -> None:
     for task in other:
         machine.wake(task)
     for _ in range(3):
-        before_ns = sum(task.total_runtime_ns for task in mine)
-        machine.run(200 * MS)
-        assert 0.3 < (sum(task.total_runtime_ns for task in mine) - before_ns) / (400 * MS) < 0.7
+        assert 0.3 < used_ns(machine, mine, 200 * MS) / (400 * MS) < 0.7
+
+
+@pytest.mark.parametrize("case", ["decided before", "never decided", "swapped"])
+def test_what_a_part_has_before_its_first_decision(machine: OfflineMachine, case: str) -> None:
+    """Its present load, and keys that begin at its present time."""
+    for number in range(4):
+        machine.wake(machine.add(f"a{number}"))
+        machine.wake(machine.add(f"b{number}", runs_ns=50 * MS))
+    machine.run(4000 * MS)
+    assert asleep(machine) == "bc"
+    policy: Any = machine.policy
+    place = policy._places["c" if case == "never decided" else "b"]
+    if case == "swapped":
+        policy.swap_part("b", choose("deadline", folder=Path("/")).policy, {})
+    place.seat.load, place.seat.begins_at_ns = (99, 9900), 0
+    policy._looks.wake(place, machine.now_ns)
+    (group,) = policy._looks._sharing
+    (clock,) = [one for one in group._clocks if one.place is place]
+    assert place.seat.begins_at_ns == group._begin_ns + clock.served_ns
+    assert abs(clock.served_ns - group._slowest_ns) <= clock.credit_ns
+    assert group._slowest_ns > 1000 * MS
+    assert place.seat.load == (1, 100)
+    assert asleep(machine) == "bc".replace(place.name, "")
+
+
+def test_a_part_that_holds_tasks_does_not_sleep(machine: OfflineMachine) -> None:
+    """Its policy has to be asked again about these, although no gauge counts them."""
+    policy: Any = machine.policy
+    policy._places["b"].seat.nr_held = 1
+    policy._looks.look(1000 * MS)
+    assert asleep(machine) == "ac"
+
+
+@pytest.mark.parametrize(
+    ("nr", "apart_ns"), [(1, 4 * MS), (4, 4 * MS), (12, 12 * MS), (20, 16 * MS)]
+)
+def test_looks_are_further_apart_where_many_parts_have_tasks(nr: int, apart_ns: int) -> None:
+    class Many(Three):
+        parts: ClassVar = {f"p{number}": Part("rr") for number in range(max(nr, 2))}
+
+    policy: Any = OfflineMachine(make_topology(cpus=2), Many).policy
+    looks = policy._looks
+    looks._awake = policy._in_order[:nr]
+    assert looks.look(1000 * MS) == 1000 * MS + apart_ns

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,9 @@ from pyland.policies.rusty.load import (
     duty_sums,
     feasible_limit,
 )
+from pyland.policies.rusty.rusty import Rusty
+from pyland.policies.rusty.seen import FOLD_NS, Seen
+from pyland.testing import OfflineMachine, make_topology
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -149,3 +154,25 @@ def test_tasks_that_are_known_count_by_weight_and_others_as_100() -> None:
     assert domain_loads(tasks, [1.5, 3.0], 400.0) == [500.0, 300.0]
     # One and a half tasks were seen, and half of them has ended since.
     assert domain_loads(tasks, [0.75, 1.0], 400.0) == [250.0, 100.0]
+
+
+def test_time_is_added_up_for_as_long_again_after_it_went_into_the_average() -> None:
+    seen = Seen(0, 1000)
+    assert seen.fold_at_ns == 1000 + FOLD_NS
+    seen.runnable_ns = FOLD_NS
+    seen.fold(2 * FOLD_NS, SECOND)
+    assert seen.fold_at_ns == 3 * FOLD_NS
+    assert 0 < seen.duty < 1
+    assert seen.runnable_ns == 0
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+def test_the_balancer_knows_the_weight_of_each_task(fifo: bool) -> None:
+    machine = OfflineMachine(make_topology(cpus=2), Rusty, fifo_sched=fifo)
+    task = machine.add("heavy", weight=300)
+    machine.wake(task)
+    for number in range(3):
+        machine.wake(machine.add(f"hog{number}"))
+    machine.run(200 * MS)
+    policy: Any = machine.policy
+    assert policy._tasks.young[task.pid].weight == 300
