@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import stat
@@ -13,12 +12,11 @@ from pathlib import Path
 from typing import Self
 
 from pyland.errors import UsageError
+from pyland.host.listener import listen_at
 from pyland.stats.places import Places
 
 BACKLOG = 1024
 """Clients that may wait to be accepted: as many as are served at once."""
-_UNREADABLE = 0o177
-"""The umask with which a socket is made, until it has its group and mode."""
 
 
 class Listening:
@@ -78,39 +76,11 @@ class Listening:
                 _make_folders(path)
             _check_folders(path.parent)
             _check_free(path)
-            return self._bound(path, places)
+            found = listen_at(path, mode=places.mode_bits, group=places.group_id, backlog=BACKLOG)
+            self._files.append((path, (found.device, found.inode)))
+            return found.socket
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror or error}") from None
-
-    def _bound(self, path: Path, places: Places) -> socket.socket:
-        listener = socket.socket(
-            socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        )
-        try:
-            with suppress(FileNotFoundError):
-                path.unlink()
-            with _umask(_UNREADABLE):
-                listener.bind(str(path))
-            self._give(path, places)
-            # No client can connect before this.
-            listener.listen(BACKLOG)
-        except OSError:
-            listener.close()
-            raise
-        return listener
-
-    def _give(self, path: Path, places: Places) -> None:
-        """Give the socket its group and mode; never a file that took its place meanwhile."""
-        file = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            found, held = os.fstat(file), f"/proc/self/fd/{file}"
-            if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
-                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-            self._files.append((path, (found.st_dev, found.st_ino)))
-            os.chown(held, -1, places.group_id)
-            os.chmod(held, places.mode_bits)
-        finally:
-            os.close(file)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pyland.errors import UsageError
+from pyland.host.listener import listen_at
 from pyland.supervisor import asking
 from pyland.supervisor.asking import ask, encode_line
 from pyland.supervisor.protocol import StatusRequest, SwapRequest, parse_request
@@ -68,20 +69,12 @@ class ControlServer:
         self._connections: dict[int, _Connection] = {}
         self._requests: list[Request] = []
         self._lock = _take_folder(path)
-        self._listener = socket.socket(
-            socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        )
+        # A file that is there is of an earlier pyland: this one has the lock.
+        given = owner if os.geteuid() == 0 else -1
         try:
-            with suppress(FileNotFoundError):
-                path.unlink()  # of an earlier pyland: this one has the lock
-            self._listener.bind(str(path))
-            # No client can connect before listen(), so the mode is set in time.
-            path.chmod(0o600)
-            if os.geteuid() == 0:
-                os.chown(path, owner, -1, follow_symlinks=False)
-            self._listener.listen(CONNECTIONS_MAX)
+            self._listener, _, _ = listen_at(path, mode=0o600, owner=given, backlog=CONNECTIONS_MAX)
         except OSError as error:
-            self.abandon()
+            os.close(self._lock)
             raise UsageError(f"the control socket {path}: {error.strerror or error}") from None
 
     def sources(self) -> list[int]:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, Self
 
 from pyland.host import checks
+from pyland.host.listener import PATH_MAX
 from pyland.output.printing import escape
 
 _ALIVE_PER_LIMIT = 3
@@ -22,7 +23,6 @@ _ALIVE_PER_LIMIT = 3
 _UNSENT_MAX = 1000
 """Characters of messages that wait together: systemd drops a message of more than 4096 bytes."""
 _STATUS_MAX = 500
-_PATH_MAX = 107  # sockaddr_un.sun_path, without its end
 
 
 class Service:
@@ -31,7 +31,7 @@ class Service:
     def __init__(self, address: str = "", watchdog_s: float = 0.0) -> None:
         """`address` is a path, or a name after `@`; with `watchdog_s` 0 there is no watchdog."""
         name = os.fsencode(address)
-        if name[:1] not in (b"/", b"@") or not 1 < len(name) <= _PATH_MAX:
+        if name[:1] not in (b"/", b"@") or not 1 < len(name) <= PATH_MAX:
             name = b""
         self._address = b"\0" + name[1:] if name.startswith(b"@") else name
         self._alive_every_s = watchdog_s / _ALIVE_PER_LIMIT

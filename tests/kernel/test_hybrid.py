@@ -37,8 +37,13 @@ def _with_capacities(folder: Path, capacities: dict[int, int]) -> Path:
     return folder
 
 
-def _cpu_of(pid: int) -> int:
-    return psutil.Process(pid).cpu_num()
+def _on_the_fast_cpu(pid: int) -> float:
+    """The part of 1.5 s that the task spends on CPU 1; other tasks may need it for a moment."""
+    task, seen = psutil.Process(pid), []
+    for _ in range(100):
+        seen.append(task.cpu_num())
+        time.sleep(0.015)
+    return seen.count(1) / len(seen)
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU here")
@@ -51,24 +56,20 @@ def test_a_task_that_computes_goes_to_the_fast_cpu(
     with undisturbed(scheduler), Hogs(600, [0], cpu=0) as hogs:
         pid = hogs.pids[0]
         time.sleep(0.5)
-        assert _cpu_of(pid) == 0
+        assert psutil.Process(pid).cpu_num() == 0
         os.sched_setaffinity(pid, {0, 1})
         time.sleep(0.2)
-        seen = []
-        for _ in range(50):
-            seen.append(_cpu_of(pid))
-            time.sleep(0.01)
+        moved = _on_the_fast_cpu(pid)
         with Hogs(600, [0]) as more:
             time.sleep(1)
             before = hogs.cpu_s()[pid], more.cpu_s()[more.pids[0]]
             time.sleep(1)
             after = hogs.cpu_s()[pid], more.cpu_s()[more.pids[0]]
         time.sleep(0.2)
-        alone = [_cpu_of(pid) for _ in range(5)]
+        alone = _on_the_fast_cpu(pid)
     end = scheduler.end()
     shares = [second - first for first, second in zip(before, after, strict=True)]
-    record(on_the_fast_cpu=seen.count(1) / len(seen), shares=shares, alone=alone)
+    record(moved=moved, shares=shares, alone=alone)
     ended_well(end)
-    assert seen.count(1) > 0.9 * len(seen)
+    assert min(moved, alone) > 0.8
     assert min(shares) > 0.8
-    assert set(alone) == {1}
