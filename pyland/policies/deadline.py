@@ -55,6 +55,10 @@ _ORIGIN_NS = 1 << 32
 _RATE_SHIFT = 20
 # With more tasks than this for each CPU, their distances from V shrink with their number.
 _CROWD = 16
+# With so many CPUs, tasks that compute have slices of twice the length: half as many switches (on
+# eight CPUs, 32 of them do 0.976 of the work that they do under the default scheduler, with single
+# slices 0.944). A task that may not interrupt them soon finds a CPU whose slice ends.
+_MANY_CPUS = 4
 
 
 # The load changes with each sleep and wakeup, mostly among a few values. Computing the distances
@@ -62,20 +66,22 @@ _CROWD = 16
 @lru_cache(maxsize=256)
 def _distances(
     longest_ns: int, shortest_ns: int, nr_cpus: int, nr_runnable: int, weight_runnable: int
-) -> tuple[int, int, int, int, int, int, int]:
+) -> tuple[int, int, int, int, int, int, int, int]:
     """Slices, distances and rates that follow from the number and the weight of all tasks."""
     slice_ns = reach_ns = longest_ns
+    doubled = 0
     if nr_runnable > nr_cpus:
         share_ns = longest_ns * nr_cpus // nr_runnable
         # Every task has a turn within half of the longest slice.
         slice_ns = max(share_ns // 2, 2 * shortest_ns)
+        doubled = int(nr_cpus >= _MANY_CPUS and share_ns // 2 >= 2 * shortest_ns)
         reach_ns = min(_CROWD * share_ns, longest_ns)
     # V advances at least this much per time. All rates are in 2**-20.
     least_rate = (shortest_ns << _RATE_SHIFT) // longest_ns
     rate = (100 << _RATE_SHIFT) // weight_runnable
     pull = min(rate, 1 << _RATE_SHIFT)
     rate = max(rate * min(nr_runnable, nr_cpus), least_rate)
-    return longest_ns, slice_ns, reach_ns, -reach_ns, 2 * reach_ns, rate, pull
+    return longest_ns, slice_ns, doubled, reach_ns, -reach_ns, 2 * reach_ns, rate, pull
 
 
 class Deadline(Policy):
@@ -153,6 +159,7 @@ class Deadline(Policy):
         (
             longest_ns,
             slice_ns,
+            doubled,
             reach_ns,
             behind_ns,
             far_ns,
@@ -181,7 +188,11 @@ class Deadline(Policy):
                     most_ns = turn_ns
                 paid_ns = (used_ns if used_ns < most_ns else most_ns) * 100 // weight
             if awake_ns:
-                key_ns = awake_ns if awake_ns < reach_ns else reach_ns
+                if awake_ns < reach_ns:
+                    key_ns = awake_ns
+                else:
+                    key_ns = reach_ns
+                    mine_ns <<= doubled
             else:
                 key_ns = behind_ns if state or used_ns else 0
             ahead_ns = state - vtime_now

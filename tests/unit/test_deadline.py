@@ -167,6 +167,21 @@ def test_slices_shrink_with_the_number_that_wait() -> None:
     assert slice_ms(8, weight=200) == 5
 
 
+def test_a_task_that_computes_has_a_longer_slice_among_many_cpus() -> None:
+    def slice_ms(cpus: int, nr_runnable: int, awake_ms: int, weight: int = 100) -> float:
+        hog = task(1, weight=weight, used=MS, awake=awake_ms * MS)
+        return decide(deadline(cpus), hog, nr_runnable=nr_runnable)[0].slice_ns / MS
+
+    assert slice_ms(8, 32, awake_ms=19) == 2.5
+    assert slice_ms(8, 32, awake_ms=20) == 5
+    assert slice_ms(8, 32, awake_ms=1000, weight=50) == 2.5
+    assert slice_ms(2, 8, awake_ms=1000) == 2.5
+    # Never more than the longest, and not where slices are as short as they get.
+    assert slice_ms(8, 8, awake_ms=1000) == 20
+    assert slice_ms(8, 9, awake_ms=1000) == pytest.approx(17.8, abs=0.1)
+    assert slice_ms(8, 1000, awake_ms=1000) == 2
+
+
 def test_a_task_that_wakes_up_goes_first_for_a_slice() -> None:
     policy = deadline()
     state = decide(policy, task(1, used=MS, awake=MS), nr_runnable=3)[0].state
