@@ -106,7 +106,8 @@ def test_tasks_that_compute_stay_near_their_cache(shared: Shared, record: Record
     """32 hogs and a sleeper: Python orders them in time, and few tasks move.
 
     It guards that Python keeps up with eight CPUs, that a queue for each cache keeps tasks there,
-    and that no CPU has to be helped out (`rescued`).
+    that a CPU takes tasks that ran there, and user space its last CPU, and that no CPU has to be
+    helped out (`rescued`).
     """
     with shared.turn("deadline") as turn:
         migrations = Migrations()
@@ -126,8 +127,8 @@ def test_tasks_that_compute_stay_near_their_cache(shared: Shared, record: Record
     assert moved.switches > 1000
     assert totals["heartbeats"] > 12, "20 a second are due while tasks wait"
     assert decided(totals) > 0.8
-    assert moved.nr < 0.3 * moved.switches
-    assert moved.far < 0.1 * moved.switches
+    assert moved.nr < 0.1 * moved.switches
+    assert moved.far < 0.03 * moved.switches
     assert totals["rescued"] == 0
 
 
