@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-PATH_MAX = 107
+SOCKET_PATH_MAX = 107
 """The most bytes of a path that a client can connect to."""
 _UNREADABLE = 0o177
 """The umask with which a socket is made, until it has its group and mode."""
@@ -31,20 +31,23 @@ def listen_at(path: Path, *, mode: int, backlog: int, owner: int = -1, group: in
     The file is made with another name and renamed when the socket listens. Else a client that
     comes early would be told that it may not connect, and would not try again. Raises OSError.
     """
-    if len(os.fsencode(path)) > PATH_MAX:
+    if len(os.fsencode(path)) > SOCKET_PATH_MAX:
         raise OSError(errno.ENAMETOOLONG, "the path is too long for a socket")
     listener = socket.socket(
         socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
     )
-    folder, new = -1, f".{os.getpid()}"
+    folder, new = -1, f"{path.name}.{os.getpid()}"
+    address = os.fspath(path.with_name(new))  # what `ss` shows
     try:
         folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        if len(os.fsencode(address)) > SOCKET_PATH_MAX:
+            new = f".{os.getpid()}"
+            address = f"/proc/self/fd/{folder}/{new}"
         with suppress(FileNotFoundError):
             os.unlink(new, dir_fd=folder)
         before = os.umask(_UNREADABLE)
         try:
-            # Through the descriptor: a path of 107 bytes would have no room for the other name.
-            listener.bind(f"/proc/self/fd/{folder}/{new}")
+            listener.bind(address)
         finally:
             os.umask(before)
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from pyland.errors import UsageError
-from pyland.host.listener import PATH_MAX
+from pyland.host.listener import SOCKET_PATH_MAX
 
 DEFAULT_PATH = Path("/var/run/scx/root/stats")
 """Where clients of scx_stats look."""
@@ -119,5 +119,5 @@ class Places(_Given):
 def _check_path(option: str, path: str) -> None:
     if "/" not in path or "\0" in path or path.endswith("/"):
         raise UsageError(f"{option} {path}: it takes the path of a socket, with a / in it")
-    if len(path.encode(errors="surrogateescape")) > PATH_MAX:
-        raise UsageError(f"{option} {path}: it takes a path of at most {PATH_MAX} bytes")
+    if len(path.encode(errors="surrogateescape")) > SOCKET_PATH_MAX:
+        raise UsageError(f"{option} {path}: it takes a path of at most {SOCKET_PATH_MAX} bytes")

@@ -15,7 +15,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, Self
 
 from pyland.host import checks
-from pyland.host.listener import PATH_MAX
+from pyland.host.listener import SOCKET_PATH_MAX
 from pyland.output.printing import escape
 
 _ALIVE_PER_LIMIT = 3
@@ -31,7 +31,7 @@ class Service:
     def __init__(self, address: str = "", watchdog_s: float = 0.0) -> None:
         """`address` is a path, or a name after `@`; with `watchdog_s` 0 there is no watchdog."""
         name = os.fsencode(address)
-        if name[:1] not in (b"/", b"@") or not 1 < len(name) <= PATH_MAX:
+        if name[:1] not in (b"/", b"@") or not 1 < len(name) <= SOCKET_PATH_MAX:
             name = b""
         self._address = b"\0" + name[1:] if name.startswith(b"@") else name
         self._alive_every_s = watchdog_s / _ALIVE_PER_LIMIT

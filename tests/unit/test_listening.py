@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +92,21 @@ def test_a_user_that_connects_during_the_start_is_not_refused(tmp_path: Path) ->
                 accepted.send(b"e" if number == 300 else b"s")
             listening.close()
         assert client.communicate(timeout=60)[0] == "0\n"
+
+
+@pytest.mark.parametrize("length", [1, 60, 85])
+def test_the_longest_path(length: int) -> None:
+    """There is room for the name that the socket has until it listens."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as top:
+        folder = Path(top, "f" * (107 - length - 2 - len(top)))
+        folder.mkdir()
+        path = folder / ("s" * length)
+        assert len(str(path)) == 107
+        listening = Listening.at(Places(str(path)))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+        assert [*folder.iterdir()] == [path]
+        listening.close()
 
 
 def test_a_live_servers_socket_is_not_stolen(tmp_path: Path) -> None:
