@@ -10,14 +10,10 @@
 #include "trust.bpf.h"
 #include "userspace.bpf.h"
 
-/*
- * How many tasks a CPU looks at to find one that ran there last, and how much later that task may
- * be due than the first one, in usual slices. No task is passed over when it has waited for longer
- * than this, in longest slices. (Eight CPUs, 32 tasks that compute: these have 0.04 migrations a
- * switch if it is one slice each, and 0.01 with two.)
- */
+/* How many tasks a CPU looks at to find one that ran there last. */
 #define NEAR_LOOKS	12
-#define NEAR_SLICES	2
+
+/* A task that has waited for so many longest slices is not passed over again. */
 #define WAITED_SLICES	2
 
 /* For so long a queue that was empty is not looked at again: each look takes 170 instructions. */
@@ -113,8 +109,8 @@ static __always_inline bool take_from_far(s32 cpu, u64 domain_dsq, struct pyland
 }
 
 /*
- * True for a task that must not be passed over again, because it has waited for more than two
- * longest slices. Keys alone would not tell: they hardly advance while tasks yield all the time.
+ * True for a task that must not be passed over again, because it has waited for long. Keys alone
+ * would not tell: they hardly advance while tasks yield all the time.
  */
 static __always_inline bool has_waited(struct task_struct *p, u64 now)
 {
@@ -164,7 +160,8 @@ APART int take_of_domain(s32 cpu, u64 domain_dsq, u64 now)
 			if (first)
 				continue;
 			first = p;
-			until_ns = p->scx.dsq_vtime + NEAR_SLICES * shared.usual_ns;
+			until_ns = p->scx.dsq_vtime +
+				   near_within_ns(shared.usual_ns, config.longest_ns);
 		}
 		taken = first && dsq_move(&it, first, here);
 	}

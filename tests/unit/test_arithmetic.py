@@ -72,6 +72,17 @@ def test_a_weight_that_is_not_known_yet_divides_by_nothing(slice_ns: int) -> Non
     assert lib.vtime_after(5, slice_ns, 0, 10**10) == 5 + slice_ns * 100
 
 
+@given(st.integers(0, 10**11), st.integers(0, 10**11), longest)
+def test_a_task_that_ran_here_is_preferred_within_a_slice_or_two(
+    one_ns: int, other_ns: int, longest_ns: int
+) -> None:
+    least_ns, most_ns = sorted((one_ns, other_ns))
+    within_ns = lib.near_within_ns(most_ns, longest_ns)
+    assert most_ns <= within_ns <= max(most_ns, longest_ns // 2)
+    assert within_ns <= 2 * most_ns
+    assert lib.near_within_ns(least_ns, longest_ns) <= within_ns
+
+
 @given(anything, anything)
 def test_the_usual_slice_grows_at_once_and_shrinks_slowly(usual_ns: int, slice_ns: int) -> None:
     after_ns = lib.usual_slice_ns(usual_ns, slice_ns)
