@@ -8,8 +8,6 @@ import os
 import socket
 import stat
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,59 +52,6 @@ def test_another_group(tmp_path: Path) -> None:
     listening = Listening.at(Places(f"{tmp_path}/a", group="12345"))
     assert (tmp_path / "a").lstat().st_gid == 12345
     listening.close()
-
-
-_CONNECTING = """
-import socket, sys
-refused = 0
-while True:
-    with socket.socket(socket.AF_UNIX) as client:
-        try:
-            client.connect(sys.argv[1])
-            if client.recv(1) == b"e":
-                break
-        except PermissionError:
-            refused += 1
-        except OSError:
-            pass
-print(refused)
-"""
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a program as another user")
-def test_a_user_that_connects_during_the_start_is_not_refused(tmp_path: Path) -> None:
-    """`pyland monitor` would end then, and not wait for the server."""
-    tmp_path.chmod(0o711)
-    for folder in (tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o711)
-    places = Places(f"{tmp_path}/a", mode="666")
-    with subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _CONNECTING, f"{tmp_path}/a"],
-        stdout=subprocess.PIPE, text=True, user=65534, group=65534, extra_groups=[],
-    ) as client:  # fmt: skip
-        for number in range(301):
-            listening = Listening.at(places)
-            assert listening.stats is not None
-            listening.stats.setblocking(True)
-            with listening.stats.accept()[0] as accepted:
-                accepted.send(b"e" if number == 300 else b"s")
-            listening.close()
-        assert client.communicate(timeout=60)[0] == "0\n"
-
-
-@pytest.mark.parametrize("length", [1, 60, 85])
-def test_the_longest_path(length: int) -> None:
-    """There is room for the name that the socket has until it listens."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as top:
-        folder = Path(top, "f" * (107 - length - 2 - len(top)))
-        folder.mkdir()
-        path = folder / ("s" * length)
-        assert len(str(path)) == 107
-        listening = Listening.at(Places(str(path)))
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(path))
-        assert [*folder.iterdir()] == [path]
-        listening.close()
 
 
 def test_a_live_servers_socket_is_not_stolen(tmp_path: Path) -> None:
