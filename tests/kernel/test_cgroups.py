@@ -23,7 +23,6 @@ SETTLED_S = 0.1
 AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 
-@pytest.mark.unproven  # 0.0125 and 0.0134 for the 100, and 0.0129 is the limit
 @pytest.mark.compat
 @pytest.mark.counted
 def test_weights_of_1_100_and_10000(shared: Shared, record: Record) -> None:
