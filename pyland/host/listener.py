@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import socket
 import stat
 from contextlib import suppress
@@ -36,15 +37,15 @@ def listen_at(path: Path, *, mode: int, backlog: int, owner: int = -1, group: in
     listener = socket.socket(
         socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
     )
-    folder, new = -1, f"{path.name}.{os.getpid()}"
+    # No other user can foresee the name, and no other file has it.
+    folder, suffix = -1, f".{secrets.token_hex(4)}"
+    new = path.name + suffix
     address = os.fspath(path.with_name(new))  # what `ss` shows
     try:
         folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         if len(os.fsencode(address)) > SOCKET_PATH_MAX:
-            new = f".{os.getpid()}"
+            new = suffix
             address = f"/proc/self/fd/{folder}/{new}"
-        with suppress(FileNotFoundError):
-            os.unlink(new, dir_fd=folder)
         before = os.umask(_UNREADABLE)
         try:
             listener.bind(address)
@@ -54,11 +55,11 @@ def listen_at(path: Path, *, mode: int, backlog: int, owner: int = -1, group: in
             device, inode = _give(folder, new, owner, group, mode)
             listener.listen(backlog)
             os.rename(new, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-        except OSError:
+        except BaseException:
             with suppress(OSError):
                 os.unlink(new, dir_fd=folder)
             raise
-    except OSError:
+    except BaseException:
         listener.close()
         raise
     finally:

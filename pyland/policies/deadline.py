@@ -61,7 +61,8 @@ _CROWD = 16
 _TURN_SLICES = 4
 # With so many CPUs, tasks that compute have slices of twice the length: half as many switches (on
 # eight CPUs, 32 of them do 0.976 of the work that they do under the default scheduler, with single
-# slices 0.944). A task that may not interrupt them soon finds a CPU whose slice ends.
+# slices 0.944). A task that may not interrupt them soon finds a CPU whose slice ends. No slice is
+# longer than half of a longest one for that, and heavy tasks have long ones already.
 _MANY_CPUS = 4
 
 
@@ -78,7 +79,7 @@ def _distances(
         share_ns = longest_ns * nr_cpus // nr_runnable
         # Every task has a turn within half of the longest slice.
         slice_ns = max(share_ns // 2, 2 * shortest_ns)
-        doubled = int(nr_cpus >= _MANY_CPUS and share_ns // 2 >= 2 * shortest_ns)
+        doubled = int(nr_cpus >= _MANY_CPUS and 4 * shortest_ns <= share_ns <= longest_ns // 2)
         reach_ns = min(_CROWD * share_ns, longest_ns)
     # V advances at least this much per time. All rates are in 2**-20.
     least_rate = (shortest_ns << _RATE_SHIFT) // longest_ns
@@ -197,7 +198,8 @@ class Deadline(Policy):
                     key_ns = awake_ns
                 else:
                     key_ns = reach_ns
-                    mine_ns <<= doubled
+                    if weight <= 100:
+                        mine_ns <<= doubled
             else:
                 key_ns = behind_ns if state or used_ns else 0
             ahead_ns = state - vtime_now

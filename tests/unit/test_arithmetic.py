@@ -81,6 +81,7 @@ def test_a_task_that_ran_here_is_preferred_within_a_slice_or_two(
     assert most_ns <= within_ns <= max(most_ns, longest_ns // 2)
     assert within_ns <= 2 * most_ns
     assert lib.near_within_ns(least_ns, longest_ns) <= within_ns
+    assert lib.near_within_ns(longest_ns // 4, longest_ns) >= longest_ns // 4 * 2
 
 
 @given(anything, anything)

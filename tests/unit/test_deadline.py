@@ -175,11 +175,13 @@ def test_a_task_that_computes_has_a_longer_slice_among_many_cpus() -> None:
     assert slice_ms(8, 32, awake_ms=19) == 2.5
     assert slice_ms(8, 32, awake_ms=20) == 5
     assert slice_ms(8, 32, awake_ms=1000, weight=50) == 2.5
-    assert slice_ms(2, 8, awake_ms=1000) == 2.5
-    # Never more than the longest, and not where slices are as short as they get.
-    assert slice_ms(8, 8, awake_ms=1000) == 20
-    assert slice_ms(8, 9, awake_ms=1000) == pytest.approx(17.8, abs=0.1)
+    assert slice_ms(4, 16, awake_ms=1000) == 5
+    assert slice_ms(3, 12, awake_ms=1000) == slice_ms(2, 8, awake_ms=1000) == 2.5
+    # At most half of the longest, and not where slices are as short as they get.
+    assert slice_ms(8, 16, awake_ms=1000) == 10
+    assert slice_ms(8, 15, awake_ms=1000) == pytest.approx(5.33, abs=0.01)
     assert slice_ms(8, 1000, awake_ms=1000) == 2
+    assert slice_ms(8, 32, awake_ms=1000, weight=200) == 5
 
 
 def test_a_task_that_wakes_up_goes_first_for_a_slice() -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,10 +45,37 @@ def test_a_user_that_connects_during_the_start_is_not_refused(tmp_path: Path) ->
     ) as client:  # fmt: skip
         for number in range(301):
             with listen_at(tmp_path / "a", mode=0o666, backlog=5).socket as listener:
-                listener.setblocking(True)
+                listener.settimeout(20)
                 with listener.accept()[0] as accepted:
                     accepted.send(b"e" if number == 300 else b"s")
         assert client.communicate(timeout=60)[0] == "0\n"
+
+
+def test_it_is_complete_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+
+    def rename(new: str, path: str, **folders: Any) -> None:
+        (file,) = tmp_path.iterdir()
+        assert (file.name, path) == (new, "a")
+        state = file.lstat()
+        seen.append((stat.S_IMODE(state.st_mode), state.st_gid))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(file))
+        renamed(new, path, **folders)
+
+    def chmod(path: str, mode: int) -> None:
+        seen.append(stat.S_IMODE(os.stat(path).st_mode))
+        changed(path, mode)
+
+    renamed, changed = os.rename, os.chmod
+    monkeypatch.setattr(os, "rename", rename)
+    monkeypatch.setattr(os, "chmod", chmod)
+    group = 12345 if os.geteuid() == 0 else os.getgid()
+    os.umask(0o022)
+    listen_at(tmp_path / "a", mode=0o660, group=group, backlog=5).socket.close()
+    assert seen == [0o600, (0o660, group)]
 
 
 @pytest.mark.parametrize("length", [1, 60, 85])
