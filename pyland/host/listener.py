@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import socket
 import stat
 from contextlib import suppress
@@ -38,7 +37,7 @@ def listen_at(path: Path, *, mode: int, backlog: int, owner: int = -1, group: in
         socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
     )
     # No other user can foresee the name, and no other file has it.
-    folder, suffix = -1, f".{secrets.token_hex(4)}"
+    folder, suffix = -1, f".{os.urandom(4).hex()}"
     new = path.name + suffix
     address = os.fspath(path.with_name(new))  # what `ss` shows
     try:

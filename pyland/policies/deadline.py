@@ -77,7 +77,7 @@ def _distances(
     doubled = 0
     if nr_runnable > nr_cpus:
         share_ns = longest_ns * nr_cpus // nr_runnable
-        # Every task has a turn within half of the longest slice.
+        # Every task has a turn within half of the longest slice, or a whole one if they double.
         slice_ns = max(share_ns // 2, 2 * shortest_ns)
         doubled = int(nr_cpus >= _MANY_CPUS and 4 * shortest_ns <= share_ns <= longest_ns // 2)
         reach_ns = min(_CROWD * share_ns, longest_ns)
