@@ -152,9 +152,9 @@ static __always_inline u64 vtime_in_steps(u64 vtime_ns, u64 usual_ns, u64 longes
 /*
  * How much later than the first task of a queue a task may be due that a CPU takes instead, because
  * it ran there last: two usual slices, but no more than half of a longest one, or one usual slice.
- * Under `deadline` tasks that compute are mostly a longest slice behind one that has just woken up, so
- * they do not go before it; in crowds both distances are a few milliseconds. (32 tasks that compute on 8 CPUs: with one slice they have 0.04 migrations a switch,
- * with two 0.01.)
+ * Under `deadline` tasks that compute are mostly a longest slice behind one that has just woken up,
+ * so they do not go before it; in crowds both distances are a few milliseconds. (32 tasks that
+ * compute on 8 CPUs: with one slice they have 0.04 migrations a switch, with two 0.01.)
  */
 static __always_inline u64 near_within_ns(u64 usual_ns, u64 longest_ns)
 {

@@ -7,7 +7,8 @@ import errno
 import os
 import socket
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,11 +46,8 @@ def listen_at(path: Path, *, mode: int, backlog: int, owner: int = -1, group: in
         if len(os.fsencode(address)) > SOCKET_PATH_MAX:
             new = suffix
             address = f"/proc/self/fd/{folder}/{new}"
-        before = os.umask(_UNREADABLE)
-        try:
+        with umask(_UNREADABLE):
             listener.bind(address)
-        finally:
-            os.umask(before)
         try:
             device, inode = _give(folder, new, owner, group, mode)
             listener.listen(backlog)
@@ -65,6 +63,16 @@ def listen_at(path: Path, *, mode: int, backlog: int, owner: int = -1, group: in
         if folder >= 0:
             os.close(folder)
     return Listener(listener, device, inode)
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """Files made in the block do not have these bits of the mode."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _give(folder: int, name: str, owner: int, group: int, mode: int) -> tuple[int, int]:

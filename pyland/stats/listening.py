@@ -6,13 +6,12 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from pyland.errors import UsageError
-from pyland.host.listener import listen_at
+from pyland.host.listener import listen_at, umask
 from pyland.stats.places import Places
 
 BACKLOG = 1024
@@ -83,20 +82,11 @@ class Listening:
             raise UsageError(f"{path}: {error.strerror or error}") from None
 
 
-@contextmanager
-def _umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
 def _make_folders(path: Path) -> None:
     """Make the two folders above a socket, as in /run/scx/root/stats, if they are missing."""
     root = path.parent.parent.parent
     _check_folders(root)
-    with _umask(0o022):
+    with umask(0o022):
         for folder in (path.parent.parent, path.parent):
             with suppress(FileExistsError):
                 folder.mkdir(mode=0o755)
