@@ -84,6 +84,19 @@ static __always_inline u64 slice_at_weight_100(u64 slice_ns, u64 weight)
 	return slice_ns * 100 / (weight ? weight : 100);
 }
 
+/*
+ * How many slices of this length at weight 100 a decision grants, if the policy wants so many:
+ * together they are a longest slice at most, but for a single one.
+ */
+static __always_inline u64 granted_slices(u64 slice_ns, u64 wanted, u64 longest_ns)
+{
+	u64 most = slice_ns ? longest_ns / slice_ns : 0;
+
+	if (wanted < most)
+		most = wanted;
+	return most ? most : 1;
+}
+
 /* The usual slice at weight 100, after one more slice of this length. */
 static __always_inline u64 usual_slice_ns(u64 usual_ns, u64 slice_ns)
 {

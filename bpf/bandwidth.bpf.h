@@ -11,6 +11,7 @@
 #ifndef PYLAND_BANDWIDTH_BPF_H
 #define PYLAND_BANDWIDTH_BPF_H
 
+#include "grants.bpf.h"
 #include "groups.bpf.h"
 
 /* A task waits at most this long, whatever its group owes: the kernel's watchdog waits 10 s. */
@@ -143,7 +144,7 @@ static __always_inline bool throttle(struct task_struct *p, struct task_ctx *t, 
 	if (t->queue != QUEUE_THROTTLED)
 		t->enqueue_ns = now;
 	t->queue = QUEUE_THROTTLED;
-	t->left_ns = 0;
+	end_grant(t);
 	dsq_insert(p, THROTTLED_DSQ, SLICE_FLOOR_NS, enq_flags);
 	if (!group_state.armed || group_state.slow)
 		pass_within(PASS_NS);

@@ -42,7 +42,7 @@ static __noinline void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now,
 			shared.rescues_left--;
 			/* It starved because of its key, which was too high: the decision ends. */
 			t->queue = QUEUE_RESCUED;
-			t->left_ns = 0;
+			end_grant(t);
 			c->rescued++;
 		}
 	}

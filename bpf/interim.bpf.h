@@ -66,9 +66,9 @@ static __always_inline void note_direct(const struct task_struct *p, struct task
 	if (!wakes_up)
 		return;
 	t->woke_up = 1;
-	if (still_lasts(p, t, now))
+	if (begin_next_slice(p, t, now) || still_lasts(p, t, now))
 		return;
-	t->left_ns = 0;
+	end_grant(t);
 	if (!t->vtime_known || shared.handed_over != user.generation)
 		return;
 	t->key_ns = vtime_of(t) - t->lead_ns;

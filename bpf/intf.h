@@ -213,7 +213,7 @@ struct pyland_user {
 	unsigned long long margin_ns;		/* a wakeup preempts a task due this much later */
 	unsigned long long interval_ns;		/* how often the policy wants to run; 0: any */
 	unsigned int nr_domains;		/* that the policy has set; 0: one for each LLC */
-	unsigned int pad_domains;
+	unsigned int lasts_slices;		/* how many slices a decision grants at most */
 
 	/* Written by BPF. */
 	unsigned long long clock_ns;		/* when user space last got a CPU */

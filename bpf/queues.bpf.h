@@ -170,10 +170,11 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 				       u64 enq_flags, u32 sync_cpu)
 {
 	s32 waker_cpu = sync_cpu - 1;
-	bool sync, lasts, refused = false;
+	bool sync, lasts, next, refused = false;
 	u64 dsq_id, key_ns, order_ns, slice_ns;
 
 	forget_other_policies(t);
+	next = begin_next_slice(p, t, now);
 	lasts = still_lasts(p, t, now);
 	if (!lasts && holds_tasks(now)) {
 		if (hold(p, t, cpu, task_cpu, c, now, enq_flags))
@@ -181,7 +182,7 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 		refused = true;
 	}
 	dsq_id = queue_of(p, t, cpu, task_cpu, now);
-	if (!lasts)
+	if (!lasts || (next && !t->woke_up))
 		key_ns = interim_key(p, t, now, 0);
 	else if (t->woke_up || t->yielded)
 		key_ns = next_key(p, t);
@@ -191,7 +192,7 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 	t->of_bpf = !lasts && (user.wanted & PYLAND_WANT_HOLD);
 	slice_ns = lasts ? t->left_ns : interim_slice(p, t);
 	/* A task that a higher class preempted keeps its key. */
-	if (!lasts || t->woke_up || t->yielded) {
+	if (!lasts || next || t->woke_up || t->yielded) {
 		t->key_ns = key_ns;
 		t->key_runtime_ns = t->total_runtime_ns;
 	}

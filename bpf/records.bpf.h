@@ -5,7 +5,7 @@
 #ifndef PYLAND_RECORDS_BPF_H
 #define PYLAND_RECORDS_BPF_H
 
-#include "state.bpf.h"
+#include "grants.bpf.h"
 
 /* Drops the data that an earlier policy left with the task: another policy cannot use it. */
 static __always_inline void forget_other_policies(struct task_ctx *t)
@@ -16,7 +16,7 @@ static __always_inline void forget_other_policies(struct task_ctx *t)
 	t->state = 0;
 	t->vtime_known = 0;
 	t->place = PYLAND_CPU_ANY;
-	t->left_ns = 0;
+	end_grant(t);
 	t->asked = 0;
 }
 

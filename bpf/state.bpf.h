@@ -88,7 +88,8 @@ struct task_ctx {
 	u64 enqueue_ns;
 	u64 record_pos;			/* its record ends before this; 0: it has none */
 	u64 decided_ns;
-	u64 lasts_until_ns;		/* its last decision lasts, if some of the slice is left */
+	u64 lasts_until_ns;		/* its last decision lasts, if something is left */
+	u64 granted_ns;			/* a slice of that decision */
 	u64 left_ns;			/* of that slice */
 	u64 slept_ns;
 	u64 woke_other_ns;
@@ -121,6 +122,7 @@ struct task_ctx {
 	u32 ran_on;			/* the CPU where it ran last, + 1; 0: none */
 	u32 class;			/* which of the policy's classes, for histograms */
 	u32 domain_counted;		/* the domain in whose gauges it is, + 1; 0: none */
+	u32 slices_left;		/* of its last decision, after that slice */
 };
 
 struct {

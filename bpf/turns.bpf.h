@@ -183,7 +183,10 @@ static __always_inline bool leaves_cpu(const struct task_struct *p, const struct
 		(config.hybrid && leaves_little_cpu(p, t, cpu)));
 }
 
-/* Gives the task that runs on this CPU a new turn with this key, and asks the policy about it. */
+/*
+ * Gives the task that runs on this CPU a new turn with this key. The policy is asked about it, or
+ * it is the next slice of the task's decision.
+ */
 static __always_inline bool new_turn(struct task_struct *p, struct task_ctx *t,
 				     struct pyland_cpu *c, s32 cpu, u64 now, u64 key_ns)
 {
@@ -199,8 +202,13 @@ static __always_inline bool new_turn(struct task_struct *p, struct task_ctx *t,
 	t->key_ns = key_ns;
 	t->key_runtime_ns = t->total_runtime_ns;
 	t->decided_ns = now;
-	slice_ns = interim_slice(p, t);
-	ask(p, t, cpu, now, 0);
+	if (begin_next_slice(p, t, now)) {
+		slice_ns = t->left_ns;
+		c->continued++;
+	} else {
+		slice_ns = interim_slice(p, t);
+		ask(p, t, cpu, now, 0);
+	}
 	traced(traced_task(p, t, t->asked ? PYLAND_TRACED_ASKED : PYLAND_TRACED_UNASKED),
 	       kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), t->asked, key_ns, slice_ns);
 	task_set_slice(p, slice_ns);

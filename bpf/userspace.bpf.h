@@ -48,9 +48,12 @@ static __always_inline u64 pause_ns(void)
 	return pause_after(shared.cycle_cost_ns, config.shortest_ns);
 }
 
-/* For so many pauses user space waits for its last CPU, and then for any CPU of that cache. */
-#define STAY_PAUSES	6
-#define NEAR_PAUSES	8
+/*
+ * For so long user space waits for its last CPU, which sees at its tick that it is due (4 ms at
+ * 250 Hz); and so long for a CPU of that cache.
+ */
+#define STAY_NS	(6 * NSEC_PER_MSEC)
+#define NEAR_NS	(8 * NSEC_PER_MSEC)
 
 /*
  * True if this CPU may run user space. With `interim = "hold"` each CPU may, and also if user space
@@ -61,11 +64,11 @@ static __always_inline u64 pause_ns(void)
  */
 static __always_inline bool may_run_user_space(s32 cpu, u64 now)
 {
-	s64 late_ns = now - shared.due_ns, pause = pause_ns();
+	s64 late_ns = now - shared.due_ns;
 
 	return cpu == shared.sched_cpu || (user.wanted & PYLAND_WANT_HOLD) ||
-	       late_ns > NEAR_PAUSES * pause ||
-	       (late_ns > STAY_PAUSES * pause &&
+	       late_ns > (s64)NEAR_NS ||
+	       (late_ns > (s64)STAY_NS &&
 		domain_of_llc(cpu) == domain_of_llc(shared.sched_cpu));
 }
 

@@ -134,8 +134,9 @@ int pyland_protect_state(struct pyland_state *s);
 int pyland_leave_bpf_memory(void);
 
 /* ringbuf_shim.c */
-void pyland_want(struct pyland_rings *r, unsigned int wanted, unsigned long long lasts_ns,
-		 unsigned long long margin_ns, unsigned long long interval_ns);
+void pyland_want(struct pyland_rings *r, unsigned int wanted, unsigned int lasts_slices,
+		 unsigned long long lasts_ns, unsigned long long margin_ns,
+		 unsigned long long interval_ns);
 int pyland_cycle(struct pyland_rings *r, unsigned int nr_decisions, unsigned int nr_held,
 		 unsigned int max_records);
 int pyland_submit(struct pyland_rings *r, unsigned int nr_decisions);

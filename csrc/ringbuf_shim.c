@@ -31,14 +31,17 @@ struct pyland_queued *pyland_record(struct pyland_rings *r, unsigned int i)
 }
 
 /*
- * Tells BPF what the policy needs: what to collect (PYLAND_WANT_*), how long its decisions last, by
- * how much later a running task must be due to be preempted, and how often the policy wants to run.
+ * Tells BPF what the policy needs: what to collect (PYLAND_WANT_*), for how many slices and how
+ * long its decisions last, by how much later a running task must be due to be preempted, and how
+ * often the policy wants to run.
  */
-void pyland_want(struct pyland_rings *r, unsigned int wanted, unsigned long long lasts_ns,
-		 unsigned long long margin_ns, unsigned long long interval_ns)
+void pyland_want(struct pyland_rings *r, unsigned int wanted, unsigned int lasts_slices,
+		 unsigned long long lasts_ns, unsigned long long margin_ns,
+		 unsigned long long interval_ns)
 {
 	r->user->interval_ns = interval_ns;
 	r->user->lasts_ns = lasts_ns;
+	r->user->lasts_slices = lasts_slices;
 	r->user->margin_ns = margin_ns;
 	r->record_size = wanted & PYLAND_WANT_EXTRAS ? sizeof(struct pyland_queued) :
 						       PYLAND_BASE_RECORD;

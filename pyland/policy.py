@@ -100,6 +100,14 @@ class Policy:
     slice instead of at each wakeup. A decision that names a CPU lasts until the task stops.
     """
 
+    lasts_slices: int = 1
+    """How many slices a decision grants while it lasts; together a longest slice at most.
+
+    A task whose slice is used up then has another one of the same length, and is ordered as
+    `interim` says. With `hold` it keeps the order of virtual times. For policies whose keys are
+    virtual times: they are asked less often about tasks that compute.
+    """
+
     interim: Interim = "hold"
     """How a task is ordered until its decision comes.
 

@@ -16,6 +16,7 @@ class Needs(NamedTuple):
     fields: tuple[str, ...]
     more_fields: tuple[str, ...]
     lasts_ns: int
+    lasts_slices: int
     margin_ns: int
     interim: Interim
     interval_ns: int
@@ -41,6 +42,7 @@ def needs_of(
         fields=tuple(name for name in FIELDS if name in wanted),
         more_fields=tuple(name for name in FIELDS if name in more),
         lasts_ns=min(one.lasts_ns for one in policies),
+        lasts_slices=min(one.lasts_slices for one in policies),
         margin_ns=max(one.margin_ns for one in policies),
         interim=_common_interim({one.interim for one in policies}),
         interval_ns=min(filter(None, [often_ns, *intervals]), default=0),

@@ -110,7 +110,7 @@ class DispatchLoop:
         """Tell BPF what the policy needs."""
         policy = self.policy
         times_ns = policy.lasts_ns, policy.margin_ns, self._interval_ns()
-        lib.pyland_want(self._rings, self._wanted, *times_ns)
+        lib.pyland_want(self._rings, self._wanted, policy.lasts_slices, *times_ns)
 
     def _interval_ns(self) -> int:
         """How often the policy wants to run, for `tick` or a timer; 0 if it does not care."""

@@ -99,6 +99,7 @@ class Deadline(Policy):
 
     fields = ("seq", "pid", "cpu", "weight", "used_ns", "awake_runtime_ns", "state")
     lasts_ns = 100_000_000
+    lasts_slices = 2
     interim: Interim = "vtime"
 
     percpu_local: bool = option(False, "keep a task on the CPU where it ran last")

@@ -57,6 +57,11 @@ def usual_slice_ns(usual_ns: int, slice_ns: int) -> int:
     return average(usual_ns, slice_ns) if slice_ns else usual_ns
 
 
+def granted_slices(slice_ns: int, wanted: int, longest_ns: int) -> int:
+    """How many slices of this length at weight 100 a decision grants: a longest slice at most."""
+    return max(min(wanted, longest_ns // slice_ns if slice_ns else 0), 1)
+
+
 def slice_continues(
     left_ns: int,
     weight: int,

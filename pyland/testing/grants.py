@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pyland.policy import Policy
 from pyland.task import WAKEUP
 from pyland.testing.arithmetic import (
+    SLICE_FLOOR_NS,
+    granted_slices,
     slice_at_weight_100,
     slice_continues,
     usual_slice_ns,
@@ -21,7 +23,10 @@ class _Grant:
     """What one decision granted."""
 
     until_ns: int
+    slice_ns: int
     left_ns: int
+    slices_left: int
+    """Further slices, when nothing is left of this one."""
     asleep: bool
     """True if the decision was for a wakeup, and so also lasts over a sleep."""
     total_runtime_ns: int
@@ -35,7 +40,8 @@ class Grants:
 
     def __init__(self, policy: Policy, longest_ns: int) -> None:
         """It begins without a decision."""
-        self._lasts_ns, self._longest_ns = policy.lasts_ns, longest_ns
+        self._lasts_ns, self._lasts_slices = policy.lasts_ns, policy.lasts_slices
+        self._longest_ns = longest_ns
         self._usual_ns = 0  # slices of the latest decisions, at weight 100
         self._by_pid: dict[int, _Grant] = {}
 
@@ -46,10 +52,15 @@ class Grants:
             return
         slice_ns = slice_at_weight_100(task.slice_left_ns, task.weight)
         self._usual_ns = usual_slice_ns(self._usual_ns, slice_ns)
-        asleep = bool(task.enq_flags & WAKEUP)
-        until_ns = now_ns + self._lasts_ns
-        so_far_ns = task.total_runtime_ns
-        self._by_pid[task.pid] = _Grant(until_ns, task.slice_left_ns, asleep, so_far_ns, so_far_ns)
+        self._by_pid[task.pid] = _Grant(
+            until_ns=now_ns + self._lasts_ns,
+            slice_ns=task.slice_left_ns,
+            left_ns=task.slice_left_ns,
+            slices_left=granted_slices(slice_ns, self._lasts_slices, self._longest_ns) - 1,
+            asleep=bool(task.enq_flags & WAKEUP),
+            total_runtime_ns=task.total_runtime_ns,
+            keyed_runtime_ns=task.total_runtime_ns,
+        )
 
     def lasts(self, task: OfflineTask, now_ns: int) -> bool:
         """True if the task's last decision still lasts at this time."""
@@ -67,6 +78,7 @@ class Grants:
         grant.left_ns -= task.total_runtime_ns - grant.total_runtime_ns
         grant.total_runtime_ns = task.total_runtime_ns
         woke_up = bool(task.enq_flags & WAKEUP)
+        next_slice = self._begin_next_slice(grant, task, woke_up, now_ns)
         left_ns, usual_ns = grant.left_ns, self._usual_ns
         if not slice_continues(
             left_ns, task.weight, woke_up, grant.asleep, grant.until_ns, now_ns, usual_ns
@@ -75,8 +87,21 @@ class Grants:
             return False
         task.slice_left_ns = grant.left_ns
         # A task that was preempted still has its turn, and keeps its key.
-        if woke_up:
+        if woke_up or next_slice:
             used_ns = task.total_runtime_ns - grant.keyed_runtime_ns
             grant.keyed_runtime_ns = task.total_runtime_ns
             task.vtime_ns = vtime_after(task.vtime_ns, used_ns, task.weight, self._longest_ns)
+        return True
+
+    def _begin_next_slice(
+        self, grant: _Grant, task: OfflineTask, woke_up: bool, now_ns: int
+    ) -> bool:
+        """True if a slice is used up and the decision grants another one."""
+        ended = now_ns >= grant.until_ns or (woke_up and not grant.asleep)
+        if ended or not grant.slices_left or grant.left_ns >= SLICE_FLOOR_NS:
+            return False
+        grant.slices_left -= 1
+        grant.left_ns = grant.slice_ns
+        slice_ns = slice_at_weight_100(grant.slice_ns, task.weight)
+        self._usual_ns = usual_slice_ns(self._usual_ns, slice_ns)
         return True

@@ -95,6 +95,16 @@ def test_the_usual_slice_grows_at_once_and_shrinks_slowly(usual_ns: int, slice_n
         assert usual_ns - usual_ns // 4 <= after_ns <= usual_ns
 
 
+@given(slices, anything, longest)
+def test_the_slices_of_a_decision_are_a_longest_one_at_most(
+    slice_ns: int, wanted: int, longest_ns: int
+) -> None:
+    nr = lib.granted_slices(slice_ns, wanted, longest_ns)
+    assert nr >= 1
+    assert nr == 1 or (nr <= wanted and nr * slice_ns <= longest_ns)
+    assert nr >= wanted or (nr + 1) * slice_ns > longest_ns
+
+
 @given(slices, weights, st.booleans(), anything, anything, anything, slices)
 def test_a_decision_lasts_alike_at_every_time(
     left_ns: int, weight: int, asleep: bool, until_ns: int, now_ns: int, shift: int, usual_ns: int

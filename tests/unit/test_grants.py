@@ -37,6 +37,12 @@ class Asking(Lasting):
     lasts_ns = 0
 
 
+class LastingForFour(Lasting):
+    """The same; a decision is for up to four slices of 5 ms, which are a longest slice."""
+
+    lasts_slices = 4
+
+
 class Placing(Lasting):
     """The same, and names the CPU."""
 
@@ -184,4 +190,44 @@ def test_a_decision_for_a_place_that_a_task_cannot_have_does_not_last() -> None:
     machine, talker, bouncing = talking(Bouncing)
     assert machine.counters["bounced"] == sum(bouncing.asked.values())
     assert bouncing.asked[talker.pid] > 500
+    assert not machine.counters["continued"]
+
+
+def test_a_decision_grants_as_many_slices_as_the_policy_says() -> None:
+    nr_asked = []
+    for policy in (Lasting, LastingForFour):
+        machine = OfflineMachine(make_topology(cpus=1), policy)
+        for number in range(3):
+            machine.wake(machine.add(f"hog{number}"))
+        machine.run(600 * MS)
+        lasting = machine.policy
+        assert isinstance(lasting, Lasting)
+        used_ns = [task.total_runtime_ns for task in machine.tasks.values()]
+        assert max(used_ns) - min(used_ns) <= 20 * MS
+        assert sum(lasting.used_ns.values()) >= 600 * MS - 3 * 20 * MS
+        nr_asked.append(lasting.asked.total())
+    assert nr_asked[1] == pytest.approx(nr_asked[0] / 4, rel=0.1)
+
+
+def test_a_task_waits_for_its_turn_between_two_slices_of_a_decision() -> None:
+    machine = OfflineMachine(make_topology(cpus=1), LastingForFour)
+    hogs = [machine.add(f"hog{number}") for number in range(2)]
+    for hog in hogs:
+        machine.wake(hog)
+    machine.run(100 * MS)
+    before_ns = [hog.total_runtime_ns for hog in hogs]
+    machine.run(20 * MS)
+    assert [hog.total_runtime_ns - ns for hog, ns in zip(hogs, before_ns, strict=True)] == (
+        pytest.approx([10 * MS] * 2, abs=5 * MS)
+    )
+
+
+def test_further_slices_end_with_the_decision_s_time() -> None:
+    class Brief(LastingForFour):
+        lasts_ns = 1 * MS
+
+    machine = OfflineMachine(make_topology(cpus=1), Brief)
+    for number in range(2):
+        machine.wake(machine.add(f"hog{number}"))
+    machine.run(500 * MS)
     assert not machine.counters["continued"]

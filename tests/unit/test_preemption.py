@@ -24,8 +24,8 @@ def test_a_task_that_slept_preempts_those_that_compute(policy: type[Policy]) -> 
     editor = machine.add("editor", runs_ns=1 * MS, sleeps_ns=20 * MS)
     machine.wake(editor)
     machine.run(1000 * MS)
-    # A slice among four tasks, when no running task is far enough behind.
-    assert editor.longest_wait_ns <= 2.5 * machine.slices.shortest_ns
+    # A slice among three tasks, granted before it came, when no running task is far enough behind.
+    assert editor.longest_wait_ns <= machine.slices.longest_ns / 3 / 2
     assert min(hog.total_runtime_ns for hog in hogs) > 200 * MS
 
 

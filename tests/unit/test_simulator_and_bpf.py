@@ -49,6 +49,14 @@ TABLE: tuple[tuple[str, tuple[Any, ...], int | bool], ...] = (
     ("usual_slice_ns", (4 * MS, 8 * MS), 8 * MS),
     ("usual_slice_ns", (8 * MS, 4 * MS), 7 * MS),
     ("usual_slice_ns", (8 * MS, 0), 8 * MS),
+    # slice, wanted, longest
+    ("granted_slices", (5 * MS, 4, 20 * MS), 4),
+    ("granted_slices", (5 * MS + 1, 4, 20 * MS), 3),
+    ("granted_slices", (1 * MS, 4, 20 * MS), 4),
+    ("granted_slices", (100 * MS, 4, 20 * MS), 1),
+    ("granted_slices", (1 * MS, 0, 20 * MS), 1),
+    ("granted_slices", (0, 4, 20 * MS), 1),
+    ("granted_slices", (100 * US, YEAR_NS, 20 * MS), 200),
     # left, weight, woke up, lasts asleep, until, now, usual
     ("slice_continues", (2 * MS, 100, False, False, 0, 9 * S, 5 * MS), True),
     ("slice_continues", (99 * US, 100, False, False, 0, 0, 5 * MS), False),
@@ -132,6 +140,7 @@ def test_both_come_to_the_same_with_any_number(
         "slice_of_weight": (slice_ns, weight),
         "slice_at_weight_100": (slice_ns, weight),
         "usual_slice_ns": (one, other),
+        "granted_slices": (slice_ns, one, usual_ns),
         "slice_continues": (slice_ns, weight, woke_up, asleep, one, other, usual_ns),
         "vtime_within": (one, other),
         "vtime_after": (one, span, weight, slice_ns),

@@ -43,6 +43,7 @@ class Rusty(RustyOptions):
         *("sleep_interval_ns", "waker_interval_ns", "average_runtime_ns"),
     )
     lasts_ns = 100_000_000
+    lasts_slices = 4
     interim: Interim = "vtime"
     exact_slices = False
 
@@ -119,8 +120,11 @@ class Rusty(RustyOptions):
             else:
                 if state > vtime_now:
                     vtimes[number] = vtime_now = state
-                paid_ns = used_ns if used_ns < debt_ns else debt_ns
-                vtime_ns = state + (paid_ns if weight == 100 else paid_ns * 100 // weight)
+                # A heavy task's slices are longer, at its weight, than those of others.
+                paid_ns = used_ns if weight <= 100 else used_ns * 100 // weight
+                if paid_ns > debt_ns:
+                    paid_ns = debt_ns
+                vtime_ns = state + (paid_ns if weight >= 100 else paid_ns * 100 // weight)
                 if vtime_ns < vtime_now - slice_ns:
                     vtime_ns = vtime_now - slice_ns
                     clamped += 1
