@@ -27,6 +27,22 @@ class ByDomain(Policy):
             self.dispatch(task, vtime_ns=1)
 
 
+class OneSlice(Policy):
+    """Fair by CPU time; a decision is for 2 ms, and lasts for long."""
+
+    lasts_ns = 1_000_000_000
+    interim: Interim = "vtime"
+
+    def enqueue(self, task: Task) -> None:
+        self.dispatch(task, slice_ns=2_000_000, vtime_ns=task.total_runtime_ns)
+
+
+class FourSlices(OneSlice):
+    """The same; a decision is for four times 2 ms."""
+
+    lasts_slices = 4
+
+
 class Ticks(Vtime):
     """Slices end at the kernel's ticks."""
 
