@@ -114,10 +114,7 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	cpu = READ_ONCE(c->picked_cpu);
 	kick = READ_ONCE(c->picked_kick);
 
-	key_ns = d->vtime_ns;
-	if (is_waiting(t))
-		key_ns = key_if_yielded(t, dsq_id, key_ns);
-	key_ns = clamp_vtime(key_ns);
+	key_ns = clamp_vtime(d->vtime_ns);
 	if (t->woke_up)
 		t->lead_ns = lead_of(t, key_ns);
 	if (!t->key_runtime_ns)
@@ -130,7 +127,8 @@ static __always_inline void apply_decision(struct task_struct *p, const struct p
 	note_grant(p, t, d->cpu < 0 && t->place == d->cpu ? slice_ns : 0);
 	if (is_waiting(t)) {
 		note_own(dsq_id);
-		moved = move_decided(p, t, c, d->seq, dsq_id, slice_ns, key_ns);
+		moved = move_decided(p, t, c, d->seq, dsq_id, slice_ns,
+				     order_if_yielded(t, dsq_id, key_ns));
 	}
 	c->user_dispatched++;
 	count_delay(t, c);
