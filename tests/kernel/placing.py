@@ -49,6 +49,18 @@ class Ticks(Vtime):
     exact_slices = False
 
 
+class Distance(Deadline):
+    """Tells how far the keys that run are ahead of V at most."""
+
+    interval_ns = 20_000_000
+
+    def tick(self) -> None:
+        cpus = [self.machine.cpu(cpu) for cpu in self.machine.topology.online]
+        keys_ns = [cpu.vtime_ns for cpu in cpus if cpu.pid]
+        if keys_ns:
+            self.machine.gauge("ahead_ms", (max(keys_ns) - self._vtime_now) / 1e6)
+
+
 class Curious(Policy):
     """Asks for all fields and events, and checks them."""
 
