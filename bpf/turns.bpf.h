@@ -192,6 +192,7 @@ static __always_inline bool new_turn(struct task_struct *p, struct task_ctx *t,
 {
 	struct pyland_user_cpu *u = user_cpu(cpu);
 	u64 slice_ns;
+	bool next;
 
 	if (!u)
 		return false;
@@ -202,14 +203,14 @@ static __always_inline bool new_turn(struct task_struct *p, struct task_ctx *t,
 	t->key_ns = key_ns;
 	t->key_runtime_ns = t->total_runtime_ns;
 	t->decided_ns = now;
-	if (begin_next_slice(p, t, now)) {
-		slice_ns = t->left_ns;
+	next = begin_next_slice(p, t, now);
+	slice_ns = next ? t->left_ns : interim_slice(p, t);
+	if (next)
 		c->continued++;
-	} else {
-		slice_ns = interim_slice(p, t);
+	else
 		ask(p, t, cpu, now, 0);
-	}
-	traced(traced_task(p, t, t->asked ? PYLAND_TRACED_ASKED : PYLAND_TRACED_UNASKED),
+	traced(traced_task(p, t, next ? PYLAND_TRACED_CONTINUED : t->asked ? PYLAND_TRACED_ASKED :
+								     PYLAND_TRACED_UNASKED),
 	       kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), t->asked, key_ns, slice_ns);
 	task_set_slice(p, slice_ns);
 	begin_turn(p, t, c, slice_ns, key_ns);

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from pyland.attributes import Interim, check_attributes
 from pyland.batch import Batch
 from pyland.decision import (
     CPU_ANY,
@@ -60,9 +61,6 @@ __all__ = [
     "option",
 ]
 
-Interim = Literal["hold", "vtime", "arrival"]
-"""How a task is ordered until its decision comes; see `Policy.interim`."""
-
 
 class Policy:
     """Orders, places and slices runnable tasks. Derive from it; override `enqueue` or `decide`.
@@ -103,9 +101,8 @@ class Policy:
     lasts_slices: int = 1
     """How many slices a decision grants while it lasts; together a longest slice at most.
 
-    A task whose slice is used up then has another one of the same length, and is ordered as
-    `interim` says. With `hold` it keeps the order of virtual times. For policies whose keys are
-    virtual times: they are asked less often about tasks that compute.
+    For policies whose keys are virtual times: they are asked less often about tasks that compute.
+    Such a task then waits behind its last key by the CPU time that it used.
     """
 
     interim: Interim = "hold"
@@ -285,11 +282,7 @@ class Policy:
                 raise TypeError(f"{cls.name} has no option {name!r}")
             setattr(policy, name, cls.options[name].check(value))
         policy.__init__()  # type: ignore[misc]
-        if policy.interim not in get_args(Interim):
-            known = ", ".join(get_args(Interim))
-            raise ValueError(f"{cls.name}: interim is {policy.interim!r}; there are {known}")
-        if not 0 <= policy.margin_ns < 1 << 63:
-            raise ValueError(f"{cls.name}: margin_ns is {policy.margin_ns}, not a time from 0 on")
+        check_attributes(cls.name, policy)
         return policy
 
 

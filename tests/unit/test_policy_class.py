@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pyland import Policy, Task, option
@@ -89,3 +90,28 @@ def test_an_interim_order_that_there_is_not() -> None:
 
     with pytest.raises(ValueError, match="interim is 'soon'; there are hold, vtime, arrival"):
         OfflineMachine(make_topology(cpus=1), Soon)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lasts_ns", -1),
+        ("lasts_ns", 1.5),
+        ("lasts_ns", "5"),
+        ("lasts_slices", 0),
+        ("lasts_slices", 1001),
+        ("lasts_slices", None),
+        ("interval_ns", -1),
+        ("interval_ns", 1 << 63),
+        ("margin_ns", 1e6),
+    ],
+)
+def test_a_number_that_cannot_be_is_named(name: str, value: object) -> None:
+    wrong = type("Wrong", (Tunable,), {name: value})
+    with pytest.raises(ValueError, match=f"wrong: {name} is {value!r}, not a whole number from"):
+        OfflineMachine(make_topology(cpus=1), wrong)
+
+
+@pytest.mark.parametrize("name", ["lasts_ns", "lasts_slices", "interval_ns", "margin_ns"])
+def test_a_number_of_numpy_is_taken(name: str) -> None:
+    OfflineMachine(make_topology(cpus=1), type("Right", (Tunable,), {name: np.int64(7)}))
