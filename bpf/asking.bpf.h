@@ -44,7 +44,6 @@ APART int ask(struct task_struct *p __arg_trusted, struct task_ctx *t __arg_nonn
 	}
 	if (shared.lagging)
 		return false;
-	t->slices_left = 0;
 	t->asked = ++t->seq;
 	t->asked_ns = now;
 	t->asked_asleep = t->woke_up;

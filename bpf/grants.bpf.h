@@ -7,44 +7,40 @@
 
 #include "state.bpf.h"
 
-/* Notes a slice of this length for the usual one. */
-static __always_inline void note_usual(u64 slice_ns)
-{
-	u64 usual_ns = usual_slice_ns(shared.usual_ns, slice_ns);
-
-	if (usual_ns != shared.usual_ns)
-		shared.usual_ns = usual_ns;
-}
-
 /* Notes a decision with this slice; with a slice of 0 the decision ends when the task stops. */
 static __always_inline void note_grant(const struct task_struct *p, struct task_ctx *t,
 				       u64 slice_ns)
 {
-	u64 at_100_ns = slice_at_weight_100(slice_ns, weight_of(p, t));
+	u64 at_100_ns = slice_at_weight_100(slice_ns, weight_of(p, t)), usual_ns;
 
 	t->granted_ns = t->left_ns = slice_ns;
 	t->slices_left = granted_slices(at_100_ns, user.lasts_slices, config.longest_ns) - 1;
 	t->lasts_until_ns = t->decided_ns + user.lasts_ns;
 	t->lasts_asleep = t->woke_up;
-	note_usual(at_100_ns);
+	usual_ns = usual_slice_ns(shared.usual_ns, at_100_ns);
+	if (usual_ns != shared.usual_ns)
+		shared.usual_ns = usual_ns;
 }
 
 /*
  * Begins the next slice of the task's decision, if one is used up and the decision grants another.
- * The task is ordered as if the policy were asked about it. (Two slices for each decision, 16 tasks
- * that compute on 8 CPUs: they do 0.988 of the work that they do under the default scheduler, with
- * one slice 0.976.)
+ * Of a decision for a task that computes, slices are for turns in which it goes on to compute; of
+ * one for a wakeup, for further wakeups: its key is that of a task that has just woken up. (Two
+ * slices for each decision, 16 tasks that compute on 8 CPUs: they do 0.988 of the work that they do
+ * under the default scheduler, with one slice 0.976.)
  */
 static __always_inline bool begin_next_slice(const struct task_struct *p, struct task_ctx *t,
 					     u64 now)
 {
+	u64 usual_ns = slice_of_weight(shared.usual_ns, weight_of(p, t));
+
 	if (!t->slices_left || t->left_ns >= SLICE_FLOOR_NS || t->generation != user.generation ||
-	    shared.handed_over != user.generation || (t->woke_up && !t->lasts_asleep) ||
+	    shared.handed_over != user.generation || t->woke_up != t->lasts_asleep ||
+	    (user.wanted & (PYLAND_WANT_HOLD | PYLAND_WANT_ARRIVAL)) ||
 	    (s64)(t->lasts_until_ns - now) <= 0)
 		return false;
 	t->slices_left--;
-	t->left_ns = t->granted_ns;
-	note_usual(slice_at_weight_100(t->granted_ns, weight_of(p, t)));
+	t->left_ns = t->granted_ns < usual_ns ? t->granted_ns : usual_ns;
 	return true;
 }
 

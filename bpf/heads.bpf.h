@@ -119,15 +119,16 @@ static __always_inline bool has_waited(struct task_struct *p, u64 now)
 	return !t || (s64)(now - t->decided_ns) > (s64)(WAITED_SLICES * config.longest_ns);
 }
 
-/*
- * For how long a task has waited that yields, 0 for others. The keys of such tasks do not advance
- * with their turns.
- */
-static __always_inline u64 yielded_for_ns(struct task_struct *p, u64 now)
+/* For how long a task has waited, or its decision has stood, that yields; -1 for others. */
+static __always_inline s64 yielded_for_ns(struct task_struct *p, u64 now)
 {
 	struct task_ctx *t = task_state(p);
+	s64 waited_ns;
 
-	return t && t->yielded ? now - t->decided_ns : 0;
+	if (!t || !t->yielded)
+		return -1;
+	waited_ns = now - t->decided_ns;
+	return waited_ns > 0 ? waited_ns : 0;
 }
 
 /*
@@ -138,16 +139,17 @@ static __always_inline u64 yielded_for_ns(struct task_struct *p, u64 now)
  * None is taken if the first that may run here is due after the head of the CPU's own queue:
  * another CPU may have taken the head that this CPU has compared with it.
  *
- * If all yield, a head that has waited for more than twice as long goes first: fewer take turns on
- * this CPU than on another one (eight tasks on two CPUs: one had 2.4 times the turns of another).
+ * If both yield, a head that has waited for more than twice as long goes first, because fewer tasks
+ * take turns on this CPU, and a yield moves no key (eight tasks on two CPUs: one had 2.4 times the
+ * turns of another).
  */
 APART int take_of_domain(s32 cpu, u64 domain_dsq, u64 now)
 {
-	u64 here = kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | cpu, until_ns = 0, yielded_ns = 0;
+	u64 here = kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | cpu, until_ns = 0;
 	struct task_struct *p, *first = NULL;
 	struct pyland_cpu *c = cpu_state(cpu);
 	struct bpf_iter_scx_dsq it;
-	u64 here_ns;
+	s64 yielded_ns = -1, here_ns;
 	bool taken = false;
 
 	if (!c)
@@ -168,8 +170,8 @@ APART int take_of_domain(s32 cpu, u64 domain_dsq, u64 now)
 				continue;
 			if (!first && c->own_head_ns && (s64)(p->scx.dsq_vtime - c->own_head_ns) > 0)
 				break;
-			here_ns = ran_here && yielded_ns ? yielded_for_ns(p, now) : 0;
-			if (here_ns && yielded_ns > 2 * here_ns)
+			here_ns = ran_here && yielded_ns >= 0 ? yielded_for_ns(p, now) : -1;
+			if (here_ns >= 0 && yielded_ns > 2 * here_ns)
 				break;
 			if (ran_here || (!first && has_waited(p, now))) {
 				first = p;

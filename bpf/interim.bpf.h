@@ -66,7 +66,7 @@ static __always_inline void note_direct(const struct task_struct *p, struct task
 	if (!wakes_up)
 		return;
 	t->woke_up = 1;
-	if (begin_next_slice(p, t, now) || still_lasts(p, t, now))
+	if (still_lasts(p, t, now))
 		return;
 	end_grant(t);
 	if (!t->vtime_known || shared.handed_over != user.generation)

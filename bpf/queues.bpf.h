@@ -181,6 +181,8 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 	forget_other_policies(t);
 	next = begin_next_slice(p, t, now);
 	lasts = still_lasts(p, t, now);
+	if (!lasts)
+		end_grant(t);
 	if (!lasts && holds_tasks(now)) {
 		if (hold(p, t, cpu, task_cpu, c, now, enq_flags))
 			return;

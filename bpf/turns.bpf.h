@@ -205,10 +205,12 @@ static __always_inline bool new_turn(struct task_struct *p, struct task_ctx *t,
 	t->decided_ns = now;
 	next = begin_next_slice(p, t, now);
 	slice_ns = next ? t->left_ns : interim_slice(p, t);
-	if (next)
+	if (next) {
 		c->continued++;
-	else
+	} else {
+		end_grant(t);
 		ask(p, t, cpu, now, 0);
+	}
 	traced(traced_task(p, t, next ? PYLAND_TRACED_CONTINUED : t->asked ? PYLAND_TRACED_ASKED :
 								     PYLAND_TRACED_UNASKED),
 	       kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL), t->asked, key_ns, slice_ns);

@@ -50,10 +50,16 @@ static __always_inline u64 pause_ns(void)
 
 /*
  * For so long user space waits for its last CPU, which sees at its tick that it is due (4 ms at
- * 250 Hz); and so long for a CPU of that cache.
+ * 250 Hz); and a third longer for a CPU of that cache. With a short lag limit it waits for less.
  */
 #define STAY_NS	(6 * NSEC_PER_MSEC)
-#define NEAR_NS	(8 * NSEC_PER_MSEC)
+
+static __always_inline s64 stay_ns(void)
+{
+	u64 most_ns = config.lag_ns / 4;
+
+	return STAY_NS < most_ns ? STAY_NS : most_ns;
+}
 
 /*
  * True if this CPU may run user space. With `interim = "hold"` each CPU may, and also if user space
@@ -64,11 +70,11 @@ static __always_inline u64 pause_ns(void)
  */
 static __always_inline bool may_run_user_space(s32 cpu, u64 now)
 {
-	s64 late_ns = now - shared.due_ns;
+	s64 late_ns = now - shared.due_ns, stay = stay_ns();
 
 	return cpu == shared.sched_cpu || (user.wanted & PYLAND_WANT_HOLD) ||
-	       late_ns > (s64)NEAR_NS ||
-	       (late_ns > (s64)STAY_NS &&
+	       late_ns > stay + stay / 3 ||
+	       (late_ns > stay &&
 		domain_of_llc(cpu) == domain_of_llc(shared.sched_cpu));
 }
 

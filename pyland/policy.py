@@ -101,8 +101,8 @@ class Policy:
     lasts_slices: int = 1
     """How many slices a decision grants while it lasts; together a longest slice at most.
 
-    For policies whose keys are virtual times: they are asked less often about tasks that compute.
-    Such a task then waits behind its last key by the CPU time that it used.
+    More than one only with `interim = "vtime"`: the policy is asked less often. Between two slices
+    the task waits at its last key plus the CPU time that it used.
     """
 
     interim: Interim = "hold"

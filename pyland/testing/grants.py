@@ -12,10 +12,14 @@ from pyland.testing.arithmetic import (
     granted_slices,
     slice_at_weight_100,
     slice_continues,
+    slice_of_weight,
     usual_slice_ns,
     vtime_after,
 )
 from pyland.testing.task import OfflineTask
+
+_INTERIM_SLICES = 4
+"""A key that is worked out is at most this many longest slices from the keys that run."""
 
 
 @dataclass
@@ -40,8 +44,8 @@ class Grants:
 
     def __init__(self, policy: Policy, longest_ns: int) -> None:
         """It begins without a decision."""
-        self._lasts_ns, self._lasts_slices = policy.lasts_ns, policy.lasts_slices
-        self._longest_ns = longest_ns
+        self._lasts_ns, self._longest_ns = policy.lasts_ns, longest_ns
+        self._lasts_slices = policy.lasts_slices if policy.interim == "vtime" else 1
         self._usual_ns = 0  # slices of the latest decisions, at weight 100
         self._by_pid: dict[int, _Grant] = {}
 
@@ -67,10 +71,11 @@ class Grants:
         grant = self._by_pid.get(task.pid)
         return grant is not None and now_ns < grant.until_ns
 
-    def renew(self, task: OfflineTask, now_ns: int) -> bool:
+    def renew(self, task: OfflineTask, now_ns: int, newest_ns: int) -> bool:
         """Give a task that is queued again the slice and the key that its decision leaves it.
 
-        False if nothing is left, and the policy has to be asked.
+        `newest_ns` is the highest key that has run. False if nothing is left, and the policy has
+        to be asked.
         """
         grant = self._by_pid.get(task.pid)
         if grant is None or task.vtime_ns is None:
@@ -90,18 +95,22 @@ class Grants:
         if woke_up or next_slice:
             used_ns = task.total_runtime_ns - grant.keyed_runtime_ns
             grant.keyed_runtime_ns = task.total_runtime_ns
-            task.vtime_ns = vtime_after(task.vtime_ns, used_ns, task.weight, self._longest_ns)
+            key_ns = vtime_after(task.vtime_ns, used_ns, task.weight, self._longest_ns)
+            if not woke_up:
+                far_ns = near_ns = _INTERIM_SLICES * self._longest_ns
+                if used_ns * 100 > self._longest_ns * task.weight:
+                    near_ns = self._longest_ns
+                key_ns = min(max(key_ns, newest_ns - near_ns), newest_ns + far_ns)
+            task.vtime_ns = key_ns
         return True
 
     def _begin_next_slice(
         self, grant: _Grant, task: OfflineTask, woke_up: bool, now_ns: int
     ) -> bool:
         """True if a slice is used up and the decision grants another one."""
-        ended = now_ns >= grant.until_ns or (woke_up and not grant.asleep)
+        ended = now_ns >= grant.until_ns or woke_up != grant.asleep
         if ended or not grant.slices_left or grant.left_ns >= SLICE_FLOOR_NS:
             return False
         grant.slices_left -= 1
-        grant.left_ns = grant.slice_ns
-        slice_ns = slice_at_weight_100(grant.slice_ns, task.weight)
-        self._usual_ns = usual_slice_ns(self._usual_ns, slice_ns)
+        grant.left_ns = min(grant.slice_ns, slice_of_weight(self._usual_ns, task.weight))
         return True

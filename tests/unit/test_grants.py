@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from pyland import CPU_ANY, Policy, Task, domain_queue
-from pyland.policy import Batch
+from pyland.policy import Batch, Interim
 from pyland.testing import OfflineMachine, OfflineTask, make_topology
 
 MS = 1_000_000
@@ -41,6 +41,7 @@ class LastingForFour(Lasting):
     """The same; a decision is for up to four slices of 5 ms, which are a longest slice."""
 
     lasts_slices = 4
+    interim: Interim = "vtime"
 
 
 class Placing(Lasting):

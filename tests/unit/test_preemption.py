@@ -14,8 +14,8 @@ from pyland.testing import OfflineMachine, make_topology
 MS = 1_000_000
 
 
-@pytest.mark.parametrize("policy", [Deadline, Vtime])
-def test_a_task_that_slept_preempts_those_that_compute(policy: type[Policy]) -> None:
+@pytest.mark.parametrize(("policy", "most_ns"), [(Deadline, 20 * MS // 6), (Vtime, 5 * MS // 2)])
+def test_a_task_that_slept_preempts_those_that_compute(policy: type[Policy], most_ns: int) -> None:
     machine = OfflineMachine(make_topology(cpus=1), policy)
     hogs = [machine.add(f"hog{number}") for number in range(3)]
     for hog in hogs:
@@ -24,8 +24,9 @@ def test_a_task_that_slept_preempts_those_that_compute(policy: type[Policy]) -> 
     editor = machine.add("editor", runs_ns=1 * MS, sleeps_ns=20 * MS)
     machine.wake(editor)
     machine.run(1000 * MS)
-    # A slice among three tasks, granted before it came, when no running task is far enough behind.
-    assert editor.longest_wait_ns <= machine.slices.longest_ns / 3 / 2
+    # A slice among four tasks, when no running task is far enough behind. A decision of `deadline`
+    # may have granted it among three, before the editor came.
+    assert editor.longest_wait_ns <= most_ns
     assert min(hog.total_runtime_ns for hog in hogs) > 200 * MS
 
 
