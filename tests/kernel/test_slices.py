@@ -6,6 +6,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.kernel.harness import Record, Start, ended_well, scaled, undisturbed
 from tests.kernel.turns import Shared
 from tools.load.programs import Hogs
@@ -38,6 +40,7 @@ def test_slices_end_at_ticks_if_the_policy_says_so(shared: Shared, record: Recor
     assert switches[TICKS] > 0
 
 
+@pytest.mark.counted
 def test_a_decision_grants_several_slices_if_the_policy_says_so(
     shared: Shared, record: Record
 ) -> None:
