@@ -14,7 +14,11 @@ static __always_inline void note_grant(const struct task_struct *p, struct task_
 	u64 at_100_ns = slice_at_weight_100(slice_ns, weight_of(p, t)), usual_ns;
 
 	t->granted_ns = t->left_ns = slice_ns;
-	t->slices_left = granted_slices(at_100_ns, user.lasts_slices, config.longest_ns) - 1;
+	/* A slice moves a light task's key by more than INTERIM_SLICES let a key be ahead. */
+	t->slices_left = 0;
+	if (weight_of(p, t) >= 100)
+		t->slices_left = granted_slices(at_100_ns, user.lasts_slices,
+						config.longest_ns) - 1;
 	t->lasts_until_ns = t->decided_ns + user.lasts_ns;
 	t->lasts_asleep = t->woke_up;
 	usual_ns = usual_slice_ns(shared.usual_ns, at_100_ns);

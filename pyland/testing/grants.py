@@ -60,11 +60,17 @@ class Grants:
             until_ns=now_ns + self._lasts_ns,
             slice_ns=task.slice_left_ns,
             left_ns=task.slice_left_ns,
-            slices_left=granted_slices(slice_ns, self._lasts_slices, self._longest_ns) - 1,
+            slices_left=self._further_slices(slice_ns, task.weight),
             asleep=bool(task.enq_flags & WAKEUP),
             total_runtime_ns=task.total_runtime_ns,
             keyed_runtime_ns=task.total_runtime_ns,
         )
+
+    def _further_slices(self, slice_ns: int, weight: int) -> int:
+        """None for a light task: a slice moves its key by more than `_INTERIM_SLICES` allow."""
+        if weight < 100:
+            return 0
+        return granted_slices(slice_ns, self._lasts_slices, self._longest_ns) - 1
 
     def lasts(self, task: OfflineTask, now_ns: int) -> bool:
         """True if the task's last decision still lasts at this time."""
