@@ -5,7 +5,7 @@
 #ifndef PYLAND_GRANTS_BPF_H
 #define PYLAND_GRANTS_BPF_H
 
-#include "state.bpf.h"
+#include "slices.bpf.h"
 
 /* Notes a decision with this slice; with a slice of 0 the decision ends when the task stops. */
 static __always_inline void note_grant(const struct task_struct *p, struct task_ctx *t,
@@ -14,11 +14,7 @@ static __always_inline void note_grant(const struct task_struct *p, struct task_
 	u64 at_100_ns = slice_at_weight_100(slice_ns, weight_of(p, t)), usual_ns;
 
 	t->granted_ns = t->left_ns = slice_ns;
-	/* A slice moves a light task's key by more than INTERIM_SLICES let a key be ahead. */
-	t->slices_left = 0;
-	if (weight_of(p, t) >= 100)
-		t->slices_left = granted_slices(at_100_ns, user.lasts_slices,
-						config.longest_ns) - 1;
+	t->slices_left = granted_slices(at_100_ns, user.lasts_slices, config.longest_ns) - 1;
 	t->lasts_until_ns = t->decided_ns + user.lasts_ns;
 	t->lasts_asleep = t->woke_up;
 	usual_ns = usual_slice_ns(shared.usual_ns, at_100_ns);
@@ -36,7 +32,8 @@ static __always_inline void note_grant(const struct task_struct *p, struct task_
 static __always_inline bool begin_next_slice(const struct task_struct *p, struct task_ctx *t,
 					     u64 now)
 {
-	u64 usual_ns = slice_of_weight(shared.usual_ns, weight_of(p, t));
+	/* With many more tasks than at the decision, slices are shorter. */
+	u64 most_ns = clamp_slice(slice_of_weight(2 * shared.usual_ns, weight_of(p, t)));
 
 	if (!t->slices_left || t->left_ns >= SLICE_FLOOR_NS || t->generation != user.generation ||
 	    shared.handed_over != user.generation || t->woke_up != t->lasts_asleep ||
@@ -44,7 +41,7 @@ static __always_inline bool begin_next_slice(const struct task_struct *p, struct
 	    (s64)(t->lasts_until_ns - now) <= 0)
 		return false;
 	t->slices_left--;
-	t->left_ns = t->granted_ns < usual_ns ? t->granted_ns : usual_ns;
+	t->left_ns = t->granted_ns < most_ns ? t->granted_ns : most_ns;
 	return true;
 }
 

@@ -180,7 +180,7 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 
 	forget_other_policies(t);
 	next = begin_next_slice(p, t, now);
-	lasts = still_lasts(p, t, now);
+	lasts = next || still_lasts(p, t, now);
 	if (!lasts)
 		end_grant(t);
 	if (!lasts && holds_tasks(now)) {
@@ -189,9 +189,9 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 		refused = true;
 	}
 	dsq_id = queue_of(p, t, cpu, task_cpu, now);
-	if (!lasts || (next && !t->woke_up))
+	if (!lasts)
 		key_ns = interim_key(p, t, now, 0);
-	else if (t->woke_up || t->yielded)
+	else if (next || t->woke_up || t->yielded)
 		key_ns = next_key(p, t);
 	else
 		key_ns = t->key_ns;

@@ -18,9 +18,6 @@ from pyland.testing.arithmetic import (
 )
 from pyland.testing.task import OfflineTask
 
-_INTERIM_SLICES = 4
-"""A key that is worked out is at most this many longest slices from the keys that run."""
-
 
 @dataclass
 class _Grant:
@@ -60,28 +57,21 @@ class Grants:
             until_ns=now_ns + self._lasts_ns,
             slice_ns=task.slice_left_ns,
             left_ns=task.slice_left_ns,
-            slices_left=self._further_slices(slice_ns, task.weight),
+            slices_left=granted_slices(slice_ns, self._lasts_slices, self._longest_ns) - 1,
             asleep=bool(task.enq_flags & WAKEUP),
             total_runtime_ns=task.total_runtime_ns,
             keyed_runtime_ns=task.total_runtime_ns,
         )
-
-    def _further_slices(self, slice_ns: int, weight: int) -> int:
-        """None for a light task: a slice moves its key by more than `_INTERIM_SLICES` allow."""
-        if weight < 100:
-            return 0
-        return granted_slices(slice_ns, self._lasts_slices, self._longest_ns) - 1
 
     def lasts(self, task: OfflineTask, now_ns: int) -> bool:
         """True if the task's last decision still lasts at this time."""
         grant = self._by_pid.get(task.pid)
         return grant is not None and now_ns < grant.until_ns
 
-    def renew(self, task: OfflineTask, now_ns: int, newest_ns: int) -> bool:
+    def renew(self, task: OfflineTask, now_ns: int) -> bool:
         """Give a task that is queued again the slice and the key that its decision leaves it.
 
-        `newest_ns` is the highest key that has run. False if nothing is left, and the policy has
-        to be asked.
+        False if nothing is left, and the policy has to be asked.
         """
         grant = self._by_pid.get(task.pid)
         if grant is None or task.vtime_ns is None:
@@ -91,7 +81,7 @@ class Grants:
         woke_up = bool(task.enq_flags & WAKEUP)
         next_slice = self._begin_next_slice(grant, task, woke_up, now_ns)
         left_ns, usual_ns = grant.left_ns, self._usual_ns
-        if not slice_continues(
+        if not next_slice and not slice_continues(
             left_ns, task.weight, woke_up, grant.asleep, grant.until_ns, now_ns, usual_ns
         ):
             del self._by_pid[task.pid]
@@ -101,13 +91,7 @@ class Grants:
         if woke_up or next_slice:
             used_ns = task.total_runtime_ns - grant.keyed_runtime_ns
             grant.keyed_runtime_ns = task.total_runtime_ns
-            key_ns = vtime_after(task.vtime_ns, used_ns, task.weight, self._longest_ns)
-            if not woke_up:
-                far_ns = near_ns = _INTERIM_SLICES * self._longest_ns
-                if used_ns * 100 > self._longest_ns * task.weight:
-                    near_ns = self._longest_ns
-                key_ns = min(max(key_ns, newest_ns - near_ns), newest_ns + far_ns)
-            task.vtime_ns = key_ns
+            task.vtime_ns = vtime_after(task.vtime_ns, used_ns, task.weight, self._longest_ns)
         return True
 
     def _begin_next_slice(
@@ -118,5 +102,6 @@ class Grants:
         if ended or not grant.slices_left or grant.left_ns >= SLICE_FLOOR_NS:
             return False
         grant.slices_left -= 1
-        grant.left_ns = min(grant.slice_ns, slice_of_weight(self._usual_ns, task.weight))
+        most_ns = max(slice_of_weight(2 * self._usual_ns, task.weight), SLICE_FLOOR_NS)
+        grant.left_ns = min(grant.slice_ns, most_ns)
         return True

@@ -158,7 +158,7 @@ class OfflineMachine(OfflineView):
 
     def _enqueue(self, task: OfflineTask) -> None:
         """Queue the task if it continues an earlier decision; else hold it and ask."""
-        if not self._grants.renew(task, self.now_ns, self._cpus.vtime_now_ns):
+        if not self._grants.renew(task, self.now_ns):
             self._forward(task)
             return
         task.seq += 1
