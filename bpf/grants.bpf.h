@@ -32,8 +32,7 @@ static __always_inline void note_grant(const struct task_struct *p, struct task_
 static __always_inline bool begin_next_slice(const struct task_struct *p, struct task_ctx *t,
 					     u64 now)
 {
-	/* With many more tasks than at the decision, slices are shorter. */
-	u64 most_ns = clamp_slice(slice_of_weight(2 * shared.usual_ns, weight_of(p, t)));
+	u64 most_ns;
 
 	if (!t->slices_left || t->left_ns >= SLICE_FLOOR_NS || t->generation != user.generation ||
 	    shared.handed_over != user.generation || t->woke_up != t->lasts_asleep ||
@@ -41,6 +40,8 @@ static __always_inline bool begin_next_slice(const struct task_struct *p, struct
 	    (s64)(t->lasts_until_ns - now) <= 0)
 		return false;
 	t->slices_left--;
+	/* With many more tasks than at the decision, slices are shorter. */
+	most_ns = clamp_slice(slice_of_weight(2 * shared.usual_ns, weight_of(p, t)));
 	t->left_ns = t->granted_ns < most_ns ? t->granted_ns : most_ns;
 	return true;
 }

@@ -112,17 +112,14 @@ static __always_inline bool take_from_far(s32 cpu, u64 domain_dsq, struct pyland
  * True for a task that must not be passed over again, because it has waited for long. Keys alone
  * would not tell: they hardly advance while tasks yield all the time.
  */
-static __always_inline bool has_waited(struct task_struct *p, u64 now)
+static __always_inline bool has_waited(const struct task_ctx *t, u64 now)
 {
-	struct task_ctx *t = task_state(p);
-
 	return !t || (s64)(now - t->decided_ns) > (s64)(WAITED_SLICES * config.longest_ns);
 }
 
 /* For how long a task has waited, or its decision has stood, that yields; -1 for others. */
-static __always_inline s64 yielded_for_ns(struct task_struct *p, u64 now)
+static __always_inline s64 yielded_for_ns(const struct task_ctx *t, u64 now)
 {
-	struct task_ctx *t = task_state(p);
 	s64 waited_ns;
 
 	if (!t || !t->yielded)
@@ -149,6 +146,7 @@ APART int take_of_domain(s32 cpu, u64 domain_dsq, u64 now)
 	struct task_struct *p, *first = NULL;
 	struct pyland_cpu *c = cpu_state(cpu);
 	struct bpf_iter_scx_dsq it;
+	struct task_ctx *t;
 	s64 yielded_ns = -1, here_ns;
 	bool taken = false;
 
@@ -170,17 +168,19 @@ APART int take_of_domain(s32 cpu, u64 domain_dsq, u64 now)
 				continue;
 			if (!first && c->own_head_ns && (s64)(p->scx.dsq_vtime - c->own_head_ns) > 0)
 				break;
-			here_ns = ran_here && yielded_ns >= 0 ? yielded_for_ns(p, now) : -1;
-			if (here_ns >= 0 && yielded_ns > 2 * here_ns)
-				break;
-			if (ran_here || (!first && has_waited(p, now))) {
-				first = p;
+			if (ran_here) {
+				here_ns = yielded_ns < 0 ? -1 : yielded_for_ns(task_state(p), now);
+				if (here_ns < 0 || yielded_ns <= 2 * here_ns)
+					first = p;
 				break;
 			}
 			if (first)
 				continue;
 			first = p;
-			yielded_ns = yielded_for_ns(p, now);
+			t = task_state(p);
+			if (has_waited(t, now))
+				break;
+			yielded_ns = yielded_for_ns(t, now);
 			until_ns = p->scx.dsq_vtime +
 				   near_within_ns(shared.usual_ns, config.longest_ns);
 		}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
@@ -194,16 +195,23 @@ def test_a_decision_for_a_place_that_a_task_cannot_have_does_not_last() -> None:
     assert not machine.counters["continued"]
 
 
+def with_hogs(policy: type[Lasting], nr: int) -> tuple[OfflineMachine, list[OfflineTask], Lasting]:
+    """A CPU with so many hogs."""
+    machine = OfflineMachine(make_topology(cpus=1), policy)
+    hogs = [machine.add(f"hog{number}") for number in range(nr)]
+    for hog in hogs:
+        machine.wake(hog)
+    made = machine.policy
+    assert isinstance(made, Lasting)
+    return machine, hogs, made
+
+
 def test_a_decision_grants_as_many_slices_as_the_policy_says() -> None:
     nr_asked = []
     for policy in (Lasting, LastingForFour):
-        machine = OfflineMachine(make_topology(cpus=1), policy)
-        for number in range(3):
-            machine.wake(machine.add(f"hog{number}"))
+        machine, hogs, lasting = with_hogs(policy, 3)
         machine.run(600 * MS)
-        lasting = machine.policy
-        assert isinstance(lasting, Lasting)
-        used_ns = [task.total_runtime_ns for task in machine.tasks.values()]
+        used_ns = [hog.total_runtime_ns for hog in hogs]
         assert max(used_ns) - min(used_ns) <= 20 * MS
         assert sum(lasting.used_ns.values()) >= 600 * MS - 3 * 20 * MS
         nr_asked.append(lasting.asked.total())
@@ -211,24 +219,62 @@ def test_a_decision_grants_as_many_slices_as_the_policy_says() -> None:
 
 
 def test_a_task_waits_for_its_turn_between_two_slices_of_a_decision() -> None:
-    machine = OfflineMachine(make_topology(cpus=1), LastingForFour)
-    hogs = [machine.add(f"hog{number}") for number in range(2)]
-    for hog in hogs:
-        machine.wake(hog)
+    machine, hogs, _ = with_hogs(LastingForFour, 2)
     machine.run(100 * MS)
-    before_ns = [hog.total_runtime_ns for hog in hogs]
-    machine.run(20 * MS)
-    assert [hog.total_runtime_ns - ns for hog, ns in zip(hogs, before_ns, strict=True)] == (
-        pytest.approx([10 * MS] * 2, abs=5 * MS)
-    )
+    for _ in range(20):
+        before_ns = [hog.total_runtime_ns for hog in hogs]
+        machine.run(10 * MS)
+        used_ns = [hog.total_runtime_ns - ns for hog, ns in zip(hogs, before_ns, strict=True)]
+        assert used_ns == [5 * MS, 5 * MS]
 
 
-def test_further_slices_end_with_the_decision_s_time() -> None:
+def test_further_slices_end_when_the_decision_does() -> None:
     class Brief(LastingForFour):
         lasts_ns = 1 * MS
 
-    machine = OfflineMachine(make_topology(cpus=1), Brief)
-    for number in range(2):
-        machine.wake(machine.add(f"hog{number}"))
+    machine, _, _ = with_hogs(Brief, 2)
+    machine.run(500 * MS)
+    assert not machine.counters["continued"]
+
+
+def test_a_decision_for_a_wakeup_grants_further_slices_at_wakeups_only() -> None:
+    """A task that goes on to compute has had its head start, and is asked about."""
+    machine, _, lasting = with_hogs(LastingForFour, 1)
+    machine.run(50 * MS)
+    sleeper = machine.add("sleeper", runs_ns=12 * MS, sleeps_ns=30 * MS)
+    machine.wake(sleeper)
+    machine.run(1_000 * MS)
+    nr_wakeups = sleeper.total_runtime_ns // (12 * MS)
+    assert lasting.asked[sleeper.pid] >= 2 * nr_wakeups > 20
+
+
+def test_a_further_slice_is_short_where_slices_have_become_short() -> None:
+    class Shrinking(LastingForFour):
+        lasts_ns = 10_000 * MS
+        slice_ns = 5 * MS
+
+        def enqueue(self, task: Task) -> None:
+            self.dispatch(task, slice_ns=self.slice_ns, vtime_ns=task.total_runtime_ns)
+
+    machine, _, shrinking = with_hogs(Shrinking, 3)
+    machine.run(100 * MS)
+    assert isinstance(shrinking, Shrinking)
+    shrinking.slice_ns = MS
+    for number in range(12):
+        machine.wake(machine.add(f"other{number}"))
+    machine.run(12 * MS)
+    so_far = len(str(machine.trace))
+    machine.run(1_000 * MS)
+    lines = str(machine.trace)[so_far:].splitlines()
+    slices_ms = [float(line.split()[-3]) for line in lines if re.search("hog. continues", line)]
+    assert slices_ms
+    assert max(slices_ms) < 5
+
+
+def test_tasks_that_are_held_are_asked_about_after_each_slice() -> None:
+    class Holding(LastingForFour):
+        interim: Interim = "hold"
+
+    machine, _, _ = with_hogs(Holding, 2)
     machine.run(500 * MS)
     assert not machine.counters["continued"]
