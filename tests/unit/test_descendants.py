@@ -21,9 +21,10 @@ for one in before:
 
 
 def test_children_that_were_there_before_are_spared() -> None:
-    # The shell becomes the interpreter, with a child of its own.
+    # The shell becomes the interpreter, with a child of its own that has its name by then.
+    begun = 'sleep 600 & until [ "$(cat /proc/$!/comm)" = sleep ]; do :; done'
     done = subprocess.run(
-        ["bash", "-c", 'sleep 600 & exec "$0" -c "$1"', sys.executable, CODE],
+        ["bash", "-c", f'{begun}; exec "$0" -c "$1"', sys.executable, CODE],
         capture_output=True,
         text=True,
         check=True,
