@@ -184,14 +184,24 @@ def test_which_task_is_due_later_does_not_depend_on_where_keys_are(
 
 @given(st.integers(0, WRAPS // 2), st.integers(0, WRAPS // 2), st.integers(0, YEAR_NS), slices)
 def test_steps_of_keys_keep_their_order(
-    vtime_ns: int, other_ns: int, usual_ns: int, longest_ns: int
+    vtime_ns: int, other_ns: int, lead_ns: int, longest_ns: int
 ) -> None:
     least_ns, most_ns = sorted((vtime_ns, other_ns))
-    first_ns = lib.vtime_in_steps(least_ns, usual_ns, longest_ns)
-    assert first_ns <= lib.vtime_in_steps(most_ns, usual_ns, longest_ns)
-    step_ns = longest_ns // lib.KEY_STEPS
-    assert 0 <= first_ns - least_ns < max(min(step_ns, usual_ns) if usual_ns else step_ns, 1)
-    assert lib.vtime_in_steps(first_ns, usual_ns, longest_ns) == first_ns
+    first_ns = lib.vtime_in_steps(least_ns, lead_ns, longest_ns)
+    assert first_ns <= lib.vtime_in_steps(most_ns, lead_ns, longest_ns)
+    step_ns = longest_ns // (4 if lead_ns < longest_ns else 2)
+    assert 0 <= first_ns - least_ns < max(step_ns, 1)
+    assert lib.vtime_in_steps(first_ns, lead_ns, longest_ns) == first_ns
+
+
+@given(st.integers(0, WRAPS // 2), slices)
+def test_steps_of_keys_leave_a_task_before_those_that_compute(
+    newest_ns: int, longest_ns: int
+) -> None:
+    """A task with a whole longest slice of lead keeps half of it."""
+    key_ns = newest_ns + longest_ns
+    first_ns = lib.vtime_in_steps(newest_ns, longest_ns, longest_ns)
+    assert key_ns - first_ns >= longest_ns // 2
 
 
 @given(st.integers(0, YEAR_NS))
