@@ -49,11 +49,18 @@ static __noinline void rescue_starved(u64 dsq_id, struct pyland_cpu *c, u64 now,
 	bpf_iter_scx_dsq_destroy(&it);
 }
 
+/* A look at all queues. */
+struct beat_look {
+	u64 now;
+	s32 most_waiting;	/* the length of the longest queue of a domain */
+};
+
 static long rescue_cpu(u64 cpu, void *context)
 {
+	struct beat_look *look = context;
 	struct pyland_user_cpu *u = user_cpu(cpu);
 	struct pyland_cpu *c = cpu_state(cpu);
-	u64 now = *(u64 *)context, after_ns = RESCUE_NS;
+	u64 now = look->now, after_ns = RESCUE_NS;
 
 	if (!c)
 		return 1;
@@ -224,10 +231,14 @@ static __noinline void sample_domain(u32 domain)
 
 static long rescue_domain(u64 domain, void *context)
 {
+	struct beat_look *look = context;
 	struct pyland_cpu *c = this_cpu_state();
+	s32 nr = scx_bpf_dsq_nr_queued(DOMAIN_DSQ + domain);
 
+	if (nr > look->most_waiting)
+		look->most_waiting = nr;
 	if (c)
-		rescue_starved(DOMAIN_DSQ + domain, c, *(u64 *)context, RESCUE_NS);
+		rescue_starved(DOMAIN_DSQ + domain, c, look->now, RESCUE_NS);
 	if (sets_domains()) {
 		sample_domain(domain);
 		wake_cpu_of_domain(domain);
@@ -241,8 +252,9 @@ static long rescue_domain(u64 domain, void *context)
  */
 static int beat(void *map, u32 *key, struct heartbeat *h)
 {
+	struct beat_look look = { .now = now_ns() };
 	struct pyland_cpu *c = this_cpu_state();
-	u64 now = now_ns(), next_ns;
+	u64 next_ns;
 
 	/*
 	 * init, which sets the timer, may sleep, so the verifier believes that this callback may,
@@ -252,11 +264,14 @@ static int beat(void *map, u32 *key, struct heartbeat *h)
 	if (c) {
 		c->heartbeats++;
 		hand_over(c);
-		ask_again(now);
+		ask_again(look.now);
 	}
-	bpf_loop(config.nr_cpu_ids, rescue_cpu, &now, 0);
-	bpf_loop(domains_ever(), rescue_domain, &now, 0);
-	rescue_domain(PYLAND_NR_DOMAINS, &now);
+	bpf_loop(config.nr_cpu_ids, rescue_cpu, &look, 0);
+	bpf_loop(domains_ever(), rescue_domain, &look, 0);
+	rescue_domain(PYLAND_NR_DOMAINS, &look);
+	shared.key_step_ns = key_step_ns(config.longest_ns, user.margin_ns, shared.usual_ns,
+					 look.most_waiting,
+					 config.nr_cpu_ids / (config.nr_llcs ? config.nr_llcs : 1));
 	shared.due_ns = DUE_AT_ONCE;
 	wake_cpu_for_user_space();
 	bpf_rcu_read_unlock();

@@ -216,8 +216,7 @@ static __always_inline void queue_task(struct task_struct *p, struct task_ctx *t
 	if (t->of_bpf && !t->asked && !shared.left_out)
 		shared.left_out = 1;
 	note_own(dsq_id);
-	order_ns = lasts && goes_in_steps(t) ?
-			   vtime_in_steps(key_ns, t->lead_ns, config.longest_ns) : key_ns;
+	order_ns = lasts && goes_in_steps(t) ? vtime_in_steps(key_ns, shared.key_step_ns) : key_ns;
 	dsq_insert_vtime(p, dsq_id, slice_ns, order_if_yielded(t, dsq_id, order_ns), enq_flags);
 	traced(traced_task(p, t, lasts ? PYLAND_TRACED_CONTINUED : t->asked ? PYLAND_TRACED_ASKED :
 								     PYLAND_TRACED_UNASKED),

@@ -25,7 +25,7 @@ struct pyland_shared {
 	unsigned int rescues_left;		/* of a look for starved tasks in one queue */
 	unsigned int left_out;			/* a queued task was not asked about */
 	unsigned int lagging;			/* user space is behind: records pause */
-	unsigned long long pad_seldom;
+	unsigned long long key_step_ns;		/* of keys of tasks that wake each other */
 
 	/* Written by the CPU that carries decisions out. */
 	unsigned long long drained;		/* decisions taken from the ring */

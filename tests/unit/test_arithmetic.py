@@ -182,26 +182,23 @@ def test_which_task_is_due_later_does_not_depend_on_where_keys_are(
     assert lib.is_due_later(vtime_ns, margin_ns + 1, vtime_ns, margin_ns)
 
 
-@given(st.integers(0, WRAPS // 2), st.integers(0, WRAPS // 2), st.integers(0, YEAR_NS), slices)
-def test_steps_of_keys_keep_their_order(
-    vtime_ns: int, other_ns: int, lead_ns: int, longest_ns: int
-) -> None:
+@given(st.integers(0, WRAPS // 2), st.integers(0, WRAPS // 2), st.integers(0, YEAR_NS))
+def test_steps_of_keys_keep_their_order(vtime_ns: int, other_ns: int, step_ns: int) -> None:
     least_ns, most_ns = sorted((vtime_ns, other_ns))
-    first_ns = lib.vtime_in_steps(least_ns, lead_ns, longest_ns)
-    assert first_ns <= lib.vtime_in_steps(most_ns, lead_ns, longest_ns)
-    step_ns = longest_ns // (4 if lead_ns < longest_ns else 2)
+    first_ns = lib.vtime_in_steps(least_ns, step_ns)
+    assert first_ns <= lib.vtime_in_steps(most_ns, step_ns)
     assert 0 <= first_ns - least_ns < max(step_ns, 1)
-    assert lib.vtime_in_steps(first_ns, lead_ns, longest_ns) == first_ns
+    assert lib.vtime_in_steps(first_ns, step_ns) == first_ns
 
 
-@given(st.integers(0, WRAPS // 2), slices)
-def test_steps_of_keys_leave_a_task_before_those_that_compute(
-    newest_ns: int, longest_ns: int
+@given(slices, st.integers(0, YEAR_NS), slices, st.integers(0, 100_000), st.integers(1, 10_000))
+def test_a_step_of_keys_is_short_where_distances_are(
+    longest_ns: int, margin_ns: int, usual_ns: int, nr_waiting: int, nr_cpus: int
 ) -> None:
-    """A task with a whole longest slice of lead keeps half of it."""
-    key_ns = newest_ns + longest_ns
-    first_ns = lib.vtime_in_steps(newest_ns, longest_ns, longest_ns)
-    assert key_ns - first_ns >= longest_ns // 2
+    """It is within what `deadline` has between tasks that wake up and those that compute."""
+    step_ns = lib.key_step_ns(longest_ns, margin_ns, usual_ns, nr_waiting, nr_cpus)
+    reach_ns = 16 * longest_ns * nr_cpus // max(nr_waiting, 1)
+    assert step_ns == min(longest_ns // 4, margin_ns + usual_ns, reach_ns)
 
 
 @given(st.integers(0, YEAR_NS))
