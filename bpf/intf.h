@@ -48,6 +48,7 @@ enum pyland_search {
 	PYLAND_SEARCH_PREVIOUS = 1,	/* its previous CPU, even if the rest of that core is busy */
 	PYLAND_SEARCH_STAY = 2,		/* its previous CPU alone, for which it waits */
 	PYLAND_SEARCH_PREEMPT = 4,	/* before an idle one, its previous CPU by its rank */
+	PYLAND_SEARCH_SOON = 8,		/* if none idles, its previous CPU if that is free soon */
 };
 
 /* One per possible CPU; only that CPU writes its counters. */

@@ -63,6 +63,17 @@ static __always_inline bool is_free_soon(const struct pyland_cpu *c, u64 now)
 	       (s64)(now - c->running_since_ns) < (s64)pause_ns();
 }
 
+/*
+ * The queue of the task's previous CPU alone. An idle CPU looks there too while such tasks may wait,
+ * and the time of this is written once in a millisecond: all CPUs read it.
+ */
+static __always_inline u64 own_queue(s32 cpu, u64 now)
+{
+	if ((s64)(now - shared.own_queued_ns) > (s64)NSEC_PER_MSEC)
+		shared.own_queued_ns = now;
+	return cpu;
+}
+
 static __always_inline void count_outside(void)
 {
 	struct pyland_cpu *c = this_cpu_state();
@@ -78,9 +89,10 @@ static __always_inline void count_outside(void)
  * A task that woke up waits for its previous CPU alone if that CPU will be free soon. From the
  * domain's queue, half of such tasks would get another CPU each time, and tasks that take turns
  * with a lock would wait for it at the same time (MariaDB: 199 to 254 transactions a second, and
- * 251 to 255 this way). This is not done if the policy names CPUs: then a CPU's queue has tasks for
- * that CPU alone, and this task may run elsewhere. It is not done for a task that yields: such a
- * task has to go behind the tasks of all queues.
+ * 251 to 255 this way; `rusty` 230 and 248). This is not done if the policy names CPUs: then a CPU's
+ * queue has tasks for that CPU alone, and this task may run elsewhere. In a domain it is done if the
+ * policy says so. It is not done for a task that yields: such a task has to go behind the tasks of
+ * all queues.
  */
 static __always_inline u64 queue_of(const struct task_struct *p, const struct task_ctx *t, s32 cpu,
 				    const struct pyland_cpu *c, u64 now)
@@ -96,6 +108,10 @@ static __always_inline u64 queue_of(const struct task_struct *p, const struct ta
 		if (domain != NO_DOMAIN && (stays(p, t, domain, cpu) ||
 					    (t->woke_up && preempts_first(p, t, cpu))))
 			return cpu;
+		if (domain != NO_DOMAIN && t->woke_up && !t->yielded && !shared.lagging &&
+		    searches(domain, PYLAND_SEARCH_SOON) && is_at_home(domain, cpu) &&
+		    is_free_soon(c, now))
+			return own_queue(cpu, now);
 		return queue_of_domain(domain);
 	}
 	if (shared.lagging)
@@ -106,9 +122,7 @@ static __always_inline u64 queue_of(const struct task_struct *p, const struct ta
 		return t->place;
 	if (shared.places || !t->woke_up || t->yielded || !is_free_soon(c, now))
 		return queue_at(cpu);
-	if ((s64)(now - shared.own_queued_ns) > (s64)NSEC_PER_MSEC)
-		shared.own_queued_ns = now;
-	return cpu;
+	return own_queue(cpu, now);
 }
 
 /*

@@ -32,6 +32,35 @@ APART int take_ordered(s32 cpu, u64 now)
 	       (c->own_head_ns && dsq_move_to_local(domain_dsq));
 }
 
+/*
+ * Takes the head of another CPU's own queue, if it waits there because that CPU was to be free soon
+ * (PYLAND_SEARCH_SOON).
+ */
+static long take_own_at(u64 i, void *context)
+{
+	struct find_spilled *find = context;
+	u64 here = kernel_enum(scx_dsq_id_flags, SCX_DSQ_LOCAL_ON) | find->cpu;
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+	struct task_ctx *t;
+	long taken = 0;
+
+	if (scx_bpf_dsq_nr_queued(i) <= 0)
+		return 0;
+	if (!bpf_iter_scx_dsq_new(&it, i, 0)) {
+		p = bpf_iter_scx_dsq_next(&it);
+		t = p ? task_state(p) : NULL;
+		if (t && p->nr_cpus_allowed > 1 && placed_in(t) != NO_DOMAIN &&
+		    searches(placed_in(t), PYLAND_SEARCH_SOON) && is_admitted(p, find->cpu) &&
+		    dsq_move(&it, p, here)) {
+			find->found = true;
+			taken = 1;
+		}
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	return taken;
+}
+
 /* For a CPU that would idle: takes a task that waits in another domain, or for another CPU. */
 APART int take_elsewhere(s32 cpu, u64 now)
 {
@@ -40,6 +69,8 @@ APART int take_elsewhere(s32 cpu, u64 now)
 	if (sets_domains()) {
 		begin_near(&find);
 		bpf_loop(find.nr, take_spilled_at, &find, 0);
+		if (!find.found && (s64)(now - shared.own_queued_ns) < (s64)OWN_QUEUED_NS)
+			bpf_loop(config.nr_cpu_ids, take_own_at, &find, 0);
 		return find.found;
 	}
 	return take_of_range(DOMAIN_DSQ, nr_domains(), domain_of(cpu)) ||

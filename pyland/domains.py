@@ -26,7 +26,7 @@ class _Kept(Enum):
     KEPT = 0
 
 
-Search = Literal["core", "previous", "stay"]
+Search = Literal["core", "previous", "stay", "soon"]
 """How a task that wakes up looks for an idle CPU: see `DomainSettings.search`."""
 
 
@@ -51,7 +51,9 @@ class DomainSettings(NamedTuple):
     """Which idle CPU a task gets. `"core"`: its previous one if that whole core idles, else one of
     a whole idle core, else any. `"previous"`: its previous one if it idles, even if the core's
     other CPUs are busy; then as before. `"stay"`: its previous one, for which the task waits even
-    if others idle, as long as that CPU is at home."""
+    if others idle, as long as that CPU is at home. `"soon"`: as `"core"`, but if none idles the
+    task waits for its previous one, if that is at home and the task there will soon sleep; a CPU
+    that would idle takes it. `pyland.testing` takes this for `"core"`."""
     preempt_first: bool = False
     """With `preempt`: while a CPU of the machine idles, a task that wakes up preempts one of lower
     rank on its previous CPU before it looks for that idle CPU."""

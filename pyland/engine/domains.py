@@ -18,6 +18,7 @@ _SEARCHES = {
     "core": 0,
     "previous": lib.PYLAND_SEARCH_PREVIOUS,
     "stay": lib.PYLAND_SEARCH_STAY,
+    "soon": lib.PYLAND_SEARCH_SOON,
 }
 
 

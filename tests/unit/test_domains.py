@@ -149,19 +149,20 @@ def test_a_task_whose_domain_has_no_cpu_for_it_goes_by_affinity() -> None:
 
 
 class Near(Policy):
-    """Tasks belong to domains by name: `hog`, `core`, `previous`, `stay`, and `first`."""
+    """Tasks belong to domains by name: `hog`, `core`, `previous`, `stay`, `soon`, and `first`."""
 
     lasts_ns = 1000 * MS
-    domains = ("hog", "core", "previous", "stay", "first")
+    domains = ("hog", "core", "previous", "stay", "soon", "first")
 
     def __init__(self) -> None:
         all_cpus = range(4)
-        core, previous, stay, first = self.machine.domains[1:5]
+        core, previous, stay, soon, first = self.machine.domains[1:6]
         # Else an idle CPU would get a task before the policy has placed it.
         self.machine.domains[0].set(cpus=all_cpus, direct=False)
         core.set(cpus=all_cpus)
         previous.set(cpus=all_cpus, search="previous")
         stay.set(cpus=all_cpus, search="stay")
+        soon.set(cpus=all_cpus, search="soon")
         first.set(cpus=all_cpus, rank=1, preempt=True, preempt_first=True)
 
     def enqueue(self, task: Task) -> None:
@@ -179,6 +180,7 @@ class Near(Policy):
         ("core", 0, False),
         ("previous", 0, False),
         ("stay", 0, True),
+        ("soon", 0, False),
         ("first", 0, True),
     ],
 )

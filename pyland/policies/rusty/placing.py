@@ -18,7 +18,7 @@ class Placing:
         self._domains, self._homes = machine.domains, homes
         self._spills = [0] * len(homes)
         for number, home in enumerate(homes):
-            self._domains[number].set(cpus=home.cpus, spill=0)
+            self._domains[number].set(cpus=home.cpus, spill=0, search="soon")
         # A CPU may be in two domains (`cpumasks`): it is in neither of these then.
         self._others = [self._near_and_far(number) for number in range(len(homes))]
 
