@@ -86,16 +86,13 @@ def flipped_affinity(pids: Sequence[int]) -> Iterator[Flips]:
 
 
 @pytest.mark.skipif(not available("stress-ng"), reason="no stress-ng here")
-@pytest.mark.parametrize("policy", ["deadline", "rusty"])
-def test_pairs_that_wake_each_other_stay_on_their_cpu(
-    shared: Shared, record: Record, policy: str
-) -> None:
+def test_pairs_that_wake_each_other_stay_on_their_cpu(shared: Shared, record: Record) -> None:
     """A task for each CPU that wakes another up and sleeps: both stay where their cache is.
 
     It guards that a decision lasts (`continued`), that few come too late, and that a wakeup on a
-    busy machine moves no task: in rusty's domains (`search="soon"`) as without domains.
+    busy machine moves no task.
     """
-    with shared.turn(policy) as turn, Migrations() as moved, Stress("--switch 8", 1) as stress:
+    with shared.turn("deadline") as turn, Migrations() as moved, Stress("--switch 8", 1) as stress:
         assert stress.wait(300) == 0, stress.output
     totals = turn.totals
     record(moved=moved.nr, switches=moved.switches, totals=dict(totals.counts))
