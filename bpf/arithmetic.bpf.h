@@ -153,8 +153,8 @@ static __always_inline u64 vtime_after(u64 last_ns, u64 used_ns, u64 weight, u64
  * so that a task a longest slice ahead still goes before those that compute. No more than the
  * margin and a usual slice, so that a task that may preempt another also goes before it.
  *
- * In crowds it is halved: there `deadline` has twice 16 n-ths of a longest slice between a task that
- * wakes up and one that computes. Other parts than halves would order tasks anew whenever the
+ * In crowds it is halved: there `deadline` has twice 16 n-ths of a longest slice between a task
+ * that wakes up and one that computes. Other parts than halves would order tasks anew whenever the
  * number of tasks changes.
  */
 static __always_inline u64 key_step_ns(u64 longest_ns, u64 margin_ns, u64 usual_ns, u64 nr_waiting,
@@ -174,8 +174,8 @@ static __always_inline u64 key_step_ns(u64 longest_ns, u64 margin_ns, u64 usual_
 /*
  * The place in a queue of a task that another one wakes up within its decision: its key, up to the
  * next step. Tasks of one step go in the order in which they came. Tasks that send each other
- * messages then find more of them at each turn (hackbench on 8 CPUs: 8.7 s; with steps of a quarter
- * of a longest slice 9.9 s, of a usual slice 10.1 s).
+ * messages then find more of them at each turn (hackbench on 8 CPUs: 0.93 of the default scheduler;
+ * 0.855 with steps of a quarter of a longest slice, 0.82 with those of a usual slice).
  */
 static __always_inline u64 vtime_in_steps(u64 vtime_ns, u64 step_ns)
 {
