@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pyland import Policy, Task
 from pyland.cpumask import cpus_of, mask_of
-from pyland.domains import NR_SERVED, Domains
+from pyland.domains import NR_SERVED, Domains, Search
+from pyland.engine.domains import _SEARCHES
 from pyland.testing import OfflineMachine, make_topology
 
 MS = 1_000_000
@@ -196,6 +199,12 @@ def test_a_domain_says_which_cpu_its_tasks_look_for(name: str, hog_cpu: int, sta
     machine.run(100 * MS)
     assert (task.cpu == 0) == stays
     assert task.total_runtime_ns > before
+
+
+def test_every_search_has_a_number_of_its_own() -> None:
+    """The offline machine would take one that the kernel side does not know."""
+    assert _SEARCHES.keys() == {*get_args(Search)}
+    assert len({*_SEARCHES.values()}) == len(_SEARCHES)
 
 
 def test_tasks_that_stay_are_spread_when_they_begin() -> None:
